@@ -1,0 +1,45 @@
+# SPDX-License-Identifier: Apache-2.0
+# The guest kernel. kernel/build knows by hash whether there is work to do.
+
+kernel_inputs = \
+	kernel/build \
+	kernel/check-config \
+	kernel/config/10-base.config \
+	kernel/config/20-x86.config \
+	kernel/config/30-time-sched.config \
+	kernel/config/40-mm.config \
+	kernel/config/50-syscalls.config \
+	kernel/config/60-containers.config \
+	kernel/config/70-fs.config \
+	kernel/config/80-virtio.config \
+	kernel/config/90-net.config \
+	kernel/config/required \
+	kernel/patches/0001-drivers-krun.patch \
+	kernel/patches/0002-x86-quick-return-sites.patch \
+	kernel/patches/0003-dummy-none-at-start.patch \
+	kernel/src/drivers/krun/Kconfig \
+	kernel/src/drivers/krun/Makefile \
+	kernel/src/drivers/krun/power.c \
+	kernel/src/drivers/krun/vmfork.c
+
+EXTRA_DIST += $(kernel_inputs) kernel/README.md
+
+kernel/vmlinux: $(kernel_inputs)
+	$(srcdir)/kernel/build --out kernel
+
+# Both come from one run.
+kernel/bzImage kernel/vmlinux.config: kernel/vmlinux
+
+.PHONY: kernel
+kernel: kernel/vmlinux
+
+CLEANFILES += kernel/vmlinux kernel/bzImage kernel/vmlinux.config
+
+install-kernel: kernel/vmlinux
+	$(MKDIR_P) "$(DESTDIR)$(pkglibdir)"
+	$(INSTALL_DATA) kernel/vmlinux "$(DESTDIR)$(pkglibdir)/vmlinux"
+
+uninstall-kernel:
+	rm -f "$(DESTDIR)$(pkglibdir)/vmlinux"
+
+.PHONY: install-kernel uninstall-kernel
