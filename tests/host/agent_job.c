@@ -1,0 +1,322 @@
+// SPDX-License-Identifier: Apache-2.0
+// Starts one command in the test host and finds the processes that came of it.
+#define _GNU_SOURCE
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/resource.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "agent.h"
+
+#define MAX_PROCS 4096
+
+/* The next zero-terminated string of the request, or NULL where it has no end. */
+static char *next_string(char **at, const char *end)
+{
+	char *s = *at;
+	char *zero = memchr(s, 0, (size_t)(end - s));
+
+	if (!zero)
+		return NULL;
+	*at = zero + 1;
+	return s;
+}
+
+static char **next_strings(char **at, const char *end, uint32_t n)
+{
+	char **list;
+
+	if (n > (size_t)(end - *at)) /* each takes at least its zero */
+		return NULL;
+	list = calloc((size_t)n + 1, sizeof(*list));
+	if (!list)
+		return NULL;
+	for (uint32_t i = 0; i < n; i++) {
+		list[i] = next_string(at, end);
+		if (!list[i]) {
+			free(list);
+			return NULL;
+		}
+	}
+	return list;
+}
+
+/* In the child. Errors go to the new stderr, where the user looks for them. */
+static void __attribute__((noreturn))
+run_child(const int fds[3], bool tty, const char *dir, char **env, char **args)
+{
+	struct rlimit nofile = { 1024, 524288 };
+	sigset_t none;
+	int code;
+
+	sigemptyset(&none);
+	for (int s = 1; s < NSIG; s++)
+		signal(s, SIG_DFL);
+	sigprocmask(SIG_SETMASK, &none, NULL);
+	setsid();
+	for (int i = 0; i < 3; i++)
+		if (dup2(fds[i], i) < 0)
+			_exit(125);
+	if (tty)
+		ioctl(0, TIOCSCTTY, 0);
+	setrlimit(RLIMIT_NOFILE, &nofile);
+	if (chdir(dir) < 0) {
+		dprintf(2, "test host: cannot enter %s: %s\n", dir, strerror(errno));
+		_exit(125);
+	}
+	environ = env;
+	execvp(args[0], args);
+	code = errno == ENOENT ? 127 : 126;
+	dprintf(2, "test host: %s: %s\n", args[0], strerror(errno));
+	_exit(code);
+}
+
+static void close_all(int *fds, size_t n)
+{
+	for (size_t i = 0; i < n; i++) {
+		if (fds[i] >= 0)
+			close(fds[i]);
+		fds[i] = -1;
+	}
+}
+
+/* fds: the child's 0, 1, 2; mine: our ends of them. */
+static int open_pipes(int fds[3], int mine[3], bool with_stdin)
+{
+	int p[2];
+
+	if (with_stdin) {
+		if (pipe2(p, O_CLOEXEC) < 0)
+			return -errno;
+		fds[0] = p[0];
+		mine[0] = p[1];
+	} else {
+		fds[0] = open("/dev/null", O_RDONLY | O_CLOEXEC);
+		if (fds[0] < 0)
+			return -errno;
+	}
+	for (int i = 1; i < 3; i++) {
+		if (pipe2(p, O_CLOEXEC) < 0)
+			return -errno;
+		mine[i] = p[0];
+		fds[i] = p[1];
+	}
+	for (int i = 0; i < 3; i++)
+		if (mine[i] >= 0 && fcntl(mine[i], F_SETFL, O_NONBLOCK) < 0)
+			return -errno;
+	return 0;
+}
+
+static int open_terminal(int fds[3], int mine[3], uint32_t rows, uint32_t cols)
+{
+	struct winsize ws = { .ws_row = (unsigned short)rows, .ws_col = (unsigned short)cols };
+	char name[64];
+	int master = posix_openpt(O_RDWR | O_NOCTTY | O_CLOEXEC | O_NONBLOCK);
+
+	if (master < 0)
+		return -errno;
+	mine[0] = mine[1] = master;
+	if (grantpt(master) < 0 || unlockpt(master) < 0 ||
+		ptsname_r(master, name, sizeof(name)) != 0)
+		return -EIO;
+	ioctl(master, TIOCSWINSZ, &ws);
+	fds[0] = open(name, O_RDWR | O_NOCTTY | O_CLOEXEC);
+	if (fds[0] < 0)
+		return -errno;
+	fds[1] = dup(fds[0]);
+	fds[2] = dup(fds[0]);
+	return fds[1] < 0 || fds[2] < 0 ? -errno : 0;
+}
+
+static int start(
+	struct job *job, const struct chan_request *rq, const char *dir, char **env, char **args)
+{
+	int fds[3] = { -1, -1, -1 }, mine[3] = { -1, -1, -1 };
+	bool tty = rq->flags & CHAN_REQ_TTY;
+	pid_t pid = -1;
+	int ret;
+
+	ret = tty ? open_terminal(fds, mine, rq->rows, rq->cols)
+		  : open_pipes(fds, mine, rq->flags & CHAN_REQ_STDIN);
+	if (ret == 0) {
+		pid = fork();
+		if (pid == 0)
+			run_child(fds, tty, dir, env, args);
+		if (pid < 0)
+			ret = -errno;
+	}
+	close_all(fds, 3);
+	if (ret < 0) {
+		if (tty)
+			mine[1] = -1; /* the same as mine[0] */
+		close_all(mine, 3);
+		return ret;
+	}
+	*job = (struct job){ .pid = pid, .in = mine[0], .out = mine[1], .err = mine[2] };
+	return 0;
+}
+
+/*
+ * The clock chip counts whole seconds, so files written outside would have times in our future.
+ * Once per boot: later steps would disturb what runs.
+ */
+static void set_clock(uint64_t ns)
+{
+	struct timespec t = { .tv_sec = (time_t)(ns / 1000000000),
+		.tv_nsec = (long)(ns % 1000000000) };
+	int fd = open("/run/testhost/clock", O_CREAT | O_EXCL | O_WRONLY | O_CLOEXEC, 0644);
+
+	if (fd < 0)
+		return;
+	close(fd);
+	if (clock_settime(CLOCK_REALTIME, &t) < 0)
+		fprintf(stderr, "testhost-agent: clock_settime: %s\n", strerror(errno));
+}
+
+int job_start(struct job *job, char *req, size_t len, char *msg, size_t msg_len)
+{
+	struct chan_request rq;
+	char *at, **env, **args, *dir;
+	int ret = -EINVAL;
+
+	snprintf(msg, msg_len, "test host: the request is malformed\n");
+	if (len < sizeof(rq))
+		return ret;
+	memcpy(&rq, req, sizeof(rq));
+	at = req + sizeof(rq);
+	dir = next_string(&at, req + len);
+	env = dir ? next_strings(&at, req + len, rq.nenv) : NULL;
+	args = env && rq.nargs ? next_strings(&at, req + len, rq.nargs) : NULL;
+	if (args) {
+		set_clock(rq.clock_ns);
+		ret = start(job, &rq, dir, env, args);
+		snprintf(msg, msg_len, "test host: cannot start %s: %s\n", args[0], strerror(-ret));
+	}
+	free(args);
+	free(env);
+	return ret;
+}
+
+static ssize_t read_proc(pid_t pid, const char *what, char *buf, size_t len)
+{
+	char path[64];
+	ssize_t n;
+	int fd;
+
+	snprintf(path, sizeof(path), "/proc/%d/%s", pid, what);
+	fd = open(path, O_RDONLY | O_CLOEXEC);
+	if (fd < 0)
+		return -1;
+	n = read(fd, buf, len - 1);
+	close(fd);
+	buf[n > 0 ? n : 0] = 0;
+	return n;
+}
+
+struct proc {
+	pid_t pid, parent;
+	char state;
+};
+
+static unsigned int read_procs(struct proc *procs, unsigned int max)
+{
+	DIR *dir = opendir("/proc");
+	struct dirent *e;
+	unsigned int n = 0;
+
+	while (dir && n < max && (e = readdir(dir))) {
+		pid_t pid = (pid_t)atoi(e->d_name);
+		char stat[512], *p;
+
+		if (pid <= 0 || read_proc(pid, "stat", stat, sizeof(stat)) <= 0)
+			continue;
+		p = strrchr(stat, ')'); /* the name before it may hold anything */
+		if (p && strlen(p) > 4)
+			procs[n++] = (struct proc){
+				.pid = pid, .state = p[2], .parent = (pid_t)atoi(p + 4)
+			};
+	}
+	if (dir)
+		closedir(dir);
+	return n;
+}
+
+/* Moves our descendants to the front of the list; how many. Whatever thread forked a process, its
+ * parent is the process. */
+static unsigned int find_tree(struct proc *procs, unsigned int max)
+{
+	unsigned int all = read_procs(procs, max), n = 0, done = 0;
+	pid_t at = getpid();
+
+	for (;;) {
+		for (unsigned int i = n; i < all; i++) {
+			struct proc p = procs[i];
+
+			if (p.parent != at)
+				continue;
+			procs[i] = procs[n];
+			procs[n++] = p;
+		}
+		if (done == n)
+			return n;
+		at = procs[done++].pid;
+	}
+}
+
+unsigned int tree_signal(int sig)
+{
+	static struct proc procs[MAX_PROCS];
+	unsigned int n = find_tree(procs, MAX_PROCS), alive = 0;
+
+	for (unsigned int i = 0; i < n; i++) {
+		if (procs[i].state == 'Z')
+			continue;
+		alive++;
+		kill(procs[i].pid, sig);
+	}
+	return alive;
+}
+
+static size_t describe_one(const struct proc *p, char *buf, size_t len)
+{
+	char cmd[200], wchan[64], stack[1200];
+	ssize_t n = read_proc(p->pid, "cmdline", cmd, sizeof(cmd));
+	char *line, *save = NULL;
+	size_t used;
+
+	for (ssize_t i = 0; i + 1 < n; i++)
+		if ((unsigned char)cmd[i] < 0x20)
+			cmd[i] = ' ';
+	if (n <= 0)
+		n = read_proc(p->pid, "comm", cmd, sizeof(cmd));
+	cmd[strcspn(cmd, "\n")] = 0;
+	if (read_proc(p->pid, "wchan", wchan, sizeof(wchan)) <= 0 || !strcmp(wchan, "0"))
+		wchan[0] = 0;
+	used = (size_t)snprintf(
+		buf, len, "  %d %c %s%s%s\n", p->pid, p->state, cmd, wchan[0] ? " in " : "", wchan);
+	if (used >= len)
+		return len;
+	if (read_proc(p->pid, "stack", stack, sizeof(stack)) > 0)
+		for (line = strtok_r(stack, "\n", &save); line && used < len;
+			line = strtok_r(NULL, "\n", &save))
+			used += (size_t)snprintf(buf + used, len - used, "      %s\n", line);
+	return used < len ? used : len;
+}
+
+size_t tree_describe(char *buf, size_t len)
+{
+	static struct proc procs[MAX_PROCS];
+	unsigned int n = find_tree(procs, MAX_PROCS);
+	size_t used = 0;
+
+	for (unsigned int i = 0; i < n && used < len; i++)
+		used += describe_one(&procs[i], buf + used, len - used);
+	return used;
+}
