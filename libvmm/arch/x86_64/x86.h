@@ -1,0 +1,66 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Private to arch/x86_64: where things lie in guest memory, and what the files of this folder offer
+ * to each other.
+ *
+ * The low addresses are those that other microVM monitors use for the same entry protocols; a
+ * kernel that boots there boots here.
+ */
+#ifndef KRUN_ARCH_X86_H
+#define KRUN_ARCH_X86_H
+
+#include "arch/arch.h"
+
+#define X86_GDT		 0x500ULL
+#define X86_IDT		 0x520ULL
+#define X86_PVH_INFO	 0x6000ULL
+#define X86_PVH_MODULES	 0x6040ULL
+#define X86_PVH_MEMMAP	 0x7000ULL
+#define X86_ZERO_PAGE	 0x7000ULL
+#define X86_STACK	 0x8ff0ULL
+#define X86_PML4	 0x9000ULL
+#define X86_PDPT	 0xa000ULL
+#define X86_PD		 0xb000ULL
+#define X86_CMDLINE	 0x20000ULL
+#define X86_EBDA	 0x9fc00ULL /* MP table; end of the first range of usable RAM */
+#define X86_EBDA_END	 0xa0000ULL
+#define X86_HIMEM	 0x100000ULL
+#define X86_IDENTITY_END (1ULL << 30) /* mapped at entry; kernel and bss lie below */
+#define X86_GAP_START	 0xd0000000ULL
+#define X86_GAP_END	 0x100000000ULL
+#define X86_MMIO_END	 0xd1000000ULL
+#define X86_IOAPIC	 0xfec00000U
+#define X86_LAPIC	 0xfee00000U
+
+#define X86_PAGE	4096ULL
+#define X86_IOAPIC_PINS 24
+
+/* Ranges of the map that the kernel is given: at most X86_E820_MAX of them. */
+#define X86_E820_MAX	  4
+#define X86_E820_RAM	  1
+#define X86_E820_RESERVED 2
+
+struct x86_range {
+	uint64_t addr, len;
+	uint32_t type;
+};
+
+/* Fills @r from the RAM that @m has; returns how many. */
+unsigned x86_memory_map(const struct mem *m, struct x86_range r[X86_E820_MAX]);
+/* End of the RAM that begins at 0 (0 when there is none). */
+uint64_t x86_low_end(const struct mem *m);
+
+/* Exactly @n bytes of the file straight into guest memory / into @dst. -ENOEXEC when the file is
+ * too short. */
+int x86_read_guest(struct mem *m, int fd, uint64_t off, uint64_t n, uint64_t gpa, struct error *e);
+int x86_read_file(int fd, uint64_t off, void *dst, uint64_t n, struct error *e);
+
+int x86_load_elf(struct mem *m, int fd, uint64_t size, bool prefer_pvh, struct arch_kernel *k,
+	struct error *e);
+int x86_load_bzimage(struct mem *m, int fd, uint64_t size, struct arch_kernel *k, struct error *e);
+/* [start, end) lies in RAM that a kernel may take at entry. */
+bool x86_kernel_fits(const struct mem *m, uint64_t start, uint64_t end);
+
+int x86_write_mptable(struct mem *m, unsigned vcpus, struct error *e);
+
+#endif

@@ -1,0 +1,197 @@
+// SPDX-License-Identifier: Apache-2.0
+/* A vCPU's thread: runs guest code, serves its traps, parks and quits when told. */
+/*
+ * How it works
+ *
+ * vm->run says what all vCPUs shall do. Whoever changes it kicks each vCPU, which makes the run
+ * call return, and waits on vm->cond until each has parked or gone. A kick that lands between the
+ * check of vm->run and the run call is not lost: hv_vcpu_kick() makes the *next* run call return
+ * too.
+ *
+ * A trapped access is answered on this thread through the frozen buses. Nothing here takes a lock
+ * but vm->lock.
+ */
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include "core/vm.h"
+#include "util/log.h"
+
+static void count(uint64_t *n)
+{
+	__atomic_fetch_add(n, 1, __ATOMIC_RELAXED);
+}
+
+static void vcpu_mmio(struct vcpu *c, struct hv_exit *x)
+{
+	count(&c->mmio_exits);
+	if (x->write)
+		(void)bus_write(&c->vm->mmio, x->addr, x->data, x->len);
+	else
+		(void)bus_read(&c->vm->mmio, x->addr, x->data, x->len);
+}
+
+static void vcpu_pio(struct vcpu *c, struct hv_exit *x)
+{
+	count(&c->pio_exits);
+	for (unsigned i = 0; i < x->count; i++) {
+		uint8_t *p = x->data + (size_t)i * x->len;
+
+		if (x->write)
+			(void)bus_write(&c->vm->pio, x->addr, p, x->len);
+		else
+			(void)bus_read(&c->vm->pio, x->addr, p, x->len);
+	}
+}
+
+/* True while guest code shall run; parks in here. */
+static bool vcpu_may_run(struct vcpu *c)
+{
+	struct vmm *vm = c->vm;
+	bool run;
+
+	if (__atomic_load_n(&vm->run, __ATOMIC_ACQUIRE) == VM_RUN)
+		return true;
+	(void)pthread_mutex_lock(&vm->lock);
+	while (vm->run == VM_PARK) {
+		c->parked = true;
+		(void)pthread_cond_broadcast(&vm->cond);
+		(void)pthread_cond_wait(&vm->cond, &vm->lock);
+	}
+	c->parked = false;
+	run = vm->run == VM_RUN;
+	(void)pthread_mutex_unlock(&vm->lock);
+	return run;
+}
+
+/* Runs guest code until it traps, and serves the trap. Returns false when this vCPU is done for
+ * good. */
+static bool vcpu_step(struct vcpu *c)
+{
+	struct hv_exit x;
+	int r = hv_vcpu_run(c->hv, &x);
+
+	if (r) {
+		vm_end(c->vm, VMM_END_FAILED, "vCPU %u: run: %s", c->index, err_text(r));
+		return false;
+	}
+	switch (x.kind) {
+	case HV_EXIT_MMIO:
+		vcpu_mmio(c, &x);
+		return true;
+	case HV_EXIT_PIO:
+		vcpu_pio(c, &x);
+		return true;
+	case HV_EXIT_HALT:
+	case HV_EXIT_INTR:
+		return true;
+	case HV_EXIT_SHUTDOWN:
+	case HV_EXIT_RESET:
+		vm_end(c->vm, VMM_END_GUEST, "the guest shut down");
+		return false;
+	case HV_EXIT_FAIL:
+		break;
+	}
+	vm_end(c->vm, VMM_END_FAILED, "vCPU %u: %s", c->index, x.why);
+	return false;
+}
+
+int vcpu_complete(struct vcpu *c)
+{
+	int r;
+
+	/* an access that the processor splits comes back part by part; an instruction with more
+	 * parts than this is a string that the guest moves into a register, and has no end that
+	 * could be waited for */
+	for (int i = 0; (r = hv_vcpu_complete(c->hv)) == -EAGAIN && i < 64; i++) {
+		if (!vcpu_step(c))
+			return -ESRCH;
+	}
+	return r;
+}
+
+static void *vcpu_main(void *arg)
+{
+	struct vcpu *c = arg;
+
+	__atomic_store_n(&c->tid, (int)syscall(SYS_gettid), __ATOMIC_RELEASE);
+	while (vcpu_may_run(c) && vcpu_step(c))
+		;
+	(void)pthread_mutex_lock(&c->vm->lock);
+	c->gone = true;
+	(void)pthread_cond_broadcast(&c->vm->cond);
+	(void)pthread_mutex_unlock(&c->vm->lock);
+	return NULL;
+}
+
+int vcpu_make(struct vmm *vm, unsigned index, struct error *e)
+{
+	struct vcpu *c = &vm->vcpu[index];
+
+	c->vm = vm;
+	c->index = index;
+	return hv_vcpu_new(vm->hv, index, &c->hv, e);
+}
+
+int vcpu_start(struct vcpu *c, struct error *e)
+{
+	char name[16];
+	int r = pthread_create(&c->thread, NULL, vcpu_main, c);
+
+	if (r)
+		return err_sys(e, r, "cannot start the thread of vCPU %u", c->index);
+	c->started = true;
+	(void)snprintf(name, sizeof(name), "vcpu%u", c->index);
+	(void)pthread_setname_np(c->thread, name);
+	return 0;
+}
+
+static bool all_there(const struct vmm *vm)
+{
+	for (unsigned i = 0; i < vm->nvcpus; i++) {
+		const struct vcpu *c = &vm->vcpu[i];
+
+		if (c->started && !c->gone && !c->parked)
+			return false;
+	}
+	return true;
+}
+
+void vcpus_go(struct vmm *vm, enum vm_run run)
+{
+	(void)pthread_mutex_lock(&vm->lock);
+	if (vm->run != VM_QUIT)
+		__atomic_store_n(&vm->run, run, __ATOMIC_RELEASE);
+	run = vm->run;
+	(void)pthread_cond_broadcast(&vm->cond);
+	(void)pthread_mutex_unlock(&vm->lock);
+	if (run == VM_RUN)
+		return;
+
+	for (unsigned i = 0; i < vm->nvcpus; i++) {
+		struct vcpu *c = &vm->vcpu[i];
+
+		if (c->started)
+			hv_vcpu_kick(c->hv, __atomic_load_n(&c->tid, __ATOMIC_ACQUIRE));
+	}
+	if (run == VM_QUIT)
+		return;
+	(void)pthread_mutex_lock(&vm->lock);
+	while (vm->run == VM_PARK && !all_there(vm))
+		(void)pthread_cond_wait(&vm->cond, &vm->lock);
+	(void)pthread_mutex_unlock(&vm->lock);
+}
+
+void vcpus_join(struct vmm *vm)
+{
+	for (unsigned i = 0; i < vm->nvcpus; i++) {
+		struct vcpu *c = &vm->vcpu[i];
+
+		if (c->started)
+			(void)pthread_join(c->thread, NULL);
+		c->started = false;
+	}
+}

@@ -1,0 +1,100 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * A virtual machine: what core/ knows of it. Built by one thread, frozen by vmm_start(), then read by all.
+ *
+ * Locks: @lock guards @run, @end, @why and the vCPUs' parked flags; it is held for a few instructions and never while anything else
+ * is waited for.
+ */
+#ifndef KRUN_CORE_VM_H
+#define KRUN_CORE_VM_H
+
+#include <pthread.h>
+
+#include "arch/arch.h"
+#include "core/bus.h"
+#include "core/irq.h"
+#include "core/mem.h"
+#include "hv/hv.h"
+#include "util/loop.h"
+#include "virtio/mmio.h"
+#include "virtio/vdev.h"
+#include "vmm.h"
+
+struct vcpu {
+	struct vmm *vm;
+	struct hv_vcpu *hv;
+	pthread_t thread;
+	bool started; /* thread exists */
+	unsigned index;
+	int tid;	/* atomic: 0 until the thread runs */
+	bool parked;	/* under vm->lock */
+	bool gone;	/* under vm->lock: the thread has ended or is about to */
+	uint64_t mmio_exits, pio_exits; /* relaxed atomic */
+};
+
+struct vm_slot {
+	struct vdev *v;
+	struct mmio t;
+	struct irq_line irq;
+	uint64_t base;
+};
+
+/* What the vCPUs shall do. */
+enum vm_run {
+	VM_RUN,
+	VM_PARK,
+	VM_QUIT,
+};
+
+struct vmm {
+	struct hv *hv;
+	struct mem mem;
+	struct bus mmio, pio;
+	struct arch_reset reset;
+	struct loop *io, *fs;
+	struct vm_slot slot[LIM_VDEVS];
+	unsigned nslots;
+	struct vdev *console, *vsock; /* also in slot[] */
+	struct vcpu vcpu[LIM_VCPUS];
+	unsigned nvcpus;
+	struct arch_cpuid cpuid; /* what the hypervisor can give */
+	bool built, started, devices_paused, loaded;
+
+	pthread_mutex_t lock;
+	pthread_cond_t cond;
+	enum vm_run run;
+	enum vmm_end end;
+	char why[160];
+	int event_fd;
+
+	char line[256]; /* console output up to its newline; io loop */
+	unsigned line_len;
+};
+
+/* Ends the VM: the first call counts. Any thread. */
+void vm_end(struct vmm *vm, enum vmm_end end, const char *fmt, ...) PRINTF(3, 4);
+
+/* vcpu.c */
+int vcpu_make(struct vmm *vm, unsigned index, struct error *e);
+int vcpu_start(struct vcpu *c, struct error *e);
+/*
+ * Parked, devices not paused: finishes a register access that is half done, so that its result is in the registers. -EAGAIN: it has
+ * no end in sight; -ESRCH: it ended the VM.
+ */
+int vcpu_complete(struct vcpu *c);
+/* Sets what vCPUs shall do and returns when each of them is there; VM_RUN returns at once. */
+void vcpus_go(struct vmm *vm, enum vm_run run);
+void vcpus_join(struct vmm *vm);
+
+/* vm_build.c: devices of @cfg on their buses, with interrupts and kicks; cmdline gets their descriptions when not NULL. */
+int vm_add_devices(struct vmm *vm, struct vmm_config *cfg, char *cmdline, struct error *e);
+int vm_add_memory(struct vmm *vm, const struct vmm_config *cfg, struct error *e);
+int vm_map_memory(struct vmm *vm, struct error *e);
+int vm_check_config(const struct vmm_config *cfg, bool load, struct error *e);
+void vm_close_config(struct vmm_config *cfg);
+
+/* mem_image.c: RAM to and from a file, holes for zero pages. @off is the file offset of the first byte of RAM. */
+int mem_image_save(const struct mem *m, int fd, uint64_t off, struct error *e);
+int mem_image_load(const struct mem *m, int fd, uint64_t off, struct error *e);
+
+#endif

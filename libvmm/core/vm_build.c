@@ -1,0 +1,334 @@
+// SPDX-License-Identifier: Apache-2.0
+/* Turns a struct vmm_config into memory, devices and a loaded kernel. */
+/*
+ * How it works
+ *
+ * The config is checked in full before anything is made. Then: RAM around the hole, one window per
+ * fs that wants one, the devices in the order of vm_add_devices(), which is the order in which the
+ * guest finds them, then kernel, boot tables and vCPUs. Each device gets the next register window
+ * and the next interrupt input of the architecture's list; its kicks go by ioeventfd straight to
+ * the owner loop where the hypervisor can, its interrupts by irqfd. Nothing here is undone on
+ * error: vmm_free() takes whatever is there.
+ *
+ * This is the one file of core/ that knows devices by name.
+ */
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
+
+#include "core/vm.h"
+#include "dev/dev.h"
+#include "util/cleanup.h"
+#include "util/log.h"
+
+_Static_assert(LIM_VCPUS == VMM_VCPUS_MAX, "one number, two names");
+_Static_assert(sizeof(struct vsock_done) == sizeof(struct vmm_vsock_done), "one report, two names");
+
+int vm_check_config(const struct vmm_config *cfg, bool load, struct error *e)
+{
+	if (!cfg->vcpus || cfg->vcpus > LIM_VCPUS)
+		return err_set(e, EINVAL, "vCPUs: %u is not within 1-%u", cfg->vcpus, LIM_VCPUS);
+	if (cfg->ram_bytes < LIM_RAM_MIN || cfg->ram_bytes > LIM_RAM_MAX || cfg->ram_bytes % 4096)
+		return err_set(e, EINVAL,
+			"RAM: %llu bytes is not a multiple of 4096 of at least 32 MiB",
+			(unsigned long long)cfg->ram_bytes);
+	if (!load && cfg->kernel_fd < 0)
+		return err_set(e, EINVAL, "no kernel");
+	if (!load && cfg->cmdline && strlen(cfg->cmdline) >= LIM_CMDLINE)
+		return err_set(e, E2BIG, "kernel command line: over %u bytes", LIM_CMDLINE - 1);
+	if (cfg->nfs > VMM_MAX_FS || cfg->nports > VMM_MAX_PORTS)
+		return err_set(e, EINVAL, "too many file systems or console ports");
+	for (unsigned i = 0; i < cfg->nfs; i++) {
+		const struct vmm_fs *f = &cfg->fs[i];
+
+		if (!f->tag[0] || strnlen(f->tag, sizeof(f->tag)) == sizeof(f->tag) ||
+			f->root_fd < 0)
+			return err_set(e, EINVAL, "file system %u: no tag or no directory", i);
+		if (f->dax_bytes % (2U << 20))
+			return err_set(
+				e, EINVAL, "file system %u: window is not a multiple of 2 MiB", i);
+	}
+	return 0;
+}
+
+void vm_close_config(struct vmm_config *cfg)
+{
+	if (cfg->kernel_fd >= 0)
+		(void)close(TAKE_FD(cfg->kernel_fd));
+	for (unsigned i = 0; i < VMM_MAX_FS && i < cfg->nfs; i++) {
+		if (cfg->fs[i].root_fd >= 0)
+			(void)close(TAKE_FD(cfg->fs[i].root_fd));
+	}
+	for (unsigned i = 0; i < VMM_MAX_PORTS && i < cfg->nports; i++) {
+		if (cfg->port[i].in_fd >= 0)
+			(void)close(TAKE_FD(cfg->port[i].in_fd));
+		if (cfg->port[i].out_fd >= 0)
+			(void)close(TAKE_FD(cfg->port[i].out_fd));
+	}
+}
+
+int vm_add_memory(struct vmm *vm, const struct vmm_config *cfg, struct error *e)
+{
+	struct mem_ram_opts o = { .memfd = cfg->ram_memfd, .thp = !cfg->no_thp };
+
+	return arch_add_ram(&vm->mem, cfg->ram_bytes, &o, e);
+}
+
+/* Tells the hypervisor of every region; one slot each, in table order. */
+int vm_map_memory(struct vmm *vm, struct error *e)
+{
+	int r = 0;
+
+	mem_freeze(&vm->mem);
+	for (unsigned i = 0; !r && i < vm->mem.n; i++) {
+		const struct mem_region *m = &vm->mem.r[i];
+
+		r = hv_set_region(vm->hv, i, m->gpa, m->len, m->hva, m->readonly, e);
+	}
+	return r;
+}
+
+static void raise_by_call(void *arg, unsigned gsi)
+{
+	struct vmm *vm = arg;
+
+	(void)hv_irq_pulse(vm->hv, gsi);
+}
+
+static void device_fatal(void *arg, const char *device, const char *why)
+{
+	vm_end(arg, VMM_END_FAILED, "the guest's %s device broke: %s", device, why);
+}
+
+static int wire_irq(struct vmm *vm, struct vm_slot *s, struct error *e)
+{
+	int r;
+
+	s->irq.raise = raise_by_call;
+	s->irq.arg = vm;
+	s->irq.efd = -1;
+	if (!hv_features(vm->hv)->irqfd)
+		return 0;
+	s->irq.efd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	if (s->irq.efd < 0)
+		return err_sys(e, errno, "eventfd");
+	r = hv_irqfd(vm->hv, s->irq.efd, s->irq.gsi);
+	return r ? err_sys(e, r, "irqfd for interrupt %u", s->irq.gsi) : 0;
+}
+
+static int wire_kicks(struct vmm *vm, struct vm_slot *s, struct error *e)
+{
+	if (!hv_features(vm->hv)->ioeventfd)
+		return 0;
+	for (unsigned q = 0; q < s->v->nqueues; q++) {
+		int r = hv_ioeventfd(vm->hv, s->base + MMIO_QUEUE_NOTIFY, 4, q, s->v->kick_fd[q]);
+
+		if (r)
+			return err_sys(e, r, "ioeventfd for %s queue %u", s->v->cls->name, q);
+	}
+	return 0;
+}
+
+/* Gives @v its window and interrupt. The slot owns it from here on, also when this fails. */
+static int add_device(struct vmm *vm, struct vdev *v, char *cmdline, struct error *e)
+{
+	unsigned n = vm->nslots;
+	struct vm_slot *s = &vm->slot[n];
+	int r;
+
+	if (n >= LIM_VDEVS || n >= arch_layout.ngsis) {
+		v->cls->destroy(v);
+		return err_set(e, ENOSPC, "more than %u devices", n);
+	}
+	vm->nslots++;
+	s->v = v;
+	s->base = arch_layout.mmio_base + (uint64_t)n * MMIO_LEN;
+	s->irq.gsi = arch_layout.gsis[n];
+	s->irq.efd = -1;
+	v->irq = &s->irq;
+	v->host.fatal = device_fatal;
+	v->host.arg = vm;
+	mmio_init(&s->t, v);
+	r = bus_add(&vm->mmio, s->base, MMIO_LEN, &mmio_bus_ops, &s->t);
+	if (r)
+		return err_sys(e, r, "register window of %s", v->cls->name);
+	r = wire_irq(vm, s, e);
+	if (!r)
+		r = wire_kicks(vm, s, e);
+	if (!r && cmdline && arch_describe_vdev(cmdline, LIM_CMDLINE, s->base, s->irq.gsi))
+		r = err_set(e, E2BIG, "kernel command line: no room to describe %s", v->cls->name);
+	return r;
+}
+
+/* Console output without a port of its own becomes log lines. */
+static void console_to_log(void *arg, const char *bytes, unsigned n)
+{
+	struct vmm *vm = arg;
+
+	for (unsigned i = 0; i < n; i++) {
+		unsigned char c = (unsigned char)bytes[i];
+
+		if (c == '\n' || vm->line_len == sizeof(vm->line) - 1) {
+			vm->line[vm->line_len] = 0;
+			if (vm->line_len)
+				log_guest("guest: %s", vm->line);
+			vm->line_len = 0;
+		}
+		if (c >= ' ' && c < 127)
+			vm->line[vm->line_len++] = (char)c;
+	}
+}
+
+static int add_console(struct vmm *vm, struct vmm_config *cfg, char *cmdline, struct error *e)
+{
+	struct console_port_cfg p[VMM_MAX_PORTS] = {
+		{ .in_fd = -1, .out_fd = -1, .console = true }
+	};
+	unsigned n = cfg->nports ? cfg->nports : 1;
+	int r;
+
+	for (unsigned i = 0; i < cfg->nports; i++) {
+		struct vmm_port *c = &cfg->port[i];
+
+		p[i] = (struct console_port_cfg){ .in_fd = TAKE_FD(c->in_fd),
+			.out_fd = TAKE_FD(c->out_fd),
+			.name = c->name[0] ? c->name : NULL,
+			.console = c->console };
+	}
+	r = console_new(vm->io, &vm->mem, p, n, &vm->console, e);
+	if (r)
+		return r;
+	if (!cfg->nports)
+		console_set_sink(vm->console, console_to_log, vm);
+	return add_device(vm, vm->console, cmdline, e);
+}
+
+static int add_fs(struct vmm *vm, struct vmm_fs *f, char *cmdline, struct error *e)
+{
+	struct fs_cfg c = { .root_fd = TAKE_FD(f->root_fd),
+		.readonly = f->readonly,
+		.cache = (enum fs_cache)f->cache,
+		.dax_len = f->dax_bytes };
+	struct vdev *v;
+	int r;
+
+	(void)memcpy(c.tag, f->tag, sizeof(c.tag));
+	if (c.dax_len) {
+		/* above all RAM, on a GiB border so that it never shares a large page with it */
+		c.dax_gpa = ALIGN_UP(MAX(mem_top(&vm->mem), 4ULL << 30), 1ULL << 30);
+		r = mem_add_shm(&vm->mem, GPA(c.dax_gpa), c.dax_len, e);
+		if (r) {
+			(void)close(c.root_fd);
+			return r;
+		}
+	}
+	r = fs_new(vm->fs, &vm->mem, &c, &v, e);
+	return r ? r : add_device(vm, v, cmdline, e);
+}
+
+static int add_rng(struct vmm *vm, char *cmdline, struct error *e)
+{
+	struct vdev *v;
+	int r = rng_new(vm->io, &vm->mem, &v, e);
+
+	return r ? r : add_device(vm, v, cmdline, e);
+}
+
+static int add_vsock(struct vmm *vm, const struct vmm_config *cfg, char *cmdline, struct error *e)
+{
+	struct vsock_cfg c = { .guest_cid = VMM_GUEST_CID,
+		.knock_port = cfg->vsock_knock_port,
+		.done_fd = cfg->vsock_done_fd };
+	int r = vsock_new(vm->io, &vm->mem, &c, &vm->vsock, e);
+
+	return r ? r : add_device(vm, vm->vsock, cmdline, e);
+}
+
+static void guest_reset(void *arg)
+{
+	vm_end(arg, VMM_END_GUEST, "the guest reset the machine");
+}
+
+int vm_add_devices(struct vmm *vm, struct vmm_config *cfg, char *cmdline, struct error *e)
+{
+	int r = loop_new("io", &vm->io, e);
+
+	if (!r)
+		r = loop_new("fs", &vm->fs, e);
+	if (!r && cfg->console)
+		r = add_console(vm, cfg, cmdline, e);
+	if (!r && cfg->rng)
+		r = add_rng(vm, cmdline, e);
+	for (unsigned i = 0; !r && i < cfg->nfs; i++)
+		r = add_fs(vm, &cfg->fs[i], cmdline, e);
+	if (!r && cfg->vsock)
+		r = add_vsock(vm, cfg, cmdline, e);
+	vm->reset = (struct arch_reset){ .reset = guest_reset, .arg = vm };
+	if (!r && arch_add_legacy(&vm->pio, &vm->reset))
+		r = err_set(e, ENOSPC, "no room for the reset port");
+	return r;
+}
+
+static int load_and_boot(
+	struct vmm *vm, const struct vmm_config *cfg, const char *cmdline, struct error *e)
+{
+	struct arch_boot_params p = { .vcpus = cfg->vcpus,
+		.cmdline = cmdline,
+		.initrd = cfg->initrd,
+		.initrd_len = cfg->initrd_len,
+		.prefer_pvh = cfg->prefer_pvh };
+	struct arch_kernel k;
+	int r = arch_load_kernel(&vm->mem, cfg->kernel_fd, cfg->prefer_pvh, &k, e);
+
+	if (!r)
+		r = arch_boot_setup(&vm->mem, &p, &k, e);
+	for (unsigned i = 0; !r && i < cfg->vcpus; i++) {
+		struct arch_cpuid cpuid;
+		struct arch_regs regs;
+
+		r = vcpu_make(vm, i, e);
+		if (r)
+			break;
+		arch_cpuid(&vm->cpuid, i, cfg->vcpus, &cpuid);
+		r = hv_vcpu_set_cpuid(vm->vcpu[i].hv, &cpuid, e);
+		if (r)
+			break;
+		arch_boot_regs(&k, i, &regs);
+		r = hv_vcpu_set_regs(vm->vcpu[i].hv, &regs, e);
+	}
+	return r;
+}
+
+static int build(struct vmm *vm, struct vmm_config *cfg, struct error *e)
+{
+	char cmdline[LIM_CMDLINE];
+	int r = vm_check_config(cfg, false, e);
+
+	if (r)
+		return r;
+	(void)snprintf(cmdline, sizeof(cmdline), "%s", cfg->cmdline ? cfg->cmdline : "");
+	vm->nvcpus = cfg->vcpus;
+	r = vm_add_memory(vm, cfg, e);
+	if (!r)
+		r = hv_irqchip(vm->hv, cfg->pit, e);
+	if (!r)
+		r = vm_add_devices(vm, cfg, cmdline, e);
+	if (!r)
+		r = vm_map_memory(vm, e);
+	if (!r)
+		r = hv_cpuid_supported(vm->hv, &vm->cpuid, e);
+	if (!r)
+		r = load_and_boot(vm, cfg, cmdline, e);
+	return r;
+}
+
+int vmm_build(struct vmm *vm, struct vmm_config *cfg, struct error *e)
+{
+	int r = vm->built ? err_set(e, EINVAL, "vmm_build: built already") : build(vm, cfg, e);
+
+	vm_close_config(cfg);
+	vm->built = !r;
+	return r;
+}

@@ -1,0 +1,34 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Errors of set-up code.
+ *
+ * Every function that can fail returns 0 or a negative errno. Set-up code also takes a caller-owned
+ * `struct error *` and leaves one sentence in it that names what failed, for a person to read. The
+ * struct may be NULL where only the number matters. The first error wins: a later err_set() on a
+ * struct that already holds one prepends nothing and changes nothing, use err_wrap() to add context.
+ */
+#ifndef KRUN_UTIL_ERR_H
+#define KRUN_UTIL_ERR_H
+
+#include <stdarg.h>
+
+#define ERR_MSG_MAX 240
+
+struct error {
+	int code; /* 0, or a positive errno */
+	char msg[ERR_MSG_MAX];
+};
+
+/* Sets @e to errno @code (either sign) with a message; returns -|code|, so `return err_set(...)`. */
+int err_set(struct error *e, int code, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
+
+/* As err_set(), with ": <text of errno>" at the end of the message. */
+int err_sys(struct error *e, int code, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
+
+/* Puts "<context>: " before the message of an error that is set; returns its -code. */
+int err_wrap(struct error *e, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+
+/* The text of an errno without locale files or allocation ("No such file or directory"). */
+const char *err_text(int code);
+
+#endif

@@ -1,0 +1,67 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * A cursor over the bytes of a descriptor chain.
+ *
+ * vq_pop() makes two: rd over what the driver wrote, wr over what we may write. Headers are pulled
+ * into locals and replies pushed from them, whole or not at all; payload moves by
+ * iobuf_readv()/iobuf_writev() straight between guest memory and an fd. Device code never sees an
+ * iov_base.
+ *
+ * Payload may lie in a DAX window, whose pages can be missing: only the kernel may touch it on our
+ * behalf. So everything here that copies by hand (pull, push, peek, zero) stops at a window with
+ * -EFAULT or a short count, and what goes through a system call (read_fd, write_fd, recv, send,
+ * random) works there and passes EFAULT on.
+ */
+#ifndef KRUN_VIRTIO_IOBUF_H
+#define KRUN_VIRTIO_IOBUF_H
+
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/types.h>
+#include <sys/uio.h>
+
+#include "core/mem.h"
+#include "util/util.h"
+
+struct iobuf {
+	struct iovec *iov; /* borrowed from the queue; changed during a call and put back */
+	unsigned cnt;	   /* entries left, iov[0] being the current one */
+	size_t off;	   /* bytes of iov[0] already consumed */
+	size_t left;	   /* bytes left in all */
+	size_t done;	   /* bytes consumed so far */
+	const struct mem
+		*win; /* set when the vector may point into windows of this memory, else NULL */
+};
+
+/* No entry is empty. */
+void iobuf_init(struct iobuf *b, struct iovec *iov, unsigned cnt);
+
+/* Copy exactly @n bytes and advance; -ENODATA/-ENOSPC when fewer are left, -EFAULT in a window:
+ * nothing has moved then. */
+int iobuf_pull(struct iobuf *b, void *dst, size_t n) NODISCARD;
+int iobuf_push(struct iobuf *b, const void *src, size_t n) NODISCARD;
+/* Copies up to @n bytes without advancing; returns how many (fewer before a window). */
+size_t iobuf_peek(const struct iobuf *b, void *dst, size_t n);
+/* Advances by @n; -ENODATA when fewer are left. */
+int iobuf_skip(struct iobuf *b, size_t n) NODISCARD;
+/* Splits: *head gets the next @n bytes, @b keeps the rest. Both share the vector; at the split one
+ * entry may be used by both. -ENODATA. */
+int iobuf_take(struct iobuf *b, size_t n, struct iobuf *head) NODISCARD;
+
+/*
+ * Move up to @n bytes between guest memory and @fd, advancing by what moved. off < 0: readv/writev
+ * at the file's own position, else preadv/pwritev. Returns bytes or -errno; partial counts are
+ * normal, 0 is end of file (reading). EFAULT (a DAX page that is gone) is returned as is. At most
+ * IOV_MAX entries go into one call.
+ */
+ssize_t iobuf_read_fd(struct iobuf *b, int fd, size_t n, off_t off);  /* fd -> guest */
+ssize_t iobuf_write_fd(struct iobuf *b, int fd, size_t n, off_t off); /* guest -> fd */
+/* The same over sockets, with MSG_ flags (MSG_DONTWAIT, MSG_NOSIGNAL). */
+ssize_t iobuf_recv(struct iobuf *b, int fd, size_t n, int flags);
+ssize_t iobuf_send(struct iobuf *b, int fd, size_t n, int flags);
+/* Fills with zeroes (short before a window) / with getrandom(2) (short, or -errno when nothing was
+ * done); returns bytes done. */
+size_t iobuf_zero(struct iobuf *b, size_t n);
+ssize_t iobuf_random(struct iobuf *b, size_t n);
+
+#endif
