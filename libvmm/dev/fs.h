@@ -1,0 +1,337 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The FUSE server behind the virtio-fs device: what its parts (fs_*.c) know of each other.
+ *
+ * A server is used by one thread at a time, the owner loop's after fs_attach_thread() there, so
+ * nothing here locks. fs_serve() is the whole of it: one request in, one reply out, with or without
+ * a queue around it.
+ *
+ * Nodes. A node is an inode that the guest may name by its node id (index and generation, so a
+ * forged or old id is found out). It knows its parent node and its name there; its O_PATH fd is a
+ * cache entry: at most fs_limits.open_nodes are kept, the oldest idle one is closed and re-opened
+ * from the parent's, component by component, each checked by device, inode number, mount and type
+ * (-ESTALE when that changed). Reading attributes needs no fd of the node at all: one statx() at
+ * the parent's. A node lives while the guest counts lookups, has it open, or has nodes below it.
+ * One that lost its name (unlinked, replaced, or seen elsewhere) keeps its fd pinned instead, since
+ * no path leads to it any more.
+ */
+#ifndef KRUN_DEV_FS_H
+#define KRUN_DEV_FS_H
+
+#include <fcntl.h>
+#include <pthread.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/stat.h>
+
+#include "core/limits.h"
+#include "dev/dev.h"
+#include "dev/fs_proto.h"
+#include "util/save.h"
+#include "util/util.h"
+#include "virtio/iobuf.h"
+
+#define FS_ROOT	    1U		/* index and node id of the root */
+#define FS_CHUNK    1024	/* nodes or handles of one allocation */
+#define FS_DEPTH    4096	/* components that one re-open may walk; deeper is -ENAMETOOLONG */
+#define FS_IN_MAX   (72U << 10) /* names and values of one request: an xattr of 64 KiB, its name */
+#define FS_OUT_MAX  (64U << 10) /* an xattr, a list of them, a link's target */
+#define FS_DIR_BUFS 16
+#define FS_DIR_BUF  (32U << 10)
+#define FS_UNLINKED_SAVE \
+	(48U << 20) /* bytes of unlinked open files in a saved VM; fits LIM_SAVE_SECTION */
+#define FS_COPY_MAX (16U << 20) /* bytes of one COPY_FILE_RANGE: the queue waits meanwhile */
+
+/* What every statx() here asks for. */
+#define FS_SX_MASK (STATX_BASIC_STATS | STATX_BTIME | STATX_MNT_ID)
+
+enum {
+	FS_N_USED = 1,
+	FS_N_VIRT = 2,	 /* the virtual file */
+	FS_N_PINNED = 4, /* fd held without being in the LRU list */
+	FS_N_HASHED = 8, /* found by identity */
+};
+
+struct fs_node {
+	uint64_t dev, ino, mnt; /* identity on the host */
+	uint64_t nlookup;
+	uint64_t
+		stamp; /* of size and times when the guest last opened it; of mtime for a symlink */
+	char *name;    /* owned; NULL without a parent */
+	uint32_t idx, gen;
+	uint32_t parent;       /* index; 0: none */
+	uint32_t kids;	       /* nodes whose parent this is */
+	uint32_t handles;      /* first handle of its list, as index; 0: none */
+	uint32_t inext, dnext; /* hash chains, by identity and by (parent, name); inext is also the
+				  free list */
+	uint32_t lprev, lnext; /* LRU of open fds */
+	int fd;		       /* -1: none */
+	uint16_t type;	       /* S_IFMT bits */
+	uint8_t flags;
+	uint8_t busy; /* used by the request that is being served: not to be closed */
+};
+
+enum fs_hkind {
+	FS_H_FREE,
+	FS_H_FILE,
+	FS_H_DIR,
+	FS_H_VIRT
+};
+
+struct fs_handle {
+	uint32_t idx, gen;
+	uint32_t node;	     /* index */
+	uint32_t prev, next; /* of the node's list; next is also the free list */
+	int fd;	   /* owned; -1 for the virtual file and for one that could not be restored */
+	int flags; /* of open(2), as the host's fd has them */
+	uint8_t kind;
+	bool append; /* O_APPEND is set on fd now */
+	bool wrote;
+	int64_t pos; /* directory: where fd stands, -1: unknown */
+};
+
+/* A table of records that never move, by index from 1. */
+struct fs_table {
+	void **chunk;
+	uint32_t nchunks, max; /* max: highest index allowed */
+	uint32_t next, free, used;
+	uint32_t gen; /* generation of indices that were never used: above all before a load */
+};
+
+struct fs_hash {
+	uint32_t *head;
+	uint32_t mask;
+};
+
+struct fs_limits {
+	uint32_t nodes, open_nodes, handles;
+};
+
+/* Who this thread is on the host; see fs_cred.c. */
+struct fs_cred {
+	bool attached, can_setid, entered, dumpable;
+	pthread_t thread;	 /* of fs_attach_thread() */
+	uint32_t uid, gid;	 /* own file system ids */
+	uint32_t ok_uid, ok_gid; /* last pair that was seen to work */
+	uint64_t base, cur;	 /* effective capabilities: all that we have, and now */
+	uint64_t permitted, inheritable;
+};
+
+/* Directory entries read ahead. A handle's buffer may be taken away at any time; it then seeks. */
+struct fs_dirbuf {
+	uint64_t owner; /* file handle; 0: free */
+	uint32_t at, len;
+	int64_t off; /* the offset that the guest must ask for to go on at @at */
+	uint8_t *b;  /* FS_DIR_BUF bytes, owned */
+};
+
+struct fs {
+	struct fs_limits lim;
+	bool readonly, inited, net, no_flush;
+	enum fs_cache cache;
+	uint32_t minor;
+	uint64_t flags; /* negotiated */
+	int proc_fd;	/* /proc/self/fd of this process, owned */
+	char *virt_name;
+	const uint8_t *virt_data;
+	uint64_t virt_len;
+	uint32_t virt_node; /* index; 0: none */
+
+	struct fs_table nodes, hands;
+	struct fs_hash by_ident, by_name;
+	uint32_t lru_new, lru_old, lru_n, pinned;
+	uint32_t busy[4];
+	unsigned nbusy;
+	struct fs_cred cred;
+	struct fs_dirbuf dirbuf[FS_DIR_BUFS];
+	unsigned dirbuf_next;
+
+	uint32_t chain[FS_DEPTH];
+	uint8_t in[FS_IN_MAX + 1] __attribute__((aligned(8)));
+	uint8_t out[FS_OUT_MAX] __attribute__((aligned(8)));
+};
+
+/* One request, while it is served. */
+struct fs_req {
+	struct fuse_in_header h;
+	union {
+		struct fuse_forget_in forget;
+		struct fuse_batch_forget_in batch;
+		struct fuse_getattr_in getattr;
+		struct fuse_setattr_in setattr;
+		struct fs_statx_in statx;
+		struct fuse_mknod_in mknod;
+		struct fuse_mkdir_in mkdir;
+		struct fuse_rename_in rename;
+		struct fuse_rename2_in rename2;
+		struct fuse_link_in link;
+		struct fuse_open_in open;
+		struct fuse_create_in create;
+		struct fuse_release_in release;
+		struct fuse_flush_in flush;
+		struct fuse_read_in read;
+		struct fuse_write_in write;
+		struct fuse_fsync_in fsync;
+		struct fuse_setxattr_in setxattr;
+		struct fuse_getxattr_in getxattr;
+		struct fuse_access_in access;
+		struct fuse_init_in init;
+		struct fuse_fallocate_in fallocate;
+		struct fuse_lseek_in lseek;
+		struct fuse_copy_file_range_in copy;
+	} a;
+	struct iobuf rd;  /* the arguments after @a */
+	struct iobuf wr;  /* the reply's payload */
+	const char *rest; /* names and values, copied to fs->in and NUL-terminated behind the last
+			     byte */
+	size_t nrest;
+	struct fs_node *n; /* h.nodeid, when the operation wants one */
+};
+
+typedef int fs_op_fn(struct fs *fs, struct fs_req *q);
+
+/* fs_init.c. @lim NULL: those of limits.h. Takes cfg->root_fd, on failure too. */
+int fs_server_new(
+	const struct fs_cfg *cfg, const struct fs_limits *lim, struct fs **out, struct error *e);
+void fs_server_free(struct fs *fs);
+/* Forgets every node and handle but the root and the virtual file: reset and FUSE_DESTROY. */
+void fs_server_reset(struct fs *fs);
+fs_op_fn fs_op_init, fs_op_destroy;
+
+/*
+ * fs_serve.c. Serves the request in @rd; *written is how many bytes of @wr hold the reply, 0 when
+ * there is none (FORGET, or no room for a header). Never fails: what is wrong with a request is
+ * answered.
+ */
+void fs_serve(struct fs *fs, struct iobuf *rd, struct iobuf *wr, uint32_t *written);
+/* True when @opcode changes the tree, so that a read-only share answers EROFS (OPEN decides by its
+ * flags). */
+bool fs_op_mutates(uint32_t opcode);
+
+/*
+ * fs_req.c: names, attributes, replies.
+ * fs_name_ok(): 0 when @name (@len bytes, NUL behind) is one component, else -EINVAL,
+ * -ENAMETOOLONG. fs_take_name(): the next NUL-terminated string of q->rest as a component.
+ */
+int fs_name_ok(const char *name, size_t len);
+int fs_take_str(struct fs_req *q, const char **s, size_t *len) NODISCARD;
+int fs_take_name(struct fs_req *q, const char **name) NODISCARD;
+void fs_fill_attr(
+	const struct fs *fs, const struct fs_node *n, const struct statx *sx, struct fuse_attr *a);
+void fs_fill_entry(const struct fs *fs, const struct fs_node *n, const struct statx *sx,
+	struct fuse_entry_out *e);
+void fs_attr_valid(const struct fs *fs, uint64_t *sec, uint32_t *nsec);
+void fs_virt_stat(const struct fs *fs, struct statx *sx);
+bool fs_is_virt(const struct fs *fs, const struct fs_node *dir, const char *name);
+uint64_t fs_stamp(const struct statx *sx);
+
+/* fs_table.c */
+void *fs_table_at(const struct fs_table *t, uint32_t idx, size_t size);
+int fs_table_grow(struct fs_table *t, size_t size, uint32_t upto) NODISCARD;
+void fs_table_free(struct fs_table *t);
+
+/* fs_node.c */
+struct fs_node *fs_node_at(const struct fs *fs, uint32_t idx); /* 0: NULL */
+struct fs_node *fs_node_get(const struct fs *fs, uint64_t id);
+uint64_t fs_node_id(const struct fs_node *n);
+/* The node known under @name of @dir. */
+struct fs_node *fs_node_child(const struct fs *fs, const struct fs_node *dir, const char *name);
+/* True when @sx is still the inode that @n stands for. */
+bool fs_node_is(const struct fs_node *n, const struct statx *sx);
+/*
+ * The node for what @sx describes, found as @name of @dir (NULL: it has no name). Made when it is
+ * not known, its place updated when it is. Lookups are not counted here.
+ */
+int fs_node_attach(struct fs *fs, struct fs_node *dir, const char *name, const struct statx *sx,
+	struct fs_node **out) NODISCARD;
+int fs_node_alloc(struct fs *fs, struct fs_node **out) NODISCARD;
+int fs_node_place(
+	struct fs *fs, struct fs_node *n, struct fs_node *dir, const char *name) NODISCARD;
+void fs_node_identify(struct fs *fs, struct fs_node *n, const struct statx *sx);
+/* It has lost its name: an open fd of it is pinned. With neither that nor handles it answers
+ * -ESTALE until seen again. */
+void fs_node_detach(struct fs *fs, struct fs_node *n);
+void fs_node_forget(struct fs *fs, struct fs_node *n, uint64_t count);
+/* Frees @n, and parents that only it kept, unless something refers to it. */
+void fs_node_put(struct fs *fs, struct fs_node *n);
+bool fs_node_room(const struct fs *fs);
+void fs_nodes_clear(struct fs *fs);
+/* Leaves the root and the virtual file, as nobody had seen them. */
+void fs_nodes_reset(struct fs *fs);
+/* Load: a node of given index; after the last one, free indices are listed anew with generation
+ * @gen. */
+int fs_node_alloc_at(struct fs *fs, uint32_t idx, uint32_t gen, struct fs_node **out) NODISCARD;
+void fs_nodes_relist(struct fs *fs, uint32_t gen);
+
+/* fs_fd.c. Fds returned stay valid until the request ends. */
+int fs_node_fd(struct fs *fs, struct fs_node *n) NODISCARD;
+int fs_dir_fd(struct fs *fs, struct fs_node *n) NODISCARD; /* -ENOTDIR */
+int fs_node_stat(struct fs *fs, struct fs_node *n, struct statx *sx) NODISCARD;
+int fs_stat_fd(int fd, struct statx *sx) NODISCARD;
+int fs_stat_at(int dirfd, const char *name, struct statx *sx) NODISCARD;
+/* open(2) of a single component, with O_NOFOLLOW and O_CLOEXEC added; makes room when fds run out.
+ */
+int fs_openat(struct fs *fs, int dirfd, const char *name, int flags, mode_t mode) NODISCARD;
+/* The inode behind @fd (O_PATH is enough) opened anew with @flags. */
+int fs_reopen(struct fs *fs, int fd, int flags) NODISCARD;
+void fs_fd_keep(struct fs *fs, struct fs_node *n, int fd); /* takes @fd as the node's */
+void fs_fd_drop(struct fs *fs, struct fs_node *n);
+void fs_fd_pin(struct fs *fs, struct fs_node *n);
+void fs_fd_unpin(struct fs *fs, struct fs_node *n);
+/* Closes every idle fd but the root's. */
+void fs_fd_drop_idle(struct fs *fs);
+void fs_req_end(struct fs *fs);
+
+/* fs_handle.c */
+/* Takes @fd, on failure too. -ENFILE when the guest has too many. */
+int fs_handle_new(struct fs *fs, struct fs_node *n, enum fs_hkind kind, int fd, int flags,
+	struct fs_handle **out) NODISCARD;
+struct fs_handle *fs_handle_at(const struct fs *fs, uint32_t idx);
+/* The handle @fh of node @n; NULL when it is not one. */
+struct fs_handle *fs_handle_get(const struct fs *fs, const struct fs_node *n, uint64_t fh);
+uint64_t fs_handle_id(const struct fs_handle *h);
+void fs_handle_link(struct fs *fs, struct fs_handle *h, struct fs_node *n);
+void fs_handle_close(struct fs *fs, struct fs_handle *h);
+bool fs_handle_room(const struct fs *fs);
+void fs_handles_clear(struct fs *fs);
+/* Load: as fs_handle_new() with a given index and generation. */
+int fs_handle_new_at(struct fs *fs, uint32_t idx, uint32_t gen, struct fs_handle **out) NODISCARD;
+void fs_handles_relist(struct fs *fs, uint32_t gen);
+
+/*
+ * fs_cred.c. fs_attach_thread() gives the calling thread its own cwd and umask, and reads its
+ * rights; nothing when it is the one that was attached last. Before serving on a thread.
+ * fs_cred_enter() acts as @uid:@gid until fs_cred_leave(). fs_cred_fsetid() decides whether writing
+ * keeps set-id bits.
+ */
+int fs_attach_thread(struct fs *fs) NODISCARD;
+int fs_cred_enter(struct fs *fs, uint32_t uid, uint32_t gid) NODISCARD;
+void fs_cred_leave(struct fs *fs);
+void fs_cred_fsetid(struct fs *fs, bool keep_bits);
+
+/* fs_name.c */
+/* Finds @name in @dir (open as @dfd): fills *sx and the node. -ENOENT. */
+int fs_lookup(struct fs *fs, struct fs_node *dir, int dfd, const char *name, struct statx *sx,
+	struct fs_node **out) NODISCARD;
+fs_op_fn fs_op_lookup, fs_op_forget, fs_op_batch_forget, fs_op_symlink, fs_op_mknod, fs_op_mkdir,
+	fs_op_link;
+/* fs_rename.c */
+fs_op_fn fs_op_unlink, fs_op_rmdir, fs_op_rename, fs_op_rename2;
+/* fs_meta.c */
+fs_op_fn fs_op_getattr, fs_op_setattr, fs_op_statx, fs_op_readlink, fs_op_statfs, fs_op_access;
+/* fs_open.c */
+fs_op_fn fs_op_open, fs_op_create, fs_op_tmpfile, fs_op_release, fs_op_flush;
+/* fs_io.c */
+fs_op_fn fs_op_read, fs_op_write, fs_op_fsync, fs_op_lseek, fs_op_fallocate, fs_op_copy,
+	fs_op_syncfs;
+/* fs_dir.c */
+fs_op_fn fs_op_opendir, fs_op_readdir, fs_op_readdirplus, fs_op_releasedir;
+void fs_dirbuf_drop(struct fs *fs, uint64_t fh);
+/* fs_xattr.c */
+fs_op_fn fs_op_setxattr, fs_op_getxattr, fs_op_listxattr, fs_op_removexattr;
+
+/* fs_save.c. Load is for a server that has served nothing yet. */
+void fs_save(struct fs *fs, struct save_out *s);
+int fs_load(struct fs *fs, struct save_in *s) NODISCARD;
+
+#endif

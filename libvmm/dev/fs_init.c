@@ -1,0 +1,171 @@
+// SPDX-License-Identifier: Apache-2.0
+/* virtio-fs: making and ending a server, and what it agrees upon with the guest's kernel. */
+/* #syscalls:fs statx close */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/vfs.h>
+#include <unistd.h>
+
+#include "dev/fs.h"
+#include "util/cleanup.h"
+
+/* Flags that we take when the guest offers them, whatever the caching. */
+#define WANTED                                                                                   \
+	(FS_I_ASYNC_READ | FS_I_ATOMIC_O_TRUNC | FS_I_BIG_WRITES | FS_I_DO_READDIRPLUS |         \
+		FS_I_READDIRPLUS_AUTO | FS_I_ASYNC_DIO | FS_I_PARALLEL_DIROPS | FS_I_MAX_PAGES | \
+		FS_I_CACHE_SYMLINKS | FS_I_SUBMOUNTS | FS_I_KILLPRIV_V2 | FS_I_INIT_EXT |        \
+		FS_I_ALLOW_IDMAP)
+
+int fs_op_init(struct fs *fs, struct fs_req *q)
+{
+	const struct fuse_init_in *in = &q->a.init;
+	struct fuse_init_out o = { .major = FS_MAJOR, .minor = FS_MINOR };
+	uint64_t offered = in->flags, want = WANTED;
+
+	/* A newer major asks again with ours. */
+	if (in->major > FS_MAJOR)
+		return iobuf_push(&q->wr, &o, FUSE_COMPAT_INIT_OUT_SIZE);
+	if (in->major < FS_MAJOR || in->minor < FS_MINOR_MIN || q->wr.left < sizeof(o))
+		return -EPROTO;
+	if (fs->inited)
+		fs_server_reset(fs);
+	if (offered & FS_I_INIT_EXT)
+		offered |= (uint64_t)in->flags2 << 32;
+	/* A tree that nobody changes keeps its pages whatever its times say. */
+	want |= fs->cache == FS_CACHE_ALWAYS ? FS_I_EXPLICIT_INVAL : FS_I_AUTO_INVAL_DATA;
+	fs->flags = offered & want;
+	fs->minor = MIN(in->minor, (uint32_t)FS_MINOR);
+	fs->inited = true;
+	o.max_readahead = in->max_readahead;
+	o.flags = (uint32_t)fs->flags;
+	o.flags2 = (uint32_t)(fs->flags >> 32);
+	o.max_background = 256;
+	o.congestion_threshold = 192;
+	o.max_write = LIM_FS_IO;
+	o.time_gran = 1;
+	o.max_pages = LIM_FS_IO / 4096;
+	return iobuf_push(&q->wr, &o, sizeof(o));
+}
+
+int fs_op_destroy(struct fs *fs, struct fs_req *q)
+{
+	(void)q;
+	fs_server_reset(fs);
+	return 0;
+}
+
+/* The root, and the virtual file: nodes 1 and 2. @fd is the root's. */
+static int make_roots(struct fs *fs, int fd)
+{
+	struct fs_node *n;
+	struct statx sx;
+	int r = fs_stat_fd(fd, &sx);
+
+	if (!r)
+		r = fs_node_alloc(fs, &n);
+	if (r < 0)
+		return r;
+	n->fd = fd;
+	n->nlookup = 1;
+	fs_node_identify(fs, n, &sx);
+	if (!fs->virt_name)
+		return 0;
+	r = fs_node_alloc(fs, &n);
+	if (r < 0)
+		return r;
+	n->flags |= FS_N_VIRT;
+	n->nlookup = 1;
+	n->type = S_IFREG;
+	fs->virt_node = n->idx;
+	return 0;
+}
+
+void fs_server_reset(struct fs *fs)
+{
+	fs_req_end(fs);
+	fs_handles_clear(fs);
+	for (unsigned i = 0; i < FS_DIR_BUFS; i++)
+		fs->dirbuf[i].owner = 0;
+	fs_nodes_reset(fs);
+	fs->inited = false;
+}
+
+void fs_server_free(struct fs *fs)
+{
+	if (!fs)
+		return;
+	fs_handles_clear(fs);
+	fs_nodes_clear(fs);
+	for (unsigned i = 0; i < FS_DIR_BUFS; i++)
+		free(fs->dirbuf[i].b);
+	if (fs->proc_fd >= 0)
+		(void)close(fs->proc_fd);
+	free(fs->virt_name);
+	free(fs);
+}
+
+static void server_cleanup(struct fs **fs)
+{
+	fs_server_free(*fs);
+}
+
+/* Where closing a file may report what writing did not: the guest must ask then (FUSE_FLUSH). */
+static bool is_network(int fd)
+{
+	static const uint32_t magic[] = { 0x6969 /* nfs */, 0xff534d42 /* cifs */,
+		0xfe534d42 /* smb2 */, 0x517b /* smb */, 0x01021997 /* 9p */, 0x65735546 /* fuse */,
+		0x00c36400 /* ceph */, 0x5346414f /* afs */ };
+	struct statfs st;
+
+	if (fstatfs(fd, &st) < 0)
+		return true;
+	for (unsigned i = 0; i < ARRAY_SIZE(magic); i++)
+		if ((uint32_t)st.f_type == magic[i])
+			return true;
+	return false;
+}
+
+int fs_server_new(
+	const struct fs_cfg *cfg, const struct fs_limits *lim, struct fs **out, struct error *e)
+{
+	static const struct fs_limits dflt = { LIM_FS_INODES, LIM_FS_OPEN_INODES, LIM_FS_HANDLES };
+	CLEAN_FD int root = cfg->root_fd;
+	struct fs *fs CLEAN(server_cleanup) = calloc(1, sizeof(*fs));
+	struct stat st;
+	int r;
+
+	if (!fs)
+		return err_sys(e, ENOMEM, "virtio-fs %s", cfg->tag);
+	fs->proc_fd = -1;
+	if (fstat(root, &st) < 0)
+		return err_sys(e, errno, "virtio-fs %s: root directory", cfg->tag);
+	if (!S_ISDIR(st.st_mode))
+		return err_sys(e, ENOTDIR, "virtio-fs %s: root directory", cfg->tag);
+	if (cfg->virt_name) {
+		if (fs_name_ok(cfg->virt_name, strlen(cfg->virt_name)) < 0 || !cfg->virt_data)
+			return err_set(e, EINVAL, "virtio-fs %s: virtual file", cfg->tag);
+		fs->virt_name = strdup(cfg->virt_name);
+		if (!fs->virt_name)
+			return err_sys(e, ENOMEM, "virtio-fs %s", cfg->tag);
+		fs->virt_data = cfg->virt_data;
+		fs->virt_len = cfg->virt_len;
+	}
+	fs->lim = lim ? *lim : dflt;
+	fs->nodes.max = fs->lim.nodes;
+	fs->hands.max = fs->lim.handles;
+	fs->readonly = cfg->readonly;
+	fs->cache = cfg->cache;
+	fs->net = is_network(root);
+	/* Before the process changes its root: the tree's own /proc is image content. */
+	fs->proc_fd = open("/proc/self/fd", O_PATH | O_DIRECTORY | O_CLOEXEC);
+	if (fs->proc_fd < 0)
+		return err_sys(e, errno, "virtio-fs: /proc/self/fd");
+	r = make_roots(fs, root);
+	if (fs_node_at(fs, FS_ROOT) && fs_node_at(fs, FS_ROOT)->fd == root)
+		(void)TAKE_FD(root);
+	if (r < 0)
+		return err_sys(e, r, "virtio-fs %s: root directory", cfg->tag);
+	*out = TAKE_PTR(fs);
+	return 0;
+}

@@ -1,0 +1,412 @@
+// SPDX-License-Identifier: Apache-2.0
+/*
+ * virtio-fs: the server's state in a saved VM, and its return in a new process.
+ *
+ * How it works: a node is saved by id, place and inode number, a handle by id, node and flags; a
+ * regular file without a name by its content, all such together up to FS_UNLINKED_SAVE bytes. (One
+ * that still has a name which the guest did not look up since it lost the known one is not: it is
+ * stale after loading.) Loading makes all nodes first, then their places, then walks from the root
+ * and compares each with what is there: on the same file system the inode number must be the same,
+ * on another one (the tree was copied or mounted anew) place and type decide. What is not found
+ * answers ESTALE, which makes the guest look again; the VM goes on. Files without a name come back
+ * as O_TMPFILE in the root, or in memory where that cannot be.
+ *
+ * The bytes read are as hostile as a guest's: indices, counts, names, types and chains are checked.
+ */
+/* #syscalls:fs pread64 pwrite64 memfd_create fchmod fchown */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include "dev/fs.h"
+#include "util/cleanup.h"
+
+#define FS_TAG_STATE SAVE_TAG('F', 'S', 'R', 'V')
+#define FS_VERSION   1
+
+struct node_rec {
+	uint32_t idx, gen, parent;
+	uint64_t nlookup, dev, ino, stamp;
+	uint16_t type;
+	char name[LIM_FS_NAME + 1];
+	/* content of a file without a name */
+	bool has_data;
+	uint32_t mode, uid, gid;
+	const uint8_t *data;
+	size_t len;
+};
+
+/* The content of @n, or nothing: it is stale after loading then. *budget is what may still be
+ * saved. */
+static void save_content(struct fs *fs, struct fs_node *n, struct save_out *s, size_t *budget)
+{
+	struct statx sx;
+	int nfd = n->type == S_IFREG && !n->parent ? fs_node_fd(fs, n) : -1;
+	CLEAN_FD int fd = nfd >= 0 ? fs_reopen(fs, nfd, O_RDONLY) : -1;
+	CLEAN_FREE uint8_t *buf = NULL;
+	size_t done = 0;
+	ssize_t r = 1;
+
+	fs_req_end(fs);
+	/* With a name left that we do not know a copy would part from it unseen: better ESTALE. */
+	if (fd < 0 || fs_stat_fd(fd, &sx) < 0 || sx.stx_nlink || sx.stx_size > *budget) {
+		save_u8(s, 0);
+		return;
+	}
+	buf = malloc(sx.stx_size + 1);
+	while (buf && done < sx.stx_size && r > 0) {
+		r = pread(fd, buf + done, sx.stx_size - done, (off_t)done);
+		if (r > 0)
+			done += (size_t)r;
+	}
+	if (!buf || r < 0) {
+		save_u8(s, 0);
+		return;
+	}
+	*budget -= done;
+	save_u8(s, 1);
+	save_u32(s, sx.stx_mode);
+	save_u32(s, sx.stx_uid);
+	save_u32(s, sx.stx_gid);
+	save_blob(s, buf, done);
+}
+
+static bool saved_node(const struct fs_node *n)
+{
+	return (n->flags & FS_N_USED) && !(n->flags & FS_N_VIRT) && n->idx != FS_ROOT;
+}
+
+static void save_nodes(struct fs *fs, struct save_out *s)
+{
+	size_t budget = FS_UNLINKED_SAVE;
+	uint32_t count = 0, gen = 0;
+
+	for (uint32_t i = 1; i < fs->nodes.next; i++) {
+		gen = MAX(gen, fs_node_at(fs, i)->gen);
+		count += saved_node(fs_node_at(fs, i));
+	}
+	save_u32(s, gen + 1);
+	save_u32(s, count);
+	for (uint32_t i = 1; i < fs->nodes.next; i++) {
+		struct fs_node *n = fs_node_at(fs, i);
+
+		if (!saved_node(n))
+			continue;
+		save_u32(s, n->idx);
+		save_u32(s, n->gen);
+		save_u32(s, n->parent);
+		save_u64(s, n->nlookup);
+		save_u64(s, n->dev);
+		save_u64(s, n->ino);
+		save_u64(s, n->stamp);
+		save_u16(s, n->type);
+		save_blob(s, n->name ? n->name : "", n->name ? strlen(n->name) : 0);
+		save_content(fs, n, s, &budget);
+	}
+}
+
+static void save_handles(struct fs *fs, struct save_out *s)
+{
+	uint32_t gen = 0;
+
+	for (uint32_t i = 1; i < fs->hands.next; i++)
+		gen = MAX(gen, fs_handle_at(fs, i)->gen);
+	save_u32(s, gen + 1);
+	save_u32(s, fs->hands.used);
+	for (uint32_t i = 1; i < fs->hands.next; i++) {
+		struct fs_handle *h = fs_handle_at(fs, i);
+
+		if (h->kind == FS_H_FREE)
+			continue;
+		save_u32(s, h->idx);
+		save_u32(s, h->gen);
+		save_u32(s, h->node);
+		save_u8(s, h->kind);
+		save_u32(s, (uint32_t)h->flags);
+		save_u8(s, h->wrote);
+	}
+}
+
+void fs_save(struct fs *fs, struct save_out *s)
+{
+	size_t at = save_begin(s, FS_TAG_STATE, FS_VERSION);
+
+	save_u8(s, fs->inited);
+	save_u32(s, fs->minor);
+	save_u64(s, fs->flags);
+	save_u8(s, fs->virt_node != 0);
+	save_u64(s, fs_node_at(fs, FS_ROOT)->nlookup);
+	save_nodes(fs, s);
+	save_handles(fs, s);
+	save_end(s, at);
+}
+
+static bool good_type(uint16_t type)
+{
+	return type == S_IFREG || type == S_IFDIR || type == S_IFLNK || type == S_IFIFO ||
+		type == S_IFSOCK || type == S_IFCHR || type == S_IFBLK;
+}
+
+static int read_node(struct save_in *s, struct node_rec *n)
+{
+	const uint8_t *name;
+	size_t len;
+
+	n->idx = load_u32(s);
+	n->gen = load_u32(s);
+	n->parent = load_u32(s);
+	n->nlookup = load_u64(s);
+	n->dev = load_u64(s);
+	n->ino = load_u64(s);
+	n->stamp = load_u64(s);
+	n->type = load_u16(s);
+	name = load_blob(s, LIM_FS_NAME, &len);
+	n->has_data = load_u8(s);
+	if (n->has_data) {
+		n->mode = load_u32(s);
+		n->uid = load_u32(s);
+		n->gid = load_u32(s);
+		n->data = load_blob(s, FS_UNLINKED_SAVE, &n->len);
+	}
+	if (s->err)
+		return s->err;
+	if (!good_type(n->type) || (n->parent && fs_name_ok((const char *)name, len) < 0))
+		return -EINVAL;
+	memcpy(n->name, name, len);
+	n->name[len] = 0;
+	return 0;
+}
+
+/* A file without a name again: an fd open for reading and writing. */
+static int make_unlinked(struct fs *fs, const struct node_rec *n)
+{
+	int root = fs_node_at(fs, FS_ROOT)->fd, tmp;
+	size_t done = 0;
+
+	tmp = fs->readonly ? -EROFS : fs_openat(fs, root, ".", O_TMPFILE | O_RDWR, 0600);
+
+	CLEAN_FD int fd = tmp >= 0 ? tmp : memfd_create("unlinked", MFD_CLOEXEC);
+
+	if (fd < 0)
+		return -errno;
+	while (done < n->len) {
+		ssize_t r = pwrite(fd, n->data + done, n->len - done, (off_t)done);
+
+		if (r <= 0)
+			return r < 0 ? -errno : -EIO;
+		done += (size_t)r;
+	}
+	/* Owner first: it clears set-id bits. A rootless server may not be able to, and the file is
+	 * ours then. */
+	if (fchown(fd, n->uid, n->gid) < 0 && errno != EPERM && errno != EINVAL)
+		return -errno;
+	if (fchmod(fd, n->mode & 07777) < 0)
+		return -errno;
+	return TAKE_FD(fd);
+}
+
+static int place_node(struct fs *fs, const struct node_rec *rec)
+{
+	struct fs_node *n = fs_node_at(fs, rec->idx), *p = fs_node_at(fs, rec->parent);
+	struct statx sx;
+	int fd;
+
+	if (rec->parent) {
+		if (!p || !(p->flags & FS_N_USED) || p->type != S_IFDIR || p == n)
+			return -EINVAL;
+		return fs_node_place(fs, n, p, rec->name);
+	}
+	if (!rec->has_data || rec->type != S_IFREG)
+		return 0;
+	fd = make_unlinked(fs, rec);
+	/* A full disk must not keep the VM from coming back; the file is lost to it. */
+	if (fd < 0)
+		return 0;
+	if (fs_stat_fd(fd, &sx) < 0) {
+		(void)close(fd);
+		return 0;
+	}
+	fs_node_identify(fs, n, &sx);
+	/* Held over the limit until its handles have been opened. */
+	n->busy++;
+	fs_fd_keep(fs, n, fd);
+	fs_fd_pin(fs, n);
+	return 0;
+}
+
+/* Gives @n, whose parent is known to be right, the identity of what is at its place. */
+static bool confirm(struct fs *fs, struct fs_node *n)
+{
+	struct fs_node *p = fs_node_at(fs, n->parent);
+	struct statx sx;
+	int fd = fs_dir_fd(fs, p);
+	bool same_dev;
+
+	if (fd < 0 || fs_stat_at(fd, n->name, &sx) < 0 || (sx.stx_mode & S_IFMT) != n->type)
+		return false;
+	same_dev = ((uint64_t)sx.stx_dev_major << 32 | sx.stx_dev_minor) == n->dev;
+	if (same_dev && sx.stx_ino != n->ino)
+		return false;
+	fs_node_identify(fs, n, &sx);
+	return true;
+}
+
+/* Confirms @n and, before it, those above it. @chain: FS_DEPTH indices of scratch, since opening a
+ * parent needs fs->chain. */
+static void confirm_chain(struct fs *fs, struct fs_node *n, uint32_t *chain)
+{
+	unsigned depth = 0;
+
+	for (; n && !(n->flags & FS_N_HASHED) && n->parent && depth < FS_DEPTH;
+		n = fs_node_at(fs, n->parent))
+		chain[depth++] = n->idx;
+	while (depth) {
+		n = fs_node_at(fs, chain[--depth]);
+		if (!(fs_node_at(fs, n->parent)->flags & FS_N_HASHED) || !confirm(fs, n)) {
+			fs_req_end(fs);
+			fs_node_detach(fs, n);
+			return;
+		}
+		fs_req_end(fs);
+	}
+}
+
+/* Two passes over the records: what they are, then where. Every node is held meanwhile. */
+static int load_nodes(struct fs *fs, struct save_in *s, uint32_t *gen)
+{
+	CLEAN_FREE struct node_rec *rec = calloc(1, sizeof(*rec));
+	CLEAN_FREE uint32_t *chain = calloc(FS_DEPTH, sizeof(*chain));
+	struct save_in again;
+	struct fs_node *n;
+	uint32_t count;
+	int r;
+
+	if (!rec || !chain)
+		return -ENOMEM;
+	*gen = load_u32(s);
+	count = load_u32(s);
+	again = *s;
+	if (s->err || count > fs->lim.nodes)
+		return -EINVAL;
+	for (uint32_t i = 0; i < count; i++) {
+		r = read_node(s, rec);
+		if (!r)
+			r = fs_node_alloc_at(fs, rec->idx, rec->gen, &n);
+		if (r < 0)
+			return r;
+		n->nlookup = rec->nlookup < UINT64_MAX / 2 ? rec->nlookup + 1 : UINT64_MAX / 2;
+		n->type = rec->type;
+		n->dev = rec->dev;
+		n->ino = rec->ino;
+		n->stamp = rec->stamp;
+	}
+	for (uint32_t i = 0; i < count; i++) {
+		r = read_node(&again, rec);
+		if (!r)
+			r = place_node(fs, rec);
+		if (r < 0)
+			return r;
+	}
+	for (uint32_t i = 1; i < fs->nodes.next; i++)
+		if (saved_node(fs_node_at(fs, i)))
+			confirm_chain(fs, fs_node_at(fs, i), chain);
+	return 0;
+}
+
+static int load_handle(struct fs *fs, struct save_in *s)
+{
+	uint32_t idx = load_u32(s), gen = load_u32(s), node = load_u32(s);
+	uint8_t kind = load_u8(s);
+	int flags = (int)load_u32(s);
+	bool wrote = load_u8(s);
+	struct fs_node *n = fs_node_at(fs, node);
+	struct fs_handle *h;
+	int fd = -1, r;
+
+	if (s->err || !n || !(n->flags & FS_N_USED))
+		return -EINVAL;
+	if (kind != FS_H_DIR && kind != FS_H_FILE && kind != FS_H_VIRT)
+		return -EINVAL;
+	if ((kind == FS_H_VIRT) != !!(n->flags & FS_N_VIRT) ||
+		(kind == FS_H_DIR && n->type != S_IFDIR) ||
+		(kind == FS_H_FILE && n->type != S_IFREG))
+		return -EINVAL;
+	flags &= O_ACCMODE | O_APPEND | O_SYNC | O_DSYNC | O_NOATIME;
+	if ((flags & O_ACCMODE) == O_ACCMODE || (fs->readonly && (flags & O_ACCMODE) != O_RDONLY))
+		return -EINVAL;
+	r = fs_handle_new_at(fs, idx, gen, &h);
+	if (r < 0)
+		return r;
+	if (kind != FS_H_VIRT)
+		fd = fs_node_fd(fs, n);
+	if (fd >= 0 && kind == FS_H_DIR)
+		fd = fs_openat(fs, fd, ".", O_RDONLY | O_DIRECTORY, 0);
+	else if (fd >= 0)
+		fd = fs_reopen(fs, fd, flags);
+	fs_req_end(fs);
+	h->kind = kind;
+	h->fd = fd < 0 ? -1 : fd;
+	h->flags = flags;
+	h->append = flags & O_APPEND;
+	h->wrote = wrote;
+	fs_handle_link(fs, h, n);
+	return 0;
+}
+
+static int load_state(struct fs *fs, struct save_in *s)
+{
+	uint32_t ngen = 0, hgen, count;
+	uint64_t root_lookups;
+	uint8_t inited;
+	int r;
+
+	inited = load_u8(s);
+	fs->minor = load_u32(s);
+	fs->flags = load_u64(s);
+	if (load_u8(s) != (fs->virt_node != 0))
+		return -EINVAL;
+	root_lookups = load_u64(s);
+	r = load_nodes(fs, s, &ngen);
+	if (r < 0)
+		return r;
+	hgen = load_u32(s);
+	count = load_u32(s);
+	if (s->err || count > fs->lim.handles)
+		return -EINVAL;
+	for (uint32_t i = 0; i < count; i++) {
+		r = load_handle(fs, s);
+		if (r < 0)
+			return r;
+	}
+	for (uint32_t i = 1; i < fs->nodes.next; i++) {
+		struct fs_node *n = fs_node_at(fs, i);
+
+		if (!saved_node(n))
+			continue;
+		n->busy = 0;
+		if ((n->flags & FS_N_PINNED) && (n->handles || fs->pinned > fs->lim.open_nodes / 2))
+			fs_fd_drop(fs, n);
+		fs_node_forget(fs, n, 1);
+	}
+	fs_nodes_relist(fs, ngen);
+	fs_handles_relist(fs, hgen);
+	fs_node_at(fs, FS_ROOT)->nlookup = MAX(root_lookups, 1U);
+	fs->inited = inited;
+	return load_done(s);
+}
+
+int fs_load(struct fs *fs, struct save_in *s)
+{
+	struct save_in sub;
+	int r;
+
+	if (!load_section(s, FS_TAG_STATE, FS_VERSION, &sub))
+		return s->err ? s->err : -EINVAL;
+	r = load_state(fs, &sub);
+	/* A partly loaded server is none; the first section's reader decides about the VM. */
+	if (r < 0)
+		fs_server_reset(fs);
+	return r;
+}

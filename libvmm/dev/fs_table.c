@@ -1,0 +1,37 @@
+// SPDX-License-Identifier: Apache-2.0
+/* virtio-fs: growing tables whose records never move, by index from 1. */
+#include <errno.h>
+#include <stdlib.h>
+
+#include "dev/fs.h"
+
+void *fs_table_at(const struct fs_table *t, uint32_t idx, size_t size)
+{
+	if (!idx || idx >= t->next)
+		return NULL;
+	return (char *)t->chunk[idx / FS_CHUNK] + (size_t)(idx % FS_CHUNK) * size;
+}
+
+int fs_table_grow(struct fs_table *t, size_t size, uint32_t upto)
+{
+	while (upto / FS_CHUNK >= t->nchunks) {
+		if (!t->chunk) {
+			t->chunk = calloc(t->max / FS_CHUNK + 1, sizeof(*t->chunk));
+			if (!t->chunk)
+				return -ENOMEM;
+		}
+		t->chunk[t->nchunks] = calloc(FS_CHUNK, size);
+		if (!t->chunk[t->nchunks])
+			return -ENOMEM;
+		t->nchunks++;
+	}
+	return 0;
+}
+
+void fs_table_free(struct fs_table *t)
+{
+	for (uint32_t i = 0; i < t->nchunks; i++)
+		free(t->chunk[i]);
+	free(t->chunk);
+	*t = (struct fs_table){ .max = t->max };
+}

@@ -1,0 +1,191 @@
+// SPDX-License-Identifier: Apache-2.0
+// vsock, host to guest: what is owed and what the host's fds have, into the guest's receive
+// buffers.
+
+#include <errno.h>
+#include <sys/epoll.h>
+
+#include "dev/rekick.h"
+#include "dev/vsock.h"
+#include "util/bytes.h"
+
+/* Every packet of a connection carries our side of its credit. */
+static void rx_credit(struct vsock_conn *c, struct vsock_hdr *h)
+{
+	h->buf_alloc = c->alloc;
+	h->fwd_cnt = c->fwd_cnt;
+	c->told = c->fwd_cnt;
+	c->ctl &= ~(uint32_t)VSOCK_CTL_CREDIT;
+}
+
+static int rx_push_hdr(const struct vsock *vs, struct iobuf *b, const struct vsock_hdr *h)
+{
+	uint8_t raw[VSOCK_HDR_LEN];
+
+	put_le64(raw, VSOCK_CID_HOST);
+	put_le64(raw + 8, vs->cfg.guest_cid);
+	put_le32(raw + 16, h->src_port);
+	put_le32(raw + 20, h->dst_port);
+	put_le32(raw + 24, h->len);
+	put_le16(raw + 28, VSOCK_TYPE_STREAM);
+	put_le16(raw + 30, h->op);
+	put_le32(raw + 32, h->flags);
+	put_le32(raw + 36, h->buf_alloc);
+	put_le32(raw + 40, h->fwd_cnt);
+	return iobuf_push(b, raw, sizeof(raw));
+}
+
+static void rx_rst(struct vsock *vs, struct vsock_hdr *h)
+{
+	const struct vsock_rst *r = &vs->rst[vs->rst_head];
+
+	h->op = VSOCK_OP_RST;
+	h->src_port = r->hport;
+	h->dst_port = r->gport;
+	vs->rst_head = (vs->rst_head + 1) % LIM_VSOCK_CTRL;
+	vs->rst_n--;
+}
+
+/* One control packet of the first connection that owes some. */
+static void rx_ctl(struct vsock *vs, struct vsock_hdr *h)
+{
+	struct vsock_conn *c = TAILQ_FIRST(&vs->ctl);
+
+	h->src_port = c->hport;
+	h->dst_port = c->gport;
+	if (c->ctl & VSOCK_CTL_REQUEST) {
+		h->op = VSOCK_OP_REQUEST;
+		c->ctl &= ~(uint32_t)VSOCK_CTL_REQUEST;
+	} else if (c->ctl & VSOCK_CTL_SHUTDOWN) {
+		h->op = VSOCK_OP_SHUTDOWN;
+		h->flags = c->shut_sent;
+		c->ctl &= ~(uint32_t)VSOCK_CTL_SHUTDOWN;
+	} else {
+		h->op = VSOCK_OP_CREDIT_UPDATE;
+	}
+	rx_credit(c, h);
+	TAILQ_REMOVE(&vs->ctl, c, ctl_link);
+	c->on_ctl = false;
+	if (c->ctl)
+		conn_owe(c, c->ctl);
+}
+
+/* After @n bytes of its turn: next in line, or back to waiting for more. */
+static void rx_turn(struct vsock_conn *c, uint32_t n, bool drained)
+{
+	c->turn -= n;
+	if (drained && c->rd.pollable) {
+		conn_unready(c);
+		conn_update(c);
+	} else if (!c->turn) {
+		conn_unready(c);
+		conn_ready(c);
+	}
+}
+
+/* Payload of the connection whose turn it is. Returns bytes; 0: it has none, and left the line;
+ * -errno: the guest's fault. */
+static ssize_t rx_data(struct vsock_conn *c, struct iobuf *b)
+{
+	size_t max = MIN(MIN(b->left, conn_credit(c)), c->turn);
+	bool drained = false;
+	ssize_t r;
+
+	if (!b->left)
+		return -EINVAL;
+	if (!max || c->rd_done) {
+		conn_unready(c);
+		conn_update(c);
+		return 0;
+	}
+	if (c->hdr_off < c->hdr_len) {
+		r = (ssize_t)MIN(max, c->hdr_len - c->hdr_off);
+		if (iobuf_push(b, c->hdr + c->hdr_off, (size_t)r) < 0)
+			return -EFAULT;
+		c->hdr_off += (uint32_t)r;
+	} else if (!hostfd_is_open(&c->rd)) {
+		conn_rd_none(c);
+		return 0;
+	} else {
+		r = hostfd_read(&c->rd, b, max);
+		drained = r < (ssize_t)max;
+	}
+	if (r == -EAGAIN) {
+		conn_unready(c);
+		conn_update(c);
+		return 0;
+	}
+	if (r == -EFAULT)
+		return r;
+	if (r <= 0) {
+		conn_rd_eof(c);
+		return 0;
+	}
+	c->tx_cnt += (uint32_t)r;
+	rx_turn(c, (uint32_t)r, drained);
+	return r;
+}
+
+/* Fills the chain in hand. 1: done, 0: nothing for it after all, -errno: the guest's fault. */
+static int rx_fill(struct vsock *vs)
+{
+	struct vsock_hdr h = { 0 };
+	struct vsock_conn *c;
+	struct iobuf head;
+	ssize_t n = 0;
+
+	if (iobuf_take(&vs->rx.wr, VSOCK_HDR_LEN, &head) < 0)
+		return -EINVAL;
+	if (vs->rst_n) {
+		rx_rst(vs, &h);
+	} else if (!TAILQ_EMPTY(&vs->ctl)) {
+		rx_ctl(vs, &h);
+	} else {
+		c = TAILQ_FIRST(&vs->ready);
+		n = rx_data(c, &vs->rx.wr);
+		if (n <= 0)
+			return (int)n;
+		h.op = VSOCK_OP_RW;
+		h.src_port = c->hport;
+		h.dst_port = c->gport;
+		h.len = (uint32_t)n;
+		rx_credit(c, &h);
+	}
+	return rx_push_hdr(vs, &head, &h) < 0 ? -EFAULT : 1;
+}
+
+static bool rx_wanted(const struct vsock *vs)
+{
+	return vs->rst_n || !TAILQ_EMPTY(&vs->ctl) || !TAILQ_EMPTY(&vs->ready);
+}
+
+void vsock_rx_run(struct vsock *vs)
+{
+	struct vq *q = &vs->v.vq[VSOCK_RX];
+	unsigned n = 0;
+	int ret = 0;
+
+	if (!vsock_live(vs) || !rx_wanted(vs))
+		return;
+	while (rx_wanted(vs)) {
+		if (n++ == VSOCK_BATCH) {
+			rekick(&vs->v, VSOCK_RX);
+			break;
+		}
+		ret = vq_pop(q, &vs->rx);
+		if (ret <= 0)
+			break;
+		ret = rx_fill(vs);
+		if (ret)
+			vq_push(q, vs->rx.head, ret > 0 ? (uint32_t)vs->rx.wr.done : 0);
+		else
+			vq_unpop(q, &vs->rx);
+		if (ret < 0)
+			break;
+	}
+	vdev_flush(&vs->v, VSOCK_RX);
+	if (ret < 0)
+		vdev_broken(&vs->v, "bad vsock receive buffer");
+	if (vs->tx_stopped && !vsock_rst_full(vs))
+		rekick(&vs->v, VSOCK_TX);
+}

@@ -1,0 +1,220 @@
+// SPDX-License-Identifier: Apache-2.0
+// vsock: save, load, and giving loaded streams their fds again.
+//
+// A named stream (id != 0) is saved with its ports, credits and the bytes that it holds: what it
+// has read is in guest memory already, what it has not read is still in the host's pipe. Of the
+// others only the ports are, for the RST that they get after load. What is loaded is treated as
+// hostile: it may come from a file.
+
+#include <errno.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "dev/vsock.h"
+#include "util/save.h"
+
+#define VSOCK_SAVE_TAG	   SAVE_TAG('V', 'S', 'C', 'K')
+#define VSOCK_SAVE_VERSION 1
+
+#define CONN_RD_DONE 1
+#define CONN_WR_DONE 2
+
+static void save_conn(const struct vsock_conn *c, struct save_out *s)
+{
+	save_u32(s, c->id);
+	save_u32(s, c->gport);
+	save_u32(s, c->hport);
+	save_u8(s, (uint8_t)c->state);
+	save_u8(s, c->shut_sent);
+	save_u8(s, c->shut_seen);
+	save_u8(s, (uint8_t)((c->rd_done ? CONN_RD_DONE : 0) | (c->wr_done ? CONN_WR_DONE : 0)));
+	save_u32(s, c->ctl);
+	save_blob(s, c->hdr, c->hdr_len);
+	save_u32(s, c->hdr_off);
+	save_u32(s, c->peer_alloc);
+	save_u32(s, c->peer_fwd);
+	save_u32(s, c->tx_cnt);
+	save_u32(s, c->alloc);
+	save_u32(s, c->rx_cnt);
+	save_u32(s, c->fwd_cnt);
+	save_u32(s, c->told);
+	hostbuf_save(&c->out, s);
+}
+
+void vsock_save(struct vdev *v, struct save_out *s)
+{
+	struct vsock *vs = vsock_of(v);
+	size_t at = save_begin(s, VSOCK_SAVE_TAG, VSOCK_SAVE_VERSION);
+	struct vsock_conn *c;
+	uint32_t named = 0, rst = vs->rst_n;
+
+	vsock_inbox(vs);
+	TAILQ_FOREACH(c, &vs->all, all)
+	{
+		if (c->id)
+			named++;
+		else if (c->hashed && c->state != VSOCK_PARKED)
+			rst++;
+	}
+	save_u64(s, vs->cfg.guest_cid);
+	save_u32(s, vs->next_port);
+	save_u8(s, vs->knocked);
+	save_u32(s, rst);
+	for (unsigned i = 0; i < vs->rst_n; i++) {
+		const struct vsock_rst *r = &vs->rst[(vs->rst_head + i) % LIM_VSOCK_CTRL];
+
+		save_u32(s, r->gport);
+		save_u32(s, r->hport);
+	}
+	TAILQ_FOREACH(c, &vs->all, all)
+	{
+		if (!c->id && c->hashed && c->state != VSOCK_PARKED) {
+			save_u32(s, c->gport);
+			save_u32(s, c->hport);
+		}
+	}
+	save_u32(s, named);
+	TAILQ_FOREACH(c, &vs->all, all)
+	{
+		if (c->id)
+			save_conn(c, s);
+	}
+	save_end(s, at);
+}
+
+/* The counters and flags agree with each other, and the window is one that we could have granted.
+ */
+static bool conn_sane(const struct vsock_conn *c)
+{
+	const struct vsock *vs = c->vs;
+	uint64_t floors = (uint64_t)(LIM_VSOCK_CONNS - vs->nall - 1) * VSOCK_ALLOC_MIN;
+
+	return c->id && c->state <= VSOCK_DRAIN && c->hdr_off <= c->hdr_len &&
+		!((c->shut_sent | c->shut_seen) & ~VSOCK_SHUT_BOTH) &&
+		!(c->shut_seen == VSOCK_SHUT_BOTH && c->state != VSOCK_DRAIN) &&
+		!(c->ctl &
+			~(uint32_t)(VSOCK_CTL_REQUEST | VSOCK_CTL_CREDIT | VSOCK_CTL_SHUTDOWN)) &&
+		!(c->ctl && c->state != VSOCK_REQUESTED && c->state != VSOCK_ESTABLISHED) &&
+		c->hport >= VSOCK_PORT_FIRST && c->hport <= VSOCK_PORT_LAST &&
+		c->alloc >= VSOCK_ALLOC_MIN && c->alloc <= LIM_VSOCK_CONN_BUF &&
+		vs->reserved + c->alloc + floors <= LIM_VSOCK_BUF &&
+		c->rx_cnt - c->told <= c->alloc && c->rx_cnt - c->fwd_cnt == c->out.len &&
+		c->fwd_cnt - c->told <= c->alloc && !(c->wr_done && c->out.len) &&
+		!(c->state == VSOCK_DRAIN && !c->out.len);
+}
+
+static void load_conn(struct vsock_conn *c, struct save_in *s)
+{
+	const uint8_t *hdr;
+	size_t hdr_len;
+	uint8_t done;
+	uint32_t ctl;
+
+	c->id = load_u32(s);
+	c->gport = load_u32(s);
+	c->hport = load_u32(s);
+	c->state = load_u8(s);
+	c->shut_sent = load_u8(s);
+	c->shut_seen = load_u8(s);
+	done = load_u8(s);
+	c->rd_done = done & CONN_RD_DONE;
+	c->wr_done = done & CONN_WR_DONE;
+	ctl = load_u32(s);
+	hdr = load_blob(s, VSOCK_HDR_MAX, &hdr_len);
+	if (hdr)
+		memcpy(c->hdr, hdr, hdr_len);
+	c->hdr_len = (uint32_t)hdr_len;
+	c->hdr_off = load_u32(s);
+	c->peer_alloc = load_u32(s);
+	c->peer_fwd = load_u32(s);
+	c->tx_cnt = load_u32(s);
+	c->alloc = load_u32(s);
+	c->rx_cnt = load_u32(s);
+	c->fwd_cnt = load_u32(s);
+	c->told = load_u32(s);
+	if (!s->err && (c->alloc < VSOCK_ALLOC_MIN || c->alloc > LIM_VSOCK_CONN_BUF))
+		s->err = -EINVAL;
+	hostbuf_load(&c->out, c->alloc, s);
+	(void)__atomic_add_fetch(&c->vs->pending, c->out.len, __ATOMIC_RELAXED);
+	c->ctl = ctl;
+	c->lost = true;
+	if (!s->err && (!conn_sane(c) || conn_find(c->vs, c->gport, c->hport)))
+		s->err = -EINVAL;
+	if (s->err)
+		return;
+	conn_enter(c);
+	if (ctl)
+		conn_owe(c, ctl);
+}
+
+int vsock_load(struct vdev *v, struct save_in *in)
+{
+	struct vsock *vs = vsock_of(v);
+	struct save_in s;
+	uint32_t n;
+
+	if (!load_section(in, VSOCK_SAVE_TAG, VSOCK_SAVE_VERSION, &s))
+		return in->err;
+	if (load_u64(&s) != vs->cfg.guest_cid ||
+		(v->running && !(v->vq[VSOCK_RX].ready && v->vq[VSOCK_TX].ready)))
+		s.err = -EINVAL;
+	vs->next_port = load_u32(&s);
+	vs->knocked = load_u8(&s);
+	n = load_u32(&s);
+	if (n > LIM_VSOCK_CTRL + LIM_VSOCK_CONNS || vs->next_port < VSOCK_PORT_FIRST ||
+		vs->next_port > VSOCK_PORT_LAST)
+		s.err = -EINVAL;
+	while (!s.err && n--) {
+		uint32_t gport = load_u32(&s);
+
+		vsock_send_rst(vs, gport, load_u32(&s));
+	}
+	n = load_u32(&s);
+	if (n > LIM_VSOCK_CONNS)
+		s.err = -EINVAL;
+	while (!s.err && n--) {
+		struct vsock_conn *c = conn_new(vs, 0, -1, -1);
+
+		if (!c)
+			return -ENOMEM;
+		load_conn(c, &s);
+		if (s.err)
+			conn_free(c);
+	}
+	vs->loaded = true;
+	return load_done(&s);
+}
+
+int vsock_reattach(struct vdev *v, uint32_t id, int rfd, int wfd)
+{
+	struct vsock *vs = vsock_of(v);
+	struct vsock_conn *c;
+
+	TAILQ_FOREACH(c, &vs->all, all)
+	{
+		if (c->lost && c->id == id)
+			break;
+	}
+	if (!c) {
+		if (rfd >= 0)
+			(void)close(rfd);
+		if (wfd >= 0 && wfd != rfd)
+			(void)close(wfd);
+		return -ENOENT;
+	}
+	conn_attach(c, rfd, wfd);
+	c->lost = false;
+	if (c->rd_done && !c->same)
+		hostfd_close(&c->rd);
+	if (c->wr_done && !c->same)
+		hostfd_close(&c->wr);
+	if (c->same && c->rd_done && c->wr_done)
+		hostfd_close(&c->rd);
+	if (c->same && c->wr_done)
+		hostfd_shutdown(&c->rd, SHUT_WR);
+	/* whoever loads a VM learns what had ended before it was saved */
+	if (c->wr_done)
+		conn_report(c, c->shut_seen & VSOCK_SHUT_SEND ? 0 : -EPIPE);
+	return 0;
+}

@@ -1,0 +1,112 @@
+# SPDX-License-Identifier: Apache-2.0
+# The VMM. `tests/lint/srclist --update` refreshes the lists.
+
+noinst_LIBRARIES += libutil.a libvmmcore.a libhvkvm.a
+
+# list: libvmm/util/*.c libvmm/util/*.h
+libutil_a_SOURCES = \
+	libvmm/util/err.c \
+	libvmm/util/log.c \
+	libvmm/util/loop.c \
+	libvmm/util/save.c \
+	libvmm/util/bytes.h \
+	libvmm/util/cleanup.h \
+	libvmm/util/err.h \
+	libvmm/util/log.h \
+	libvmm/util/loop.h \
+	libvmm/util/save.h \
+	libvmm/util/util.h
+
+# list: libvmm/core/*.c libvmm/core/*.h libvmm/virtio/*.c libvmm/virtio/*.h libvmm/dev/*.c libvmm/dev/*.h libvmm/api/*.c libvmm/api/*.h libvmm/include/*.h libvmm/arch/*.h libvmm/hv/*.h libvmm/arch/generic/*.c libvmm/arch/generic/*.h
+libvmmcore_a_SOURCES = \
+	libvmm/core/bus.c \
+	libvmm/core/irq.c \
+	libvmm/core/mem.c \
+	libvmm/core/mem_image.c \
+	libvmm/core/mem_shm.c \
+	libvmm/core/snapshot.c \
+	libvmm/core/vcpu.c \
+	libvmm/core/vm.c \
+	libvmm/core/vm_build.c \
+	libvmm/core/vm_probe.c \
+	libvmm/core/bus.h \
+	libvmm/core/irq.h \
+	libvmm/core/limits.h \
+	libvmm/core/mem.h \
+	libvmm/core/mem_pin.h \
+	libvmm/core/vm.h \
+	libvmm/virtio/iobuf.c \
+	libvmm/virtio/iobuf_nowait.c \
+	libvmm/virtio/mmio.c \
+	libvmm/virtio/vdev.c \
+	libvmm/virtio/vdev_save.c \
+	libvmm/virtio/vq.c \
+	libvmm/virtio/iobuf.h \
+	libvmm/virtio/iobuf_nowait.h \
+	libvmm/virtio/mmio.h \
+	libvmm/virtio/vdev.h \
+	libvmm/virtio/vdev_loop.h \
+	libvmm/virtio/vq.h \
+	libvmm/dev/console.c \
+	libvmm/dev/console_ctl.c \
+	libvmm/dev/console_io.c \
+	libvmm/dev/fs.c \
+	libvmm/dev/fs_cred.c \
+	libvmm/dev/fs_dir.c \
+	libvmm/dev/fs_fd.c \
+	libvmm/dev/fs_handle.c \
+	libvmm/dev/fs_init.c \
+	libvmm/dev/fs_io.c \
+	libvmm/dev/fs_meta.c \
+	libvmm/dev/fs_name.c \
+	libvmm/dev/fs_node.c \
+	libvmm/dev/fs_open.c \
+	libvmm/dev/fs_rename.c \
+	libvmm/dev/fs_req.c \
+	libvmm/dev/fs_save.c \
+	libvmm/dev/fs_serve.c \
+	libvmm/dev/fs_table.c \
+	libvmm/dev/fs_xattr.c \
+	libvmm/dev/hostfd.c \
+	libvmm/dev/rng.c \
+	libvmm/dev/vsock.c \
+	libvmm/dev/vsock_conn.c \
+	libvmm/dev/vsock_rx.c \
+	libvmm/dev/vsock_save.c \
+	libvmm/dev/vsock_tx.c \
+	libvmm/dev/console.h \
+	libvmm/dev/dev.h \
+	libvmm/dev/fs.h \
+	libvmm/dev/fs_proto.h \
+	libvmm/dev/hostfd.h \
+	libvmm/dev/rekick.h \
+	libvmm/dev/vsock.h \
+	libvmm/include/vmm.h \
+	libvmm/arch/arch.h \
+	libvmm/hv/hv.h
+
+if ARCH_X86_64
+# list: libvmm/arch/x86_64/*.c libvmm/arch/x86_64/*.h
+libvmmcore_a_SOURCES += \
+	libvmm/arch/x86_64/boot.c \
+	libvmm/arch/x86_64/cpuid.c \
+	libvmm/arch/x86_64/layout.c \
+	libvmm/arch/x86_64/load_bzimage.c \
+	libvmm/arch/x86_64/load_elf.c \
+	libvmm/arch/x86_64/loader.c \
+	libvmm/arch/x86_64/mptable.c \
+	libvmm/arch/x86_64/arch_state.h \
+	libvmm/arch/x86_64/x86.h
+endif
+
+# What links in place of the hypervisor in tests is tests/fake/fake_hv.c.
+# list: libvmm/hv/kvm/*.c libvmm/hv/kvm/*.h
+libhvkvm_a_SOURCES = \
+	libvmm/hv/kvm/kvm_boot.c \
+	libvmm/hv/kvm/kvm_msrs.c \
+	libvmm/hv/kvm/kvm_state.c \
+	libvmm/hv/kvm/kvm_vcpu.c \
+	libvmm/hv/kvm/kvm_vm.c \
+	libvmm/hv/kvm/probe.c \
+	libvmm/hv/kvm/kvm_int.h \
+	libvmm/hv/kvm/probe_code.h
