@@ -1,0 +1,263 @@
+// SPDX-License-Identifier: Apache-2.0
+/* The agent's loop: epoll, the listener, and the opening of each connection. */
+#include "agent.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/signalfd.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#define ROUND 64 /* events of one epoll_wait() */
+
+struct vsock_addr {
+	unsigned short family, reserved;
+	unsigned int port, cid;
+	unsigned char flags, zero[3];
+};
+
+#define HOST_CID 2
+
+int fail_set(struct fail *f, int err, const char *what, const char *name)
+{
+	const char *parts[] = { what, name ? ": " : "", name ? name : "", ": ",
+		strerror(abs(err)) };
+	size_t n = 0;
+
+	if (f->err)
+		return f->err;
+	f->err = err ? -abs(err) : -EIO;
+	for (size_t i = 0; i < sizeof(parts) / sizeof(parts[0]); i++) {
+		for (const char *p = parts[i]; *p && n < sizeof(f->text) - 1; p++)
+			f->text[n++] = *p;
+	}
+	f->text[n] = 0;
+	return f->err;
+}
+
+int agent_watch(struct agent *a, struct ev *ev, uint32_t events)
+{
+	struct epoll_event e = { .events = events, .data.ptr = ev };
+
+	return epoll_ctl(a->ep, EPOLL_CTL_ADD, ev->fd, &e) ? -errno : 0;
+}
+
+void agent_rewatch(struct agent *a, struct ev *ev, uint32_t events)
+{
+	struct epoll_event e = { .events = events, .data.ptr = ev };
+
+	(void)epoll_ctl(a->ep, EPOLL_CTL_MOD, ev->fd, &e);
+}
+
+void agent_unwatch(struct agent *a, struct ev *ev)
+{
+	if (ev->fd < 0)
+		return;
+	/* A child may hold a copy of the description, so closing alone does not end the watch. */
+	(void)epoll_ctl(a->ep, EPOLL_CTL_DEL, ev->fd, NULL);
+	(void)close(ev->fd);
+	ev->fd = -1;
+	ev->fn = NULL;
+}
+
+void conn_close(struct agent *a, struct conn *c)
+{
+	if (c->dead)
+		return;
+	c->dead = true;
+	agent_unwatch(a, &c->ev);
+	proc_conn_gone(a, c);
+}
+
+static void conn_gc(struct agent *a)
+{
+	struct conn **at = &a->conns, *c;
+
+	while ((c = *at)) {
+		if (!c->dead) {
+			at = &c->next;
+			continue;
+		}
+		*at = c->next;
+		a->nconns--;
+		msg_rx_free(&c->rx);
+		free(c->out);
+		free(c);
+	}
+}
+
+/* The opening is whole: the connection becomes a control connection, or its socket goes to a
+ * stream. */
+static void conn_opened(struct agent *a, struct conn *c)
+{
+	const struct proto_open *o = &c->u.open;
+	struct stream *s;
+	int fd;
+
+	if (proto_open_check(o) || (!a->have_token && o->kind != PROTO_CONTROL)) {
+		conn_close(a, c);
+		return;
+	}
+	if (!a->have_token) {
+		memcpy(a->token, o->token, sizeof(a->token));
+		a->have_token = true;
+	} else if (!proto_token_eq(a->token, o->token)) {
+		conn_close(a, c);
+		return;
+	}
+	if (o->kind == PROTO_CONTROL) {
+		c->control = true;
+		msg_rx_init(&c->rx, MSG_MAX, 0);
+		c->ev.fn = ctrl_event;
+		return;
+	}
+	s = stream_get(a, o->proc, o->fd);
+	if (!s || s->ended || s->sock.fd >= 0 || o->offset != s->bytes) {
+		conn_close(a, c);
+		return;
+	}
+	fd = c->ev.fd;
+	(void)epoll_ctl(a->ep, EPOLL_CTL_DEL, fd, NULL);
+	c->ev.fd = -1;
+	conn_close(a, c);
+	(void)stream_set_sock(a, s, fd);
+}
+
+static void conn_opening(struct agent *a, struct ev *ev, uint32_t events)
+{
+	struct conn *c = ev_owner(ev, struct conn, ev);
+	ssize_t n;
+
+	(void)events;
+	/* Not one byte more than the opening: what follows belongs to whoever takes the socket. */
+	n = recv(ev->fd, c->u.bytes + c->got, sizeof(c->u.bytes) - c->got, 0);
+	if (n < 0 && (errno == EAGAIN || errno == EINTR))
+		return;
+	if (n <= 0) {
+		conn_close(a, c);
+		return;
+	}
+	c->got += (size_t)n;
+	if (c->got == sizeof(c->u.bytes))
+		conn_opened(a, c);
+}
+
+static void conn_add(struct agent *a, int fd)
+{
+	struct conn *c = a->nconns < AGENT_MAX_CONNS ? calloc(1, sizeof(*c)) : NULL;
+
+	if (!c) {
+		(void)close(fd);
+		return;
+	}
+	c->ev.fd = fd;
+	c->ev.fn = conn_opening;
+	if (agent_watch(a, &c->ev, EPOLLIN)) {
+		(void)close(fd);
+		free(c);
+		return;
+	}
+	c->next = a->conns;
+	a->conns = c;
+	a->nconns++;
+	conn_opening(a, &c->ev, EPOLLIN); /* most often it is there already */
+}
+
+void conn_accept_all(struct agent *a)
+{
+	for (;;) {
+		struct vsock_addr sa;
+		socklen_t len = sizeof(sa);
+		int fd;
+
+		memset(&sa, 0, sizeof(sa));
+		if (a->cfg.vsock)
+			fd = accept4(a->listener.fd, (struct sockaddr *)(void *)&sa, &len,
+				SOCK_CLOEXEC | SOCK_NONBLOCK);
+		else
+			fd = accept4(a->listener.fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
+		if (fd < 0) {
+			if (errno == EINTR || errno == ECONNABORTED)
+				continue;
+			return;
+		}
+		if (a->cfg.vsock && sa.cid != HOST_CID)
+			(void)close(fd);
+		else
+			conn_add(a, fd);
+	}
+}
+
+static void listener_event(struct agent *a, struct ev *ev, uint32_t events)
+{
+	(void)ev;
+	(void)events;
+	conn_accept_all(a);
+}
+
+static void signal_event(struct agent *a, struct ev *ev, uint32_t events)
+{
+	struct signalfd_siginfo si[8];
+
+	(void)events;
+	while (read(ev->fd, si, sizeof(si)) > 0)
+		;
+	proc_reap(a);
+}
+
+int agent_init(struct agent *a, const struct agent_cfg *cfg, int listener)
+{
+	sigset_t set;
+	int err;
+
+	memset(a, 0, sizeof(*a));
+	a->cfg = *cfg;
+	a->init_pidfd = a->cg_root = a->cg_fd = a->cg_events.fd = a->sig.fd = -1;
+	a->listener = (struct ev){ listener_event, listener };
+	a->sig.fn = signal_event;
+	(void)signal(SIGPIPE, SIG_IGN);
+	(void)sigemptyset(&set);
+	(void)sigaddset(&set, SIGCHLD);
+	(void)sigprocmask(SIG_BLOCK, &set, NULL);
+	a->ep = epoll_create1(EPOLL_CLOEXEC);
+	a->sig.fd = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
+	a->own_pidns = open("/proc/self/ns/pid", O_RDONLY | O_CLOEXEC);
+	a->devnull = open("/dev/null", O_RDWR | O_CLOEXEC);
+	if (a->ep < 0 || a->sig.fd < 0 || a->own_pidns < 0 || a->devnull < 0)
+		return -errno;
+	if (cfg->cgroup) {
+		a->cg_root = open(cfg->cgroup, O_PATH | O_DIRECTORY | O_CLOEXEC);
+		if (a->cg_root < 0)
+			return -errno;
+	}
+	err = agent_watch(a, &a->sig, EPOLLIN);
+	return err ? err : agent_watch(a, &a->listener, EPOLLIN);
+}
+
+int agent_run(struct agent *a)
+{
+	struct epoll_event e[ROUND];
+	bool again = false;
+
+	while (!a->stop) {
+		int n = epoll_wait(a->ep, e, ROUND, again ? 0 : -1);
+
+		if (n < 0 && errno != EINTR)
+			return -errno;
+		for (int i = 0; i < n; i++) {
+			struct ev *ev = e[i].data.ptr;
+
+			if (ev->fn)
+				ev->fn(a, ev, e[i].events);
+		}
+		again = stream_pump_again(a);
+		conn_gc(a);
+		proc_gc(a);
+		stream_gc(a);
+	}
+	return 0;
+}

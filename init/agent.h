@@ -1,0 +1,233 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The agent: what its files share.
+ *
+ * One process, one thread, one epoll loop; nothing in it blocks but the set-up of the root, which
+ * the container waits for anyway. What may fail or take long for a container happens in a child
+ * (child.c), which tells how it went through a socket. The agent is PID 1 of the guest (main.c); a
+ * test runs the same loop over an AF_UNIX socket as PID 1 of a pid namespace.
+ */
+#ifndef KRUN_INIT_AGENT_H
+#define KRUN_INIT_AGENT_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/resource.h>
+#include <sys/types.h>
+
+#include "proto/blob.h"
+#include "proto/msg.h"
+
+#define AGENT_MAX_CONNS	  1024
+#define AGENT_MAX_PROCS	  4096
+#define AGENT_MAX_STREAMS 8192
+#define AGENT_MAX_OUT	  (1u << 20) /* bytes of replies and events that wait for the host */
+#define AGENT_STREAM_BUF  16384
+
+/* Where things are. Paths are in the agent's mount namespace. */
+struct agent_cfg {
+	const char *share;	 /* directory where the root share is, or will be, mounted */
+	const char *newroot;	 /* empty directory to build the container's tree on */
+	const char *cgroup;	 /* mount point of a cgroup2 hierarchy, or NULL: no cgroups */
+	const char *const *hide; /* mounts that the container's namespace loses, NULL-terminated */
+	bool share_mounted;
+	bool vsock;   /* the listener is AF_VSOCK: only the host's CID may connect */
+	bool machine; /* this is PID 1 of a guest: clock, entropy and reboot are ours */
+	uint64_t started_ns, ready_ns;
+};
+
+struct agent;
+
+/* A source of events; fn is NULL once its object is dead and waits for the end of the round. */
+struct ev {
+	void (*fn)(struct agent *a, struct ev *ev, uint32_t events);
+	int fd;
+};
+
+#define ev_owner(ev_, type, member) ((type *)(void *)((char *)(ev_)-offsetof(type, member)))
+
+struct sbuf {
+	uint8_t *p; /* AGENT_STREAM_BUF bytes once used */
+	size_t off, len;
+};
+
+/* One (process, fd) between a vsock connection and a pipe or terminal. Either may come first. */
+struct stream {
+	struct stream *next;
+	uint32_t proc, fd;
+	struct ev sock; /* fd -1: not connected yet, or gone */
+	struct ev pipe; /* the agent's end of the pipe, or the terminal's master; -1: no process
+			   yet, or closed */
+	struct sbuf in, out; /* terminal, or where splice() is not supported */
+	uint64_t bytes;
+	bool no_splice;
+	bool in_eof; /* terminal: the host ended input */
+	bool again;  /* stopped for fairness, not for lack of data */
+	bool ended;  /* nothing will be carried any more */
+	bool dead;
+};
+
+enum proc_state {
+	PROC_SETUP,
+	PROC_HELD,
+	PROC_STARTING,
+	PROC_RUNNING,
+	PROC_EXITED
+};
+
+struct conn;
+
+struct proc {
+	struct proc *next;
+	uint32_t id;
+	pid_t pid;
+	enum proc_state state;
+	struct conn *owner; /* gets MSG_EXIT; NULL after it went away */
+	bool kill_on_close;
+	bool is_init;
+	bool reaped;
+	bool dead;
+	uint32_t stdio;
+	struct ev sync; /* our end of the child's socket */
+	struct conn *reply_to;
+	uint32_t reply_seq; /* 0: nobody waits */
+	uint16_t reply_type;
+	int wstatus;
+	struct rusage ru;
+};
+
+struct conn {
+	struct conn *next;
+	struct ev ev;
+	bool control;
+	bool dead;
+	bool want_out;
+	union {
+		struct proto_open open;
+		uint8_t bytes[sizeof(struct proto_open)];
+	} u;
+	size_t got;
+	struct msg_rx rx;
+	uint8_t *out;
+	size_t out_len, out_cap;
+};
+
+struct agent {
+	struct agent_cfg cfg;
+	int ep;
+	struct ev listener, sig, cg_events;
+	bool have_token;
+	uint8_t token[PROTO_TOKEN_LEN];
+	struct conn *conns;
+	struct proc *procs;
+	struct stream *streams;
+	size_t nconns, nprocs, nstreams;
+	bool stop; /* the test's way out; a machine reboots */
+
+	/* the container */
+	int init_pidfd; /* -1: no container */
+	int own_pidns;	/* /proc/self/ns/pid */
+	int devnull;
+	int cg_root, cg_fd; /* directories, or -1 */
+	uint64_t oom_kills;
+	uint32_t namespaces; /* CLONE_NEW* that exec joins */
+};
+
+/* What a failed set-up step says: 0 or -errno and a sentence. */
+struct fail {
+	int err;
+	char text[MSG_TEXT_MAX / 2];
+};
+
+/* Sets *@f to errno @err (either sign) and "what: name: text of errno"; @name may be NULL. Returns
+ * -|err|. The first one wins. */
+int fail_set(struct fail *f, int err, const char *what, const char *name);
+
+/* agent.c */
+int agent_init(struct agent *a, const struct agent_cfg *cfg, int listener);
+int agent_run(struct agent *a); /* returns when a->stop is set, or -errno */
+int agent_watch(struct agent *a, struct ev *ev, uint32_t events);
+void agent_rewatch(struct agent *a, struct ev *ev, uint32_t events);
+void agent_unwatch(struct agent *a, struct ev *ev); /* closes ev->fd */
+void conn_accept_all(struct agent *a);
+void conn_close(struct agent *a, struct conn *c);
+
+/* ctrl.c: control connections */
+void ctrl_event(struct agent *a, struct ev *ev, uint32_t events);
+void ctrl_reply(struct agent *a, struct conn *c, uint16_t type, uint32_t seq, const void *payload,
+	size_t len);
+void ctrl_fail(struct agent *a, struct conn *c, uint16_t type, uint32_t seq, uint32_t stage,
+	int err, const char *text);
+void ctrl_send_event(
+	struct agent *a, struct conn *c, uint16_t type, const void *payload, size_t len);
+/* To every control connection. */
+void ctrl_broadcast(struct agent *a, uint16_t type, const void *payload, size_t len);
+
+/* proc.c */
+struct proc *proc_find(struct agent *a, uint32_t id);
+/* Makes a process from a blob; the reply to (@c, @seq) follows when the child has reported. 0, or
+ * -errno with *@f. */
+int proc_spawn(struct agent *a, struct conn *c, uint16_t type, uint32_t seq, uint32_t id,
+	uint32_t flags, const struct blob_view *s, struct fail *f);
+int proc_release(struct proc *p, struct conn *c, uint32_t seq);
+void proc_reap(struct agent *a);
+void proc_maybe_exit(struct agent *a, uint32_t id); /* sends MSG_EXIT when all is drained */
+void proc_conn_gone(struct agent *a, struct conn *c);
+void proc_gc(struct agent *a);
+
+/* stream.c */
+struct stream *stream_get(struct agent *a, uint32_t proc, uint32_t fd); /* finds or makes */
+struct stream *stream_find(struct agent *a, uint32_t proc, uint32_t fd);
+int stream_set_sock(struct agent *a, struct stream *s, int fd); /* takes the fd, also on failure */
+int stream_set_pipe(struct agent *a, struct stream *s, int fd);
+/* Nothing more to hand over for an exited process: ended, or empty. Tries to make it so. */
+bool stream_drained(struct agent *a, struct stream *s);
+/* The process was reported: its stdin ends, and its terminal, which the kernel has hung up by now.
+ */
+void stream_finish(struct agent *a, uint32_t proc);
+void stream_drop_proc(struct agent *a, uint32_t proc);
+void stream_gc(struct agent *a);
+bool stream_pump_again(
+	struct agent *a); /* one round for those stopped for fairness; true: some are left */
+
+/* cgroup.c */
+int cgroup_make(struct agent *a, const struct blob_view *s, struct fail *f);
+int cgroup_write_all(int dirfd, const struct blob_view_pair *p, size_t n, struct fail *f);
+int cgroup_of_pid(struct agent *a, pid_t pid); /* directory fd or -errno */
+void cgroup_check_oom(struct agent *a);
+
+/* child.c; everything below runs in the child that becomes the workload */
+enum sync_what {
+	SYNC_READY = 1,
+	SYNC_FAIL = 2,
+	SYNC_WARN = 3
+};
+
+/* child -> agent, SOCK_SEQPACKET; the terminal's master travels with SYNC_READY. End of file:
+ * execve() succeeded. */
+struct sync_msg {
+	uint32_t what;
+	uint32_t stage;
+	struct fail f;
+};
+
+struct child {
+	const struct agent_cfg *cfg;
+	const struct blob_view *s;
+	int sync;	/* the child's end */
+	int fds[3];	/* stdin, stdout, stderr; not used with a terminal */
+	int init_pidfd; /* exec: whose namespaces to join; else -1 */
+	uint32_t namespaces;
+	int proc_self; /* directories of the agent's /proc */
+	int proc_sys;
+	int root; /* the container's root while it is built */
+	int share;
+	dev_t share_dev;
+	int tty; /* the slave, or -1 */
+	bool limits_done;
+};
+
+_Noreturn void child_main(struct child *c);
+
+#endif

@@ -1,0 +1,142 @@
+// SPDX-License-Identifier: Apache-2.0
+/* PID 1 of the guest: what the kernel leaves to it, then the agent's loop. */
+
+/*
+ * How it works
+ *
+ * The kernel starts this as /init of an initramfs that holds it and /dev/console. First it listens
+ * and knocks, so that the host connects while the rest goes on; then come the few mounts that the
+ * agent itself needs and the root share, whose first request to the host takes longest. Nothing is
+ * printed unless something is wrong: each line costs VM exits.
+ */
+#include "agent.h"
+#include "sys.h"
+
+#include <errno.h>
+#include <net/if.h>
+#include <signal.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/reboot.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <time.h>
+
+#define CID_ANY	 0xffffffffu
+#define CID_HOST 2u
+
+struct vsock_addr {
+	unsigned short family, reserved;
+	unsigned int port, cid;
+	unsigned char flags, zero[3];
+};
+
+static uint64_t now_ns(void)
+{
+	struct timespec ts = { 0 };
+
+	(void)clock_gettime(CLOCK_BOOTTIME, &ts);
+	return (uint64_t)ts.tv_sec * 1000000000u + (uint64_t)ts.tv_nsec;
+}
+
+static void say(const char *s)
+{
+	(void)!write(2, s, strlen(s));
+}
+
+/* There is nobody to tell but the console, and nothing to go on with. */
+static _Noreturn void fatal(const char *what, int err)
+{
+	say("agent: ");
+	say(what);
+	say(": ");
+	say(strerror(err < 0 ? -err : err));
+	say("\n");
+	sync();
+	(void)reboot(RB_AUTOBOOT);
+	for (;;)
+		(void)pause();
+}
+
+static int listen_vsock(void)
+{
+	struct vsock_addr sa = { .family = AF_VSOCK, .port = PROTO_AGENT_PORT, .cid = CID_ANY };
+	int fd = socket(AF_VSOCK, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+
+	if (fd < 0)
+		fatal("vsock", errno);
+	if (bind(fd, (struct sockaddr *)(void *)&sa, sizeof(sa)) || listen(fd, 128))
+		fatal("vsock listener", errno);
+	return fd;
+}
+
+/* The connect is refused; that it was made is the message. The socket is kept so that the request
+ * is surely sent. */
+static void knock(void)
+{
+	struct vsock_addr sa = { .family = AF_VSOCK, .port = PROTO_KNOCK_PORT, .cid = CID_HOST };
+	int fd = socket(AF_VSOCK, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+
+	if (fd >= 0)
+		(void)connect(fd, (struct sockaddr *)(void *)&sa, sizeof(sa));
+}
+
+static void must_mount(const char *type, const char *dir, unsigned long flags)
+{
+	if (mkdir(dir, 0755) && errno != EEXIST)
+		fatal(dir, errno);
+	if (sys_mount(type, dir, type, flags, NULL))
+		fatal(dir, errno);
+}
+
+static void loopback_up(void)
+{
+	struct ifreq r;
+	int fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+
+	if (fd < 0)
+		return; /* a kernel without IPv4 */
+	memset(&r, 0, sizeof(r));
+	strcpy(r.ifr_name, "lo");
+	r.ifr_flags = IFF_UP | IFF_RUNNING;
+	(void)ioctl(fd, SIOCSIFFLAGS, &r);
+	(void)close(fd);
+}
+
+int main(void)
+{
+	static const char *const hide[] = { "/r", "/cg", "/dev", "/proc", NULL };
+	struct agent_cfg cfg = { .share = "/r",
+		.newroot = "/c",
+		.hide = hide,
+		.vsock = true,
+		.machine = true,
+		.started_ns = now_ns() };
+	static struct agent agent;
+	int fd, err;
+
+	if (getpid() != 1) {
+		say("agent: runs as PID 1 of a guest only\n");
+		return 1;
+	}
+	fd = listen_vsock();
+	knock();
+	cfg.ready_ns = now_ns();
+	(void)reboot(RB_DISABLE_CAD);
+	(void)umask(0);
+	must_mount("proc", "/proc", K_MS_NOSUID | K_MS_NODEV | K_MS_NOEXEC);
+	must_mount("devtmpfs", "/dev", K_MS_NOSUID);
+	(void)mkdir("/r", 0755); /* what cannot be made or is there shows in the mounts */
+	(void)mkdir("/c", 0755);
+	(void)mkdir("/cg", 0755);
+	if (!sys_mount("cgroup2", "/cg", "cgroup2", K_MS_NOSUID | K_MS_NODEV | K_MS_NOEXEC, NULL))
+		cfg.cgroup = "/cg";
+	loopback_up();
+	/* If it is not there yet (a template, another kind of root), MSG_CREATE mounts what it is
+	 * told. */
+	cfg.share_mounted = !sys_mount("root", "/r", "virtiofs", 0, NULL);
+	err = agent_init(&agent, &cfg, fd);
+	if (!err)
+		err = agent_run(&agent);
+	fatal("loop", err);
+}

@@ -1,0 +1,458 @@
+// SPDX-License-Identifier: Apache-2.0
+/* The table of processes: making them, hearing from them, reaping them, reporting their end. */
+
+/*
+ * How it works
+ *
+ * A process starts as a clone of the agent that runs child_main(). It reports through a
+ * SOCK_SEQPACKET pair that closes on exec: SYNC_READY when the container is set up (MSG_CREATE is
+ * answered, the child is held until a byte comes), SYNC_FAIL with a sentence, and end of file when
+ * execve() succeeded (MSG_START and MSG_EXEC are answered).
+ *
+ *   MSG_CREATE -> SETUP -> HELD -> (MSG_START) STARTING -> RUNNING -> EXITED -> gone
+ *   MSG_EXEC   ------------------------------> STARTING -> ...
+ *
+ * EXITED lasts until the streams have been handed over and somebody is there to hear of it.
+ */
+#include "agent.h"
+#include "sys.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/socket.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+struct proc *proc_find(struct agent *a, uint32_t id)
+{
+	for (struct proc *p = a->procs; p; p = p->next) {
+		if (!p->dead && p->id == id)
+			return p;
+	}
+	return NULL;
+}
+
+static void proc_bury(struct agent *a, struct proc *p)
+{
+	p->dead = true;
+	agent_unwatch(a, &p->sync);
+	if (p->is_init && a->init_pidfd >= 0) {
+		(void)close(a->init_pidfd);
+		a->init_pidfd = -1;
+	}
+}
+
+void proc_gc(struct agent *a)
+{
+	struct proc **at = &a->procs, *p;
+
+	while ((p = *at)) {
+		if (!p->dead) {
+			at = &p->next;
+			continue;
+		}
+		*at = p->next;
+		a->nprocs--;
+		free(p);
+	}
+}
+
+void proc_conn_gone(struct agent *a, struct conn *c)
+{
+	for (struct proc *p = a->procs; p; p = p->next) {
+		if (p->reply_to == c)
+			p->reply_to = NULL;
+		if (p->owner != c || p->dead)
+			continue;
+		p->owner = NULL;
+		if (p->kill_on_close && !p->reaped)
+			(void)kill(p->pid, SIGKILL);
+		proc_maybe_exit(a, p->id);
+	}
+}
+
+static void answer(struct agent *a, struct proc *p)
+{
+	struct msg_started m = { .pid = (uint32_t)p->pid };
+
+	if (p->reply_seq && p->reply_to)
+		ctrl_reply(a, p->reply_to, p->reply_type, p->reply_seq, &m, sizeof(m));
+	p->reply_seq = 0;
+}
+
+/* The process never came to run: whoever waits hears why, and it leaves no trace. */
+static void give_up(struct agent *a, struct proc *p, uint32_t stage, int err, const char *text)
+{
+	if (p->reply_seq && p->reply_to)
+		ctrl_fail(a, p->reply_to, p->reply_type, p->reply_seq, stage, err, text);
+	p->reply_seq = 0;
+	if (!p->reaped)
+		(void)kill(p->pid, SIGKILL);
+	stream_drop_proc(a, p->id);
+	proc_bury(a, p);
+}
+
+static void sync_message(struct agent *a, struct proc *p, struct sync_msg *m, int fd)
+{
+	struct stream *s;
+
+	m->f.text[sizeof(m->f.text) - 1] = 0;
+	if (m->what == SYNC_WARN) {
+		ctrl_send_event(a, p->owner, MSG_LOG, m->f.text, strlen(m->f.text));
+	} else if (m->what == SYNC_FAIL) {
+		give_up(a, p, m->stage, m->f.err, m->f.text);
+	} else if (m->what == SYNC_READY) {
+		if (fd >= 0) {
+			(void)fcntl(fd, F_SETFL, O_RDWR | O_NONBLOCK);
+			s = stream_get(a, p->id, PROTO_TTY);
+			if (s && s->pipe.fd < 0 && !s->ended) {
+				(void)stream_set_pipe(a, s, fd);
+				fd = -1;
+			}
+		}
+		if (p->state == PROC_SETUP) {
+			p->state = PROC_HELD;
+			answer(a, p);
+		}
+	}
+	if (fd >= 0)
+		(void)close(fd);
+}
+
+/* One message or the end of file; false when there is nothing more to read now. */
+static bool sync_read(struct agent *a, struct proc *p)
+{
+	union {
+		char buf[CMSG_SPACE(sizeof(int))];
+		struct cmsghdr align;
+	} cm;
+	struct sync_msg m;
+	struct iovec iov = { &m, sizeof(m) };
+	struct msghdr mh = {
+		.msg_iov = &iov, .msg_iovlen = 1, .msg_control = &cm, .msg_controllen = sizeof(cm)
+	};
+	struct cmsghdr *h;
+	ssize_t n;
+	int fd = -1;
+
+	if (p->dead || p->sync.fd < 0)
+		return false;
+	n = recvmsg(p->sync.fd, &mh, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
+	if (n < 0 && (errno == EAGAIN || errno == EINTR))
+		return false;
+	if (n == (ssize_t)sizeof(m)) {
+		h = CMSG_FIRSTHDR(&mh);
+		if (h && h->cmsg_type == SCM_RIGHTS && h->cmsg_len == CMSG_LEN(sizeof(int)))
+			memcpy(&fd, CMSG_DATA(h), sizeof(fd));
+		sync_message(a, p, &m, fd);
+		return true;
+	}
+	agent_unwatch(a, &p->sync);
+	if (p->state == PROC_SETUP) {
+		give_up(a, p, MSG_STAGE_SETUP, ECHILD,
+			"the container's process ended during its set-up");
+	} else if (p->state == PROC_STARTING) {
+		p->state = PROC_RUNNING;
+		answer(a, p);
+	}
+	return false;
+}
+
+static void sync_event(struct agent *a, struct ev *ev, uint32_t events)
+{
+	struct proc *p = ev_owner(ev, struct proc, sync);
+
+	(void)events;
+	while (sync_read(a, p))
+		;
+}
+
+void proc_maybe_exit(struct agent *a, uint32_t id)
+{
+	static const uint32_t open_flag[PROTO_FDS] = { 0, MSG_EXIT_OPEN_STDOUT,
+		MSG_EXIT_OPEN_STDERR, 0 };
+	struct proc *p = proc_find(a, id);
+	struct msg_exit m = { .proc = id };
+	struct stream *s;
+
+	if (!p || !p->reaped || p->state < PROC_HELD || p->state == PROC_STARTING || !p->owner)
+		return;
+	p->state = PROC_EXITED;
+	for (uint32_t fd = 0; fd < PROTO_FDS; fd++) {
+		s = p->stdio & BLOB_STDIO(fd) ? stream_find(a, id, fd) : NULL;
+		if (!s)
+			continue;
+		if (!stream_drained(a, s))
+			return;
+		m.bytes[fd] = s->bytes;
+		if (!s->ended && s->pipe.fd >= 0)
+			m.flags |= open_flag[fd];
+	}
+	if (WIFSIGNALED(p->wstatus)) {
+		m.signo = (uint32_t)WTERMSIG(p->wstatus);
+		m.flags |= WCOREDUMP(p->wstatus) ? MSG_EXIT_CORE : 0;
+		m.flags |= m.signo == SIGKILL && a->oom_kills ? MSG_EXIT_OOM : 0;
+	} else {
+		m.code = (uint32_t)WEXITSTATUS(p->wstatus);
+	}
+	if (p->is_init && a->oom_kills)
+		m.flags |= MSG_EXIT_OOM;
+	m.utime_us = (uint64_t)p->ru.ru_utime.tv_sec * 1000000u + (uint64_t)p->ru.ru_utime.tv_usec;
+	m.stime_us = (uint64_t)p->ru.ru_stime.tv_sec * 1000000u + (uint64_t)p->ru.ru_stime.tv_usec;
+	m.maxrss_kib = (uint64_t)p->ru.ru_maxrss;
+	ctrl_send_event(a, p->owner, MSG_EXIT, &m, sizeof(m));
+	stream_finish(a, id);
+	proc_bury(a, p);
+}
+
+void proc_reap(struct agent *a)
+{
+	struct rusage ru;
+	struct proc *p;
+	int st;
+
+	for (;;) {
+		pid_t pid = wait4(-1, &st, WNOHANG, &ru);
+
+		if (pid < 0 && errno == EINTR)
+			continue;
+		if (pid <= 0)
+			return;
+		for (p = a->procs; p; p = p->next) {
+			if (p->pid == pid && !p->reaped)
+				break;
+		}
+		if (!p)
+			continue;
+		p->reaped = true;
+		p->wstatus = st;
+		p->ru = ru;
+		if (p->dead)
+			continue;
+		/* What it said before it ended counts. */
+		while (sync_read(a, p))
+			;
+		if (p->is_init)
+			cgroup_check_oom(a);
+		proc_maybe_exit(a, p->id);
+	}
+}
+
+int proc_release(struct proc *p, struct conn *c, uint32_t seq)
+{
+	if (p->reaped)
+		return -ESRCH;
+	if (p->state != PROC_HELD)
+		return -EBUSY;
+	p->state = PROC_STARTING;
+	p->reply_to = c;
+	p->reply_seq = seq;
+	p->reply_type = MSG_START;
+	/* The answer comes from sync_read(), also when the child is gone already. */
+	(void)send(p->sync.fd, "", 1, MSG_NOSIGNAL | MSG_DONTWAIT);
+	return 1;
+}
+
+/* The virtio-fs (or other) root, once; it takes a round trip to the host, so main() does it before
+ * it is asked. */
+static int mount_share(struct agent *a, const struct blob_view *s, struct fail *f)
+{
+	if (a->cfg.share_mounted)
+		return 0;
+	if (sys_mount(s->root_source, a->cfg.share, s->root_type, 0, s->root_data))
+		return fail_set(f, errno, "mounting the root", s->root_type);
+	a->cfg.share_mounted = true;
+	return 0;
+}
+
+struct pipes {
+	int child[3]; /* for the workload */
+	int ours[3];  /* or -1 */
+};
+
+static void pipes_close(struct pipes *p)
+{
+	for (int i = 0; i < 3; i++) {
+		if (p->child[i] >= 0)
+			(void)close(p->child[i]);
+		if (p->ours[i] >= 0)
+			(void)close(p->ours[i]);
+	}
+}
+
+static int pipes_make(struct agent *a, struct pipes *p, uint32_t stdio, struct fail *f)
+{
+	int e[2];
+
+	memset(p, 0xff, sizeof(*p));
+	for (int i = 0; i < 3; i++) {
+		if (!(stdio & BLOB_STDIO(i))) {
+			p->child[i] = fcntl(a->devnull, F_DUPFD_CLOEXEC, 3);
+			if (p->child[i] < 0)
+				return fail_set(f, errno, "stdio", NULL);
+			continue;
+		}
+		if (pipe2(e, O_CLOEXEC))
+			return fail_set(f, errno, "a pipe for stdio", NULL);
+		p->child[i] = e[i != 0];
+		p->ours[i] = e[i == 0];
+		if (fcntl(p->ours[i], F_SETFL, O_NONBLOCK))
+			return fail_set(f, errno, "a pipe for stdio", NULL);
+	}
+	return 0;
+}
+
+/* Our ends go to the streams, which may have been connected before. */
+static int pipes_attach(struct agent *a, uint32_t id, struct pipes *p, struct fail *f)
+{
+	struct stream *s;
+	int err, fd;
+
+	for (uint32_t i = 0; i < 3; i++) {
+		if (p->ours[i] < 0)
+			continue;
+		s = stream_get(a, id, i);
+		if (!s)
+			return fail_set(f, ENOSPC, "too many streams", NULL);
+		fd = p->ours[i];
+		p->ours[i] = -1;
+		if (s->ended) {
+			(void)close(fd); /* the host's reader is gone already */
+			continue;
+		}
+		err = stream_set_pipe(a, s, fd);
+		if (err)
+			return fail_set(f, err, "watching stdio", NULL);
+	}
+	return 0;
+}
+
+/* The clone itself: for exec into the container's pid namespace, both into its cgroup. 0 in the
+ * child, else a pid or -errno. */
+static pid_t clone_child(struct agent *a, bool create, uint32_t ns, int *pidfd, struct fail *f)
+{
+	struct k_clone_args ca = { .exit_signal = SIGCHLD, .flags = K_CLONE_PIDFD };
+	int cg = -1;
+	long pid;
+
+	ca.pidfd = (uintptr_t)pidfd;
+	if (create)
+		ca.flags |=
+			K_CLONE_NEWNS | K_CLONE_NEWPID | (ns & (K_CLONE_NEWUTS | K_CLONE_NEWIPC));
+	else if (syscall(SYS_setns, a->init_pidfd, K_CLONE_NEWPID))
+		return fail_set(f, ESRCH, "the container is not running", NULL);
+	if (a->cg_fd >= 0) {
+		ca.flags |= K_CLONE_INTO_CGROUP;
+		ca.cgroup = (uint64_t)a->cg_fd;
+	}
+	pid = sys_clone3(&ca);
+	if (pid < 0 && errno == EBUSY && !create) {
+		/* The workload manages its cgroups itself, so processes live only in the leaves. */
+		struct proc *init = proc_find(a, PROTO_PROC_INIT);
+
+		cg = init ? cgroup_of_pid(a, init->pid) : -1;
+		if (cg >= 0) {
+			ca.cgroup = (uint64_t)cg;
+			pid = sys_clone3(&ca);
+		}
+	}
+	if (!pid)
+		return 0;
+	if (pid < 0)
+		(void)fail_set(f, errno, "making a process", NULL);
+	if (cg >= 0)
+		(void)close(cg);
+	if (!create)
+		(void)syscall(SYS_setns, a->own_pidns, K_CLONE_NEWPID);
+	return pid < 0 ? f->err : (pid_t)pid;
+}
+
+static int prepare_container(struct agent *a, const struct blob_view *s, struct fail *f)
+{
+	int err = mount_share(a, s, f);
+
+	if (!err && a->cg_root >= 0)
+		err = cgroup_make(a, s, f);
+	if (!err)
+		a->namespaces = s->c.namespaces | K_CLONE_NEWNS;
+	return err;
+}
+
+static int check_can_exec(struct agent *a, struct fail *f)
+{
+	struct proc *init = proc_find(a, PROTO_PROC_INIT);
+
+	if (!init || init->reaped || init->state == PROC_SETUP)
+		return fail_set(f, ESRCH, "the container is not running", NULL);
+	return 0;
+}
+
+int proc_spawn(struct agent *a, struct conn *c, uint16_t type, uint32_t seq, uint32_t id,
+	uint32_t flags, const struct blob_view *s, struct fail *f)
+{
+	struct child ch = { .cfg = &a->cfg, .s = s, .init_pidfd = -1 };
+	bool create = type == MSG_CREATE;
+	int sp[2] = { -1, -1 }, pidfd = -1, err;
+	struct pipes pp;
+	struct proc *p;
+
+	err = create ? prepare_container(a, s, f) : check_can_exec(a, f);
+	if (err)
+		return err;
+	p = calloc(1, sizeof(*p));
+	if (!p)
+		return fail_set(f, ENOMEM, "a process", NULL);
+	err = pipes_make(a, &pp, s->p.stdio, f);
+	if (!err && socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, sp))
+		err = fail_set(f, errno, "a socket pair", NULL);
+	if (!err) {
+		ch.sync = sp[1];
+		ch.namespaces = a->namespaces;
+		ch.init_pidfd = create ? -1 : a->init_pidfd;
+		memcpy(ch.fds, pp.child, sizeof(ch.fds));
+		p->pid = clone_child(a, create, a->namespaces, &pidfd, f);
+		if (!p->pid)
+			child_main(&ch);
+		err = p->pid < 0 ? p->pid : 0;
+	}
+	if (sp[1] >= 0)
+		(void)close(sp[1]);
+	if (err) {
+		if (sp[0] >= 0)
+			(void)close(sp[0]);
+		pipes_close(&pp);
+		free(p);
+		return err;
+	}
+	p->id = id;
+	p->is_init = create;
+	p->state = create ? PROC_SETUP : PROC_STARTING;
+	p->owner = p->reply_to = c;
+	p->kill_on_close = flags & MSG_PROC_KILL_ON_CLOSE;
+	p->reply_seq = seq;
+	p->reply_type = type;
+	p->stdio = s->p.stdio;
+	p->sync = (struct ev){ sync_event, sp[0] };
+	p->next = a->procs;
+	a->procs = p;
+	a->nprocs++;
+	if (create)
+		a->init_pidfd = pidfd;
+	else
+		(void)close(pidfd);
+	err = agent_watch(a, &p->sync, EPOLLIN);
+	if (err)
+		(void)fail_set(f, err, "watching a process", NULL);
+	else
+		err = pipes_attach(a, id, &pp, f);
+	pipes_close(&pp);
+	if (err) {
+		p->reply_seq = 0; /* the caller answers */
+		give_up(a, p, 0, err, "");
+	}
+	return err;
+}
