@@ -1,0 +1,368 @@
+// SPDX-License-Identifier: Apache-2.0
+/* The container's cgroup on the host: made, filled with limits, emptied, removed. */
+/*
+ * How it works
+ *
+ * The limits are a list of {controller, file, value} made from the spec first; then the path is
+ * walked down from the mount, enabling the controllers on every level that lacks them, and the
+ * values are written. The host's limits hold for the VMM: memory is the guest's RAM plus what the
+ * VMM needs (struct vm_size), pids counts the VMM's own threads on top, since the workload's
+ * processes live in the guest and are limited there.
+ */
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <linux/magic.h>
+#include <poll.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/vfs.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "oci/cgroup.h"
+#include "oci/fsutil.h"
+#include "util/cleanup.h"
+
+#define CGROUP_MOUNT "/sys/fs/cgroup"
+#define VMM_THREADS  64 /* vCPUs, loops, workers, exec proxies */
+
+int cgroup_mount(struct error *e)
+{
+	struct statfs fs;
+	int fd = open(CGROUP_MOUNT, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+
+	if (fd < 0)
+		return err_sys(e, errno, "cgroup v2 is not mounted at " CGROUP_MOUNT);
+	if (!fstatfs(fd, &fs) && fs.f_type == CGROUP2_SUPER_MAGIC)
+		return fd;
+	(void)close(fd);
+	return err_set(e, ENOTSUP,
+		"this host mounts cgroup v1 (or the hybrid layout) at " CGROUP_MOUNT
+		": only cgroup v2 is supported (boot with systemd.unified_cgroup_hierarchy=1)");
+}
+
+char *cgroup_path(const struct spec *s, const char *id, struct error *e)
+{
+	const char *p = s->linux_.cgroups_path ? s->linux_.cgroups_path : id;
+	char *out;
+
+	while (*p == '/')
+		p++;
+	if (!*p)
+		p = id;
+	for (const char *q = p; *q; q += strcspn(q, "/"), q += strspn(q, "/")) {
+		size_t n = strcspn(q, "/");
+
+		if ((n == 1 && q[0] == '.') || (n == 2 && !strncmp(q, "..", 2))) {
+			(void)err_set(e, EINVAL,
+				"config.json: linux.cgroupsPath: \"%.100s\" has a component that leaves its place",
+				s->linux_.cgroups_path);
+			return NULL;
+		}
+	}
+	out = strdup(p);
+	if (!out)
+		(void)err_sys(e, ENOMEM, "cgroup path");
+	return out;
+}
+
+struct setting {
+	const char *controller, *file;
+	char value[64];
+};
+
+#define MAX_SETTINGS 16
+
+struct settings {
+	struct setting s[MAX_SETTINGS];
+	unsigned n;
+};
+
+static void PRINTF(4, 5)
+	add(struct settings *l, const char *controller, const char *file, const char *fmt, ...)
+{
+	struct setting *s = &l->s[l->n];
+	va_list ap;
+
+	if (l->n == MAX_SETTINGS)
+		return;
+	l->n++;
+	s->controller = controller;
+	s->file = file;
+	va_start(ap, fmt);
+	(void)vsnprintf(s->value, sizeof(s->value), fmt, ap);
+	va_end(ap);
+}
+
+static void add_memory(struct settings *l, const struct spec_memory *m, const struct vm_size *size)
+{
+	if (size->host_max)
+		add(l, "memory", "memory.max", "%" PRIu64, size->host_max);
+	if (m->reservation.set && m->reservation.v > 0)
+		add(l, "memory", "memory.low", "%" PRId64, m->reservation.v);
+	/* the spec's swap counts memory too; v2 counts swap alone */
+	if (m->swap.set && m->limit.set && m->swap.v > 0 && m->limit.v > 0 &&
+		m->swap.v >= m->limit.v)
+		add(l, "memory", "memory.swap.max", "%" PRId64, m->swap.v - m->limit.v);
+	else if (m->swap.set && m->swap.v == -1)
+		add(l, "memory", "memory.swap.max", "max");
+}
+
+static void add_cpu(struct settings *l, const struct spec_cpu *c)
+{
+	uint64_t period = c->period.set && c->period.v ? c->period.v : 100000;
+
+	/* the conversion that runc and crun use: [2, 262144] onto [1, 10000] */
+	if (c->shares.set && c->shares.v) {
+		uint64_t sh = MIN(MAX(c->shares.v, 2ULL), 262144ULL);
+
+		add(l, "cpu", "cpu.weight", "%" PRIu64, 1 + ((sh - 2) * 9999) / 262142);
+	}
+	if (c->quota.set && c->quota.v > 0)
+		add(l, "cpu", "cpu.max", "%" PRId64 " %" PRIu64, c->quota.v, period);
+	else if (c->period.set && c->period.v)
+		add(l, "cpu", "cpu.max", "max %" PRIu64, period);
+	if (c->burst.set)
+		add(l, "cpu", "cpu.max.burst", "%" PRIu64, c->burst.v);
+	if (c->idle.set)
+		add(l, "cpu", "cpu.idle", "%" PRId64, c->idle.v);
+	if (c->cpus)
+		add(l, "cpuset", "cpuset.cpus", "%.60s", c->cpus);
+	if (c->mems)
+		add(l, "cpuset", "cpuset.mems", "%.60s", c->mems);
+}
+
+static void plan(struct settings *l, const struct spec *s, const struct vm_size *size)
+{
+	const struct spec_resources *r = &s->linux_.res;
+
+	add_memory(l, &r->memory, size);
+	add_cpu(l, &r->cpu);
+	if (r->pids.set && r->pids.v > 0)
+		add(l, "pids", "pids.max", "%" PRId64, r->pids.v + VMM_THREADS);
+}
+
+/* Enables @controller for the children of @dirfd unless it is on already. */
+static int enable(int dirfd, const char *controller)
+{
+	CLEAN_FREE char *have = NULL;
+	char word[32];
+	int r = read_file_at(dirfd, "cgroup.subtree_control", 4096, &have, NULL);
+
+	if (r)
+		return r;
+	for (char *save = NULL, *w = strtok_r(have, " \n", &save); w;
+		w = strtok_r(NULL, " \n", &save)) {
+		if (!strcmp(w, controller))
+			return 0;
+	}
+	(void)snprintf(word, sizeof(word), "+%s", controller);
+	return write_existing_at(dirfd, "cgroup.subtree_control", word);
+}
+
+static int enable_all(int dirfd, const struct settings *l, const char *where, struct error *e)
+{
+	for (unsigned i = 0; i < l->n; i++) {
+		int r;
+
+		if (i && !strcmp(l->s[i].controller, l->s[i - 1].controller))
+			continue;
+		r = enable(dirfd, l->s[i].controller);
+		if (r)
+			return err_sys(e, r,
+				"cannot enable the %s controller in cgroup \"/%.100s\"",
+				l->s[i].controller, where);
+	}
+	return 0;
+}
+
+/* Children first: a cgroup with children cannot go. */
+static int remove_cgroup(int parent, const char *name, unsigned depth)
+{
+	CLEAN_FD int fd = openat(parent, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+	CLEAN_DIR DIR *d = fd < 0 ? NULL : fdopendir(fd);
+	const struct dirent *de;
+	int dfd;
+
+	if (!d)
+		return errno == ENOENT ? 0 : -errno;
+	dfd = TAKE_FD(fd);
+	while (depth && (de = readdir(d))) {
+		int r;
+
+		if (de->d_type != DT_DIR || de->d_name[0] == '.')
+			continue;
+		r = remove_cgroup(dfd, de->d_name, depth - 1);
+		if (r)
+			return r;
+	}
+	return unlinkat(parent, name, AT_REMOVEDIR) && errno != ENOENT ? -errno : 0;
+}
+
+/*
+ * Walks to the container's own cgroup, making what is missing; returns its fd. *@kept: how many
+ * bytes of @path were there before, for unmake().
+ */
+static int descend(const char *path, const struct settings *l, size_t *kept, struct error *e)
+{
+	CLEAN_FREE char *copy = strdup(path);
+	CLEAN_FD int dir = cgroup_mount(e);
+	char *save = NULL;
+
+	*kept = 0;
+	if (!copy)
+		return err_sys(e, ENOMEM, "cgroup");
+	if (dir < 0)
+		return dir;
+	for (char *w = strtok_r(copy, "/", &save); w; w = strtok_r(NULL, "/", &save)) {
+		CLEAN_FD int next = -1;
+		int r = enable_all(dir, l, path, e);
+
+		if (r)
+			return r;
+		errno = 0;
+		if (!mkdirat(dir, w, 0755) || errno == EEXIST) {
+			if (errno == EEXIST)
+				*kept = (size_t)(w - copy) + strlen(w);
+			next = openat(dir, w, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+		}
+		if (next < 0)
+			return err_sys(e, errno, "cannot make cgroup \"/%.120s\"", path);
+		(void)close(dir);
+		dir = TAKE_FD(next);
+	}
+	return TAKE_FD(dir);
+}
+
+/* Removes what descend() made, from the end; what others use meanwhile stays. */
+static void unmake(const char *path, size_t kept)
+{
+	CLEAN_FREE char *copy = strdup(path);
+	CLEAN_FD int mnt = cgroup_mount(NULL);
+
+	while (copy && mnt >= 0 && strlen(copy) > kept) {
+		char *slash = strrchr(copy, '/');
+
+		if (remove_cgroup(mnt, copy, 0) || !slash)
+			return;
+		*slash = 0;
+	}
+}
+
+static int set_limits(int dir, const char *path, const struct settings *l, struct error *e)
+{
+	CLEAN_FREE char *procs = NULL;
+
+	if (!read_file_at(dir, "cgroup.procs", 4096, &procs, NULL) && *procs)
+		return err_set(e, EEXIST, "cgroup \"/%.120s\" holds processes already", path);
+	for (unsigned i = 0; i < l->n; i++) {
+		int r = write_existing_at(dir, l->s[i].file, l->s[i].value);
+
+		/* a kernel without swap accounting has no limit to lift */
+		if (r == -ENOENT && !strcmp(l->s[i].file, "memory.swap.max"))
+			continue;
+		if (r)
+			return err_sys(e, r, "cgroup \"/%.80s\": cannot set %s to %s", path,
+				l->s[i].file, l->s[i].value);
+	}
+	return 0;
+}
+
+int cgroup_make(const char *path, const struct spec *s, const struct vm_size *size, struct error *e)
+{
+	struct settings l = { 0 };
+	size_t kept = 0;
+	int dir, r;
+
+	plan(&l, s, size);
+	dir = descend(path, &l, &kept, e);
+	r = dir < 0 ? dir : set_limits(dir, path, &l, e);
+	if (dir >= 0)
+		(void)close(dir);
+	if (r)
+		unmake(path, kept);
+	return r;
+}
+
+static int open_cgroup(const char *path)
+{
+	CLEAN_FD int mnt = cgroup_mount(NULL);
+
+	return mnt < 0 ? mnt
+		       : open2(mnt, path, O_RDONLY | O_DIRECTORY, 0, 0x08 /* RESOLVE_BENEATH */);
+}
+
+int cgroup_add(const char *path, pid_t pid, struct error *e)
+{
+	CLEAN_FD int dir = open_cgroup(path);
+	char text[16];
+	int r = dir;
+
+	(void)snprintf(text, sizeof(text), "%d", (int)pid);
+	if (dir >= 0)
+		r = write_existing_at(dir, "cgroup.procs", text);
+	return r < 0 ? err_sys(e, r, "cannot move the VMM into cgroup \"/%.120s\"", path) : 0;
+}
+
+static bool populated(int dir)
+{
+	CLEAN_FREE char *text = NULL;
+
+	return !read_file_at(dir, "cgroup.events", 4096, &text, NULL) &&
+		strstr(text, "populated 1");
+}
+
+/* Waits for "populated 0": cgroup.events tells by POLLPRI when it changes. */
+static int wait_empty(int dir, unsigned ms)
+{
+	CLEAN_FD int ev = openat(dir, "cgroup.events", O_RDONLY | O_CLOEXEC);
+	struct timespec a, b;
+
+	if (ev < 0)
+		return -errno;
+	(void)clock_gettime(CLOCK_MONOTONIC, &a);
+	while (populated(dir)) {
+		struct pollfd p = { .fd = ev, .events = POLLPRI };
+		int64_t left;
+
+		(void)clock_gettime(CLOCK_MONOTONIC, &b);
+		left = (int64_t)ms -
+			((b.tv_sec - a.tv_sec) * 1000 + (b.tv_nsec - a.tv_nsec) / 1000000);
+		if (left <= 0)
+			return -ETIMEDOUT;
+		/* the short limit covers a change between the look and the poll */
+		if (poll(&p, 1, (int)MIN(left, (int64_t)50)) < 0 && errno != EINTR)
+			return -errno;
+	}
+	return 0;
+}
+
+int cgroup_destroy(const char *path, unsigned ms, struct error *e)
+{
+	CLEAN_FD int dir = open_cgroup(path);
+	CLEAN_FD int mnt = -1;
+	struct timespec nap = { .tv_nsec = 2 * 1000 * 1000 };
+	int r;
+
+	if (dir == -ENOENT || dir == -ENOTSUP)
+		return 0;
+	if (dir < 0)
+		return err_sys(e, dir, "cgroup \"/%.120s\"", path);
+	if (populated(dir)) {
+		IGNORE_RESULT(write_existing_at(dir, "cgroup.kill", "1")); /* the wait tells */
+		r = wait_empty(dir, ms);
+		if (r)
+			return err_sys(e, r, "processes are left in cgroup \"/%.120s\"", path);
+	}
+	mnt = cgroup_mount(e);
+	if (mnt < 0)
+		return mnt;
+	/* a process that is being reaped keeps it busy for a moment longer than it counts as
+	 * populated */
+	for (int i = 0; (r = remove_cgroup(mnt, path, 16)) == -EBUSY && i < 500; i++)
+		(void)nanosleep(&nap, NULL);
+	return r ? err_sys(e, r, "cannot remove cgroup \"/%.120s\"", path) : 0;
+}

@@ -1,0 +1,36 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The container's cgroup on the host: cgroup v2 through its file system.
+ *
+ * Paths are relative to the cgroup2 mount, without a leading slash. The CLI calls these,
+ * single-threaded.
+ */
+#ifndef KRUN_OCI_CGROUP_H
+#define KRUN_OCI_CGROUP_H
+
+#include <stdint.h>
+#include <sys/types.h>
+
+#include "oci/spec.h"
+#include "util/err.h"
+
+/* An fd of the cgroup2 mount; -ENOTSUP with the one sentence for hosts on v1 or hybrid. */
+int cgroup_mount(struct error *e);
+
+/* The path for this container from linux.cgroupsPath, else its id. Heap; NULL and @e on a bad one.
+ */
+char *cgroup_path(const struct spec *s, const char *id, struct error *e);
+
+/*
+ * Makes the cgroup, enables the controllers that @s asks for on the way down, and writes the
+ * limits; @size gives memory.max. -EEXIST when it holds processes already. On error nothing that
+ * this call made is left.
+ */
+int cgroup_make(
+	const char *path, const struct spec *s, const struct vm_size *size, struct error *e);
+int cgroup_add(const char *path, pid_t pid, struct error *e);
+/* Kills everything in it (cgroup.kill), waits up to @ms and removes it and what lies below. -ENOENT
+ * is 0. */
+int cgroup_destroy(const char *path, unsigned ms, struct error *e);
+
+#endif

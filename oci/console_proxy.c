@@ -1,0 +1,141 @@
+// SPDX-License-Identifier: Apache-2.0
+/* `run` with a terminal: relays between the caller's terminal and the container's. */
+/*
+ * How it works
+ *
+ * One poll loop over stdin, the pty's master and a signalfd. Each direction has one small buffer
+ * and is read only while that is empty, so a side that does not read stops the other and nothing
+ * grows. The end is the VMM's: when it has gone, what the master still holds is passed on.
+ */
+#include <errno.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdbool.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/signalfd.h>
+#include <sys/wait.h>
+#include <termios.h>
+#include <unistd.h>
+
+#include "oci/console.h"
+
+struct way {
+	int from, to;
+	char buf[4096];
+	size_t len, at;
+	bool over; /* nothing more will come, or nobody takes it */
+};
+
+struct saved_tty {
+	bool set;
+	struct termios t;
+};
+
+static void raw_mode(struct saved_tty *s)
+{
+	struct termios t;
+
+	s->set = !tcgetattr(STDIN_FILENO, &s->t);
+	if (!s->set)
+		return;
+	t = s->t;
+	cfmakeraw(&t);
+	(void)tcsetattr(STDIN_FILENO, TCSADRAIN, &t);
+}
+
+static void copy_size(int master)
+{
+	struct winsize ws;
+
+	if (!ioctl(STDIN_FILENO, TIOCGWINSZ, &ws))
+		(void)ioctl(master, TIOCSWINSZ, &ws);
+}
+
+static void way_read(struct way *w)
+{
+	ssize_t n = read(w->from, w->buf, sizeof(w->buf));
+
+	if (n > 0) {
+		w->len = (size_t)n;
+		w->at = 0;
+	} else if (!n || (errno != EAGAIN && errno != EINTR)) {
+		/* EIO: the pty's other side is closed */
+		w->over = true;
+	}
+}
+
+static void way_write(struct way *w)
+{
+	ssize_t n = write(w->to, w->buf + w->at, w->len - w->at);
+
+	if (n > 0)
+		w->at += (size_t)n;
+	else if (n < 0 && errno != EAGAIN && errno != EINTR)
+		w->over = true;
+	if (w->at == w->len)
+		w->at = w->len = 0;
+}
+
+static void way_poll(const struct way *w, struct pollfd *in, struct pollfd *out)
+{
+	*in = (struct pollfd){ .fd = w->over || w->len ? -1 : w->from, .events = POLLIN };
+	*out = (struct pollfd){ .fd = w->over || !w->len ? -1 : w->to, .events = POLLOUT };
+}
+
+static void way_serve(struct way *w, const struct pollfd *in, const struct pollfd *out)
+{
+	if (in->fd >= 0 && in->revents)
+		way_read(w);
+	if (out->fd >= 0 && out->revents)
+		way_write(w);
+}
+
+/* True when @pid has ended, with its status. */
+static bool on_signals(int sfd, int master, pid_t pid, int *status)
+{
+	struct signalfd_siginfo si;
+
+	while (read(sfd, &si, sizeof(si)) == (ssize_t)sizeof(si)) {
+		if (si.ssi_signo == SIGWINCH)
+			copy_size(master);
+		else if (si.ssi_signo != SIGCHLD)
+			(void)kill(pid, (int)si.ssi_signo);
+	}
+	return waitpid(pid, status, WNOHANG) == pid;
+}
+
+int console_proxy(int master, pid_t pid)
+{
+	struct way in = { .from = STDIN_FILENO, .to = master },
+		   out = { .from = master, .to = STDOUT_FILENO };
+	struct saved_tty tty;
+	struct pollfd p[5];
+	bool ended = false;
+	int status = 0, sfd;
+	sigset_t set;
+
+	/* the caller has blocked these already */
+	(void)sigfillset(&set);
+	(void)sigdelset(&set, SIGTTIN);
+	(void)sigdelset(&set, SIGTTOU);
+	(void)sigdelset(&set, SIGPIPE);
+	sfd = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
+	raw_mode(&tty);
+	while (!ended || !out.over) {
+		way_poll(&in, &p[0], &p[1]);
+		way_poll(&out, &p[2], &p[3]);
+		p[4] = (struct pollfd){ .fd = sfd, .events = POLLIN };
+		/* once the VMM is gone the master tells the end of what it holds by an error */
+		if (poll(p, 5, ended ? 1000 : -1) == 0)
+			break;
+		way_serve(&in, &p[0], &p[1]);
+		way_serve(&out, &p[2], &p[3]);
+		if (!ended && (p[4].revents || sfd < 0))
+			ended = on_signals(sfd, master, pid, &status);
+	}
+	if (tty.set)
+		(void)tcsetattr(STDIN_FILENO, TCSADRAIN, &tty.t);
+	(void)close(sfd);
+	return WIFSIGNALED(status) ? 128 + WTERMSIG(status) : WEXITSTATUS(status);
+}

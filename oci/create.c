@@ -1,0 +1,420 @@
+// SPDX-License-Identifier: Apache-2.0
+/* create and run: the CLI's half. */
+/*
+ * How it works
+ *
+ * Everything that can be wrong with the request is looked at before anything is made: config,
+ * refusals, host, kernel, rootfs, sources. Then, in an order in which each step can be undone by
+ * what the previous ones recorded: the state directory (with the cgroup's name), the cgroup, the
+ * VMM process. When a step fails, container_destroy() takes away whatever exists. The pid file is
+ * written last and only on success.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <poll.h>
+#include <sched.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "oci/cgroup.h"
+#include "oci/console.h"
+#include "oci/create.h"
+#include "oci/ctl.h"
+#include "oci/fsutil.h"
+#include "oci/kernel.h"
+#include "oci/sync.h"
+#include "oci/trace.h"
+#include "oci/vmproc.h"
+#include "util/cleanup.h"
+#include "util/log.h"
+
+struct create {
+	const struct rt *rt;
+	const struct rt_create *o;
+	struct spec *spec;
+	char *config;
+	size_t config_len;
+	struct container c;
+	struct vmproc p;
+	int bundle_fd, rootfs_fd;
+	bool foreground; /* run without --detach: the terminal is ours to serve */
+	int sync[2];
+	int master; /* of the container's terminal */
+};
+
+static void create_free(struct create *x)
+{
+	int *fds[] = { &x->bundle_fd, &x->rootfs_fd, &x->sync[0], &x->sync[1], &x->p.kvm_fd,
+		&x->p.kernel_fd, &x->p.null_fd, &x->p.tty_fd, &x->master };
+
+	ns_close(&x->p.ns);
+	mount_plan_free(&x->p.plan);
+	for (size_t i = 0; i < ARRAY_SIZE(fds); i++) {
+		if (*fds[i] >= 0)
+			(void)close(TAKE_FD(*fds[i]));
+	}
+	container_free(&x->c);
+	spec_free(x->spec);
+	free(x->config);
+}
+
+static char *absolute(int fd, const char *what, struct error *e)
+{
+	char link[32], buf[PATH_MAX];
+	ssize_t n;
+
+	/* the kernel's own name for what was opened: no second walk of the path */
+	(void)snprintf(link, sizeof(link), "/proc/self/fd/%d", fd);
+	n = readlink(link, buf, sizeof(buf) - 1);
+	if (n <= 0) {
+		(void)err_sys(e, n < 0 ? errno : ENOENT, "%s", what);
+		return NULL;
+	}
+	buf[n] = 0;
+	return strdup(buf);
+}
+
+static int load_bundle(struct create *x, struct error *e)
+{
+	const struct rt_create *o = x->o;
+	int r = spec_check_id(o->id, e);
+
+	if (r)
+		return r;
+	x->bundle_fd = open(o->bundle ? o->bundle : ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (x->bundle_fd < 0)
+		return err_sys(e, errno, "bundle \"%.180s\"", o->bundle ? o->bundle : ".");
+	if (o->config)
+		r = spec_load(AT_FDCWD, o->config, &x->spec, &x->config, &x->config_len, e);
+	else
+		r = spec_load(x->bundle_fd, "config.json", &x->spec, &x->config, &x->config_len, e);
+	if (r)
+		return r;
+	x->c.id = strdup(o->id);
+	x->c.version = strdup(x->spec->version);
+	x->c.bundle = absolute(x->bundle_fd, "bundle", e);
+	if (!x->c.bundle)
+		return -ENOENT;
+	if (!x->spec->root_set)
+		return err_set(e, EINVAL,
+			"config.json: root: missing, a container needs a root file system");
+	for (size_t i = 0; i < x->spec->warnings.n; i++)
+		log_warn("%s", x->spec->warnings.v[i]);
+	/* a label would have to be the VMM's: none is applied yet, so none is promised */
+	r = spec_check_lsm(x->spec, false, false, e);
+	return r ? r : spec_refusals(x->spec, e);
+}
+
+static int check_request(const struct create *x, struct error *e)
+{
+	const struct spec_process *p = &x->spec->process;
+
+	if (x->rt->systemd_cgroup)
+		return err_set(e, ENOTSUP,
+			"--systemd-cgroup: the systemd driver is not supported yet, use cgroupfs");
+	if (x->o->preserve_fds)
+		return err_set(e, ENOTSUP,
+			"--preserve-fds: a file descriptor of the host cannot be passed into the guest yet");
+	if (p->set && p->terminal && !x->o->console_socket && !x->foreground)
+		return err_set(
+			e, EINVAL, "config.json: process.terminal: true needs --console-socket");
+	if (x->o->console_socket && !(p->set && p->terminal))
+		return err_set(
+			e, EINVAL, "--console-socket: config.json has process.terminal false");
+	return 0;
+}
+
+static unsigned host_cpus(void)
+{
+	cpu_set_t set;
+
+	return sched_getaffinity(0, sizeof(set), &set) ? 1 : (unsigned)CPU_COUNT(&set);
+}
+
+/* Opens what needs the caller's rights and the host's view; nothing is made yet. */
+static int open_host(struct create *x, struct error *e)
+{
+	struct vmproc *p = &x->p;
+	struct stat st;
+	int r;
+
+	p->null_fd = open("/dev/null", O_RDWR | O_CLOEXEC);
+	if (p->null_fd < 0)
+		return err_sys(e, errno, "/dev/null");
+	p->kvm_fd = open("/dev/kvm", O_RDWR | O_CLOEXEC);
+	if (p->kvm_fd < 0)
+		return err_sys(e, errno, "/dev/kvm (krun-oci check tells what this host lacks)");
+	r = rt_check_quick(p->kvm_fd, e);
+	if (r)
+		return r;
+	p->kernel_fd = kernel_open(x->spec, NULL, 0, e);
+	if (p->kernel_fd < 0)
+		return p->kernel_fd;
+	x->rootfs_fd = openat(x->bundle_fd, x->spec->root, O_PATH | O_DIRECTORY | O_CLOEXEC);
+	if (x->rootfs_fd < 0 || fstat(x->rootfs_fd, &st))
+		return err_sys(e, errno, "config.json: root.path: \"%.150s\"", x->spec->root);
+	x->c.rootfs = absolute(x->rootfs_fd, "root.path", e);
+	if (!x->c.rootfs)
+		return -ENOENT;
+	r = spec_vm_size(x->spec, host_cpus(), &p->size, e);
+	if (!r)
+		r = ns_open(x->spec, &p->ns, e);
+	return r;
+}
+
+static int plan_mounts(struct create *x, struct error *e)
+{
+	x->p.plan = (struct mount_plan){ .spec = x->spec,
+		.bundle_fd = x->bundle_fd,
+		.bundle = x->c.bundle,
+		.rootfs_fd = x->rootfs_fd,
+		.rootfs = x->c.rootfs,
+		.root_tree = -1 };
+	return mount_plan_make(&x->p.plan, e);
+}
+
+static int make_terminal(struct create *x, struct error *e)
+{
+	const struct spec_process *p = &x->spec->process;
+	int r;
+
+	if (!p->set || !p->terminal)
+		return 0;
+	r = console_open(p, STDIN_FILENO, &x->master, &x->p.tty_fd, e);
+	if (r || !x->o->console_socket)
+		return r;
+	r = console_send(x->o->console_socket, x->master, e);
+	(void)close(TAKE_FD(x->master));
+	return r;
+}
+
+static int make_cgroup(struct create *x, struct error *e)
+{
+	return x->c.cgroup ? cgroup_make(x->c.cgroup, x->spec, &x->p.size, e) : 0;
+}
+
+/* The VMM process has made the VM: it goes into the cgroup and on record. */
+static int adopt(struct create *x, struct error *e)
+{
+	bool zombie = false;
+	int r = sync_wait(x->sync[0], SYNC_VM_MADE, e);
+
+	if (!r && x->c.cgroup)
+		r = cgroup_add(x->c.cgroup, x->c.pid, e);
+	if (r)
+		return r;
+	r = proc_start_time(x->c.pid, &x->c.pid_start, &zombie);
+	if (r || zombie)
+		return err_set(e, ECONNRESET,
+			"the VMM process ended while the container was being created");
+	r = container_store(&x->c, e);
+	return r ? r : sync_send(x->sync[0], SYNC_GO);
+}
+
+static int user_namespace(struct create *x, struct error *e)
+{
+	int r;
+
+	if (!(x->p.ns.make & CLONE_NEWUSER))
+		return 0;
+	r = sync_wait(x->sync[0], SYNC_USERNS, e);
+	if (!r)
+		r = ns_write_maps(x->c.pid, x->spec, e);
+	return r ? r : sync_send(x->sync[0], SYNC_GO);
+}
+
+static int start_vmm(struct create *x, struct error *e)
+{
+	bool late = ns_late_user(&x->p.ns);
+	pid_t pid;
+	int r;
+
+	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, x->sync))
+		return err_sys(e, errno, "socketpair");
+	x->p.opt = x->o;
+	x->p.spec = x->spec;
+	x->p.c = &x->c;
+	x->p.sync_fd = x->sync[1];
+	x->p.parent = getpid();
+	pid = ns_clone(&x->p.ns);
+	if (pid < 0)
+		return err_sys(e, pid, "cannot make the VMM process");
+	if (!pid) {
+		(void)close(x->sync[0]);
+		if (x->master >= 0)
+			(void)close(x->master);
+		vmproc_main(&x->p);
+	}
+	x->c.pid = pid;
+	(void)close(TAKE_FD(x->sync[1]));
+	r = late ? 0 : user_namespace(x, e);
+	if (!r)
+		r = adopt(x, e);
+	if (!r && late)
+		r = user_namespace(x, e);
+	return r ? r : sync_wait(x->sync[0], SYNC_READY, e);
+}
+
+static int write_pid_file(const struct create *x, struct error *e)
+{
+	char text[16];
+	int n, r;
+
+	if (!x->o->pid_file)
+		return 0;
+	/* digits and nothing else: some readers take no newline */
+	n = snprintf(text, sizeof(text), "%d", (int)x->c.pid);
+	r = write_file_path(x->o->pid_file, text, (size_t)n, 0644);
+	return r ? err_sys(e, r, "--pid-file \"%.150s\"", x->o->pid_file) : 0;
+}
+
+/* From here on the VMM lives without us. */
+static int commit(struct create *x, struct error *e)
+{
+	int r = sync_send(x->sync[0], SYNC_COMMIT);
+
+	r = r ? err_sys(e, r, "the VMM process") : sync_wait(x->sync[0], SYNC_COMMITTED, e);
+	if (r && x->o->pid_file)
+		(void)unlink(x->o->pid_file);
+	return r;
+}
+
+/* Undoes what was made; the caller's error stays. */
+static void undo(struct create *x)
+{
+	struct error ignored = { 0 };
+
+	if (x->c.pid > 0) {
+		(void)kill(x->c.pid, SIGKILL);
+		(void)waitpid(x->c.pid, NULL, 0);
+	}
+	if (container_destroy(&x->c, 10000, &ignored))
+		log_warn("after the failed create: %s", ignored.msg);
+}
+
+static int create(struct create *x, struct error *e)
+{
+	int r = load_bundle(x, e);
+
+	if (!r)
+		r = check_request(x, e);
+	if (!r)
+		r = open_host(x, e);
+	if (!r)
+		r = plan_mounts(x, e);
+	if (r)
+		return r;
+	if (!x->rt->cgroup_disabled) {
+		CLEAN_FD int mnt = cgroup_mount(e);
+
+		if (mnt < 0)
+			return mnt;
+		x->c.cgroup = cgroup_path(x->spec, x->c.id, e);
+		if (!x->c.cgroup)
+			return -EINVAL;
+	}
+	r = container_make(x->rt, &x->c, x->config, x->config_len, e);
+	if (r)
+		return r;
+	r = make_cgroup(x, e);
+	if (!r)
+		r = make_terminal(x, e);
+	if (!r)
+		r = start_vmm(x, e);
+	if (!r)
+		r = write_pid_file(x, e);
+	if (!r)
+		r = commit(x, e);
+	if (r)
+		undo(x);
+	return r;
+}
+
+static void create_init(struct create *x, const struct rt *rt, const struct rt_create *o)
+{
+	*x = (struct create){ .rt = rt,
+		.o = o,
+		.bundle_fd = -1,
+		.rootfs_fd = -1,
+		.sync = { -1, -1 },
+		.p = { .kvm_fd = -1, .kernel_fd = -1, .null_fd = -1, .sync_fd = -1, .tty_fd = -1 },
+		.master = -1,
+		.c = { .root_fd = -1, .dir_fd = -1, .lock_fd = -1 } };
+	for (int t = 0; t < SPEC_NS_TYPES; t++)
+		x->p.ns.fd[t] = -1;
+}
+
+int rt_create(const struct rt *rt, const struct rt_create *o, struct error *e)
+{
+	CLEAN(create_free) struct create x;
+
+	create_init(&x, rt, o);
+	return create(&x, e);
+}
+
+/* Signals that belong to the caller itself, not to the workload. */
+static void forwarded_signals(sigset_t *set)
+{
+	(void)sigfillset(set);
+	(void)sigdelset(set, SIGTTIN);
+	(void)sigdelset(set, SIGTTOU);
+	(void)sigdelset(set, SIGPIPE);
+}
+
+/* Waits for the VMM, passing signals on to it; its exit status is the workload's. */
+static int wait_vmm(pid_t pid)
+{
+	sigset_t set;
+	int status;
+
+	forwarded_signals(&set);
+	for (;;) {
+		siginfo_t si;
+		int sig = sigwaitinfo(&set, &si);
+
+		if (sig > 0 && sig != SIGCHLD)
+			(void)kill(pid, sig);
+		if (waitpid(pid, &status, WNOHANG) == pid)
+			break;
+	}
+	return WIFSIGNALED(status) ? 128 + WTERMSIG(status) : WEXITSTATUS(status);
+}
+
+int rt_run(const struct rt *rt, const struct rt_create *o, int *code, struct error *e)
+{
+	CLEAN(create_free) struct create x;
+	struct ctl_req q = { .op = CTL_START };
+	struct error warn = { 0 };
+	sigset_t set;
+	int r;
+
+	create_init(&x, rt, o);
+	x.foreground = !o->detach;
+	forwarded_signals(&set);
+	/* blocked from here on: a signal that comes while the guest boots reaches the workload, not
+	 * us */
+	if (!o->detach)
+		(void)sigprocmask(SIG_BLOCK, &set, NULL);
+	r = create(&x, e);
+	if (r)
+		return r;
+	r = ctl_ask(&x.c, &q, CTL_START_MS, e);
+	if (r) {
+		undo(&x);
+		return r;
+	}
+	*code = 0;
+	if (o->detach)
+		return 0;
+	*code = x.master >= 0 ? console_proxy(x.master, x.c.pid) : wait_vmm(x.c.pid);
+	if (!o->keep && container_destroy(&x.c, 10000, &warn))
+		log_warn("%s", warn.msg);
+	return 0;
+}

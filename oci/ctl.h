@@ -1,0 +1,43 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The control socket: what other invocations of the runtime ask of a container's VMM.
+ *
+ * A SOCK_SEQPACKET socket "s" in the container's directory, reached through a dirfd
+ * (/proc/self/fd/N/s), since the directory's path may be longer than a socket address. One request
+ * and one reply a connection; who may connect is decided by the directory's mode. The VMM answers
+ * from its main loop; the asking side waits a bounded time.
+ */
+#ifndef KRUN_OCI_CTL_H
+#define KRUN_OCI_CTL_H
+
+#include <stdint.h>
+
+#include "oci/state.h"
+
+enum ctl_op {
+	CTL_START = 1, /* release the workload; the reply comes when it has been exec'ed */
+	CTL_SIGNAL,    /* arg: signal number; flags: CTL_ALL */
+};
+
+#define CTL_ALL 1u
+
+struct ctl_req {
+	uint32_t op;
+	uint32_t arg;
+	uint32_t flags;
+	uint32_t reserved;
+};
+
+struct ctl_reply {
+	int32_t code; /* 0 or a positive errno */
+	char text[ERR_MSG_MAX];
+};
+
+/* The VMM process (before it loses sight of the host's tree): a listening socket in @c's directory.
+ */
+int ctl_listen(const struct container *c, struct error *e);
+/* The CLI: asks and waits at most @ms for the answer. -ETIMEDOUT, -ECONNREFUSED when nobody
+ * listens. */
+int ctl_ask(const struct container *c, const struct ctl_req *q, unsigned ms, struct error *e);
+
+#endif

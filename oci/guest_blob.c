@@ -1,0 +1,219 @@
+// SPDX-License-Identifier: Apache-2.0
+/* Digests a checked config into the flat blob that the guest's agent gets. */
+/*
+ * How it works
+ *
+ * One function a section of the config, each putting records in the order of the spec. What the host did already (rootfs, binds) does not go to the guest, except
+ * binds whose place a guest-side mount hides: those are bound again in the guest, from where the share shows them. A root without a /dev of its own
+ * gets a tmpfs there, so that device nodes are never made in the image.
+ */
+#include <errno.h>
+#include <inttypes.h>
+#include <linux/mount.h>
+#include <sched.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mount.h>
+#include <sys/stat.h>
+
+#include "oci/guest_blob.h"
+#include "oci/mounts.h"
+#include "oci/seccomp_compile.h"
+#include "util/cleanup.h"
+#include "util/util.h"
+
+_Static_assert(BLOB_NS_IPC == CLONE_NEWIPC && BLOB_NS_UTS == CLONE_NEWUTS && BLOB_NS_CGROUP == CLONE_NEWCGROUP, "kernel's numbers");
+
+static void put_process(struct blob_w *w, const struct spec_process *p, unsigned stdio)
+{
+	struct blob_process b = { .flags = BLOB_P_CAPS, .stdio = stdio, .uid = p->user.uid, .gid = p->user.gid, .rows = p->rows,
+		.cols = p->cols };
+
+	if (p->no_new_privs)
+		b.flags |= BLOB_P_NO_NEW_PRIVS;
+	if (p->user.umask.set) {
+		b.flags |= BLOB_P_UMASK;
+		b.umask = p->user.umask.v;
+	}
+	if (p->oom_score_adj.set) {
+		b.flags |= BLOB_P_OOM;
+		b.oom_score_adj = (int32_t)p->oom_score_adj.v;
+	}
+	b.caps[BLOB_CAP_EFF] = p->caps.effective;
+	b.caps[BLOB_CAP_BND] = p->caps.bounding;
+	b.caps[BLOB_CAP_INH] = p->caps.inheritable;
+	b.caps[BLOB_CAP_PRM] = p->caps.permitted;
+	b.caps[BLOB_CAP_AMB] = p->caps.ambient;
+	blob_put_process(w, &b);
+	for (size_t i = 0; i < p->args.n; i++)
+		blob_put_str(w, BLOB_T_ARG, p->args.v[i]);
+	for (size_t i = 0; i < p->env.n; i++)
+		blob_put_str(w, BLOB_T_ENV, p->env.v[i]);
+	blob_put_str(w, BLOB_T_CWD, p->cwd);
+	if (p->user.n_groups)
+		blob_put_gids(w, p->user.groups, p->user.n_groups);
+	for (size_t i = 0; i < p->n_rlimits; i++)
+		blob_put_rlimit(w, (uint32_t)p->rlimits[i].resource, p->rlimits[i].soft, p->rlimits[i].hard);
+}
+
+/* A container without "process" can be created: something harmless is held and never released. */
+static void put_no_process(struct blob_w *w)
+{
+	struct blob_process b = { .flags = 0 };
+
+	blob_put_process(w, &b);
+	blob_put_str(w, BLOB_T_ARG, "/");
+}
+
+static int put_seccomp(struct blob_w *w, const struct spec *s, struct error *e)
+{
+	CLEAN(seccomp_prog_free) struct seccomp_prog prog = { 0 };
+	int r = seccomp_compile(&s->linux_.seccomp, &prog, e);
+
+	if (!r && prog.len)
+		blob_put_seccomp(w, prog.flags, prog.bpf, prog.len / 8);
+	return r;
+}
+
+static uint64_t attr_of(unsigned long ms)
+{
+	static const struct {
+		unsigned long ms;
+		uint64_t attr;
+	} map[] = {
+		{ MS_RDONLY, MOUNT_ATTR_RDONLY },	  { MS_NOSUID, MOUNT_ATTR_NOSUID },
+		{ MS_NODEV, MOUNT_ATTR_NODEV },		  { MS_NOEXEC, MOUNT_ATTR_NOEXEC },
+		{ MS_NODIRATIME, MOUNT_ATTR_NODIRATIME }, { MS_NOATIME, MOUNT_ATTR_NOATIME },
+		{ MS_STRICTATIME, MOUNT_ATTR_STRICTATIME },
+	};
+	uint64_t a = 0;
+
+	for (size_t i = 0; i < ARRAY_SIZE(map); i++) {
+		if (ms & map[i].ms)
+			a |= map[i].attr;
+	}
+	return a;
+}
+
+static const char *fs_type(enum spec_mount_kind k)
+{
+	static const char *const names[] = {
+		[SPEC_MNT_TMPFS] = "tmpfs",   [SPEC_MNT_PROC] = "proc",	    [SPEC_MNT_SYSFS] = "sysfs",
+		[SPEC_MNT_DEVPTS] = "devpts", [SPEC_MNT_MQUEUE] = "mqueue", [SPEC_MNT_CGROUP] = "cgroup2",
+	};
+
+	return names[k];
+}
+
+static bool mounts_on(const struct spec *s, const char *where)
+{
+	for (size_t i = 0; i < s->n_mounts; i++) {
+		if (!strcmp(s->mounts[i].destination, where))
+			return true;
+	}
+	return false;
+}
+
+static void put_mounts(struct blob_w *w, const struct spec *s)
+{
+	if (!mounts_on(s, "/dev")) {
+		struct blob_mount dev = { .kind = BLOB_M_FS, .attr_set = MOUNT_ATTR_NOSUID | MOUNT_ATTR_STRICTATIME };
+
+		blob_put_mount(w, &dev, "tmpfs", "tmpfs", "/dev", "mode=755,size=65536k");
+	}
+	for (size_t i = 0; i < s->n_mounts; i++) {
+		const struct spec_mount *m = &s->mounts[i];
+		struct blob_mount b = { .attr_set = attr_of(m->set), .attr_clr = attr_of(m->clear), .rec_set = m->rec_set,
+			.rec_clr = m->rec_clear, .propagation = (uint32_t)m->propagation };
+
+		if (mount_is_guests(m) || m->from_host) {
+			b.kind = BLOB_M_FS;
+			b.flags = m->tmpcopyup ? BLOB_M_COPYUP : 0;
+			blob_put_mount(w, &b, fs_type(m->kind), m->source ? m->source : fs_type(m->kind), m->destination,
+				m->kind == SPEC_MNT_CGROUP ? "" : m->data);
+		} else if (mount_hidden_by_guest(s, i)) {
+			b.kind = BLOB_M_BIND;
+			b.flags = BLOB_M_RECURSIVE;
+			blob_put_mount(w, &b, "", m->destination, m->destination, "");
+		}
+	}
+}
+
+static void put_limits(struct blob_w *w, const struct spec *s, const struct vm_size *size)
+{
+	const struct spec_resources *r = &s->linux_.res;
+	char text[32];
+
+	if (size->guest_max) {
+		(void)snprintf(text, sizeof(text), "%" PRIu64, size->guest_max);
+		blob_put_pair(w, BLOB_T_CGROUP, "memory.max", text);
+	}
+	if (r->pids.set && r->pids.v > 0) {
+		(void)snprintf(text, sizeof(text), "%" PRId64, r->pids.v);
+		blob_put_pair(w, BLOB_T_CGROUP, "pids.max", text);
+	}
+}
+
+static void put_container(struct blob_w *w, const struct spec *s)
+{
+	struct blob_container c = { .flags = s->root_readonly ? BLOB_C_ROOT_RO : 0,
+		.root_propagation = (uint32_t)s->linux_.rootfs_propagation };
+
+	if (s->linux_.ns[SPEC_NS_IPC].set)
+		c.namespaces |= BLOB_NS_IPC;
+	if (s->linux_.ns[SPEC_NS_UTS].set)
+		c.namespaces |= BLOB_NS_UTS;
+	/* without its own cgroup namespace the guest would show the agent's side of the tree, which is nobody's business */
+	c.namespaces |= BLOB_NS_CGROUP;
+	blob_put_container(w, &c);
+	if (s->hostname)
+		blob_put_str(w, BLOB_T_HOSTNAME, s->hostname);
+	if (s->domainname)
+		blob_put_str(w, BLOB_T_DOMAINNAME, s->domainname);
+	put_mounts(w, s);
+	for (size_t i = 0; i < s->linux_.masked_paths.n; i++)
+		blob_put_str(w, BLOB_T_MASKED, s->linux_.masked_paths.v[i]);
+	for (size_t i = 0; i < s->linux_.readonly_paths.n; i++)
+		blob_put_str(w, BLOB_T_READONLY, s->linux_.readonly_paths.v[i]);
+	for (size_t i = 0; i < s->linux_.n_sysctl; i++)
+		blob_put_pair(w, BLOB_T_SYSCTL, s->linux_.sysctl[i].key, s->linux_.sysctl[i].value);
+}
+
+static void put_devices(struct blob_w *w, const struct spec *s)
+{
+	for (size_t i = 0; i < s->linux_.n_devices; i++) {
+		const struct spec_device *d = &s->linux_.devices[i];
+		struct blob_device b = { .type = d->type == 'b' ? S_IFBLK : d->type == 'p' ? S_IFIFO : S_IFCHR, .major = d->major,
+			.minor = d->minor, .mode = d->mode.set ? d->mode.v & 07777 : 0666, .uid = d->uid.set ? d->uid.v : 0,
+			.gid = d->gid.set ? d->gid.v : 0 };
+
+		blob_put_device(w, &b, d->path);
+	}
+}
+
+int guest_blob(const struct spec *s, const struct vm_size *size, unsigned stdio, uint8_t **out, size_t *len, struct error *e)
+{
+	struct msg_proc head = { .proc = PROTO_PROC_INIT };
+	struct blob_w w;
+	int r;
+
+	blob_begin(&w, BLOB_CREATE, sizeof(head));
+	if (s->process.set)
+		put_process(&w, &s->process, stdio);
+	else
+		put_no_process(&w);
+	r = put_seccomp(&w, s, e);
+	put_container(&w, s);
+	put_devices(&w, s);
+	put_limits(&w, s, size);
+	if (r) {
+		free(w.buf);
+		return r;
+	}
+	r = blob_done(&w, out, len);
+	if (r)
+		return err_sys(e, r, "config.json: too large for the guest (record %u)", w.err_tag);
+	(void)memcpy(*out, &head, sizeof(head));
+	return 0;
+}

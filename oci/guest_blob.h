@@ -1,0 +1,19 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Digests a checked config into the flat blob that the guest's agent gets. */
+#ifndef KRUN_OCI_GUEST_BLOB_H
+#define KRUN_OCI_GUEST_BLOB_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "init/proto/blob.h"
+#include "oci/spec.h"
+#include "util/err.h"
+
+/*
+ * The payload of MSG_CREATE: msg_proc and blob; heap. @stdio: BLOB_STDIO() bits of the streams that exist. Compiles the seccomp filter on
+ * the way.
+ */
+int guest_blob(const struct spec *s, const struct vm_size *size, unsigned stdio, uint8_t **out, size_t *len, struct error *e);
+
+#endif

@@ -1,0 +1,83 @@
+# SPDX-License-Identifier: Apache-2.0
+# The OCI runtime: everything but the command line.
+
+noinst_LIBRARIES += liboci.a
+
+# list: oci/*.c oci/*.h
+liboci_a_SOURCES = \
+	oci/agent.c \
+	oci/arena.c \
+	oci/caps.c \
+	oci/cgroup.c \
+	oci/check.c \
+	oci/confine.c \
+	oci/console.c \
+	oci/console_proxy.c \
+	oci/create.c \
+	oci/ctl.c \
+	oci/features.c \
+	oci/fsutil.c \
+	oci/guest_blob.c \
+	oci/initramfs.c \
+	oci/json.c \
+	oci/json_text.c \
+	oci/json_write.c \
+	oci/kernel.c \
+	oci/log.c \
+	oci/mounts.c \
+	oci/ns.c \
+	oci/ops.c \
+	oci/resolve.c \
+	oci/seccomp_compile.c \
+	oci/signals.c \
+	oci/spec.c \
+	oci/spec_blkio.c \
+	oci/spec_default.c \
+	oci/spec_devices.c \
+	oci/spec_linux.c \
+	oci/spec_mount.c \
+	oci/spec_process.c \
+	oci/spec_read.c \
+	oci/spec_refuse.c \
+	oci/spec_resources.c \
+	oci/spec_seccomp.c \
+	oci/spec_vm.c \
+	oci/state.c \
+	oci/sync.c \
+	oci/trace.c \
+	oci/vmloop.c \
+	oci/vmproc.c \
+	oci/agent.h \
+	oci/arena.h \
+	oci/caps.h \
+	oci/cgroup.h \
+	oci/confine.h \
+	oci/console.h \
+	oci/create.h \
+	oci/ctl.h \
+	oci/fsutil.h \
+	oci/guest_blob.h \
+	oci/initramfs.h \
+	oci/json.h \
+	oci/json_text.h \
+	oci/json_write.h \
+	oci/kernel.h \
+	oci/log.h \
+	oci/mounts.h \
+	oci/ns.h \
+	oci/resolve.h \
+	oci/runtime.h \
+	oci/seccomp_compile.h \
+	oci/signals.h \
+	oci/spec.h \
+	oci/spec_limits.h \
+	oci/spec_read.h \
+	oci/state.h \
+	oci/sync.h \
+	oci/trace.h \
+	oci/vmproc.h
+
+liboci_a_CPPFLAGS = $(AM_CPPFLAGS) -DAGENT_FILE=\"$(abs_top_builddir)/init/agent\"
+
+# The agent is part of this object.
+oci/liboci_a-initramfs.$(OBJEXT): init/agent

@@ -1,0 +1,360 @@
+// SPDX-License-Identifier: Apache-2.0
+/* Builds the container's mount tree on the host by file descriptors. */
+/*
+ * How it works
+ *
+ * Everything is an fd from open_tree(2): a source is looked up once, as a detached clone, and
+ * attached with move_mount(2) to a destination that was looked up once, beneath the container's
+ * root (openat2 RESOLVE_IN_ROOT, no magic links). Between the two nobody can swap a symlink in,
+ * since no path is looked at again. Where the CLI lacks the right to clone (rootless), the VMM
+ * process does the same inside its own namespaces.
+ *
+ * A mount point that is missing is made by walking the destination one component at a time; each
+ * step is resolved in the root again, so an image's symlink may lead elsewhere inside it but never
+ * out.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <linux/mount.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mount.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include "oci/fsutil.h"
+#include "oci/mounts.h"
+#include "util/cleanup.h"
+
+static int sys_open_tree(int dirfd, const char *path, unsigned flags)
+{
+	long fd = syscall(SYS_open_tree, dirfd, path, flags | OPEN_TREE_CLOEXEC);
+
+	return fd < 0 ? -errno : (int)fd;
+}
+
+static int sys_move_mount(int from, int to)
+{
+	return syscall(SYS_move_mount, from, "", to, "",
+		       MOVE_MOUNT_F_EMPTY_PATH | MOVE_MOUNT_T_EMPTY_PATH)
+		? -errno
+		: 0;
+}
+
+static int sys_setattr(int fd, unsigned flags, uint64_t set, uint64_t clr, uint64_t propagation)
+{
+	struct mount_attr a = { .attr_set = set, .attr_clr = clr, .propagation = propagation };
+
+	if (!set && !clr && !propagation)
+		return 0;
+	return syscall(SYS_mount_setattr, fd, "", flags | AT_EMPTY_PATH, &a, sizeof(a)) ? -errno
+											: 0;
+}
+
+bool mount_is_guests(const struct spec_mount *m)
+{
+	return m->kind != SPEC_MNT_BIND && m->kind != SPEC_MNT_OTHER;
+}
+
+/* True when @dest is @dir or lies below it. */
+static bool is_below(const char *dest, const char *dir)
+{
+	size_t n = strlen(dir);
+
+	return !strncmp(dest, dir, n) && (!dest[n] || dest[n] == '/');
+}
+
+bool mount_hidden_by_guest(const struct spec *s, size_t i)
+{
+	for (size_t j = 0; j < i; j++) {
+		if (mount_is_guests(&s->mounts[j]) &&
+			is_below(s->mounts[i].destination, s->mounts[j].destination))
+			return true;
+	}
+	return false;
+}
+
+static int clone_source(const struct mount_plan *p, const struct spec_mount *m)
+{
+	unsigned flags = OPEN_TREE_CLONE | (m->recursive ? AT_RECURSIVE : 0);
+
+	return sys_open_tree(p->bundle_fd, m->source, flags);
+}
+
+int mount_plan_make(struct mount_plan *p, struct error *e)
+{
+	const struct spec *s = p->spec;
+
+	p->tree = calloc(s->n_mounts ? s->n_mounts : 1, sizeof(*p->tree));
+	if (!p->tree)
+		return err_sys(e, ENOMEM, "mounts");
+	for (size_t i = 0; i < s->n_mounts; i++)
+		p->tree[i] = -1;
+	p->root_tree = sys_open_tree(p->rootfs_fd, "", OPEN_TREE_CLONE | AT_EMPTY_PATH | AT_RECURSIVE);
+	if (p->root_tree < 0 && p->root_tree != -EPERM)
+		return err_sys(e, p->root_tree, "config.json: root.path: cannot bind \"%.100s\"", s->root);
+	for (size_t i = 0; i < s->n_mounts; i++) {
+		const struct spec_mount *m = &s->mounts[i];
+
+		if (m->kind != SPEC_MNT_BIND || m->from_host)
+			continue;
+		p->tree[i] = clone_source(p, m);
+		/* without the right to clone here, the VMM process tries in its own namespaces */
+		if (p->tree[i] < 0 && p->tree[i] != -EPERM)
+			return err_sys(e, p->tree[i],
+				"config.json: mounts[%zu].source: cannot open \"%.100s\"", i,
+				m->source);
+	}
+	return 0;
+}
+
+void mount_plan_free(struct mount_plan *p)
+{
+	if (!p->tree)
+		return;
+	for (size_t i = 0; i < p->spec->n_mounts; i++) {
+		if (p->tree[i] >= 0)
+			(void)close(p->tree[i]);
+	}
+	if (p->root_tree >= 0)
+		(void)close(TAKE_FD(p->root_tree));
+	free(TAKE_PTR(p->tree));
+}
+
+/* Opens the directory part of a destination, making what is missing; *leaf is its last component.
+ */
+static int open_parent(int root, const char *dest, const char **leaf)
+{
+	CLEAN_FD int dir = open_in_root(root, "/", O_PATH | O_DIRECTORY);
+	char path[PATH_MAX];
+	size_t n = strlen(dest);
+
+	if (dir < 0)
+		return dir;
+	if (n >= sizeof(path))
+		return -ENAMETOOLONG;
+	(void)memcpy(path, dest, n + 1);
+	for (char *s = path + 1; (s = strchr(s, '/')); *s++ = '/') {
+		int next;
+
+		*s = 0;
+		next = open_in_root(root, path, O_PATH | O_DIRECTORY);
+		if (next == -ENOENT) {
+			const char *name = strrchr(path, '/') + 1;
+
+			if (mkdirat(dir, name, 0755) && errno != EEXIST)
+				return -errno;
+			next = open_in_root(root, path, O_PATH | O_DIRECTORY);
+		}
+		if (next < 0)
+			return next;
+		(void)close(dir);
+		dir = next;
+	}
+	*leaf = strrchr(dest, '/') + 1;
+	return TAKE_FD(dir);
+}
+
+/* Opens a mount point, making it (directory or empty file) when it is missing. */
+static int open_target(int root, const char *dest, bool dir)
+{
+	int fd = open_in_root(root, dest, O_PATH);
+	CLEAN_FD int parent = -1;
+	const char *leaf = NULL;
+	int r = 0;
+
+	if (fd != -ENOENT)
+		return fd;
+	parent = open_parent(root, dest, &leaf);
+	if (parent < 0)
+		return parent;
+	if (dir) {
+		r = mkdirat(parent, leaf, 0755) && errno != EEXIST ? -errno : 0;
+	} else {
+		CLEAN_FD int f = openat(
+			parent, leaf, O_CREAT | O_EXCL | O_WRONLY | O_NOFOLLOW | O_CLOEXEC, 0644);
+
+		r = f < 0 && errno != EEXIST ? -errno : 0;
+	}
+	return r ? r : open_in_root(root, dest, O_PATH);
+}
+
+static bool fd_is_dir(int fd)
+{
+	struct stat st;
+
+	return !fstat(fd, &st) && S_ISDIR(st.st_mode);
+}
+
+/* MS_* of the spec to MOUNT_ATTR_*, for the flags that exist as both. */
+static uint64_t attr_of(unsigned long ms)
+{
+	static const struct {
+		unsigned long ms;
+		uint64_t attr;
+	} map[] = {
+		{ MS_RDONLY, MOUNT_ATTR_RDONLY },
+		{ MS_NOSUID, MOUNT_ATTR_NOSUID },
+		{ MS_NODEV, MOUNT_ATTR_NODEV },
+		{ MS_NOEXEC, MOUNT_ATTR_NOEXEC },
+		{ MS_NODIRATIME, MOUNT_ATTR_NODIRATIME },
+		{ MS_NOATIME, MOUNT_ATTR_NOATIME },
+		{ MS_STRICTATIME, MOUNT_ATTR_STRICTATIME },
+	};
+	uint64_t a = 0;
+
+	for (size_t i = 0; i < ARRAY_SIZE(map); i++) {
+		if (ms & map[i].ms)
+			a |= map[i].attr;
+	}
+	return a;
+}
+
+/* The kernel wants the whole atime field cleared when one of its values is set. */
+static uint64_t with_atime(uint64_t set, uint64_t clr)
+{
+	return set & (MOUNT_ATTR_NOATIME | MOUNT_ATTR_STRICTATIME) ? clr | MOUNT_ATTR__ATIME : clr;
+}
+
+static int set_flags(int tree, const struct spec_mount *m)
+{
+	uint64_t set = attr_of(m->set), clr = attr_of(m->clear) & ~set;
+	unsigned rec = m->propagation & MS_REC ? AT_RECURSIVE : 0;
+	int r = sys_setattr(tree, 0, set, with_atime(set, clr & ~(uint64_t)MOUNT_ATTR__ATIME), 0);
+
+	if (!r)
+		r = sys_setattr(
+			tree, AT_RECURSIVE, m->rec_set, with_atime(m->rec_set, m->rec_clear), 0);
+	/* binds are private unless the config says otherwise: nothing of the container's reaches
+	 * the host */
+	if (!r && m->propagation)
+		r = sys_setattr(tree, rec, 0, 0, m->propagation & ~(unsigned long)MS_REC);
+	else if (!r)
+		r = sys_setattr(tree, AT_RECURSIVE, 0, 0, MS_PRIVATE);
+	return r;
+}
+
+static int do_bind(const struct mount_plan *p, int root, size_t i, struct error *e)
+{
+	const struct spec_mount *m = &p->spec->mounts[i];
+	CLEAN_FD int own = p->tree[i] < 0 ? clone_source(p, m) : -1;
+	int tree = p->tree[i] < 0 ? own : p->tree[i], r;
+	CLEAN_FD int target = -1;
+	bool dir;
+
+	if (tree < 0)
+		return err_sys(e, tree, "config.json: mounts[%zu].source: cannot open \"%.100s\"",
+			i, m->source);
+	dir = fd_is_dir(tree);
+	target = open_target(root, m->destination, dir);
+	if (target < 0)
+		return err_sys(e, target, "config.json: mounts[%zu].destination: \"%.100s\"", i,
+			m->destination);
+	if (dir != fd_is_dir(target))
+		return err_set(e, ENOTDIR,
+			"config.json: mounts[%zu]: \"%.70s\" is %s directory, \"%.70s\" is not: not a directory",
+			i, dir ? m->source : m->destination, "a", dir ? m->destination : m->source);
+	r = set_flags(tree, m);
+	if (r)
+		return err_sys(e, r, "config.json: mounts[%zu].options: mount \"%.100s\"", i,
+			m->destination);
+	r = sys_move_mount(tree, target);
+	return r ? err_sys(e, r, "config.json: mounts[%zu]: mount on \"%.100s\"", i, m->destination)
+		 : 0;
+}
+
+static int do_mounts(const struct mount_plan *p, int root, struct error *e)
+{
+	const struct spec *s = p->spec;
+
+	for (size_t i = 0; i < s->n_mounts; i++) {
+		const struct spec_mount *m = &s->mounts[i];
+		int r = 0;
+
+		if (m->kind == SPEC_MNT_BIND && !m->from_host) {
+			r = do_bind(p, root, i, e);
+		} else if (!mount_hidden_by_guest(s, i)) {
+			int fd = open_target(root, m->destination, true);
+
+			/* the guest mounts here; a root that cannot be written and lacks the place
+			 * is its error to tell */
+			if (fd >= 0)
+				(void)close(fd);
+			else if (fd != -EROFS)
+				r = err_sys(e, fd,
+					"config.json: mounts[%zu].destination: \"%.100s\"", i,
+					m->destination);
+		}
+		if (r)
+			return r;
+	}
+	return 0;
+}
+
+/*
+ * The rootfs as this mount namespace has it: an fd of the CLI belongs to the CLI's namespace, where this process may not mount. That it is the same
+ * directory is checked.
+ */
+static int open_rootfs(const struct mount_plan *p)
+{
+	CLEAN_FD int fd = open(p->rootfs, O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+	struct stat a, b;
+
+	if (fd < 0 || fstat(fd, &a) || fstat(p->rootfs_fd, &b))
+		return -errno;
+	return a.st_dev == b.st_dev && a.st_ino == b.st_ino ? TAKE_FD(fd) : -ESTALE;
+}
+
+static int attach_root(const struct mount_plan *p)
+{
+	unsigned long prop = p->spec->linux_.rootfs_propagation;
+	CLEAN_FD int at = open_rootfs(p);
+	CLEAN_FD int root = -1;
+	int r;
+
+	if (at < 0)
+		return at;
+	root = p->root_tree >= 0 ? fcntl(p->root_tree, F_DUPFD_CLOEXEC, 3) :
+				   sys_open_tree(at, "", OPEN_TREE_CLONE | AT_EMPTY_PATH | AT_RECURSIVE);
+	if (root < 0)
+		return p->root_tree >= 0 ? -errno : root;
+	r = sys_setattr(root, AT_RECURSIVE, 0, 0, prop & MS_SLAVE ? MS_SLAVE : MS_PRIVATE);
+	if (!r)
+		r = sys_move_mount(root, at);
+	return r ? r : TAKE_FD(root);
+}
+
+int mount_plan_execute(const struct mount_plan *p, struct error *e)
+{
+	const struct spec *s = p->spec;
+	CLEAN_FD int root = -1;
+	int r;
+
+	/* receive what the host mounts, give it nothing back */
+	if (mount(NULL, "/", NULL, MS_REC | MS_SLAVE, NULL))
+		return err_sys(e, errno, "cannot make the mount namespace the container's own");
+	root = attach_root(p);
+	if (root < 0)
+		return err_sys(e, root, "config.json: root.path: cannot mount \"%.100s\"", s->root);
+	r = do_mounts(p, root, e);
+	if (r)
+		return r;
+	if (s->root_readonly) {
+		r = sys_setattr(root, 0, MOUNT_ATTR_RDONLY, 0, 0);
+		if (r)
+			return err_sys(
+				e, r, "config.json: root.readonly: cannot make the root read-only");
+	}
+	return TAKE_FD(root);
+}
+
+int mount_pivot(int root_fd, struct error *e)
+{
+	if (fchdir(root_fd) || syscall(SYS_pivot_root, ".", ".") || umount2(".", MNT_DETACH) ||
+		chdir("/"))
+		return err_sys(e, errno, "cannot change into the container's root");
+	return 0;
+}

@@ -1,0 +1,48 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The container's mount tree on the host: what the root share shows to the guest.
+ *
+ * Host side are the rootfs and the binds; everything else (proc, tmpfs, devpts, ...) is the
+ * guest's, which finds a mount point for it here. The plan is made by the CLI from the spec
+ * (sources opened with its rights), executed by the VMM process in its own mount namespace.
+ */
+#ifndef KRUN_OCI_MOUNTS_H
+#define KRUN_OCI_MOUNTS_H
+
+#include <stdbool.h>
+
+#include "oci/spec.h"
+#include "util/err.h"
+
+struct mount_plan {
+	const struct spec *spec;
+	int bundle_fd;	    /* borrowed: relative sources start here */
+	const char *bundle; /* its absolute path */
+	int rootfs_fd;	    /* O_PATH of the rootfs as the caller sees it; borrowed */
+	const char *rootfs; /* its path: the same directory as the VMM process finds it */
+	int root_tree;	    /* detached clone of the rootfs, -1 when the CLI lacks the right; owned */
+	int *tree; /* one per spec mount: detached clone of a bind's source, -1 when there is none;
+		      owned */
+};
+
+/* In the CLI: clones the sources of binds where its rights allow that. A missing source is an error
+ * that names the mount. */
+int mount_plan_make(struct mount_plan *p, struct error *e);
+void mount_plan_free(struct mount_plan *p);
+
+/*
+ * In the VMM process, in its own mount namespace: builds the tree and returns an fd of its root
+ * (O_PATH). Missing mount points are made in the rootfs, as crun does; a symlink in a destination
+ * is resolved inside the root.
+ */
+int mount_plan_execute(const struct mount_plan *p, struct error *e);
+/* Makes @root_fd the root of this process and forgets the old one. */
+int mount_pivot(int root_fd, struct error *e);
+
+/* True when mount @i must be a bind inside the guest too, because a guest-side mount hides its
+ * place. */
+bool mount_hidden_by_guest(const struct spec *s, size_t i);
+/* The one that the guest makes itself. */
+bool mount_is_guests(const struct spec_mount *m);
+
+#endif

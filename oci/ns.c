@@ -1,0 +1,202 @@
+// SPDX-License-Identifier: Apache-2.0
+/* The namespaces that the VMM process lives in. */
+/*
+ * How it works
+ *
+ * The VMM must not be forked once it has made the VM, so pid and user namespaces come with the
+ * clone itself; all others are joined or unshared by the process afterwards. A namespace given by
+ * path is opened by the CLI with the caller's rights and checked to be of its type there. Paths and
+ * a new user namespace together: the process joins first and makes the user namespace last of the
+ * two, because from inside it setns() into what the host owns is refused; its pid namespace is then
+ * the host-owned one made at clone.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/sched.h>
+#include <net/if.h>
+#include <sched.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <grp.h>
+#include <sys/ioctl.h>
+#include <sys/socket.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+#include <linux/nsfs.h>
+
+#include "oci/fsutil.h"
+#include "oci/ns.h"
+#include "oci/spec_limits.h"
+#include "util/cleanup.h"
+
+static const struct {
+	const char *name;
+	unsigned long flag;
+} types[SPEC_NS_TYPES] = {
+	[SPEC_NS_MOUNT] = { "mount", CLONE_NEWNS },
+	[SPEC_NS_PID] = { "pid", CLONE_NEWPID },
+	[SPEC_NS_NETWORK] = { "network", CLONE_NEWNET },
+	[SPEC_NS_IPC] = { "ipc", CLONE_NEWIPC },
+	[SPEC_NS_UTS] = { "uts", CLONE_NEWUTS },
+	[SPEC_NS_USER] = { "user", CLONE_NEWUSER },
+	[SPEC_NS_CGROUP] = { "cgroup", CLONE_NEWCGROUP },
+	[SPEC_NS_TIME] = { "time", CLONE_NEWTIME },
+};
+
+static int open_path(enum spec_ns_type t, const char *path, struct error *e)
+{
+	CLEAN_FD int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY);
+	int kind;
+
+	if (fd < 0)
+		return err_sys(e, errno,
+			"config.json: linux.namespaces: %s: cannot open \"%.120s\"", types[t].name,
+			path);
+	kind = ioctl(fd, NS_GET_NSTYPE);
+	if (kind < 0 || (unsigned long)kind != types[t].flag)
+		return err_set(e, EINVAL,
+			"config.json: linux.namespaces: \"%.120s\" is not a %s namespace", path,
+			types[t].name);
+	return TAKE_FD(fd);
+}
+
+int ns_open(const struct spec *s, struct ns_set *n, struct error *e)
+{
+	bool joins = false;
+
+	*n = (struct ns_set){ 0 };
+	for (int t = 0; t < SPEC_NS_TYPES; t++)
+		n->fd[t] = -1;
+	for (int t = 0; t < SPEC_NS_TYPES; t++) {
+		const struct spec_ns *ns = &s->linux_.ns[t];
+
+		/* the time of the guest is its own: nothing to do on the host */
+		if (!ns->set || t == SPEC_NS_TIME)
+			continue;
+		if (!ns->path) {
+			n->make |= types[t].flag;
+			continue;
+		}
+		n->fd[t] = open_path((enum spec_ns_type)t, ns->path, e);
+		if (n->fd[t] < 0)
+			return n->fd[t];
+		joins |= t != SPEC_NS_USER;
+	}
+	/* the tree that the guest sees is always the VMM's own */
+	if (n->fd[SPEC_NS_MOUNT] < 0)
+		n->make |= CLONE_NEWNS;
+	n->at_clone = n->make & (joins ? CLONE_NEWPID : CLONE_NEWPID | CLONE_NEWUSER);
+	return 0;
+}
+
+void ns_close(struct ns_set *n)
+{
+	for (int t = 0; t < SPEC_NS_TYPES; t++) {
+		if (n->fd[t] >= 0)
+			(void)close(TAKE_FD(n->fd[t]));
+	}
+}
+
+pid_t ns_clone(const struct ns_set *n)
+{
+	struct clone_args a = { .flags = n->at_clone, .exit_signal = SIGCHLD };
+	long pid = syscall(SYS_clone3, &a, sizeof(a));
+
+	return pid < 0 ? -errno : (pid_t)pid;
+}
+
+static int write_map(int dir, const char *file, const struct spec_id_maps *m, struct error *e)
+{
+	char text[SPEC_LIM_ID_MAPS * 36];
+	size_t n = 0;
+	int r;
+
+	for (size_t i = 0; i < m->n && n < sizeof(text); i++)
+		n += (size_t)snprintf(text + n, sizeof(text) - n, "%u %u %u\n", m->v[i].container,
+			m->v[i].host, m->v[i].size);
+	r = write_existing_at(dir, file, text);
+	return r ? err_sys(e, r, "cannot write %s of the new user namespace", file) : 0;
+}
+
+int ns_write_maps(pid_t pid, const struct spec *s, struct error *e)
+{
+	char path[32];
+	CLEAN_FD int dir = -1;
+	int r;
+
+	(void)snprintf(path, sizeof(path), "/proc/%d", (int)pid);
+	dir = open(path, O_PATH | O_DIRECTORY | O_CLOEXEC);
+	if (dir < 0)
+		return err_sys(e, errno, "cannot reach the VMM process");
+	/* without the right to map ids freely, setgroups() must be given up first */
+	if (geteuid())
+		IGNORE_RESULT(write_existing_at(dir, "setgroups", "deny"));
+	r = write_map(dir, "uid_map", &s->linux_.uid_maps, e);
+	return r ? r : write_map(dir, "gid_map", &s->linux_.gid_maps, e);
+}
+
+int ns_become_root(struct error *e)
+{
+	/* refused where setgroups() was denied: then the groups are the caller's own, which is all
+	 * that can be had */
+	if (setgroups(0, NULL) && errno != EPERM)
+		return err_sys(e, errno, "setgroups");
+	if (setresgid(0, 0, 0) || setresuid(0, 0, 0))
+		return err_sys(e, errno, "config.json: linux.uidMappings: id 0 is not mapped");
+	return 0;
+}
+
+static int loopback_up(struct error *e)
+{
+	struct ifreq ifr = { .ifr_name = "lo" };
+	CLEAN_FD int fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+
+	if (fd < 0 || ioctl(fd, SIOCGIFFLAGS, &ifr))
+		return err_sys(e, errno, "cannot look at the loopback interface");
+	ifr.ifr_flags |= IFF_UP | IFF_RUNNING;
+	return ioctl(fd, SIOCSIFFLAGS, &ifr)
+		? err_sys(e, errno, "cannot bring the loopback interface up")
+		: 0;
+}
+
+int ns_join(const struct ns_set *n, struct error *e)
+{
+	for (int t = 0; t < SPEC_NS_TYPES; t++) {
+		if (n->fd[t] >= 0 && setns(n->fd[t], (int)types[t].flag))
+			return err_sys(e, errno,
+				"config.json: linux.namespaces: cannot join the %s namespace",
+				types[t].name);
+	}
+	return 0;
+}
+
+bool ns_late_user(const struct ns_set *n)
+{
+	return n->make & ~n->at_clone & CLONE_NEWUSER;
+}
+
+int ns_make_user(struct error *e)
+{
+	return unshare(CLONE_NEWUSER)
+		? err_sys(e, errno, "cannot make the container's user namespace")
+		: 0;
+}
+
+int ns_make(const struct ns_set *n, const struct spec *s, struct error *e)
+{
+	unsigned long rest = n->make & ~n->at_clone & ~(unsigned long)CLONE_NEWUSER;
+	int r = 0;
+
+	if (unshare((int)rest))
+		return err_sys(e, errno, "cannot make the container's namespaces");
+	if (n->make & CLONE_NEWNET)
+		r = loopback_up(e);
+	if (r || !(n->make & CLONE_NEWUTS))
+		return r;
+	if (s->hostname && sethostname(s->hostname, strlen(s->hostname)))
+		return err_sys(e, errno, "config.json: hostname");
+	if (s->domainname && setdomainname(s->domainname, strlen(s->domainname)))
+		return err_sys(e, errno, "config.json: domainname");
+	return 0;
+}

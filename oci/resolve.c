@@ -1,0 +1,137 @@
+// SPDX-License-Identifier: Apache-2.0
+/* Finds process.args[0] in the container's tree. */
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include "oci/fsutil.h"
+#include "oci/mounts.h"
+#include "oci/resolve.h"
+#include "util/cleanup.h"
+
+#define DEFAULT_PATH "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+
+static const char *env_path(const struct spec_process *p)
+{
+	const char *path = NULL;
+
+	for (size_t i = 0; i < p->env.n; i++) {
+		if (!strncmp(p->env.v[i], "PATH=", 5))
+			path = p->env.v[i] + 5;
+	}
+	return path ? path : DEFAULT_PATH;
+}
+
+/* A guest-side mount on the way: only the guest can see what is there. */
+static bool under_guest_mount(const struct spec *s, const char *path)
+{
+	for (size_t i = 0; i < s->n_mounts; i++) {
+		size_t n = strlen(s->mounts[i].destination);
+
+		if (mount_is_guests(&s->mounts[i]) && !strncmp(path, s->mounts[i].destination, n) &&
+			path[n] == '/')
+			return true;
+	}
+	return false;
+}
+
+static bool in_group(const struct spec_user *u, gid_t gid)
+{
+	if (u->gid == gid)
+		return true;
+	for (size_t i = 0; i < u->n_groups; i++) {
+		if (u->groups[i] == gid)
+			return true;
+	}
+	return false;
+}
+
+/* The mode bits' verdict. ACLs and mappings may say more: then the guest's exec tells. */
+static bool may_exec(const struct spec_user *u, const struct stat *st)
+{
+	if (!(st->st_mode & 0111))
+		return false;
+	if (!u->uid)
+		return true;
+	if (st->st_uid == u->uid)
+		return st->st_mode & 0100;
+	return in_group(u, st->st_gid) ? st->st_mode & 0010 : st->st_mode & 0001;
+}
+
+/* 0, -ENOENT, -EACCES, -EISDIR: of one candidate. */
+static int look(int root, const struct spec *s, const char *path)
+{
+	CLEAN_FD int fd = -1;
+	struct stat st;
+
+	if (under_guest_mount(s, path))
+		return 0;
+	fd = open_in_root(root, path, O_PATH);
+	if (fd < 0)
+		return fd == -ENOTDIR ? -ENOENT : fd;
+	if (fstat(fd, &st))
+		return -errno;
+	if (S_ISDIR(st.st_mode))
+		return -EISDIR;
+	if (!S_ISREG(st.st_mode))
+		return -EACCES;
+	/* with mappings the ids on disk are not those of the container: leave the verdict to the
+	 * guest */
+	if (!s->linux_.uid_maps.n && !may_exec(&s->process.user, &st))
+		return -EACCES;
+	return 0;
+}
+
+static int tell(const char *arg, int r, struct error *e)
+{
+	switch (r) {
+	case 0:
+		return 0;
+	case -EISDIR:
+		return err_set(e, EPERM,
+			"the path `%.150s` is not a regular file: Operation not permitted", arg);
+	case -EACCES:
+		return err_set(e, EACCES, "open executable `%.150s`: permission denied", arg);
+	case -ENOENT:
+		return err_set(e, ENOENT,
+			"executable file `%.120s` not found in $PATH: No such file or directory",
+			arg);
+	default:
+		return err_sys(e, r, "open executable `%.150s`", arg);
+	}
+}
+
+int resolve_args0(int root, const struct spec *s, struct error *e)
+{
+	const struct spec_process *p = &s->process;
+	int best = -ENOENT;
+	const char *arg;
+	char path[PATH_MAX];
+
+	if (!p->set)
+		return 0;
+	arg = p->args.v[0];
+	if (arg[0] == '/')
+		return tell(arg, look(root, s, arg), e);
+	if (strchr(arg, '/')) {
+		if (snprintf(path, sizeof(path), "%s/%s", p->cwd, arg) >= (int)sizeof(path))
+			return err_sys(e, ENAMETOOLONG, "open executable `%.150s`", arg);
+		return tell(arg, look(root, s, path), e);
+	}
+	for (const char *d = env_path(p); d; d = strchr(d, ':') ? strchr(d, ':') + 1 : NULL) {
+		int n = (int)strcspn(d, ":"), r;
+
+		if (snprintf(path, sizeof(path), "%.*s/%s", n ? n : PATH_MAX, n ? d : p->cwd,
+			    arg) >= (int)sizeof(path))
+			continue;
+		r = look(root, s, path);
+		if (!r)
+			return 0;
+		if (r != -ENOENT)
+			best = r;
+	}
+	return tell(arg, best, e);
+}

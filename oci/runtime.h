@@ -1,0 +1,57 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * What the command line does, one function a verb. Called by src/ on the CLI's only thread.
+ *
+ * Every function returns 0 or -errno with one sentence in @e; nothing is printed but what a verb's
+ * output is, on stdout.
+ */
+#ifndef KRUN_OCI_RUNTIME_H
+#define KRUN_OCI_RUNTIME_H
+
+#include <stdbool.h>
+#include <stdio.h>
+
+#include "util/err.h"
+
+/* The global flags. */
+struct rt {
+	const char *name;     /* base name of the program: default state directory */
+	const char *root;     /* --root, or NULL for the default */
+	bool cgroup_disabled; /* --cgroup-manager disabled */
+	bool systemd_cgroup;  /* --systemd-cgroup, --cgroup-manager systemd */
+};
+
+struct rt_create {
+	const char *id;
+	const char *bundle;	    /* default "." */
+	const char *config;	    /* --config FILE, default <bundle>/config.json */
+	const char *pid_file;	    /* or NULL */
+	const char *console_socket; /* or NULL */
+	unsigned preserve_fds;
+	bool no_pivot; /* accepted; the VMM's tree is pivoted into all the same */
+	bool no_new_keyring;
+	bool keep;   /* run: leave the container's state behind */
+	bool detach; /* run */
+};
+
+int rt_create(const struct rt *rt, const struct rt_create *o, struct error *e);
+/* Foreground: returns the workload's exit code in *code (128 + n for a signal). */
+int rt_run(const struct rt *rt, const struct rt_create *o, int *code, struct error *e);
+int rt_start(const struct rt *rt, const char *id, struct error *e);
+int rt_state(const struct rt *rt, const char *id, FILE *out, struct error *e);
+int rt_kill(const struct rt *rt, const char *id, int sig, bool all, struct error *e);
+int rt_delete(const struct rt *rt, const char *id, bool force, struct error *e);
+
+enum rt_format {
+	RT_TABLE,
+	RT_JSON,
+};
+int rt_list(const struct rt *rt, enum rt_format format, bool quiet, FILE *out, struct error *e);
+
+/* Prints one line per fact; *fit tells whether this host can run containers. */
+int rt_check(const struct rt *rt, bool json, FILE *out, bool *fit, struct error *e);
+/* For create: 0, or the one sentence why this host is unfit. Uses the result cached for this boot.
+ */
+int rt_check_quick(int kvm_fd, struct error *e);
+
+#endif

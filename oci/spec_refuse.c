@@ -1,0 +1,325 @@
+// SPDX-License-Identifier: Apache-2.0
+/* What a config may ask for and this version does not give: refused by name, never ignored. */
+/*
+ * How it works: one table row per field: how it is called, why not, and a function that finds it in
+ * a spec. A finder may give the exact place (an index, a key) in `where`. To honour a field, delete
+ * its row: `features` asks the same table.
+ */
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/personality.h>
+
+#include "oci/spec.h"
+#include "oci/json_text.h"
+#include "util/err.h"
+#include "util/util.h"
+
+#define WHERE_MAX 160
+
+struct row {
+	const char *field;
+	bool (*found)(const struct spec *s, char where[static WHERE_MAX]);
+	const char *why;
+};
+
+static bool hooks(const struct spec *s, char where[static WHERE_MAX])
+{
+	for (int k = 0; k < SPEC_HOOK_KINDS; k++)
+		if (s->hooks[k].n) {
+			(void)snprintf(where, WHERE_MAX, "hooks.%s",
+				spec_hook_name((enum spec_hook_kind)k));
+			return true;
+		}
+	return false;
+}
+
+static bool idmap(const struct spec *s, char where[static WHERE_MAX])
+{
+	for (size_t i = 0; i < s->n_mounts; i++)
+		if (s->mounts[i].idmap) {
+			(void)snprintf(where, WHERE_MAX, "mounts[%zu].%s", i,
+				s->mounts[i].idmap_option ? "options" : "uidMappings");
+			return true;
+		}
+	return false;
+}
+
+static bool copy_up(const struct spec *s, char where[static WHERE_MAX])
+{
+	for (size_t i = 0; i < s->n_mounts; i++)
+		if (s->mounts[i].tmpcopyup) {
+			(void)snprintf(where, WHERE_MAX, "mounts[%zu].options: \"tmpcopyup\"", i);
+			return true;
+		}
+	return false;
+}
+
+static bool other_fs(const struct spec *s, char where[static WHERE_MAX])
+{
+	for (size_t i = 0; i < s->n_mounts; i++)
+		if (s->mounts[i].kind == SPEC_MNT_OTHER) {
+			(void)snprintf(where, WHERE_MAX, "mounts[%zu].type: %s", i,
+				QUOTE(s->mounts[i].type));
+			return true;
+		}
+	return false;
+}
+
+/* The character devices that a guest has by itself. */
+static bool guest_device(int64_t major, int64_t minor)
+{
+	static const struct {
+		uint16_t major, minor;
+	} KNOWN[] = {
+		{ 1, 3 }, { 1, 5 }, { 1, 7 }, { 1, 8 },
+		{ 1, 9 },			       /* null zero full random urandom */
+		{ 5, 0 }, { 5, 1 }, { 5, 2 },	       /* tty console ptmx */
+		{ 10, 200 }, { 10, 229 }, { 10, 232 }, /* net/tun fuse kvm */
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(KNOWN); i++)
+		if (major == KNOWN[i].major && minor == KNOWN[i].minor)
+			return true;
+	return false;
+}
+
+static bool host_device(const struct spec *s, char where[static WHERE_MAX])
+{
+	for (size_t i = 0; i < s->linux_.n_devices; i++) {
+		const struct spec_device *d = &s->linux_.devices[i];
+
+		if (d->type == 'c' && guest_device(d->major, d->minor))
+			continue;
+		(void)snprintf(where, WHERE_MAX, "linux.devices[%zu]: %s (%c %u:%u)", i,
+			QUOTE(d->path), d->type, d->major, d->minor);
+		return true;
+	}
+	return false;
+}
+
+/*
+ * A guest holds no device of the host, so to allow one costs and gives nothing, and to deny all of
+ * them is what is. To deny one of the guest's own is a rule that somebody would have to enforce in
+ * there.
+ */
+static bool device_rule(const struct spec *s, char where[static WHERE_MAX])
+{
+	const struct spec_resources *r = &s->linux_.res;
+
+	for (size_t i = 0; i < r->n_devices; i++) {
+		const struct spec_dev_rule *d = &r->devices[i];
+
+		if (d->allow || d->type == 'b' || (d->type == 'a' && d->major < 0 && d->minor < 0))
+			continue;
+		if (d->major >= 0 && d->minor >= 0 && !guest_device(d->major, d->minor))
+			continue;
+		(void)snprintf(where, WHERE_MAX, "linux.resources.devices[%zu]", i);
+		return true;
+	}
+	return false;
+}
+
+static bool sysctl_allowed(const char *key)
+{
+	static const char *const NAMES[] = {
+		"kernel.hostname",
+		"kernel.domainname",
+		"kernel.sem",
+		"kernel.msgmax",
+		"kernel.msgmnb",
+		"kernel.msgmni",
+		"kernel.msg_next_id",
+		"kernel.shmmax",
+		"kernel.shmall",
+		"kernel.shmmni",
+		"kernel.shm_rmid_forced",
+		"kernel.shm_next_id",
+		"kernel.sem_next_id",
+	};
+
+	if (!strncmp(key, "net.", 4) || !strncmp(key, "fs.mqueue.", 10))
+		return true;
+	for (size_t i = 0; i < ARRAY_SIZE(NAMES); i++)
+		if (!strcmp(key, NAMES[i]))
+			return true;
+	return false;
+}
+
+static bool sysctl(const struct spec *s, char where[static WHERE_MAX])
+{
+	for (size_t i = 0; i < s->linux_.n_sysctl; i++)
+		if (!sysctl_allowed(s->linux_.sysctl[i].key)) {
+			(void)snprintf(where, WHERE_MAX, "linux.sysctl[%s]",
+				QUOTE(s->linux_.sysctl[i].key));
+			return true;
+		}
+	return false;
+}
+
+static bool hugepages(const struct spec *s, char where[static WHERE_MAX])
+{
+	/* None is what a guest without huge page pools has anyway. */
+	for (size_t i = 0; i < s->linux_.res.n_hugepages; i++)
+		if (s->linux_.res.hugepages[i].limit) {
+			(void)snprintf(where, WHERE_MAX, "linux.resources.hugepageLimits[%zu]", i);
+			return true;
+		}
+	return false;
+}
+
+static bool blkio(const struct spec *s, char where[static WHERE_MAX])
+{
+	const struct spec_blkio *b = &s->linux_.res.blkio;
+
+	(void)where;
+	return b->weight.v || b->leaf_weight.v || b->n_weight_devices || b->read_bps.n ||
+		b->write_bps.n || b->read_iops.n || b->write_iops.n;
+}
+
+static bool on(const char *value)
+{
+	return value && *value && strcmp(value, "0") != 0 && strcmp(value, "false") != 0;
+}
+
+static bool annotations(const struct spec *s, char where[static WHERE_MAX])
+{
+	static const char *const KEYS[] = {
+		"krun.use_passt",
+		"krun.tap_name",
+		"krun.gpu_flags",
+		"krun.nested_virt",
+		"krun.variant",
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(KEYS); i++)
+		if (on(spec_annotation(s, KEYS[i]))) {
+			(void)snprintf(where, WHERE_MAX, "annotations[\"%s\"]", KEYS[i]);
+			return true;
+		}
+	return false;
+}
+
+static bool handler(const struct spec *s, char where[static WHERE_MAX])
+{
+	const char *h = spec_annotation(s, "run.oci.handler");
+
+	(void)where;
+	return h && strcmp(h, "krun") != 0;
+}
+
+/* A row whose condition is one expression over `s`. */
+#define WHEN(name, expr)                                                     \
+	static bool name(const struct spec *s, char where[static WHERE_MAX]) \
+	{                                                                    \
+		(void)where;                                                 \
+		return (expr);                                               \
+	}
+
+WHEN(scheduler, s->process.scheduler.set)
+WHEN(ioprio, s->process.ioprio.set)
+WHEN(affinity, s->process.cpu_initial || s->process.cpu_final)
+WHEN(mount_ns, s->linux_.ns[SPEC_NS_MOUNT].path)
+WHEN(pid_ns, s->linux_.ns[SPEC_NS_PID].path)
+WHEN(time_ns, s->linux_.ns[SPEC_NS_TIME].set)
+WHEN(netdevs, s->linux_.n_netdevs)
+WHEN(swappiness, s->linux_.res.memory.swappiness.set)
+WHEN(oom_killer, s->linux_.res.memory.disable_oom_killer)
+WHEN(realtime, s->linux_.res.cpu.rt_runtime.v || s->linux_.res.cpu.rt_period.v)
+WHEN(net_class, s->linux_.res.net_class.v || s->linux_.res.n_net_prios)
+WHEN(rdma, s->linux_.res.n_rdma)
+WHEN(unified, s->linux_.res.n_unified)
+WHEN(notify, s->linux_.seccomp.notify || s->linux_.seccomp.listener_path)
+WHEN(mount_label, s->linux_.mount_label && s->linux_.mount_label[0])
+WHEN(rdt, s->linux_.rdt.set)
+WHEN(person, s->linux_.personality_set && s->linux_.personality != PER_LINUX)
+WHEN(mempolicy, s->linux_.mempolicy.set)
+WHEN(hypervisor, s->vm.hypervisor || s->vm.hypervisor_params.n)
+WHEN(kernel_params, s->vm.kernel_params.n || s->vm.initrd)
+WHEN(image, s->vm.image)
+WHEN(vm_devices, s->vm.device_tree || s->vm.n_dtdevs || s->vm.n_iomems || s->vm.n_irqs)
+
+static const struct row ROWS[] = {
+	{ "process.scheduler", scheduler, "not supported by this version" },
+	{ "process.ioPriority", ioprio, "not supported by this version" },
+	{ "process.execCPUAffinity", affinity, "not supported by this version" },
+	{ "hooks", hooks, "hooks are not supported by this version" },
+	{ "mounts[].uidMappings", idmap, "idmapped mounts are not supported by this version" },
+	{ "mounts[].options.tmpcopyup", copy_up, "not supported by this version" },
+	{ "mounts[].type", other_fs, "this type of file system is not supported by this version" },
+	{ "linux.namespaces.mount.path", mount_ns,
+		"a mount namespace cannot be joined, the container's tree is made in a new one" },
+	{ "linux.namespaces.pid.path", pid_ns,
+		"a pid namespace cannot be shared, processes of a guest are not the host's" },
+	{ "linux.namespaces.time", time_ns, "time namespaces are not supported by this version" },
+	{ "linux.devices", host_device, "the guest has no such device" },
+	{ "linux.netDevices", netdevs, "not supported by this version" },
+	{ "linux.resources.devices", device_rule,
+		"to deny one of the guest's own devices is not supported by this version" },
+	{ "linux.resources.memory.swappiness", swappiness, "cgroup v2 has no such setting" },
+	{ "linux.resources.memory.disableOOMKiller", oom_killer, "cgroup v2 has no such setting" },
+	{ "linux.resources.cpu.realtimeRuntime", realtime, "cgroup v2 has no such setting" },
+	{ "linux.resources.blockIO", blkio, "not supported by this version" },
+	{ "linux.resources.hugepageLimits", hugepages, "not supported by this version" },
+	{ "linux.resources.network", net_class, "cgroup v2 has no such setting" },
+	{ "linux.resources.rdma", rdma, "not supported by this version" },
+	{ "linux.resources.unified", unified, "not supported by this version" },
+	{ "linux.seccomp.listenerPath", notify,
+		"seccomp notification is not supported, the notifying process is inside a guest" },
+	{ "linux.sysctl", sysctl, "not a setting of a namespace of the container" },
+	{ "linux.mountLabel", mount_label, "not supported by this version" },
+	{ "linux.intelRdt", rdt, "not supported by this version" },
+	{ "linux.personality", person, "only LINUX is supported by this version" },
+	{ "linux.memoryPolicy", mempolicy, "not supported by this version" },
+	{ "vm.hypervisor", hypervisor, "the hypervisor is built in" },
+	{ "vm.kernel.parameters", kernel_params,
+		"kernel parameters and an initrd are not supported by this version" },
+	{ "vm.image", image, "not supported by this version" },
+	{ "vm.hwConfig", vm_devices,
+		"devices and interrupts of the host cannot be given to a guest" },
+	{ "annotations", annotations, "not supported by this version" },
+	{ "annotations[\"run.oci.handler\"]", handler, "only \"krun\" is supported" },
+};
+
+int spec_refusals(const struct spec *s, struct error *e)
+{
+	for (size_t i = 0; i < ARRAY_SIZE(ROWS); i++) {
+		char where[WHERE_MAX] = "";
+
+		if (!ROWS[i].found(s, where))
+			continue;
+		return err_set(e, ENOTSUP, "config.json: %s: %s", where[0] ? where : ROWS[i].field,
+			ROWS[i].why);
+	}
+	return 0;
+}
+
+bool spec_is_refused(const char *field)
+{
+	for (size_t i = 0; i < ARRAY_SIZE(ROWS); i++)
+		if (!strcmp(field, ROWS[i].field))
+			return true;
+	return false;
+}
+
+const char *spec_refused_field(size_t i)
+{
+	return i < ARRAY_SIZE(ROWS) ? ROWS[i].field : NULL;
+}
+
+int spec_check_lsm(const struct spec *s, bool apparmor, bool selinux, struct error *e)
+{
+	const char *profile = s->process.apparmor_profile, *label = s->process.selinux_label;
+
+	if (profile && *profile && strcmp(profile, "unconfined") != 0 && !apparmor)
+		return err_set(e, ENOTSUP,
+			"config.json: process.apparmorProfile: %s, but this version "
+			"applies no AppArmor profile",
+			QUOTE(profile));
+	if (label && *label && !selinux)
+		return err_set(e, ENOTSUP,
+			"config.json: process.selinuxLabel: %s, but this version applies "
+			"no SELinux label",
+			QUOTE(label));
+	return 0;
+}

@@ -1,0 +1,88 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * A container's directory below the state root.
+ *
+ *	config.json	the config as it was at create
+ *	state.json	identity: bundle, rootfs, cgroup, creation time, and the VMM's pid with its
+ *start time once it exists
+ *	status		16 bytes that the VMM itself keeps up to date: phase and exit code
+ *	lock		flock()ed by create and delete for as long as they work
+ *	s		control socket of the VMM
+ *
+ * The directory appears complete (built aside, renamed), state.json is replaced by rename, and what
+ *the VMM says of itself counts only while that very process lives: so a kill -9 at any moment
+ *leaves something that can be read, is true, and can be deleted.
+ */
+#ifndef KRUN_OCI_STATE_H
+#define KRUN_OCI_STATE_H
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#include "oci/runtime.h"
+#include "util/err.h"
+
+enum phase {
+	PHASE_CREATING,
+	PHASE_CREATED,
+	PHASE_RUNNING,
+	PHASE_PAUSED,
+	PHASE_STOPPED,
+};
+
+const char *phase_name(enum phase p);
+
+/* The status file: little-endian, written whole at offset 0 by the VMM alone. */
+#define STATUS_MAGIC 0x5453524bU /* "KRST" */
+struct status_file {
+	uint32_t magic;
+	uint32_t phase;
+	int32_t exit_code; /* valid when phase is STOPPED */
+	uint32_t flags;
+};
+_Static_assert(sizeof(struct status_file) == 16, "on disk");
+
+struct container {
+	char *id;
+	int root_fd, dir_fd, lock_fd; /* state root, own directory, lock; -1 when not open */
+	char *bundle, *rootfs,
+		*cgroup; /* cgroup: below the mount of cgroup2, NULL when there is none */
+	char *created;	 /* RFC 3339 */
+	char *version;	 /* ociVersion of the config */
+	uint32_t owner;
+	pid_t pid;	    /* 0 until it exists */
+	uint64_t pid_start; /* its start time, field 22 of stat */
+};
+
+void container_free(
+	struct container *c); /* for CLEAN(): takes a pointer to the struct, NULLs its members */
+
+/* Opens the state root, creating it (0700) when @create. -ENOENT leaves @e unset when it is the
+ * default one. */
+int state_root(const struct rt *rt, bool create, struct error *e);
+
+/* Makes the directory with config.json and state.json of @c, locked. -EEXIST "… already exists". */
+int container_make(const struct rt *rt, struct container *c, const char *config, size_t config_len,
+	struct error *e);
+/* Rewrites state.json from @c. */
+int container_store(const struct container *c, struct error *e);
+/* Opens an existing one; -ENOENT "container "x" does not exist". */
+int container_open(const struct rt *rt, const char *id, struct container *c, struct error *e);
+/* Takes the lock within @ms; -EBUSY. */
+int container_lock(struct container *c, unsigned ms, struct error *e);
+/* Removes the directory. */
+int container_remove(struct container *c, struct error *e);
+
+/* What it is doing now; *exit_code may be NULL. */
+enum phase container_phase(const struct container *c, int *exit_code);
+/* A pidfd of the VMM, checked against its start time; -ESRCH. */
+int container_pidfd(const struct container *c);
+/* The VMM's side: opens the status file for writing and stores @p. */
+int status_open(const struct container *c);
+int status_write(int fd, enum phase p, int exit_code);
+
+/* Kills whatever is left and waits up to @ms; removes cgroup and directory. */
+int container_destroy(struct container *c, unsigned ms, struct error *e);
+
+#endif

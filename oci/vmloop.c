@@ -1,0 +1,435 @@
+// SPDX-License-Identifier: Apache-2.0
+/* The VMM process's main loop: between the caller, the guest's agent and the end of the VM. */
+/*
+ * How it works
+ *
+ * One epoll loop on the main thread. Sources: the CLI's sync socket (until COMMIT), a signalfd with
+ * every catchable signal, the control socket, the agent, the VM's own event, the reports of
+ * finished streams, and a timer for the boot. Nothing in here waits: every request to the guest is
+ * answered when its reply comes, and the process ends when the workload has ended and its output
+ * has reached our stdout and stderr.
+ *
+ * HELLO, CREATE and the three streams are queued before the guest's first instruction. The
+ * container is "created" when CREATE is answered; CTL_START sends START and its reply makes it
+ * "running". A workload that cannot be executed ends the VM with 127 or 126, as a shell would.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/ioctl.h>
+#include <sys/prctl.h>
+#include <sys/signalfd.h>
+#include <sys/socket.h>
+#include <sys/timerfd.h>
+#include <unistd.h>
+
+#include "oci/agent.h"
+#include "oci/ctl.h"
+#include "oci/guest_blob.h"
+#include "oci/sync.h"
+#include "oci/trace.h"
+#include "oci/vmproc.h"
+#include "util/cleanup.h"
+#include "util/log.h"
+#include "util/util.h"
+#include "vmm.h"
+
+#define BOOT_SECONDS 120 /* a guest that says nothing for so long is lost */
+#define CODE_LOST    125 /* the VM failed under the workload */
+
+struct vmloop {
+	struct vmproc *p;
+	struct vmm *vm;
+	struct loop *loop;
+	struct agent agent;
+	struct loop_src sync, sig, ctl, event, done, timer;
+	int status_fd;
+	enum phase phase;
+	uint32_t create_seq, start_seq;
+	int start_conn;	       /* control connection that waits for the start, or -1 */
+	bool exited;	       /* the workload has ended with @code */
+	unsigned streams_open; /* BLOB_STDIO bits of the output streams that are not finished */
+	int code;
+	bool quit;
+};
+
+static void set_phase(struct vmloop *l, enum phase ph)
+{
+	l->phase = ph;
+	if (status_write(l->status_fd, ph, l->code))
+		log_err("cannot write the container's status");
+}
+
+static void answer(int conn, int code, const char *text)
+{
+	struct ctl_reply r = { .code = abs(code) };
+
+	(void)snprintf(r.text, sizeof(r.text), "%.*s", (int)sizeof(r.text) - 1, text);
+	(void)send(conn, &r, sizeof(r), MSG_DONTWAIT | MSG_NOSIGNAL);
+	(void)close(conn);
+}
+
+/* The last thing: the status, then whoever waits for a start. */
+static void finish(struct vmloop *l, int code)
+{
+	l->code = code;
+	l->quit = true;
+	set_phase(l, PHASE_STOPPED);
+}
+
+static void fail_create(struct vmloop *l, int code, const char *text)
+{
+	struct error e = { 0 };
+
+	(void)err_set(&e, code, "%s", text);
+	if (l->sync.fd >= 0)
+		IGNORE_RESULT(
+			sync_send_error(l->sync.fd, &e)); /* a CLI that is gone needs no answer */
+	finish(l, 1);
+}
+
+static void fail_start(struct vmloop *l, int status, int code, const char *text)
+{
+	if (l->start_conn >= 0)
+		answer(TAKE_FD(l->start_conn), status, text);
+	finish(l, code);
+}
+
+static void maybe_finish(struct vmloop *l)
+{
+	if (l->exited && !l->streams_open)
+		finish(l, l->code);
+}
+
+static void on_reply(void *arg, const struct agent_reply *r)
+{
+	struct vmloop *l = arg;
+
+	if (r->type == MSG_HELLO && !r->status)
+		trace_mark(TRACE_AGENT);
+	if (r->type == MSG_HELLO && r->status)
+		return fail_create(l, r->status, r->text);
+	if (r->seq == l->create_seq) {
+		if (r->status)
+			return fail_create(l, r->status, r->text);
+		trace_mark(TRACE_CREATED);
+		set_phase(l, PHASE_CREATED);
+		if (sync_send(l->sync.fd, SYNC_READY))
+			finish(l, 1);
+		return;
+	}
+	if (r->seq != l->start_seq || l->phase != PHASE_CREATED)
+		return;
+	if (r->status)
+		return fail_start(l, r->status,
+			r->stage == MSG_STAGE_EXEC ? (r->status == -ENOENT ? 127 : 126) : CODE_LOST,
+			r->text);
+	trace_mark(TRACE_STARTED);
+	set_phase(l, PHASE_RUNNING);
+	if (l->start_conn >= 0)
+		answer(TAKE_FD(l->start_conn), 0, "");
+}
+
+static void on_exited(void *arg, const struct msg_exit *x)
+{
+	struct vmloop *l = arg;
+
+	if (x->proc != PROTO_PROC_INIT || l->exited)
+		return;
+	trace_mark(TRACE_EXITED);
+	l->exited = true;
+	l->code = x->signo ? 128 + (int)(x->signo & 0x7f) : (int)(x->code & 0xff);
+	/* what somebody else may still write to is not waited for */
+	if (x->flags & MSG_EXIT_OPEN_STDOUT)
+		l->streams_open &= ~BLOB_STDIO(PROTO_STDOUT);
+	if (x->flags & MSG_EXIT_OPEN_STDERR)
+		l->streams_open &= ~BLOB_STDIO(PROTO_STDERR);
+	maybe_finish(l);
+}
+
+static void vm_gone(struct vmloop *l, const char *why)
+{
+	char text[256];
+
+	if (l->quit)
+		return;
+	(void)snprintf(text, sizeof(text), "the VM ended: %s", why);
+	if (l->phase == PHASE_CREATING)
+		return fail_create(l, EIO, text);
+	if (l->exited)
+		return finish(l, l->code);
+	log_err("%s", text);
+	fail_start(l, EIO, CODE_LOST, text);
+}
+
+static void on_lost(void *arg, const char *why)
+{
+	vm_gone(arg, why);
+}
+
+static const struct agent_ops agent_ops = {
+	.reply = on_reply, .exited = on_exited, .lost = on_lost
+};
+
+static void on_event(struct loop_src *src, uint32_t events)
+{
+	struct vmloop *l = src->arg;
+
+	(void)events;
+	loop_del(l->loop, src);
+	vm_gone(l, vmm_why(l->vm));
+}
+
+static void on_timer(struct loop_src *src, uint32_t events)
+{
+	struct vmloop *l = src->arg;
+	struct vmm_stats st;
+	char text[160];
+
+	(void)events;
+	loop_del(l->loop, src);
+	if (l->phase != PHASE_CREATING)
+		return;
+	vmm_stats(l->vm, &st);
+	(void)snprintf(text, sizeof(text), "the guest did not come up within %d s (%s, %llu exits)",
+		BOOT_SECONDS,
+		l->agent.up ? "its agent did not make the container" : "no word from its agent",
+		(unsigned long long)st.kvm_runs);
+	fail_create(l, ETIMEDOUT, text);
+}
+
+static void on_done(struct loop_src *src, uint32_t events)
+{
+	struct vmloop *l = src->arg;
+	struct vmm_vsock_done d;
+
+	(void)events;
+	while (read(src->fd, &d, sizeof(d)) == (ssize_t)sizeof(d)) {
+		for (unsigned fd = PROTO_STDOUT; fd < PROTO_FDS; fd++) {
+			if (d.id == AGENT_ID_STREAM(PROTO_PROC_INIT, fd))
+				l->streams_open &= ~BLOB_STDIO(fd);
+		}
+	}
+	maybe_finish(l);
+}
+
+static void on_sync(struct loop_src *src, uint32_t events)
+{
+	struct vmloop *l = src->arg;
+	struct error e = { 0 };
+
+	(void)events;
+	if (sync_wait(src->fd, SYNC_COMMIT, &e)) {
+		/* the CLI gave up or died: nobody will ever ask for this container */
+		finish(l, 1);
+		return;
+	}
+	(void)prctl(PR_SET_PDEATHSIG, 0);
+	/* a CLI that ended before this call would have taken us with it */
+	IGNORE_RESULT(sync_send(src->fd, SYNC_COMMITTED));
+	loop_del(l->loop, src);
+	(void)close(TAKE_FD(src->fd));
+}
+
+static void pass_size(struct vmloop *l)
+{
+	struct msg_winsize w = { .proc = PROTO_PROC_INIT };
+	struct winsize ws;
+
+	if (ioctl(l->p->tty_fd, TIOCGWINSZ, &ws))
+		return;
+	w.rows = ws.ws_row;
+	w.cols = ws.ws_col;
+	(void)agent_send(&l->agent, MSG_WINSIZE, &w, sizeof(w));
+}
+
+static void on_signal(struct loop_src *src, uint32_t events)
+{
+	struct vmloop *l = src->arg;
+	struct signalfd_siginfo si;
+
+	(void)events;
+	while (read(src->fd, &si, sizeof(si)) == (ssize_t)sizeof(si)) {
+		if (si.ssi_signo == SIGWINCH && l->p->tty_fd >= 0)
+			pass_size(l);
+		else if (si.ssi_signo != SIGCHLD && si.ssi_signo != SIGPIPE)
+			(void)agent_signal(&l->agent, PROTO_PROC_INIT, si.ssi_signo, 0);
+	}
+}
+
+static void ctl_start(struct vmloop *l, int conn)
+{
+	if (l->start_conn >= 0 || l->phase == PHASE_RUNNING || l->phase == PHASE_PAUSED)
+		return answer(conn, EBUSY, "cannot start an already running container");
+	if (l->phase != PHASE_CREATED)
+		return answer(conn, EINVAL, "cannot start a container that is not created");
+	if (!l->p->spec->process.set)
+		return answer(conn, EINVAL,
+			"config.json: process: the config has none, there is nothing to start");
+	l->start_seq = agent_send_proc(&l->agent, MSG_START, PROTO_PROC_INIT);
+	if (!l->start_seq)
+		return answer(conn, ENOMEM, "cannot ask the guest to start");
+	l->start_conn = conn;
+}
+
+static void ctl_signal(struct vmloop *l, int conn, const struct ctl_req *q)
+{
+	if (q->arg < 1 || q->arg > 64)
+		return answer(conn, EINVAL, "unknown signal");
+	if (!agent_signal(
+		    &l->agent, PROTO_PROC_INIT, q->arg, q->flags & CTL_ALL ? MSG_SIGNAL_ALL : 0))
+		return answer(conn, ESRCH, "container not running");
+	answer(conn, 0, "");
+}
+
+static void on_ctl(struct loop_src *src, uint32_t events)
+{
+	struct vmloop *l = src->arg;
+	struct ctl_req q;
+	int conn;
+
+	(void)events;
+	while ((conn = accept4(src->fd, NULL, NULL, SOCK_CLOEXEC)) >= 0) {
+		struct timeval tv = { .tv_usec = 100000 };
+
+		/* the asking side sends right after it connected; one that does not is dropped */
+		(void)setsockopt(conn, SOL_SOCKET, SO_RCVTIMEO, &tv, sizeof(tv));
+		if (recv(conn, &q, sizeof(q), 0) != (ssize_t)sizeof(q))
+			(void)close(conn);
+		else if (q.op == CTL_START)
+			ctl_start(l, conn);
+		else if (q.op == CTL_SIGNAL)
+			ctl_signal(l, conn, &q);
+		else
+			answer(conn, ENOTSUP, "the VMM does not know this request");
+	}
+}
+
+static int add(struct vmloop *l, struct loop_src *src, int fd, const char *name, loop_fn *fn)
+{
+	*src = (struct loop_src){ .fd = fd, .name = name, .fn = fn, .arg = l };
+	return fd < 0 ? -errno : loop_add(l->loop, src, EPOLLIN);
+}
+
+static int boot_timer(void)
+{
+	struct itimerspec t = { .it_value.tv_sec = BOOT_SECONDS };
+	int fd = timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK);
+
+	if (fd >= 0)
+		(void)timerfd_settime(fd, 0, &t, NULL);
+	return fd;
+}
+
+/* Hands our stdio to the guest's streams and keeps nothing of it, so that readers see the end when
+ * the workload's writers are gone. */
+static int give_stdio(struct vmloop *l, unsigned *stdio)
+{
+	bool tty = l->p->tty_fd >= 0;
+	int r = 0;
+
+	if (tty) {
+		*stdio = BLOB_STDIO(PROTO_TTY);
+		r = agent_stream(&l->agent, l->vm, PROTO_PROC_INIT, PROTO_TTY,
+			fcntl(l->p->tty_fd, F_DUPFD_CLOEXEC, 3));
+	}
+
+	for (int fd = 0; !r && fd <= 2; fd++) {
+		int own = tty ? -1 : fcntl(fd, F_DUPFD_CLOEXEC, 3);
+
+		if ((own < 0 && !tty) || dup2(l->p->null_fd, fd) < 0)
+			return -errno;
+		if (tty)
+			continue;
+		*stdio |= BLOB_STDIO(fd);
+		r = agent_stream(&l->agent, l->vm, PROTO_PROC_INIT, (enum proto_fd)fd, own);
+	}
+	l->streams_open = *stdio & ~BLOB_STDIO(PROTO_STDIN);
+	return r;
+}
+
+static int send_create(struct vmloop *l, unsigned stdio, struct error *e)
+{
+	CLEAN_FREE uint8_t *blob = NULL;
+	size_t len = 0;
+	int r = guest_blob(l->p->spec, &l->p->size, stdio, &blob, &len, e);
+
+	if (r)
+		return r;
+	l->create_seq = agent_send(&l->agent, MSG_CREATE, blob, len);
+	return l->create_seq ? 0 : err_sys(e, ENOMEM, "cannot describe the container to the guest");
+}
+
+int vmloop_new(struct vmproc *p, struct vmm *vm, struct vmloop **out, struct error *e)
+{
+	struct vmloop *l = calloc(1, sizeof(*l));
+	unsigned stdio = 0;
+	int r;
+
+	if (!l)
+		return err_sys(e, ENOMEM, "main loop");
+	*l = (struct vmloop){
+		.p = p, .vm = vm, .status_fd = -1, .start_conn = -1, .phase = PHASE_CREATING
+	};
+	l->sync.fd = -1;
+	r = loop_new("main", &l->loop, e);
+	if (!r)
+		r = agent_open(&l->agent, l->loop, vm, &agent_ops, l, e);
+	if (!r)
+		r = give_stdio(l, &stdio);
+	if (!r)
+		r = send_create(l, stdio, e);
+	*out = l;
+	return r ? err_sys(e, r, "cannot reach the guest's agent") : 0;
+}
+
+static int begin(struct vmloop *l, int ctl_fd, int done_fd, struct error *e)
+{
+	sigset_t all;
+	int r;
+
+	(void)sigfillset(&all);
+	(void)sigprocmask(SIG_SETMASK, &all, NULL);
+	r = add(l, &l->sync, l->p->sync_fd, "sync", on_sync);
+	if (!r)
+		r = add(l, &l->sig, signalfd(-1, &all, SFD_CLOEXEC | SFD_NONBLOCK), "signal",
+			on_signal);
+	if (!r)
+		r = add(l, &l->ctl, ctl_fd, "control", on_ctl);
+	if (!r)
+		r = add(l, &l->event, vmm_event_fd(l->vm), "vm", on_event);
+	if (!r)
+		r = add(l, &l->done, done_fd, "streams", on_done);
+	if (!r)
+		r = add(l, &l->timer, boot_timer(), "boot", on_timer);
+	if (!r)
+		r = vmm_start(l->vm, e);
+	return r ? err_sys(e, r, "cannot start the VM") : 0;
+}
+
+int vmloop_run(struct vmloop *l, int ctl_fd, int status_fd, int done_fd)
+{
+	struct error e = { 0 };
+
+	l->status_fd = status_fd;
+	if (begin(l, ctl_fd, done_fd, &e)) {
+		l->sync.fd = l->p->sync_fd;
+		fail_create(l, e.code, e.msg);
+	}
+	trace_mark(TRACE_RUN);
+	while (!l->quit) {
+		int r = loop_once(l->loop, -1);
+
+		if (r < 0 && r != -EINTR) {
+			log_err("main loop: %s", err_text(r));
+			finish(l, CODE_LOST);
+		}
+	}
+	trace_end();
+	/* the VM goes with the process: taking it apart first would only cost time */
+	return l->code;
+}

@@ -1,0 +1,214 @@
+// SPDX-License-Identifier: Apache-2.0
+/* The VMM process, from its clone to the started VM. */
+/*
+ * How it works
+ *
+ * The order is forced from several sides, see docs/architecture.md section 3: the user namespace
+ * first (it came with the clone), the VM before the cgroup (inside one KVM_CREATE_VM can cost tens
+ * of milliseconds) and before any thread; the cgroup before guest memory is touched, because that
+ * is where it is charged; the cgroup namespace after the move; the mount tree, then the VM's
+ * devices while the host's /proc can still be seen, then the pivot; capabilities and no_new_privs
+ * last, and only then threads. Nothing is forked or loaded from files after the clone.
+ *
+ * Until COMMIT the process dies with the CLI, so a create that is killed leaves nothing running.
+ * Errors go to the CLI as one sentence.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <sched.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "init/proto/msg.h"
+#include "oci/confine.h"
+#include "oci/console.h"
+#include "oci/ctl.h"
+#include "oci/fsutil.h"
+#include "oci/initramfs.h"
+#include "oci/kernel.h"
+#include "oci/resolve.h"
+#include "oci/sync.h"
+#include "oci/trace.h"
+#include "oci/vmproc.h"
+#include "util/cleanup.h"
+#include "util/log.h"
+#include "vmm.h"
+
+static _Noreturn void fail(const struct vmproc *p, const struct error *e)
+{
+	IGNORE_RESULT(sync_send_error(p->sync_fd, e)); /* the CLI sees our end close in any case */
+	_exit(1);
+}
+
+static int die_with_parent(const struct vmproc *p, struct error *e)
+{
+	if (prctl(PR_SET_PDEATHSIG, SIGKILL))
+		return err_sys(e, errno, "PR_SET_PDEATHSIG");
+	/* it may have died before the call; in a pid namespace of our own its number is 0 all the
+	 * time */
+	if (getppid() != p->parent && getppid() != 0)
+		return err_set(e, ESRCH, "the runtime was killed");
+	return 0;
+}
+
+static int ask_for_maps(const struct vmproc *p, struct error *e)
+{
+	int r = sync_send(p->sync_fd, SYNC_USERNS);
+
+	if (!r)
+		r = sync_wait(p->sync_fd, SYNC_GO, e);
+	if (!r)
+		r = ns_become_root(e);
+	/* a change of ids clears it */
+	return r ? r : die_with_parent(p, e);
+}
+
+static int make_vm(const struct vmproc *p, struct vmm **vm, struct error *e)
+{
+	int r = vmm_new(p->kvm_fd, vm, e);
+
+	trace_mark(TRACE_VM_MADE);
+	if (!r)
+		r = sync_send(p->sync_fd, SYNC_VM_MADE);
+	return r ? r : sync_wait(p->sync_fd, SYNC_GO, e);
+}
+
+static int enter_namespaces(const struct vmproc *p, struct error *e)
+{
+	int r = ns_join(&p->ns, e);
+
+	if (!r && ns_late_user(&p->ns)) {
+		r = ns_make_user(e);
+		if (!r)
+			r = ask_for_maps(p, e);
+	}
+	return r ? r : ns_make(&p->ns, p->spec, e);
+}
+
+static int build_vm(struct vmproc *p, struct vmm *vm, int root_fd, int done_fd, struct error *e)
+{
+	char cmdline[2048];
+	size_t initrd_len = 0;
+	CLEAN_FREE void *initrd = initramfs_make(&initrd_len);
+	struct vmm_config cfg = { .vcpus = p->size.vcpus,
+		.ram_bytes = p->size.ram,
+		.kernel_fd = p->kernel_fd,
+		.initrd = initrd,
+		.initrd_len = initrd_len,
+		.cmdline = cmdline,
+		.nfs = 1,
+		.rng = true,
+		.vsock = true,
+		.vsock_knock_port = PROTO_KNOCK_PORT,
+		.vsock_done_fd = done_fd,
+		.console = true };
+	int r;
+
+	if (!initrd)
+		return err_sys(e, ENOMEM, "initramfs");
+	(void)snprintf(cfg.fs[0].tag, sizeof(cfg.fs[0].tag), "root");
+	/* a descriptor of our own: the pivot still needs root_fd */
+	cfg.fs[0].root_fd = fcntl(root_fd, F_DUPFD_CLOEXEC, 3);
+	cfg.fs[0].readonly = p->spec->root_readonly && !p->spec->n_mounts;
+	r = kernel_cmdline(p->spec, p->size.vcpus, cmdline, sizeof(cmdline), e);
+	if (r)
+		return r;
+	p->kernel_fd = -1;
+	return vmm_build(vm, &cfg, e);
+}
+
+/* Room for every descriptor at once: the kernel then never grows the table under running threads,
+ * which waits for all of them. */
+static void size_fd_table(void)
+{
+	int high = fcntl(0, F_DUPFD_CLOEXEC, 1020);
+
+	if (high >= 0)
+		(void)close(high);
+}
+
+/* What the VMM process holds when it is ready to run. */
+struct ready {
+	struct vmm *vm;
+	struct vmloop *loop;
+	int ctl_fd, status_fd;
+};
+
+static int prepare(struct vmproc *p, struct ready *y, int done_fd, struct error *e)
+{
+	CLEAN_FD int root = -1;
+	int r = die_with_parent(p, e);
+
+	(void)umask(0);
+	size_fd_table();
+	if (!r && p->tty_fd >= 0)
+		r = console_take(p->tty_fd, e);
+	if (!r && p->ns.at_clone & CLONE_NEWUSER)
+		r = ask_for_maps(p, e);
+	if (!r)
+		r = make_vm(p, &y->vm, e);
+	if (r)
+		return r;
+	y->status_fd = status_open(p->c);
+	y->ctl_fd = ctl_listen(p->c, e);
+	if (y->status_fd < 0 || y->ctl_fd < 0)
+		return err_sys(e, y->status_fd < 0 ? y->status_fd : y->ctl_fd,
+			"cannot open the container's state");
+	r = enter_namespaces(p, e);
+	if (r)
+		return r;
+	root = mount_plan_execute(&p->plan, e);
+	if (root < 0)
+		return root;
+	r = resolve_args0(root, p->spec, e);
+	if (!r)
+		r = build_vm(p, y->vm, root, done_fd, e);
+	trace_vm(y->vm);
+	trace_mark(TRACE_BUILT);
+	if (!r)
+		r = vmloop_new(p, y->vm, &y->loop, e);
+	if (!r)
+		r = mount_pivot(root, e);
+	if (!r)
+		r = confine(e);
+	return r;
+}
+
+/* What was the CLI's: above all its lock, which would be held for as long as a copy of it is open. */
+static void close_cli(struct vmproc *p)
+{
+	int *fds[] = { &p->c->lock_fd, &p->c->dir_fd, &p->c->root_fd, &p->plan.bundle_fd,
+		&p->plan.rootfs_fd, &p->kvm_fd, &p->null_fd };
+
+	for (size_t i = 0; i < ARRAY_SIZE(fds); i++) {
+		if (*fds[i] >= 0)
+			(void)close(TAKE_FD(*fds[i]));
+	}
+}
+
+_Noreturn void vmproc_main(struct vmproc *p)
+{
+	struct error e = { 0 };
+	struct ready y = { .ctl_fd = -1, .status_fd = -1 };
+	int done[2], r;
+
+	trace_mark(TRACE_CLONED);
+	(void)prctl(PR_SET_NAME, "krun-oci-vm");
+	(void)signal(SIGPIPE, SIG_IGN);
+	r = pipe2(done, O_CLOEXEC | O_NONBLOCK) ? err_sys(&e, errno, "pipe") : 0;
+	if (!r)
+		r = prepare(p, &y, done[1], &e);
+	if (r) {
+		(void)err_set(&e, r, "create failed");
+		fail(p, &e);
+	}
+	ns_close(&p->ns);
+	mount_plan_free(&p->plan);
+	close_cli(p);
+	_exit(vmloop_run(y.loop, y.ctl_fd, y.status_fd, done[0]));
+}

@@ -1,0 +1,90 @@
+// SPDX-License-Identifier: Apache-2.0
+/* create and run: the two verbs that make a container, with the options that they share. */
+#include <errno.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include "oci/log.h"
+#include "oci/trace.h"
+#include "src/cli.h"
+
+static struct rt_create o;
+static const char *preserve;
+static bool ignored;
+
+#define SHARED                                                                                    \
+	{ "bundle", 'b', OPT_STRING, "DIR", "the bundle (default: here)", &o.bundle },            \
+		{ "config", 'f', OPT_STRING, "FILE",                                              \
+			"config file instead of config.json of the bundle", &o.config },          \
+		{ "pid-file", 0, OPT_STRING, "FILE", "write the VMM's process id there",          \
+			&o.pid_file },                                                            \
+		{ "console-socket", 0, OPT_STRING, "PATH", "where to send the terminal's master", \
+			&o.console_socket },                                                      \
+		{ "preserve-fds", 0, OPT_STRING, "N", NULL, &preserve },                          \
+		{ "no-pivot", 0, OPT_FLAG, NULL, NULL, &o.no_pivot },                             \
+		{ "no-new-keyring", 0, OPT_FLAG, NULL, NULL, &o.no_new_keyring },                 \
+	{                                                                                         \
+		"no-subreaper", 0, OPT_FLAG, NULL, NULL, &ignored                                 \
+	}
+
+static int prepare(char **args, struct error *e)
+{
+	unsigned first = 3;
+	int log = oci_log_fd();
+
+	o.id = args[0];
+	if (preserve) {
+		char *end;
+		unsigned long v = strtoul(preserve, &end, 10);
+
+		if (!*preserve || *end || v > 4096)
+			return err_set(e, EINVAL,
+				"--preserve-fds: \"%.40s\" is not a number up to 4096", preserve);
+		o.preserve_fds = (unsigned)v;
+		first += o.preserve_fds;
+	}
+	/* what the caller left open would live as long as the container: ports, pipes, locks of its
+	 * own */
+	if (log >= (int)first) {
+		if (log > (int)first)
+			(void)close_range(first, (unsigned)log - 1, 0);
+		first = (unsigned)log + 1;
+	}
+	(void)close_range(first, ~0U, 0);
+	trace_open();
+	return 0;
+}
+
+static int create(const struct rt *rt, char **args, unsigned n, struct error *e)
+{
+	(void)n;
+	return prepare(args, e) || rt_create(rt, &o, e) ? 1 : 0;
+}
+
+static int run(const struct rt *rt, char **args, unsigned n, struct error *e)
+{
+	int code = 1;
+
+	(void)n;
+	if (prepare(args, e) || rt_run(rt, &o, &code, e))
+		return 1;
+	return code;
+}
+
+static const struct opt create_opts[] = { SHARED, OPT_END };
+
+static const struct opt run_opts[] = {
+	SHARED,
+	{ "detach", 'd', OPT_FLAG, NULL, "return once it runs", &o.detach },
+	{ "keep", 0, OPT_FLAG, NULL, "leave the container behind when it has ended", &o.keep },
+	OPT_END,
+};
+
+const struct cmd cmd_create = { "create", "ID",
+	"Create a container: its VM is up, its process not yet started",
+	"The config is read once; later changes to it have no effect. \"start\" runs the process.",
+	create_opts, 1, 1, create };
+
+const struct cmd cmd_run = { "run", "ID", "Create and start a container, wait for it, delete it",
+	"The exit status is that of the container's process, 128 + n when signal n ended it.",
+	run_opts, 1, 1, run };
