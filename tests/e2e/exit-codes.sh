@@ -1,0 +1,112 @@
+#!/bin/bash
+# SPDX-License-Identifier: Apache-2.0
+# What `run` exits with: the workload's code, 128 + n, and 126 or 127 or an error of create where nothing could run.
+# timeout: 300
+# shellcheck source=lib.sh
+. "$(dirname "$0")/lib.sh"
+
+snapshot_host | sort >"$work/host.before"
+bundle b busybox
+n=0
+
+runs() { # EXPECTED WHAT ARGS_JSON
+	n=$((n + 1))
+	edit b ".process.args=$3"
+	run krun-oci run --bundle "$work/b" "$id-$n"
+	[ "$rc" = "$1" ] || die "$2: exit status $rc, not $1"
+	ok "$2: $1"
+}
+
+for code in 0 1 2 42 126 127 255; do
+	runs "$code" "exit $code" "[\"sh\",\"-c\",\"exit $code\"]"
+	check "no message of the runtime's" "" "$(cat "$work/out" "$work/err")"
+done
+# PID 1 of a pid namespace ignores signals from inside without a handler: the fatal ones come from the agent, or are faults.
+runs 137 "killed by signal 9" '["sh","-c","sh -c \"kill -9 \\$\\$\"; exit $?"]'
+runs 143 "a child killed by signal 15" '["sh","-c","sh -c \"kill -15 \\$\\$\"; exit $?"]'
+
+say "signals from outside: PID 1 feels those that it handles, and SIGKILL"
+edit b '.process.args=["sh","-c","trap \"echo alive\" USR2; echo up; while :; do sleep 0.1; done"]'
+for sig in HUP USR1 RTMIN+3; do
+	c=$id-${sig//+/_}
+	created "$c" b
+	check "create" 0 "$rc"
+	status 0 krun-oci start "$c"
+	wait_for 20 grep -q up "$work/$c.out"
+	status 0 krun-oci kill "$c" "$sig"
+	status 0 krun-oci kill "$c" USR2
+	wait_for 20 grep -q alive "$work/$c.out"
+	check "PID 1 without a handler survives $sig" running "$(krun-oci state "$c" | jq -r .status)"
+	status 0 krun-oci kill "$c" KILL
+	case $(exit_of "$c") in 137 | "signal 9") ok "SIGKILL ends it" ;; *) die "exit $(exit_of "$c") after SIGKILL" ;; esac
+	status 0 krun-oci delete "$c"
+done
+# A signal that is sent to the VMM's process itself, as container managers do, reaches the workload as well.
+edit b '.process.args=["sh","-c","trap \"exit 44\" TERM; echo up; while :; do sleep 0.1; done"]'
+created "$id" b
+check "create" 0 "$rc"
+status 0 krun-oci start "$id"
+wait_for 20 grep -q up "$work/$id.out"
+kill -TERM "$(cat "$work/$id.pid")"
+check "exit status after kill(2) of the VMM" 44 "$(exit_of "$id")"
+status 0 krun-oci delete "$id"
+# and one to the foreground run
+krun-oci run --bundle "$work/b" "$id" >"$work/run.out" 2>"$work/err" </dev/null &
+wait_for 60 grep -q up "$work/run.out"
+kill -TERM $!
+got=0
+wait $! || got=$?
+check "exit status of run after SIGTERM to it" 44 "$got"
+
+say "what cannot be executed is an error of create"
+mkdir "$work/b/rootfs/adir"
+echo text >"$work/b/rootfs/notexec"
+chmod 644 "$work/b/rootfs/notexec"
+
+refused() { # TEXT ARGS_JSON
+	edit b ".process.args=$2"
+	run krun-oci create --bundle "$work/b" --pid-file "$work/pid" "$id"
+	[ "$rc" = 1 ] || die "create of $2: status $rc"
+	grep -qi -- "$1" "$work/err" || die "create of $2: stderr lacks: $1"
+	[ "$(wc -l <"$work/err")" = 1 ] || die "create of $2: more than one line on stderr"
+	[ ! -e "$work/pid" ] || die "create of $2 failed and left a pid file"
+	run krun-oci state "$id"
+	[ "$rc" = 1 ] || die "create of $2 failed and left a container"
+	ok "create of $2: $1"
+}
+
+refused 'executable file .*no-such-command.* not found in \$PATH' '["no-such-command"]'
+refused 'no such file or directory' '["/no/such/file"]'
+refused 'permission denied' '["/notexec"]'
+refused 'permission denied\|operation not permitted' '["/adir"]'
+edit b '.process.user.uid=1000'
+cp "$work/b/rootfs/bin/busybox" "$work/b/rootfs/adir/sh"
+chmod 700 "$work/b/rootfs/adir/sh"
+refused 'permission denied' '["/adir/sh"]'
+edit b '.process.user.uid=0'
+
+say "what only the guest can tell"
+printf '#!/no/such/interpreter\n' >"$work/b/rootfs/badscript"
+printf 'no program\n' >"$work/b/rootfs/badformat"
+chmod 755 "$work/b/rootfs/badscript" "$work/b/rootfs/badformat"
+late() { # EXPECTED ARGS_JSON
+	edit b ".process.args=$2"
+	created "$id" b
+	check "create of $2" 0 "$rc"
+	status 1 krun-oci start "$id"
+	[ -s "$work/err" ] || die "start of $2 says nothing"
+	check "the VMM's exit status for $2" "$1" "$(exit_of "$id")"
+	status 0 krun-oci delete "$id"
+}
+late 127 '["/badscript"]'
+late 126 '["/badformat"]'
+
+say "a process that is not there"
+edit b 'del(.process)'
+created "$id" b
+check "create without process" 0 "$rc"
+status 1 krun-oci start "$id"
+err_has "process"
+status 0 krun-oci delete "$id"
+host_is_as "$work/host.before"
+done_testing

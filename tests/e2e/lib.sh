@@ -1,0 +1,197 @@
+# SPDX-License-Identifier: Apache-2.0
+# shellcheck shell=bash
+# shellcheck disable=SC2034 # names that the tests read
+# What the end-to-end tests share. A test sources it first; it runs as root in the test host (tests/host/run), with the tree's
+# krun-oci first on PATH. It fails by die or check, at once; it ends with `done_testing`.
+#
+#   . "$(dirname "$0")/lib.sh"
+#   bundle b busybox --args '["sh","-c","exit 3"]'      # $work/b
+#   status 3 krun-oci run --bundle "$work/b" "$id"
+#   done_testing
+set -Eeuo pipefail
+export LC_ALL=C.UTF-8
+top=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd -P)
+test_name=$(basename "$0" .sh)
+id=t-$test_name-$$
+checks=0
+
+# The scratch disk of the test host has user xattrs and takes overlays; elsewhere a temporary directory has to do.
+if [ -d /var/lib/krun-test ]; then
+	work=$(mktemp -d "/var/lib/krun-test/$test_name.XXXXXX")
+else
+	work=$(mktemp -d "${TMPDIR:-/tmp}/krun-$test_name.XXXXXX")
+fi
+
+cleanup() {
+	local c
+	for c in $(krun-oci list -q 2>/dev/null | grep -F -- "t-$test_name-$$" || true); do
+		krun-oci delete --force "$c" >/dev/null 2>&1 || true
+	done
+	rm -rf "$work"
+}
+trap cleanup EXIT
+trap 'echo "not ok - $0:$LINENO: status $?: $BASH_COMMAND"' ERR
+
+say() { echo "# $*"; }
+ok() { checks=$((checks + 1)); echo "ok $checks - $*"; }
+
+die() {
+	echo "not ok $((checks + 1)) - $*"
+	if [ -s "$work/err" ]; then sed 's/^/# stderr: /' "$work/err" | tail -n 30; fi
+	if [ -s "$work/out" ]; then sed 's/^/# stdout: /' "$work/out" | tail -n 30; fi
+	exit 1
+}
+
+skip() {
+	echo "skipped: $*"
+	exit 77
+}
+
+done_testing() {
+	[ "$checks" -gt 0 ] || die "a test without a check"
+	echo "1..$checks"
+}
+
+# Makes $work/NAME by tests/bundles/make; the rest are its options.
+bundle() { # NAME KIND [OPTION...]
+	local name=$1 kind=$2
+	shift 2
+	"$top/tests/bundles/make" "$@" "$kind" "$work/$name" >"$work/err" 2>&1 || die "tests/bundles/make $kind"
+}
+
+# The same root for several bundles of a test, which takes no time for the second.
+shared_bundle() { # NAME KIND [OPTION...]
+	local kind=$2
+	bundle "$1" "$2" --rootfs "$work/rootfs-$kind" "${@:3}"
+}
+
+# Runs COMMAND; its stdout is in $work/out, stderr in $work/err, its status in $rc.
+run() { # COMMAND...
+	rc=0
+	"$@" >"$work/out" 2>"$work/err" </dev/null || rc=$?
+}
+
+check() { # WHAT EXPECTED SEEN
+	[ "$2" = "$3" ] || die "$1: expected '$2', seen '$3'"
+	ok "$1"
+}
+
+# The exit status of COMMAND.
+status() { # EXPECTED COMMAND...
+	local want=$1
+	shift
+	run "$@"
+	[ "$rc" = "$want" ] || die "exit status $rc, not $want: $*"
+	ok "exit status $want: $*"
+}
+
+out_has() { # TEXT
+	grep -qF -- "$1" "$work/out" || die "stdout does not hold: $1"
+	ok "stdout holds: $1"
+}
+
+err_has() { # TEXT
+	grep -qF -- "$1" "$work/err" || die "stderr does not hold: $1"
+	ok "stderr holds: $1"
+}
+
+# Waits until COMMAND succeeds; the test fails after SECONDS.
+wait_for() { # SECONDS COMMAND...
+	local end=$((EPOCHSECONDS + $1))
+	shift
+	until "$@" >/dev/null 2>&1; do
+		[ "$EPOCHSECONDS" -lt "$end" ] || die "waited in vain for: $*"
+		sleep 0.05
+	done
+}
+
+container_is() { # ID STATUS
+	[ "$(krun-oci state "$1" 2>/dev/null | jq -r .status)" = "$2" ]
+}
+
+# What a container may leave behind: processes, mounts, cgroups, sockets, state, files of /tmp, /run and /dev/shm.
+# Kernel threads and this test's own processes are not in it.
+snapshot_host() {
+	ps -e -o ppid=,pid=,comm= | awk -v me=$$ '$1 != 2 && $2 != 2 && $1 != me && $2 != me && $3 !~ /^(ps|awk|sort|bash|sleep)$/ { print "process", $2, $3 }'
+	awk '{ print "mount", $5, $9 }' /proc/self/mountinfo
+	find /sys/fs/cgroup -type d -printf 'cgroup %p\n' 2>/dev/null || true
+	awk 'NR > 1 && $NF ~ /^[\/@]/ { print "socket", $NF }' /proc/net/unix
+	ip netns list 2>/dev/null | sed 's/^/netns /' || true
+	find /run /dev/shm -xdev -path "$work" -prune -o -printf 'file %p\n' 2>/dev/null | grep -v "krun-oci-check" || true
+	files_of_tmp
+}
+
+# In the test host /tmp shows the machine's own too, where others are at work: only what was made in here counts, and that has
+# another device number.
+files_of_tmp() {
+	local probe dev
+	probe=$(mktemp /tmp/krun-probe.XXXXXX)
+	dev=$(stat -c %d "$probe")
+	rm -f "$probe"
+	if [ "$dev" = "$(stat -c %d /tmp)" ]; then
+		find /tmp -xdev -path "$work" -prune -o -printf 'file %p\n' 2>/dev/null || true
+	else
+		find /tmp -xdev ! -type d -printf '%D file %p\n' 2>/dev/null | sed -n "s/^$dev //p" || true
+	fi
+}
+
+# Fails with the difference when the host is not as in FILE (made by `snapshot_host | sort >FILE`). What ends asynchronously, as
+# a cgroup that the kernel still removes, has two seconds.
+host_is_as() { # FILE
+	for _ in {1..20}; do
+		snapshot_host | sort >"$work/host.now"
+		! cmp -s "$1" "$work/host.now" || { ok "nothing is left behind"; return 0; }
+		sleep 0.1
+	done
+	diff "$1" "$work/host.now" >"$work/out" || true
+	die "the host is not as before"
+}
+
+# Becomes a subreaper as container managers do, runs COMMAND, and then reaps what is re-parented to it: a line "PID STATUS"
+# each in FILE; the status is the exit code, or "signal N". The first line is COMMAND's own.
+monitor() { # FILE COMMAND...
+	# shellcheck disable=SC2016 # perl's variables
+	perl -e '
+		syscall(157, 36, 1, 0, 0, 0) == 0 or die "PR_SET_CHILD_SUBREAPER: $!\n";
+		open(my $out, ">", shift @ARGV) or die "$!\n";
+		$out->autoflush(1);
+		my $first = fork();
+		if (!$first) { close($out); exec(@ARGV) or die "$!\n"; }
+		my $rc = 0;
+		while ((my $pid = wait()) > 0) {
+			my $st = ($? & 127) ? "signal " . ($? & 127) : $? >> 8;
+			$rc = $? >> 8 if $pid == $first;
+			print $out "$pid $st\n";
+		}
+		exit($rc);' "$@"
+}
+
+# Edits the config.json of $work/NAME.
+edit() { # NAME JQ
+	jq --tab "$2" "$work/$1/config.json" >"$work/$1/config.new" || die "jq: $2"
+	mv "$work/$1/config.new" "$work/$1/config.json"
+}
+
+# Creates a container from $work/BUNDLE in the background of a monitor; its streams are $work/ID.out and $work/ID.err, its
+# exits $work/ID.exits. Returns when the create has ended, well or not: its status in $rc.
+created() { # ID BUNDLE [OPTION...]
+	local c=$1 b=$2 end=$((EPOCHSECONDS + 120))
+	shift 2
+	: >"$work/$c.exits"
+	monitor "$work/$c.exits" krun-oci create --bundle "$work/$b" --pid-file "$work/$c.pid" "$@" "$c" </dev/null >"$work/$c.out" 2>"$work/$c.err" &
+	monitors+=($!)
+	until [ -s "$work/$c.exits" ]; do
+		[ "$EPOCHSECONDS" -lt "$end" ] || die "create $c does not end"
+		sleep 0.02
+	done
+	rc=$(head -n 1 "$work/$c.exits" | cut -d' ' -f2)
+}
+monitors=()
+
+# What the VMM of ID ended with; waits for it.
+exit_of() { # ID
+	local pid
+	pid=$(cat "$work/$1.pid")
+	wait_for 60 grep -q "^$pid " "$work/$1.exits"
+	sed -n "s/^$pid //p" "$work/$1.exits"
+}

@@ -1,0 +1,132 @@
+#!/bin/bash
+# SPDX-License-Identifier: Apache-2.0
+# stdin, stdout and stderr: apart, whole, in every kind of file, and ended in every order. STDIO_MIB sets the size of the big copy.
+# timeout: 300
+# shellcheck source=lib.sh
+. "$(dirname "$0")/lib.sh"
+
+mib=${STDIO_MIB:-64}
+snapshot_host | sort >"$work/host.before"
+bundle b busybox
+n=0
+
+# Sets the workload's shell script.
+script() { # TEXT
+	edit b ".process.args=[\"sh\",\"-c\",$(jq -n --arg s "$1" '$s')]"
+}
+
+# Runs it, for at most two minutes, with the caller's stdio; sets rc.
+go() {
+	n=$((n + 1))
+	rc=0
+	timeout -k 5 120 krun-oci run --bundle "$work/b" "$id-$n" || rc=$?
+	[ "$rc" != 124 ] && [ "$rc" != 137 ] || die "the container hangs"
+}
+
+say "two streams"
+script 'echo to stdout; echo to stderr >&2; exit 5'
+go </dev/null >"$work/o" 2>"$work/e"
+check "exit status" 5 "$rc"
+check "stdout" "to stdout" "$(cat "$work/o")"
+check "stderr" "to stderr" "$(cat "$work/e")"
+go </dev/null 2>&1 | sort >"$work/o"
+check "both in one pipe" $'to stderr\nto stdout' "$(cat "$work/o")"
+
+say "kinds of stdin"
+head -c 1000000 /dev/urandom >"$work/in"
+sum=$(md5sum <"$work/in")
+script 'cat | md5sum'
+go <"$work/in" >"$work/o" 2>"$work/e"
+check "a regular file" "$sum" "$(cat "$work/o")"
+# shellcheck disable=SC2002 # a pipe is what is tested
+cat "$work/in" | go >"$work/o" 2>"$work/e"
+check "a pipe" "$sum" "$(cat "$work/o")"
+go </dev/null >"$work/o" 2>"$work/e"
+check "/dev/null" "$(md5sum </dev/null)" "$(cat "$work/o")"
+go <&- >"$work/o" 2>"$work/e"
+check "closed" "0 $(md5sum </dev/null)" "$rc $(cat "$work/o")"
+: >"$work/empty"
+go <"$work/empty" >"$work/o" 2>"$work/e"
+check "an empty file" "$(md5sum </dev/null)" "$(cat "$work/o")"
+mkfifo "$work/fifo"
+cat "$work/in" >"$work/fifo" &
+go <"$work/fifo" >"$work/o" 2>"$work/e"
+check "a FIFO" "$sum" "$(cat "$work/o")"
+perl -MSocket -e '
+	socketpair(my $a, my $b, AF_UNIX, SOCK_STREAM, PF_UNSPEC) or die;
+	if (!fork()) { close($b); open(my $f, "<", shift) or die; local $/; print {$a} <$f>; exit; }
+	close($a); open(STDIN, "<&", $b) or die; close($b); shift; shift; exec(@ARGV);' "$work/in" -- \
+	timeout 120 krun-oci run --bundle "$work/b" "$id-sock" >"$work/o" 2>"$work/e" || die "with a socket: status $?"
+check "a socket" "$sum" "$(cat "$work/o")"
+
+say "kinds of stdout"
+script 'echo one; echo two >&2'
+go </dev/null >&- 2>"$work/e"
+check "stdout closed" "0 two" "$rc $(cat "$work/e")"
+echo before >"$work/o"
+go </dev/null >>"$work/o" 2>&1
+check "append to a file" $'before\none\ntwo' "$(sort "$work/o")"
+go </dev/null >/dev/null 2>"$work/e"
+check "/dev/null" "0 two" "$rc $(cat "$work/e")"
+script 'echo x >/dev/full; echo $?'
+go </dev/null >/dev/full 2>"$work/e"
+check "a full device ends nothing" 0 "$rc"
+
+say "/dev/stdout and the like can be opened again"
+script 'echo one >/dev/stdout; echo two >/dev/stderr; cat /dev/stdin'
+echo three | go >"$work/o" 2>"$work/e"
+check "through /dev" "one three two" "$(echo $(cat "$work/o") $(cat "$work/e"))"
+edit b '.process.user={"uid":1000,"gid":1000}'
+echo three | go >"$work/o" 2>"$work/e"
+check "also for an ordinary user" "one three two" "$(echo $(cat "$work/o") $(cat "$work/e"))"
+edit b '.process.user={"uid":0,"gid":0}'
+
+say "early ends"
+# The workload closes stdout: the reader sees the end while the workload goes on.
+script 'echo first; exec >&-; echo second >&2; read x; echo "read $x" >&2'
+mkfifo "$work/f.in" "$work/f.out"
+(go <"$work/f.in" >"$work/f.out" 2>"$work/e"; echo "$rc" >"$work/rc") &
+exec 7>"$work/f.in"
+check "its stdout ends early" first "$(timeout 60 cat "$work/f.out")"
+[ ! -e "$work/rc" ] || die "the container ended too early"
+echo go >&7
+exec 7>&-
+wait $!
+check "and the workload goes on" $'0\nsecond\nread go' "$(cat "$work/rc" "$work/e")"
+# Our reader goes away: the workload gets SIGPIPE, or EPIPE when it ignores that.
+script 'sh -c "while :; do echo line; done" 2>/dev/null; echo "status $?" >&2'
+go </dev/null 2>"$work/e" | head -n 1 >"$work/o"
+check "SIGPIPE in the workload" "line status 141" "$(cat "$work/o") $(cat "$work/e")"
+# Half close: our end of stdin ends, the answer still comes.
+script 'cat >/tmp/all; echo "got $(wc -c </tmp/all)"; rm /tmp/all'
+printf 12345 | go >"$work/o" 2>"$work/e"
+check "half close" "got 5" "$(cat "$work/o")"
+# The workload does not read: the writer gets EPIPE, and the container's end does not wait for stdin.
+script 'exec <&-; echo closed'
+go < <(trap '' PIPE; while echo data 2>/dev/null; do :; done; echo gone >"$work/writer") >"$work/o" 2>"$work/e"
+check "a workload that closes stdin" "0 closed" "$rc $(cat "$work/o")"
+wait_for 20 test -s "$work/writer"
+ok "whoever feeds it gets EPIPE"
+script 'echo done'
+go < <(sleep 1000) >"$work/o" 2>"$work/e"
+check "a stdin that never ends keeps nothing" "0 done" "$rc $(cat "$work/o")"
+# Output that a child writes after PID 1 has ended is not waited for; all that PID 1 wrote is.
+script 'head -c 3000000 /dev/zero; exit 9'
+go </dev/null 2>"$work/e" | { sleep 1; wc -c; } >"$work/o"
+check "what was written before the end arrives at a slow reader" 3000000 "$(cat "$work/o")"
+
+say "$mib MiB through stdin and stdout"
+head -c $((mib * 1048576)) /dev/urandom >"$work/big"
+want=$(md5sum <"$work/big")
+edit b '.process.args=["cat"]'
+start=$EPOCHREALTIME
+# shellcheck disable=SC2002
+check "a pipe in, a pipe out" "$want" "$(cat "$work/big" | timeout 280 krun-oci run --bundle "$work/b" "$id-big" | md5sum)"
+say "$(echo "scale=1; $mib / ($EPOCHREALTIME - $start)" | bc) MiB/s"
+start=$EPOCHREALTIME
+timeout 280 krun-oci run --bundle "$work/b" "$id-big2" <"$work/big" >"$work/big.out"
+check "a file in, a file out" "$want" "$(md5sum <"$work/big.out")"
+say "$(echo "scale=1; $mib / ($EPOCHREALTIME - $start)" | bc) MiB/s"
+rm -f "$work/big" "$work/big.out"
+host_is_as "$work/host.before"
+done_testing

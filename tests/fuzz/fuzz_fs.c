@@ -1,0 +1,387 @@
+// SPDX-License-Identifier: Apache-2.0
+/*
+ * Fuzz target: the whole FUSE server on a real directory, with a canary outside of it.
+ *
+ * How it works: the input is a program. Each step takes an operation, a node, a handle, names,
+ * flags and numbers from the input, mostly ones that mean something (ids that the server gave out,
+ * names that exist), sometimes raw bytes; between requests the "host" renames, removes and replaces
+ * things, idle fds are dropped, the server is saved and loaded. After each input the canary must be
+ * as it was and hold the only name of its inode, and no node but the root may be left once
+ * everything is forgotten.
+ */
+#include <stdint.h>
+
+#include "tests/unit/fs_client.h"
+
+#define IDS 32
+
+struct prog {
+	const uint8_t *p;
+	size_t n;
+	struct fc c;
+	uint64_t node[IDS], fh[IDS];
+	unsigned nnode, nfh;
+};
+
+static const char *const names[] = { "a", "b", "c", "d", "e", "f", "link", "..", ".", "", "a/b",
+	"../canary", "/etc/passwd", "virt", "canary", "up" };
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+
+static uint8_t u8(struct prog *g)
+{
+	if (!g->n)
+		return 0;
+	g->n--;
+	return *g->p++;
+}
+
+static uint64_t num(struct prog *g)
+{
+	uint64_t v = u8(g);
+
+	switch (v >> 6) {
+	case 0:
+		return v;
+	case 1:
+		return (v & 63) << 10 | u8(g);
+	case 2:
+		return 1ULL << (v & 63);
+	default:
+		return (1ULL << (v & 63)) - 1 + u8(g) % 3;
+	}
+}
+
+static uint64_t pick(struct prog *g, const uint64_t *ids, unsigned n)
+{
+	uint8_t v = u8(g);
+
+	if (v >= 250)
+		return num(g);
+	return n ? ids[v % n] : 1;
+}
+
+static void keep(uint64_t *ids, unsigned *n, uint64_t id)
+{
+	if (!id)
+		return;
+	if (*n < IDS)
+		ids[(*n)++] = id;
+	else
+		ids[id % IDS] = id;
+}
+
+/* A name, NUL-terminated most of the time. */
+static size_t put_name(struct prog *g, uint8_t *out)
+{
+	uint8_t v = u8(g);
+	const char *s = names[v % ARRAY_SIZE(names)];
+	size_t n = strlen(s);
+
+	memcpy(out, s, n);
+	if (v < 240)
+		out[n++] = 0;
+	return n;
+}
+
+/* Fills the fixed arguments: numbers everywhere, then handles, modes and flags where they belong.
+ */
+static size_t put_args(struct prog *g, uint32_t op, uint8_t *in)
+{
+	static const uint8_t len[FS_OP_MAX] = { [FUSE_FORGET] = 8,
+		[FUSE_GETATTR] = 16,
+		[FUSE_SETATTR] = 88,
+		[FUSE_MKNOD] = 16,
+		[FUSE_MKDIR] = 8,
+		[FUSE_RENAME] = 8,
+		[FUSE_LINK] = 8,
+		[FUSE_OPEN] = 8,
+		[FUSE_READ] = 40,
+		[FUSE_WRITE] = 40,
+		[FUSE_RELEASE] = 24,
+		[FUSE_FSYNC] = 16,
+		[FUSE_SETXATTR] = 8,
+		[FUSE_GETXATTR] = 8,
+		[FUSE_LISTXATTR] = 8,
+		[FUSE_FLUSH] = 24,
+		[FUSE_INIT] = 64,
+		[FUSE_OPENDIR] = 8,
+		[FUSE_READDIR] = 40,
+		[FUSE_RELEASEDIR] = 24,
+		[FUSE_FSYNCDIR] = 16,
+		[FUSE_ACCESS] = 8,
+		[FUSE_CREATE] = 16,
+		[FUSE_BATCH_FORGET] = 8,
+		[FUSE_FALLOCATE] = 32,
+		[FUSE_READDIRPLUS] = 40,
+		[FUSE_RENAME2] = 16,
+		[FUSE_LSEEK] = 24,
+		[FUSE_COPY_FILE_RANGE] = 56,
+		[FS_OP_SYNCFS] = 8,
+		[FS_OP_TMPFILE] = 16,
+		[FS_OP_STATX] = 24 };
+	size_t n = len[op];
+
+	memset(in, 0, 96);
+	switch (op) {
+	case FUSE_READ:
+	case FUSE_READDIR:
+	case FUSE_READDIRPLUS:
+	case FUSE_WRITE: {
+		struct fuse_write_in w = { .fh = pick(g, g->fh, g->nfh),
+			.offset = num(g),
+			.size = (uint32_t)num(g),
+			.write_flags = u8(g) & 7,
+			.flags = u8(g) & 1 ? O_APPEND : 0 };
+		/* keep the tree small */
+		if (op == FUSE_WRITE && u8(g) < 250)
+			w.offset %= 65536;
+		memcpy(in, &w, sizeof(w));
+		break;
+	}
+	case FUSE_SETATTR: {
+		struct fuse_setattr_in s = { .valid = (uint32_t)num(g),
+			.fh = pick(g, g->fh, g->nfh),
+			.size = num(g) % 65536,
+			.mode = (uint32_t)num(g),
+			.uid = u8(g),
+			.gid = u8(g),
+			.mtime = num(g),
+			.mtimensec = (uint32_t)num(g) };
+
+		memcpy(in, &s, sizeof(s));
+		break;
+	}
+	case FUSE_COPY_FILE_RANGE: {
+		struct fuse_copy_file_range_in s = { .fh_in = pick(g, g->fh, g->nfh),
+			.off_in = num(g),
+			.nodeid_out = pick(g, g->node, g->nnode),
+			.fh_out = pick(g, g->fh, g->nfh),
+			.off_out = num(g) % 65536,
+			.len = num(g) };
+
+		memcpy(in, &s, sizeof(s));
+		break;
+	}
+	case FUSE_FALLOCATE: {
+		struct fuse_fallocate_in s = { .fh = pick(g, g->fh, g->nfh),
+			.offset = num(g) % 65536,
+			.length = num(g) % 65536,
+			.mode = u8(g) };
+
+		memcpy(in, &s, sizeof(s));
+		break;
+	}
+	case FUSE_CREATE:
+	case FS_OP_TMPFILE:
+	case FUSE_OPEN:
+	case FUSE_OPENDIR:
+	case FUSE_MKNOD:
+	case FUSE_MKDIR: {
+		uint32_t v[4] = { (uint32_t)num(g), (uint32_t)num(g), 0, u8(g) & 1 };
+
+		/* Directories that the fuzzer itself cannot read are a nuisance; devices are not to
+		 * be made. */
+		if (op == FUSE_MKNOD)
+			v[0] = (v[0] & 07777) | (v[1] & 1 ? S_IFIFO : S_IFREG);
+		memcpy(in, v, n);
+		break;
+	}
+	case FUSE_RENAME:
+	case FUSE_RENAME2:
+	case FUSE_LINK: {
+		uint64_t v[2] = { pick(g, g->node, g->nnode), op == FUSE_RENAME2 ? u8(g) & 7 : 0 };
+
+		memcpy(in, v, n);
+		break;
+	}
+	default: {
+		uint64_t v[12] = { op == FUSE_FORGET ? num(g) : pick(g, g->fh, g->nfh), num(g),
+			num(g) };
+
+		memcpy(in, v, n);
+	}
+	}
+	return n;
+}
+
+static void step_request(struct prog *g)
+{
+	static uint8_t out[70000], more[70000];
+	uint32_t op = u8(g) % (FS_OP_MAX + 2);
+	uint64_t node = pick(g, g->node, g->nnode);
+	struct fuse_entry_out e;
+	struct fuse_open_out o;
+	uint8_t in[96];
+	size_t n_in = 0, n_more = 0, room = num(g) % sizeof(out);
+	int r;
+
+	if (op < FS_OP_MAX)
+		n_in = put_args(g, op, in);
+	switch (op) {
+	case FUSE_WRITE:
+	case FUSE_BATCH_FORGET:
+		n_more = num(g) % 4096;
+		memset(more, u8(g), n_more);
+		break;
+	case FUSE_SETXATTR:
+	case FUSE_GETXATTR:
+	case FUSE_REMOVEXATTR:
+		memcpy(more, "user.x", 7);
+		n_more = 7;
+		break;
+	case FUSE_LOOKUP:
+	case FUSE_UNLINK:
+	case FUSE_RMDIR:
+	case FUSE_MKNOD:
+	case FUSE_MKDIR:
+	case FUSE_LINK:
+	case FUSE_CREATE:
+	case FS_OP_TMPFILE:
+		n_more = put_name(g, more);
+		break;
+	case FUSE_SYMLINK:
+	case FUSE_RENAME:
+	case FUSE_RENAME2:
+		n_more = put_name(g, more);
+		n_more += put_name(g, more + n_more);
+		break;
+	default:
+		break;
+	}
+	if (u8(g) >= 250)
+		n_in = u8(g) % sizeof(in);
+	if (room < 512)
+		room = 512;
+	memset(out, 0, 512);
+	r = fc_call(&g->c, op, node, in, n_in, more, n_more, out, room);
+	if (r == FC_BROKEN && op != FUSE_NOTIFY_REPLY)
+		abort();
+	if (op == FUSE_DESTROY || (op == FUSE_INIT && !r)) {
+		g->nfh = 0;
+		g->nnode = 0;
+		(void)fc_init(&g->c, ~0ULL);
+		keep(g->node, &g->nnode, 1);
+	}
+	if (r || g->c.out_len < sizeof(o))
+		return;
+	memcpy(&o, out, sizeof(o));
+	memcpy(&e, out, sizeof(e));
+	if (op == FUSE_OPEN || op == FUSE_OPENDIR)
+		keep(g->fh, &g->nfh, o.fh);
+	if (op == FUSE_LOOKUP || op == FUSE_MKDIR || op == FUSE_MKNOD || op == FUSE_SYMLINK ||
+		op == FUSE_LINK || op == FUSE_CREATE || op == FS_OP_TMPFILE)
+		keep(g->node, &g->nnode, e.nodeid);
+	if (op == FUSE_CREATE || op == FS_OP_TMPFILE) {
+		memcpy(&o, out + sizeof(e), sizeof(o));
+		keep(g->fh, &g->nfh, o.fh);
+	}
+}
+
+static const char *host_name(struct prog *g)
+{
+	static const char *const s[] = { "a", "b", "c", "d", "a/b", "b/a", "a/c", "link", "a/b/c" };
+
+	return s[u8(g) % ARRAY_SIZE(s)];
+}
+
+static void step_host(struct prog *g)
+{
+	const char *a = host_name(g), *b = host_name(g);
+	int fd;
+
+	switch (u8(g) % 6) {
+	case 0:
+		(void)renameat2(g->c.dir, a, g->c.dir, b, 0);
+		break;
+	case 1:
+		(void)renameat2(g->c.dir, a, g->c.dir, b, RENAME_EXCHANGE);
+		break;
+	case 2:
+		(void)unlinkat(g->c.dir, a, u8(g) & 1 ? AT_REMOVEDIR : 0);
+		break;
+	case 3:
+		(void)!symlinkat("..", g->c.dir, a);
+		break;
+	case 4:
+		(void)mkdirat(g->c.dir, a, 0755);
+		break;
+	default:
+		fd = openat(g->c.dir, a, O_CREAT | O_EXCL | O_WRONLY | O_CLOEXEC, 0644);
+		if (fd >= 0)
+			(void)close(fd);
+	}
+}
+
+static void step_snapshot(struct prog *g)
+{
+	static const struct fs_limits lim = { 200, 4, 32 };
+	struct fs_cfg cfg = { .virt_name = "virt", .virt_data = "data", .virt_len = 4 };
+	struct save_out s = { 0 };
+	struct save_in in;
+	uint8_t flip = u8(g);
+	size_t at = num(g);
+
+	fs_save(g->c.fs, &s);
+	if (s.err)
+		abort();
+	if (flip && at < s.len)
+		s.buf[at] ^= flip;
+	fs_server_free(g->c.fs);
+	if (fc_server(&g->c, &cfg, &lim) < 0)
+		abort();
+	in = (struct save_in){ .buf = s.buf, .len = s.len };
+	if (fs_load(g->c.fs, &in) < 0) {
+		if (!flip || at >= s.len)
+			abort();
+		(void)fc_init(&g->c, ~0ULL);
+	}
+	save_out_free(&s);
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+	static const struct fs_limits lim = { 200, 4, 32 };
+	struct fs_cfg cfg = { .virt_name = "virt", .virt_data = "data", .virt_len = 4 };
+	struct prog g = { .p = data, .n = size };
+	static int home = -1;
+
+	/* The server moves its thread; the fuzzer's paths are relative to where it began. */
+	if (home < 0)
+		home = open(".", O_PATH | O_DIRECTORY | O_CLOEXEC);
+	cfg.readonly = u8(&g) >= 240;
+	cfg.cache = u8(&g) % 3;
+	if (fc_new(&g.c, &cfg, &lim) < 0)
+		abort();
+	keep(g.node, &g.nnode, 1);
+	for (unsigned i = 0; i < 200 && g.n; i++) {
+		uint8_t what = u8(&g);
+
+		if (what < 220)
+			step_request(&g);
+		else if (what < 245)
+			step_host(&g);
+		else if (what < 250)
+			fs_fd_drop_idle(g.c.fs);
+		else
+			step_snapshot(&g);
+		if (g.c.fs->lru_n > lim.open_nodes + 4 || g.c.fs->nodes.used > lim.nodes ||
+			g.c.fs->pinned > lim.open_nodes / 2)
+			abort();
+	}
+	for (uint32_t i = 1; i < g.c.fs->hands.next; i++) {
+		struct fs_handle *h = fs_handle_at(g.c.fs, i);
+
+		if (h->kind != FS_H_FREE)
+			fs_handle_close(g.c.fs, h);
+	}
+	for (uint32_t i = 1; i < g.c.fs->nodes.next; i++) {
+		struct fs_node *n = fs_node_at(g.c.fs, i);
+
+		if (n->flags & FS_N_USED)
+			fs_node_forget(g.c.fs, n, UINT64_MAX);
+	}
+	if (!fc_free(&g.c) || fchdir(home) < 0)
+		abort();
+	return 0;
+}

@@ -1,0 +1,236 @@
+# SPDX-License-Identifier: Apache-2.0
+# What `make check` builds and runs. The tests that need guests are run by ./run-tests.
+
+check_LIBRARIES = libfake.a libreplay.a
+
+# list: tests/fake/*.c tests/fake/*.h
+libfake_a_SOURCES = \
+	tests/fake/fake_guest.c \
+	tests/fake/fake_hv.c \
+	tests/fake/fake_vsock.c \
+	tests/fake/fake_guest.h \
+	tests/fake/fake_hv.h \
+	tests/fake/fake_vsock.h
+
+libreplay_a_SOURCES = tests/fuzz/replay.c tests/fuzz/fuzz.h
+
+# For every test program. Without libFuzzer, a fuzz target finds its main() in libreplay.a.
+LDADD = $(REPLAY_LIB) libfake.a liboci.a libvmmcore.a libfake.a libvmmcore.a libproto.a libutil.a $(RUNTIME_LIBS)
+if FUZZERS
+REPLAY_LIB =
+else
+REPLAY_LIB = libreplay.a
+endif
+
+# list: tests/unit/test_*.c !tests/unit/test_agent*.c stem
+unit_programs = \
+	tests/unit/test_bus \
+	tests/unit/test_console \
+	tests/unit/test_fake_hv \
+	tests/unit/test_fs_dev \
+	tests/unit/test_fs_io \
+	tests/unit/test_fs_nodes \
+	tests/unit/test_fs_random \
+	tests/unit/test_fs_wall \
+	tests/unit/test_hostfd \
+	tests/unit/test_iobuf \
+	tests/unit/test_json \
+	tests/unit/test_loop \
+	tests/unit/test_mem \
+	tests/unit/test_proto \
+	tests/unit/test_rng \
+	tests/unit/test_save \
+	tests/unit/test_seccomp \
+	tests/unit/test_signals \
+	tests/unit/test_spec \
+	tests/unit/test_spec_bad \
+	tests/unit/test_vdev_mmio \
+	tests/unit/test_vdev_save \
+	tests/unit/test_vq \
+	tests/unit/test_vsock \
+	tests/unit/test_vsock_hostile \
+	tests/unit/test_vsock_save \
+	tests/unit/test_x86_cpuid \
+	tests/unit/test_x86_loader \
+	tests/unit/test_x86_mptable
+
+# list: tests/fuzz/fuzz_*.c stem
+fuzz_programs = \
+	tests/fuzz/fuzz_console \
+	tests/fuzz/fuzz_fs \
+	tests/fuzz/fuzz_iobuf \
+	tests/fuzz/fuzz_loader \
+	tests/fuzz/fuzz_mmio \
+	tests/fuzz/fuzz_proto \
+	tests/fuzz/fuzz_save \
+	tests/fuzz/fuzz_spec \
+	tests/fuzz/fuzz_vq \
+	tests/fuzz/fuzz_vsock
+
+# list: tests/proof/proof_*.c stem
+proof_programs = \
+	tests/proof/proof_iobuf \
+	tests/proof/proof_mem \
+	tests/proof/proof_ring \
+	tests/proof/proof_vq
+
+# The agent's own code, and the protocol as the guest compiles it: built by musl's compiler.
+# list: tests/unit/test_agent*.c stem
+agent_programs = \
+	tests/unit/test_agent \
+	tests/unit/test_agent_box
+musl_programs = $(agent_programs) tests/unit/test_proto_musl
+
+check_PROGRAMS += $(unit_programs) $(fuzz_programs) $(proof_programs)
+check_SCRIPTS += $(musl_programs)
+CLEANFILES += $(musl_programs)
+
+# list: tests/unit/*.h tests/unit/*/*.h tests/proof/*.h tests/fuzz/*.dict
+test_headers = \
+	tests/unit/agent_host.h \
+	tests/unit/fs_client.h \
+	tests/unit/test.h \
+	tests/unit/vdev_rig.h \
+	tests/unit/bad_configs/make.h \
+	tests/unit/bad_configs/table.h \
+	tests/proof/proof.h \
+	tests/fuzz/spec.dict
+
+# list: tests/lint/*[!~] !tests/lint/lib.sh !tests/lint/srclist !tests/lint/*.* !tests/lint/tidy !tests/lint/cppcheck
+lint_scripts = \
+	tests/lint/format \
+	tests/lint/headers \
+	tests/lint/includes \
+	tests/lint/kernel-config \
+	tests/lint/listed \
+	tests/lint/shell \
+	tests/lint/sizes \
+	tests/lint/spdx \
+	tests/lint/words
+# list: tests/lint/tidy tests/lint/cppcheck
+slow_lint_scripts = \
+	tests/lint/tidy \
+	tests/lint/cppcheck
+
+# list: tests/build/*[!~] !tests/build/*.*
+build_scripts = \
+	tests/build/install
+
+# list: tests/e2e/*.sh tests/e2e/*.c tests/guest/*.sh tests/guest/*/run tests/guest/*/*.c tests/guest/*/*.h
+guest_files = \
+	tests/e2e/exit-codes.sh \
+	tests/e2e/lib.sh \
+	tests/e2e/lifecycle.sh \
+	tests/e2e/stdio.sh \
+	tests/e2e/version.sh \
+	tests/guest/boot/run \
+	tests/guest/snapshot/run \
+	tests/guest/boot/boot_smoke.c \
+	tests/guest/boot/init.c \
+	tests/guest/snapshot/damage.c \
+	tests/guest/snapshot/guest.c \
+	tests/guest/snapshot/snapshot.c \
+	tests/guest/snapshot/damage.h \
+	tests/guest/snapshot/guest.h
+
+# list: tests/host/* !tests/host/*~
+host_files = \
+	tests/host/agent.c \
+	tests/host/agent.h \
+	tests/host/agent_job.c \
+	tests/host/as-user \
+	tests/host/chan.h \
+	tests/host/client.c \
+	tests/host/init \
+	tests/host/kernel.pin \
+	tests/host/kvmprobe.c \
+	tests/host/lib.sh \
+	tests/host/run \
+	tests/host/selftest \
+	tests/host/session \
+	tests/host/session.sh \
+	tests/host/systemd-units
+
+# list: tests/bundles/* !tests/bundles/*~
+bundle_files = \
+	tests/bundles/config.json \
+	tests/bundles/hello.c \
+	tests/bundles/make
+
+# list: tests/bench/*
+bench_files = \
+	tests/bench/run
+
+EXTRA_DIST += $(test_headers) $(lint_scripts) $(slow_lint_scripts) tests/lint/lib.sh tests/lint/srclist $(guest_files) $(host_files) \
+	$(bundle_files) $(bench_files) $(build_scripts) tests/deps tests/fuzz/corpus tests/fuzz/run tests/unit/goldens run-tests quickstart .ci/run \
+	$(addsuffix .c,$(agent_programs))
+
+# A fuzz target is built of libFuzzer's main instead; objects are instrumented by SAN_FLAGS.
+if FUZZERS
+$(fuzz_programs): AM_LDFLAGS += $(FUZZ_LDFLAGS)
+endif
+
+$(agent_programs): tests/unit/%: tests/unit/%.c tests/unit/test.h tests/unit/agent_host.h $(agent_sources) $(libproto_a_SOURCES) config.status
+	$(AM_V_CCLD)$(MKDIR_P) tests/unit && \
+	$(MUSL_CC) $(agent_cflags) -I$(top_srcdir)/tests/unit -o $@ \
+		$(filter-out %/main.c init/main.c,$(filter %.c,$^))
+
+tests/unit/test_proto_musl: tests/unit/test_proto.c tests/unit/test.h $(libproto_a_SOURCES) config.status
+	$(AM_V_CCLD)$(MKDIR_P) tests/unit && \
+	$(MUSL_CC) $(agent_cflags) -I$(top_srcdir)/tests/unit -o $@ $(filter %.c,$^)
+
+TESTS += $(lint_scripts) $(unit_programs) $(musl_programs) $(proof_programs)
+if !FUZZERS
+TESTS += $(fuzz_programs)
+endif
+
+AM_TESTS_ENVIRONMENT = abs_top_builddir='$(abs_top_builddir)'; abs_top_srcdir='$(abs_top_srcdir)'; \
+	export abs_top_builddir abs_top_srcdir; $(SAN_ENV)
+
+# Every program of the tests, without running them.
+test-programs: $(check_LIBRARIES) $(check_PROGRAMS)
+
+# Those that look at how threads meet.
+# list: tests/unit/test_loop.c tests/unit/test_vdev*.c tests/unit/test_rng.c tests/unit/test_vsock*.c tests/unit/test_fake_hv.c tests/unit/test_vm*.c tests/unit/test_vcpu*.c tests/unit/test_fs*.c tests/unit/test_hostfd.c tests/unit/test_console*.c stem
+thread_programs = \
+	tests/unit/test_loop \
+	tests/unit/test_vdev_mmio \
+	tests/unit/test_vdev_save \
+	tests/unit/test_rng \
+	tests/unit/test_vsock \
+	tests/unit/test_vsock_hostile \
+	tests/unit/test_vsock_save \
+	tests/unit/test_fake_hv \
+	tests/unit/test_fs_dev \
+	tests/unit/test_fs_io \
+	tests/unit/test_fs_nodes \
+	tests/unit/test_fs_random \
+	tests/unit/test_fs_wall \
+	tests/unit/test_hostfd \
+	tests/unit/test_console
+
+thread-programs: $(thread_programs)
+
+print-thread-programs:
+	@printf '%s\n' $(thread_programs)
+
+# clang-tidy and cppcheck: minutes.
+lint-slow:
+	@s=0; for t in $(slow_lint_scripts); do \
+		abs_top_builddir='$(abs_top_builddir)' $(srcdir)/$$t || test $$? = 77 || s=1; \
+	done; exit $$s
+
+fuzz: $(fuzz_programs)
+	$(srcdir)/tests/fuzz/run --build . --seconds $(FUZZ_SECONDS)
+FUZZ_SECONDS = 60
+
+bench: all
+	KRUN_BUILD='$(abs_top_builddir)' $(srcdir)/tests/bench/run
+
+soak: all
+	KRUN_BUILD='$(abs_top_builddir)' $(srcdir)/tests/bench/soak
+
+.PHONY: test-programs thread-programs print-thread-programs lint-slow fuzz bench soak
+
+musl-programs: $(musl_programs)
+.PHONY: musl-programs

@@ -1,0 +1,330 @@
+// SPDX-License-Identifier: Apache-2.0
+/* What the agent applies to a container: users, capabilities, limits, mounts, devices, namespaces,
+ * seccomp. */
+#include "agent_host.h"
+
+static char out[65536];
+
+static void begin(struct box *b)
+{
+	if (h_pid > 0)
+		(void)h_stop_agent();
+	if (!h_start_agent())
+		printf("# the agent does not answer: %s\n", strerror(errno));
+	box_begin(b, BLOB_CREATE);
+}
+
+static void identity(void)
+{
+	static const uint32_t gids[] = { 7, 8 };
+	struct box b;
+
+	begin(&b);
+	b.p.uid = 1000;
+	b.p.gid = 1001;
+	b.p.flags = BLOB_P_UMASK | BLOB_P_NO_NEW_PRIVS | BLOB_P_OOM;
+	b.p.umask = 027;
+	b.p.oom_score_adj = 500;
+	b.c.namespaces = BLOB_NS_UTS;
+	blob_put_gids(&b.w, gids, 2);
+	blob_put_str(&b.w, BLOB_T_CWD, "/tmp");
+	blob_put_str(&b.w, BLOB_T_ENV, "A=b c");
+	blob_put_str(&b.w, BLOB_T_HOSTNAME, "box");
+	blob_put_str(&b.w, BLOB_T_DOMAINNAME, "dom");
+	blob_put_rlimit(&b.w, RLIMIT_NOFILE, 123, 456);
+	box_fs(&b, "proc", "/proc", "");
+	box_sh(&b,
+		"id -u; id -g; id -G; umask; pwd; echo $A; hostname; cat /proc/sys/kernel/domainname "
+		"/proc/self/oom_score_adj; ulimit -n; ulimit -Hn; grep NoNewPrivs /proc/self/status; "
+		"grep CapEff /proc/self/status; echo $$; env | wc -l");
+	CHECK_EQ(RUN(&b, out), 0);
+	CHECK_STR(out,
+		"1000\n1001\n1001 7 8\n0027\n/tmp\nb c\nbox\ndom\n500\n123\n456\n"
+		"NoNewPrivs:\t1\nCapEff:\t0000000000000000\n1\n4\n");
+}
+
+static void capabilities(void)
+{
+	const uint64_t chown_kill = 1u << 0 | 1u << 5;
+	struct box b;
+
+	begin(&b);
+	b.p.uid = 1000;
+	b.p.flags = BLOB_P_CAPS;
+	for (int i = 0; i < BLOB_CAPS; i++)
+		b.p.caps[i] = chown_kill | 1ULL << 62; /* no such capability: dropped */
+	b.p.caps[BLOB_CAP_AMB] = 1u << 5;
+	box_fs(&b, "proc", "/proc", "");
+	box_sh(&b, "grep Cap /proc/self/status");
+	CHECK_EQ(RUN(&b, out), 0);
+	CHECK_STR(out,
+		"CapInh:\t0000000000000021\nCapPrm:\t0000000000000020\nCapEff:\t0000000000000020\n"
+		"CapBnd:\t0000000000000021\nCapAmb:\t0000000000000020\n");
+	begin(&b);
+	b.p.flags = BLOB_P_CAPS;
+	b.p.caps[BLOB_CAP_BND] = b.p.caps[BLOB_CAP_PRM] = b.p.caps[BLOB_CAP_EFF] = chown_kill;
+	box_fs(&b, "proc", "/proc", "");
+	box_sh(&b, "grep -E 'Cap(Eff|Bnd)' /proc/self/status");
+	CHECK_EQ(RUN(&b, out), 0);
+	CHECK_STR(out, "CapEff:\t0000000000000021\nCapBnd:\t0000000000000021\n");
+}
+
+static void default_dev(void)
+{
+	struct stat st;
+	struct box b;
+
+	begin(&b);
+	box_fs(&b, "proc", "/proc", "");
+	box_sh(&b,
+		"for d in null zero full random urandom tty; do test -c /dev/$d && echo $d; done; echo x >/dev/null; "
+		"head -c 3 /dev/zero | wc -c; for l in fd stdin ptmx; do readlink /dev/$l; done");
+	CHECK_EQ(RUN(&b, out), 0);
+	CHECK_STR(out,
+		"null\nzero\nfull\nrandom\nurandom\ntty\n3\n/proc/self/fd\n/proc/self/fd/0\npts/ptmx\n");
+	/* The image stays as it was. */
+	CHECK(stat(T "/root/dev/null", &st) && errno == ENOENT);
+}
+
+static void devices(void)
+{
+	struct blob_device d = {
+		.type = S_IFCHR, .major = 1, .minor = 5, .mode = 0640, .uid = 3, .gid = 4
+	};
+	struct box b;
+
+	begin(&b);
+	blob_put_device(&b.w, &d, "/dev/dir/mine");
+	d.mode = 0600;
+	d.minor = 3;
+	blob_put_device(&b.w, &d, "/dev/null"); /* wins over the default one */
+	box_sh(&b, "stat -c '%a %u %g %t %T' /dev/dir/mine /dev/null");
+	CHECK_EQ(RUN(&b, out), 0);
+	CHECK_STR(out, "640 3 4 1 5\n600 3 4 1 3\n");
+	begin(&b);
+	blob_put_device(&b.w, &d, "/etc/node");
+	box_sh(&b, "exit 0");
+	CHECK_EQ(box_make(&b), -ENOTSUP);
+	CHECK(strstr(h_text, "/etc/node") != NULL);
+	box_end(&b);
+	CHECK(h_stop_agent());
+}
+
+static void mounts(void)
+{
+	struct blob_mount m = { .kind = BLOB_M_FS, .attr_set = K_ATTR_NOEXEC | K_ATTR_NOSUID };
+	struct box b;
+
+	begin(&b);
+	box_fs(&b, "proc", "/proc", "");
+	blob_put_mount(&b.w, &m, "tmpfs", "shm", "/mnt/a//b", "mode=1777,size=65536k");
+	m = (struct blob_mount){ .kind = BLOB_M_FS };
+	blob_put_mount(&b.w, &m, "tmpfs", "tmpfs", "/run", "");
+	m = (struct blob_mount){ .kind = BLOB_M_BIND, .attr_set = K_ATTR_RDONLY };
+	blob_put_mount(&b.w, &m, "bind", "/run/secrets", "/run/secrets",
+		""); /* though the tmpfs hides it */
+	blob_put_mount(&b.w, &m, "bind", "/etc/passwd", "/run/file", "");
+	m = (struct blob_mount){ .kind = BLOB_M_FS, .flags = BLOB_M_COPYUP };
+	blob_put_mount(&b.w, &m, "tmpfs", "tmpfs", "/etc", "");
+	b.c.flags = BLOB_C_ROOT_RO;
+	box_sh(&b,
+		"grep /mnt/a/b /proc/mounts; stat -c %a /mnt/a/b; cat /run/secrets/key; touch /run/secrets/x 2>&1; "
+		"touch /x 2>&1; cat /run/file; echo changed >/etc/passwd && cat /etc/passwd; "
+		"exit 0");
+	CHECK_EQ(RUN(&b, out), 0);
+	CHECK(strstr(out, "shm /mnt/a/b tmpfs rw,nosuid,noexec,relatime,size=65536k") == out);
+	CHECK(strstr(out, "\n1777\nsecret\n") != NULL);
+	CHECK(strstr(out, "touch: /run/secrets/x: Read-only file system") != NULL);
+	CHECK(strstr(out, "touch: /x: Read-only file system") != NULL);
+	CHECK(strstr(out, "root:x:0:0::/:/bin/sh\nchanged\n") != NULL);
+	(void)rmdir(T "/root/mnt/a/b");
+	(void)rmdir(T "/root/mnt/a");
+}
+
+static void links_stay_inside(void)
+{
+	struct box b;
+
+	(void)symlink("../../../../../../mnt", T "/root/tmp/up");
+	begin(&b);
+	box_fs(&b, "proc", "/proc", "");
+	box_fs(&b, "tmpfs", "/tmp/up/deep", "");
+	box_sh(&b, "grep -c ' /mnt/deep tmpfs' /proc/mounts");
+	CHECK_EQ(RUN(&b, out), 0);
+	(void)unlink(T "/root/tmp/up");
+	(void)rmdir(T "/root/mnt/deep");
+}
+
+static void nothing_above_root(void)
+{
+	struct box b;
+
+	begin(&b);
+	box_fs(&b, "proc", "/proc", "");
+	box_sh(&b,
+		"ls -d /../../agent.sock /../r /../c 2>/dev/null; cd /..; pwd; test -e /bin/busybox && echo root");
+	CHECK_EQ(RUN(&b, out), 0);
+	CHECK_STR(out, "/\nroot\n");
+}
+
+static void masks(void)
+{
+	struct box b;
+
+	begin(&b);
+	box_fs(&b, "proc", "/proc", "");
+	blob_put_str(&b.w, BLOB_T_MASKED, "/etc/passwd");
+	blob_put_str(&b.w, BLOB_T_MASKED, "/run/secrets");
+	blob_put_str(&b.w, BLOB_T_MASKED, "/proc/acpi");
+	blob_put_str(&b.w, BLOB_T_MASKED, "/proc/bus");
+	blob_put_str(&b.w, BLOB_T_MASKED, "/no/such");
+	blob_put_str(&b.w, BLOB_T_READONLY, "/proc/sys");
+	blob_put_str(&b.w, BLOB_T_READONLY, "/tmp");
+	box_sh(&b,
+		"wc -c </etc/passwd; ls -A /run/secrets /proc/bus | grep -c key; touch /tmp/y 2>&1; "
+		"grep -c ' /proc/sys proc ro' /proc/mounts");
+	CHECK_EQ(RUN(&b, out), 0);
+	CHECK(!strncmp(out, "0\n0\n", 4));
+	CHECK(strstr(out, "Read-only") && strstr(out, "\n1\n"));
+}
+
+static void sysctl_and_bad_config(void)
+{
+	struct box b;
+
+	begin(&b);
+	b.c.namespaces = BLOB_NS_IPC;
+	box_fs(&b, "proc", "/proc", "");
+	blob_put_pair(&b.w, BLOB_T_SYSCTL, "kernel.shmmni", "1234");
+	box_sh(&b, "cat /proc/sys/kernel/shmmni");
+	CHECK_EQ(RUN(&b, out), 0);
+	CHECK_STR(out, "1234\n");
+	begin(&b);
+	blob_put_pair(&b.w, BLOB_T_SYSCTL, "kernel.nonsense", "1");
+	box_sh(&b, "exit 0");
+	CHECK_EQ(box_make(&b), -ENOENT);
+	CHECK_EQ(h_stage, MSG_STAGE_SETUP);
+	CHECK(strstr(h_text, "kernel.nonsense") != NULL);
+	box_end(&b);
+	begin(&b);
+	box_fs(&b, "tmpfs", "/tmp", "size=potato");
+	box_sh(&b, "exit 0");
+	CHECK(box_make(&b) < 0);
+	CHECK(strstr(h_text, "size") != NULL);
+	box_end(&b);
+	/* After a failed create the next one may succeed. */
+	box_begin(&b, BLOB_CREATE);
+	box_sh(&b, "exit 4");
+	CHECK_EQ(RUN(&b, out), 4);
+}
+
+static void optional_mount(void)
+{
+	struct blob_mount m = { .kind = BLOB_M_FS, .flags = BLOB_M_OPTIONAL };
+	struct box b;
+
+	begin(&b);
+	blob_put_mount(&b.w, &m, "nosuchfs", "x", "/mnt", "");
+	box_sh(&b, "exit 0");
+	CHECK_EQ(RUN(&b, out), 0);
+	CHECK(strstr(h_log, "nosuchfs") != NULL);
+}
+
+static void user_namespace(void)
+{
+	struct box b, e;
+
+	begin(&b);
+	b.c.namespaces = BLOB_NS_USER | BLOB_NS_UTS | BLOB_NS_IPC | BLOB_NS_CGROUP;
+	b.p.uid = 5;
+	b.p.gid = 6;
+	blob_put_idmap(&b.w, 0, 0, 100000, 65536);
+	blob_put_idmap(&b.w, 1, 0, 200000, 65536);
+	box_fs(&b, "proc", "/proc", "");
+	box_sh(&b, "id -u; id -g; cat /proc/self/uid_map /proc/self/gid_map; read x; exit 0");
+	CHECK_EQ(box_make(&b), 0);
+	CHECK_EQ(h_ask_proc(MSG_START, 1), 0);
+	box_begin(&e, BLOB_EXEC);
+	box_sh(&e, "id -u; cat /proc/self/uid_map; hostname new && hostname");
+	CHECK_EQ(box_send(&e, 2, 0, h_ctrl), 0);
+	CHECK(h_slurp(e.fd[1], out, sizeof(out)) > 0);
+	CHECK(h_wait_exit(2));
+	CHECK_STR(out, "0\n         0     100000      65536\nnew\n");
+	box_end(&e);
+	CHECK(!shutdown(b.fd[0], SHUT_WR));
+	CHECK(h_slurp(b.fd[1], out, sizeof(out)) > 0);
+	CHECK_STR(
+		out, "5\n6\n         0     100000      65536\n         0     200000      65536\n");
+	CHECK(h_wait_exit(1));
+	box_end(&b);
+	CHECK(h_stop_agent());
+}
+
+static void time_namespace(void)
+{
+	struct box b;
+
+	begin(&b);
+	b.c.namespaces = BLOB_NS_TIME;
+	blob_put_timeoff(&b.w, 7, 864000, 0);
+	box_fs(&b, "proc", "/proc", "");
+	box_sh(&b,
+		"awk '$2==\"864000\"{print $1}' /proc/self/timens_offsets; awk '{print ($1>864000)}' /proc/uptime");
+	CHECK_EQ(RUN(&b, out), 0);
+	CHECK_STR(out, "boottime\n1\n");
+}
+
+/* A filter that makes uname() fail with 99, with and without no_new_privs, as root and as a user
+ * without rights. */
+static void seccomp(void)
+{
+	const struct {
+		uint16_t code;
+		uint8_t jt, jf;
+		uint32_t k;
+	} prog[] = { { 0x20, 0, 0, 0 }, { 0x15, 0, 1, SYS_uname }, { 0x06, 0, 0, 0x00050000 | 99 },
+		{ 0x06, 0, 0, 0x7fff0000 } };
+	struct box b;
+
+	for (int i = 0; i < 4; i++) {
+		begin(&b);
+		b.p.uid = i & 1 ? 1000 : 0;
+		b.p.flags = i & 2 ? BLOB_P_NO_NEW_PRIVS | BLOB_P_CAPS : BLOB_P_CAPS;
+		box_fs(&b, "proc", "/proc", "");
+		blob_put_seccomp(&b.w, 0, prog, 4);
+		box_sh(&b, "hostname; grep Seccomp: /proc/self/status");
+		CHECK_EQ(RUN(&b, out), 0);
+		CHECK_STR(out, "?\nSeccomp:\t2\n");
+	}
+}
+
+static void cwd_is_made(void)
+{
+	struct box b;
+
+	begin(&b);
+	box_fs(&b, "tmpfs", "/tmp", "");
+	blob_put_str(&b.w, BLOB_T_CWD, "/tmp/made/here");
+	box_sh(&b, "pwd");
+	CHECK_EQ(RUN(&b, out), 0);
+	CHECK_STR(out, "/tmp/made/here\n");
+}
+
+static const struct test_case cases[] = {
+	TEST(identity),
+	TEST(capabilities),
+	TEST(default_dev),
+	TEST(devices),
+	TEST(mounts),
+	TEST(links_stay_inside),
+	TEST(nothing_above_root),
+	TEST(masks),
+	TEST(sysctl_and_bad_config),
+	TEST(optional_mount),
+	TEST(user_namespace),
+	TEST(time_namespace),
+	TEST(seccomp),
+	TEST(cwd_is_made),
+};
+
+AGENT_TEST_MAIN(cases)

@@ -1,0 +1,253 @@
+// SPDX-License-Identifier: Apache-2.0
+/* virtio-fs as a device: a driver, its two queues, reset, save and load, a broken ring. */
+#include "fake/fake_guest.h"
+#include "tests/unit/fs_client.h"
+#include "tests/unit/test.h"
+
+struct rig {
+	struct fake_guest g;
+	struct loop *loop;
+	struct vdev *v;
+	struct fake_dev d;
+	struct fc c; /* for its directory only */
+	uint64_t unique;
+};
+
+static int device(struct rig *r)
+{
+	struct fs_cfg cfg = { .tag = "root", .cache = FS_CACHE_AUTO };
+	struct error e = { 0 };
+	int ret;
+
+	cfg.root_fd = open(r->c.path, O_PATH | O_DIRECTORY | O_CLOEXEC);
+	ret = fs_new(r->loop, &r->g.mem, &cfg, &r->v, &e);
+	if (ret < 0)
+		printf("# %s\n", e.msg);
+	return ret;
+}
+
+static int setup(struct rig *r)
+{
+	struct error e = { 0 };
+	int ret;
+
+	memset(r, 0, sizeof(*r));
+	ret = fc_new(&r->c, NULL, NULL);
+	if (!ret)
+		ret = fake_guest_init(&r->g, 16 << 20);
+	if (!ret)
+		ret = loop_new("fs", &r->loop, &e);
+	if (!ret)
+		ret = device(r);
+	if (!ret)
+		ret = fake_dev_init(&r->d, &r->g, r->v);
+	if (!ret)
+		ret = loop_thread_start(r->loop, &e);
+	return ret;
+}
+
+static bool teardown(struct rig *r)
+{
+	fake_dev_reset(&r->d);
+	loop_thread_join(r->loop);
+	vdev_fini(r->v);
+	fake_dev_fini(&r->d);
+	r->v->cls->destroy(r->v);
+	loop_free(r->loop);
+	fake_guest_fini(&r->g);
+	return fc_free(&r->c);
+}
+
+/* Error of the reply, FC_BROKEN when its framing or the queue is wrong; *len: payload bytes. */
+static int call(struct rig *r, uint32_t op, uint64_t node, const void *in, uint32_t n_in,
+	const void *more, uint32_t n_more, void *out, uint32_t n_out, uint32_t *len)
+{
+	struct fuse_in_header h = { .len = (uint32_t)sizeof(h) + n_in + n_more,
+		.opcode = op,
+		.unique = ++r->unique,
+		.nodeid = node };
+	struct fuse_out_header oh = { 0 };
+	struct fake_out o[3] = { { &h, sizeof(h) }, { in, n_in }, { more, n_more } };
+	struct fake_in i[2] = { { &oh, sizeof(oh) }, { out, n_out } };
+	int ret;
+
+	if (!n_in)
+		o[1] = o[2];
+	ret = fake_guest_xfer(&r->d, 1, o, 1 + !!n_in + !!n_more, i, 1 + !!n_out);
+	if (ret < (int)sizeof(oh) || oh.len != (uint32_t)ret || oh.unique != h.unique)
+		return FC_BROKEN;
+	if (len)
+		*len = oh.len - (uint32_t)sizeof(oh);
+	return oh.error;
+}
+
+static int init(struct rig *r)
+{
+	struct fuse_init_in in = { .major = 7, .minor = 41, .flags = ~0U, .flags2 = ~0U };
+	struct fuse_init_out out;
+
+	return call(r, FUSE_INIT, 0, &in, sizeof(in), NULL, 0, &out, sizeof(out), NULL);
+}
+
+static uint64_t lookup(struct rig *r, const char *name)
+{
+	struct fuse_entry_out e = { 0 };
+
+	if (call(r, FUSE_LOOKUP, 1, NULL, 0, name, (uint32_t)strlen(name) + 1, &e, sizeof(e), NULL))
+		return 0;
+	return e.nodeid;
+}
+
+static void requests(void)
+{
+	static uint8_t big[256 * 1024], back[256 * 1024];
+	struct fuse_open_in oi = { .flags = O_RDWR };
+	struct fuse_write_in wi = { .size = sizeof(big) };
+	struct fuse_read_in ri = { .size = sizeof(back) };
+	struct fuse_write_out wo;
+	struct fuse_open_out oo;
+	struct rig r;
+	uint32_t len, queues;
+	char tag[36];
+	uint64_t f;
+
+	CHECK_EQ(setup(&r), 0);
+	fake_cfg_read(&r.d, 0, tag, 36);
+	CHECK(!memcmp(tag, "root\0\0", 6));
+	fake_cfg_read(&r.d, 36, &queues, 4);
+	CHECK_EQ(queues, 1);
+	for (int indirect = 0; indirect < 2; indirect++) {
+		CHECK_EQ(fake_dev_start(&r.d, ~0ULL), 0);
+		r.d.indirect = indirect;
+		CHECK_EQ(lookup(&r, "f"), 0);
+		CHECK_EQ(init(&r), 0);
+		CHECK_EQ(fc_host_file(&r.c, "f", ""), 0);
+		f = lookup(&r, "f");
+		CHECK(f);
+		CHECK_EQ(
+			call(&r, FUSE_OPEN, f, &oi, sizeof(oi), NULL, 0, &oo, sizeof(oo), NULL), 0);
+		wi.fh = ri.fh = oo.fh;
+		for (unsigned i = 0; i < sizeof(big); i++)
+			big[i] = (uint8_t)(i * 7 + i / 251);
+		CHECK_EQ(call(&r, FUSE_WRITE, f, &wi, sizeof(wi), big, sizeof(big), &wo, sizeof(wo),
+				 NULL),
+			0);
+		CHECK_EQ(wo.size, sizeof(big));
+		memset(back, 0, sizeof(back));
+		CHECK_EQ(call(&r, FUSE_READ, f, &ri, sizeof(ri), NULL, 0, back, sizeof(back), &len),
+			0);
+		CHECK_EQ(len, sizeof(back));
+		CHECK(!memcmp(big, back, sizeof(big)));
+		/* FORGET on the queue for what must not wait, without room for a reply */
+		struct {
+			struct fuse_in_header h;
+			struct fuse_forget_in f;
+		} fg = { { .len = sizeof(fg), .opcode = FUSE_FORGET, .nodeid = f }, { 1 } };
+		struct fake_out o = { &fg, sizeof(fg) };
+
+		CHECK_EQ(fake_guest_xfer(&r.d, 0, &o, 1, NULL, 0), 0);
+		/* reset drops all of it: the next driver finds a server that was never spoken to */
+		fake_dev_reset(&r.d);
+	}
+	CHECK(teardown(&r));
+}
+
+/* Chains that make no sense to FUSE, but are proper chains: answered or dropped, the device lives.
+ */
+static void nonsense(void)
+{
+	struct fuse_in_header h = { .len = 40, .opcode = FUSE_LOOKUP, .nodeid = 1 };
+	uint8_t junk[64] = { 0 }, back[64];
+	struct fake_out o = { junk, 3 };
+	struct fake_in i = { back, 64 };
+	struct rig r;
+
+	CHECK_EQ(setup(&r), 0);
+	CHECK_EQ(fake_dev_start(&r.d, ~0ULL), 0);
+	CHECK_EQ(init(&r), 0);
+	CHECK_EQ(fake_guest_xfer(&r.d, 1, &o, 1, &i, 1), 0);
+	o.len = 40;
+	CHECK_EQ(fake_guest_xfer(&r.d, 1, &o, 1, &i, 1), 16);
+	CHECK_EQ(fake_guest_xfer(&r.d, 1, NULL, 0, &i, 1), 0);
+	i.len = 15;
+	o.p = &h;
+	CHECK_EQ(fake_guest_xfer(&r.d, 1, &o, 1, &i, 1), 0);
+	CHECK_EQ(fake_guest_xfer(&r.d, 0, &o, 1, NULL, 0), 0);
+	CHECK(!vdev_is_broken(r.v));
+	CHECK_EQ(lookup(&r, "f"), 0);
+	CHECK(teardown(&r));
+}
+
+static void bad_config(void)
+{
+	struct fs_cfg cfg = { .tag = "", .root_fd = -1 };
+	struct error e = { 0 };
+	struct vdev *v;
+	struct rig r;
+
+	CHECK_EQ(setup(&r), 0);
+	CHECK_EQ(fs_new(r.loop, &r.g.mem, &cfg, &v, &e), -EINVAL);
+	strcpy(cfg.tag, "t");
+	e = (struct error){ 0 };
+	CHECK_EQ(fs_new(r.loop, &r.g.mem, &cfg, &v, &e), -EBADF);
+	cfg.root_fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
+	e = (struct error){ 0 };
+	CHECK_EQ(fs_new(r.loop, &r.g.mem, &cfg, &v, &e), -ENOTDIR);
+	CHECK(strstr(e.msg, "root directory"));
+	CHECK(fcntl(cfg.root_fd, F_GETFD) < 0);
+	cfg.dax_len = 1 << 21;
+	cfg.root_fd = open("/", O_PATH | O_CLOEXEC);
+	e = (struct error){ 0 };
+	CHECK_EQ(fs_new(r.loop, &r.g.mem, &cfg, &v, &e), -ENOTSUP);
+	CHECK(teardown(&r));
+}
+
+/* Paused, saved, loaded into a second device over the same guest memory: the open file goes on. */
+static void saved_device(void)
+{
+	struct fuse_open_in oi = { .flags = O_RDONLY };
+	struct fuse_read_in ri = { .size = 16 };
+	struct fuse_open_out oo;
+	struct save_out s = { 0 };
+	struct save_in in;
+	struct vdev *was;
+	struct rig r;
+	char b[16];
+	uint32_t len;
+	uint64_t f;
+
+	CHECK_EQ(setup(&r), 0);
+	CHECK_EQ(fc_host_file(&r.c, "f", "text"), 0);
+	CHECK_EQ(fake_dev_start(&r.d, ~0ULL), 0);
+	CHECK_EQ(init(&r), 0);
+	f = lookup(&r, "f");
+	CHECK_EQ(call(&r, FUSE_OPEN, f, &oi, sizeof(oi), NULL, 0, &oo, sizeof(oo), NULL), 0);
+	vdev_pause(r.v);
+	CHECK_EQ(vdev_save(r.v, &s), 0);
+	was = r.v;
+	CHECK_EQ(device(&r), 0);
+	r.v->irq = was->irq;
+	in = (struct save_in){ .buf = s.buf, .len = s.len };
+	vdev_pause(r.v);
+	CHECK_EQ(vdev_load(r.v, &in), 0);
+	r.d.v = r.v;
+	r.d.mmio.v = r.v;
+	vdev_resume(r.v);
+	ri.fh = oo.fh;
+	CHECK_EQ(call(&r, FUSE_READ, f, &ri, sizeof(ri), NULL, 0, b, sizeof(b), &len), 0);
+	CHECK_EQ(len, 4);
+	CHECK(!memcmp(b, "text", 4));
+	save_out_free(&s);
+	vdev_fini(was);
+	was->cls->destroy(was);
+	CHECK(teardown(&r));
+}
+
+static const struct test_case cases[] = {
+	TEST(requests),
+	TEST(nonsense),
+	TEST(bad_config),
+	TEST(saved_device),
+};
+
+TEST_MAIN(cases)

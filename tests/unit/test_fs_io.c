@@ -1,0 +1,386 @@
+// SPDX-License-Identifier: Apache-2.0
+/* virtio-fs: data, attributes, ownership, directories, xattrs; and random operations against a
+ * directory used directly. */
+#include <sys/resource.h>
+#include <sys/xattr.h>
+
+#include "tests/unit/fs_client.h"
+#include "tests/unit/test.h"
+
+static void appending(void)
+{
+	uint64_t f, fh, fh2;
+	char b[32];
+	struct fc c;
+
+	CHECK_EQ(fc_new(&c, NULL, NULL), 0);
+	CHECK_EQ(fc_create(&c, 1, "log", O_WRONLY | O_APPEND, 0644, &f, &fh), 0);
+	CHECK_EQ(fc_write(&c, f, fh, 0, "one.", 4, O_APPEND, 0), 4);
+	/* somebody else appends: the guest's idea of the end is old */
+	CHECK_EQ(fc_host_file(&c, "log", "one.two."), 0);
+	CHECK_EQ(fc_write(&c, f, fh, 4, "three.", 6, O_APPEND, 0), 6);
+	/* a page of a mapping goes where it belongs */
+	CHECK_EQ(fc_write(&c, f, fh, 0, "ONE.", 4, O_APPEND, FUSE_WRITE_CACHE), 4);
+	CHECK_EQ(fc_write(&c, f, fh, 0, "four.", 5, O_APPEND, 0), 5);
+	CHECK_EQ(fc_open(&c, f, O_RDONLY, &fh2), 0);
+	CHECK_EQ(fc_read(&c, f, fh2, 0, b, 32), 19);
+	CHECK(!memcmp(b, "ONE.two.three.four.", 19));
+	CHECK_EQ(fc_write(&c, f, fh2, 0, "x", 1, 0, 0), -EBADF);
+	CHECK_EQ(fc_read(&c, f, fh, 0, b, 1), -EBADF);
+	CHECK(fc_free(&c));
+}
+
+static void set_id_bits(void)
+{
+	struct fuse_setattr_in sa = { .valid = FATTR_MODE, .mode = 06755 };
+	uint64_t f, fh;
+	struct fuse_attr a;
+	struct fc c;
+
+	if (geteuid()) {
+		printf("# not root: skipped\n");
+		return;
+	}
+	CHECK_EQ(fc_new(&c, NULL, NULL), 0);
+	CHECK_EQ(fc_create(&c, 1, "f", O_RDWR, 0755, &f, &fh), 0);
+	for (unsigned i = 0; i < 3; i++) {
+		CHECK_EQ(fc_setattr(&c, f, &sa, &a), 0);
+		CHECK_EQ(a.mode & 07777, 06755);
+		/* a writer with the right to keep them, then one without */
+		CHECK_EQ(fc_write(&c, f, fh, 0, "x", 1, 0, 0), 1);
+		CHECK_EQ(fc_getattr(&c, f, &a), 0);
+		CHECK_EQ(a.mode & 07777, 06755);
+		CHECK_EQ(fc_write(&c, f, fh, 0, "x", 1, 0, FUSE_WRITE_KILL_SUIDGID), 1);
+		CHECK_EQ(fc_getattr(&c, f, &a), 0);
+		CHECK_EQ(a.mode & 07777, 0755);
+	}
+	CHECK_EQ(fc_setattr(&c, f, &sa, &a), 0);
+	sa = (struct fuse_setattr_in){ .valid = FATTR_SIZE, .size = 10 };
+	CHECK_EQ(fc_setattr(&c, f, &sa, &a), 0);
+	CHECK_EQ(a.mode & 07777, 06755);
+	sa.valid |= FS_FATTR_KILL;
+	CHECK_EQ(fc_setattr(&c, f, &sa, &a), 0);
+	CHECK_EQ(a.mode & 07777, 0755);
+	/* chown takes them away as it does natively */
+	sa = (struct fuse_setattr_in){ .valid = FATTR_MODE, .mode = 06755 };
+	CHECK_EQ(fc_setattr(&c, f, &sa, &a), 0);
+	sa = (struct fuse_setattr_in){ .valid = FATTR_UID | FATTR_GID, .uid = 12, .gid = 34 };
+	CHECK_EQ(fc_setattr(&c, f, &sa, &a), 0);
+	CHECK_EQ(a.mode & 07777, 0755);
+	CHECK_EQ(a.uid, 12);
+	CHECK_EQ(a.gid, 34);
+	CHECK(fc_free(&c));
+}
+
+static void ownership(void)
+{
+	uint64_t d, f, fh, n;
+	struct fuse_attr a;
+	struct fc c;
+
+	if (geteuid()) {
+		printf("# not root: skipped\n");
+		return;
+	}
+	CHECK_EQ(fc_new(&c, NULL, NULL), 0);
+	/* the user's right to write here was checked in the guest, whatever the mode says on the
+	 * host */
+	c.uid = 1234;
+	c.gid = 567;
+	CHECK_EQ(fc_mkdir(&c, 1, "d", 0700, &d), 0);
+	CHECK_EQ(fc_getattr(&c, d, &a), 0);
+	CHECK_EQ(a.uid, 1234);
+	CHECK_EQ(a.gid, 567);
+	c.uid = 99;
+	CHECK_EQ(fc_create(&c, d, "f", O_RDWR, 04711, &f, &fh), 0);
+	CHECK_EQ(fc_getattr(&c, f, &a), 0);
+	CHECK_EQ(a.uid, 99);
+	CHECK_EQ(a.mode & 07777, 04711);
+	CHECK_EQ(fc_symlink(&c, d, "l", "t", &n), 0);
+	CHECK_EQ(fc_getattr(&c, n, &a), 0);
+	CHECK_EQ(a.uid, 99);
+	/* a directory with SGID gives its group, and to directories the bit */
+	CHECK_EQ(fchmodat(c.dir, "d", 02777, 0), 0);
+	c.gid = 8;
+	CHECK_EQ(fc_mkdir(&c, d, "sub", 0755, &n), 0);
+	CHECK_EQ(fc_getattr(&c, n, &a), 0);
+	CHECK_EQ(a.gid, 567);
+	CHECK_EQ(a.mode & 07777, 02755);
+	CHECK_EQ(fc_create(&c, d, "g", O_RDWR, 0644, &n, &fh), 0);
+	CHECK_EQ(fc_getattr(&c, n, &a), 0);
+	CHECK_EQ(a.gid, 567);
+	/* the thread is itself again */
+	c.uid = c.gid = 0;
+	CHECK_EQ(fc_mkdir(&c, 1, "root", 0755, &n), 0);
+	CHECK_EQ(fc_getattr(&c, n, &a), 0);
+	CHECK_EQ(a.uid, 0);
+	CHECK(fc_free(&c));
+}
+
+static void keep_cache(void)
+{
+	struct fuse_open_in in = { .flags = O_RDONLY };
+	struct fuse_open_out o;
+	uint64_t f, fh;
+	struct fc c;
+
+	CHECK_EQ(fc_new(&c, NULL, NULL), 0);
+	CHECK_EQ(fc_host_file(&c, "f", "text"), 0);
+	f = fc_lookup(&c, 1, "f");
+	CHECK_EQ(fc_call(&c, FUSE_OPEN, f, &in, 8, NULL, 0, &o, sizeof(o)), 0);
+	CHECK_EQ(o.open_flags & FOPEN_KEEP_CACHE, 0);
+	CHECK_EQ(fc_call(&c, FUSE_OPEN, f, &in, 8, NULL, 0, &o, sizeof(o)), 0);
+	CHECK_EQ(o.open_flags & FOPEN_KEEP_CACHE, FOPEN_KEEP_CACHE);
+	CHECK_EQ(fc_host_file(&c, "f", "other text"), 0);
+	CHECK_EQ(fc_call(&c, FUSE_OPEN, f, &in, 8, NULL, 0, &o, sizeof(o)), 0);
+	CHECK_EQ(o.open_flags & FOPEN_KEEP_CACHE, 0);
+	/* what the guest wrote itself does not count */
+	CHECK_EQ(fc_open(&c, f, O_WRONLY, &fh), 0);
+	CHECK_EQ(fc_write(&c, f, fh, 0, "mine, and longer", 16, 0, 0), 16);
+	CHECK_EQ(fc_release(&c, f, fh, false), 0);
+	CHECK_EQ(fc_call(&c, FUSE_OPEN, f, &in, 8, NULL, 0, &o, sizeof(o)), 0);
+	CHECK_EQ(o.open_flags & FOPEN_KEEP_CACHE, FOPEN_KEEP_CACHE);
+	CHECK(fc_free(&c));
+}
+
+/* Reads a directory in replies of @room bytes; counts entries, checks names and lookups. */
+static int list(struct fc *c, uint64_t dir, uint64_t fh, bool plus, uint32_t room, unsigned *dots)
+{
+	struct fuse_read_in in = { .fh = fh, .size = room };
+	static char b[65536];
+	size_t len;
+	int n = 0;
+
+	*dots = 0;
+	for (;;) {
+		int r = fc_call(c, plus ? FUSE_READDIRPLUS : FUSE_READDIR, dir, &in, sizeof(in),
+			NULL, 0, b, room);
+		size_t head = plus ? sizeof(struct fuse_entry_out) : 0;
+
+		if (r)
+			return r;
+		len = c->out_len;
+		if (!len)
+			return n;
+		for (size_t at = 0; at < len;) {
+			struct fuse_dirent *d = (void *)(b + at + head);
+			struct fuse_entry_out *e = (void *)(b + at);
+
+			if (plus && e->nodeid &&
+				(S_ISDIR(e->attr.mode) ? DT_DIR : DT_REG) != d->type)
+				return -1;
+			if (d->name[0] == '.') {
+				(*dots)++;
+				if (plus && e->nodeid)
+					return -1;
+			} else if (plus && !e->nodeid) {
+				return -1;
+			} else if (plus) {
+				fc_forget(c, e->nodeid, 1);
+			}
+			n++;
+			in.offset = d->off;
+			at += head + FUSE_DIRENT_SIZE(d);
+		}
+	}
+}
+
+static void directories(void)
+{
+	struct fs_limits lim = { 4000, 8, 100 };
+	struct fuse_read_in in = { .size = 16 };
+	uint64_t d, fh[40];
+	unsigned dots;
+	char name[32], b[32];
+	struct fc c;
+
+	CHECK_EQ(fc_new(&c, NULL, &lim), 0);
+	CHECK_EQ(fc_mkdir(&c, 1, "d", 0755, &d), 0);
+	for (unsigned i = 0; i < 1000; i++) {
+		(void)snprintf(name, sizeof(name), "d/%s%u", i % 3 ? "f" : "a-longer-name-", i);
+		if (i % 5)
+			CHECK_EQ(fc_host_file(&c, name, ""), 0);
+		else
+			CHECK_EQ(mkdirat(c.dir, name, 0755), 0);
+	}
+	/* more handles than buffers, read in turns by one and in whole by the others */
+	for (unsigned i = 0; i < 40; i++)
+		CHECK_EQ(fc_open(&c, d, O_DIRECTORY, &fh[i]), 0);
+	for (unsigned i = 0; i < 40; i++) {
+		CHECK_EQ(list(&c, d, fh[i], i & 1, i % 3 ? 4096 : 512, &dots), 1002);
+		CHECK_EQ(dots, 2);
+	}
+	/* every entry was forgotten: only root and d are left */
+	CHECK_EQ(c.fs->nodes.used, 2);
+	/* rewound, it shows what is new; no entry fits into 16 bytes */
+	CHECK_EQ(fc_host_file(&c, "d/new", ""), 0);
+	CHECK_EQ(list(&c, d, fh[0], false, 4096, &dots), 1003);
+	in.fh = fh[0];
+	CHECK_EQ(fc_call(&c, FUSE_READDIR, d, &in, sizeof(in), NULL, 0, b, 16), -EINVAL);
+	in.offset = UINT64_MAX;
+	CHECK_EQ(fc_call(&c, FUSE_READDIR, d, &in, sizeof(in), NULL, 0, b, 16), -EINVAL);
+	for (unsigned i = 0; i < 40; i++)
+		CHECK_EQ(fc_release(&c, d, fh[i], true), 0);
+	CHECK_EQ(fc_read(&c, d, fh[0], 0, b, 16), -EBADF);
+	CHECK(fc_free(&c));
+}
+
+static int set_x(struct fc *c, uint64_t n, const char *name, const void *v, uint32_t len)
+{
+	struct fuse_setxattr_in in = { .size = len };
+	char b[300];
+	size_t l = strlen(name) + 1;
+
+	memcpy(b, name, l);
+	memcpy(b + l, v, len);
+	return fc_call(c, FUSE_SETXATTR, n, &in, FUSE_COMPAT_SETXATTR_IN_SIZE, b, l + len, NULL, 0);
+}
+
+static int get_x(struct fc *c, uint64_t n, const char *name, void *v, uint32_t room)
+{
+	struct fuse_getxattr_in in = { .size = room };
+	struct fuse_getxattr_out o;
+	int r = fc_call(c, FUSE_GETXATTR, n, &in, sizeof(in), name, strlen(name) + 1, room ? v : &o,
+		room ? room : sizeof(o));
+
+	return r ? r : room ? (int)c->out_len : (int)o.size;
+}
+
+static void xattrs(void)
+{
+	struct fuse_getxattr_in in = { .size = 100 };
+	uint64_t f, l, dev;
+	char b[128];
+	struct fc c;
+
+	CHECK_EQ(fc_new(&c, NULL, NULL), 0);
+	CHECK_EQ(fc_host_file(&c, "f", ""), 0);
+	f = fc_lookup(&c, 1, "f");
+	CHECK_EQ(fc_symlink(&c, 1, "l", "../canary", &l), 0);
+	CHECK_EQ(set_x(&c, f, "user.a", "value", 5), 0);
+	CHECK_EQ(get_x(&c, f, "user.a", b, 0), 5);
+	CHECK_EQ(get_x(&c, f, "user.a", b, 100), 5);
+	CHECK(!memcmp(b, "value", 5));
+	CHECK_EQ(get_x(&c, f, "user.a", b, 3), -ERANGE);
+	CHECK_EQ(get_x(&c, f, "user.none", b, 3), -ENODATA);
+	CHECK_EQ(set_x(&c, f, "trusted.a", "x", 1), -EPERM);
+	CHECK_EQ(set_x(&c, f, "security.selinux", "x", 1), -EPERM);
+	CHECK_EQ(set_x(&c, f, "system.posix_acl_access", "x", 1), -EOPNOTSUPP);
+	if (!geteuid()) {
+		char path[100];
+
+		(void)snprintf(path, sizeof(path), "%s/f", c.path);
+		CHECK_EQ(setxattr(path, "trusted.host", "secret", 6, 0), 0);
+		CHECK_EQ(get_x(&c, f, "trusted.host", b, 100), -ENODATA);
+	}
+	CHECK_EQ(fc_call(&c, FUSE_LISTXATTR, f, &in, sizeof(in), NULL, 0, b, 100), 0);
+	CHECK_EQ(c.out_len, 7);
+	CHECK(!memcmp(b, "user.a", 7));
+	/* a link's are the link's, which may have none of user. */
+	CHECK(set_x(&c, l, "user.a", "x", 1) < 0);
+	CHECK_EQ(get_x(&c, l, "user.a", b, 100), -ENODATA);
+	CHECK_EQ(mkfifoat(c.dir, "fifo", 0600), 0);
+	dev = fc_lookup(&c, 1, "fifo");
+	CHECK_EQ(fc_call(&c, FUSE_LISTXATTR, dev, &in, sizeof(in), NULL, 0, b, 100), 0);
+	CHECK_EQ(fc_name_op(&c, FUSE_REMOVEXATTR, f, "user.a"), 0);
+	CHECK_EQ(fc_name_op(&c, FUSE_REMOVEXATTR, f, "user.a"), -ENODATA);
+	CHECK_EQ(fc_name_op(&c, FUSE_REMOVEXATTR, f, ""), -ERANGE);
+	CHECK(fc_free(&c));
+}
+
+static void holes_and_copies(void)
+{
+	struct fuse_fallocate_in fa = { .offset = 0, .length = 1 << 20 };
+	struct fuse_lseek_in ls = { .whence = SEEK_DATA };
+	struct fuse_lseek_out lo;
+	struct fuse_copy_file_range_in cp = { .len = 1 << 20 };
+	struct fuse_write_out wo;
+	struct fuse_statfs_out so;
+	struct fs_statx_in sx = { .sx_mask = STATX_BTIME };
+	struct fs_statx_out xo;
+	struct fuse_fsync_in fsy = { 0 };
+	uint64_t f, fh, g, gh, pad = 0;
+	struct fuse_attr a;
+	char b[8];
+	struct fc c;
+
+	CHECK_EQ(fc_new(&c, NULL, NULL), 0);
+	CHECK_EQ(fc_create(&c, 1, "f", O_RDWR, 0644, &f, &fh), 0);
+	CHECK_EQ(fc_create(&c, 1, "g", O_RDWR, 0644, &g, &gh), 0);
+	fa.fh = ls.fh = cp.fh_in = fsy.fh = fh;
+	CHECK_EQ(fc_write(&c, f, fh, 1 << 20, "end", 3, 0, 0), 3);
+	CHECK_EQ(fc_call(&c, FUSE_LSEEK, f, &ls, sizeof(ls), NULL, 0, &lo, sizeof(lo)), 0);
+	CHECK_EQ(lo.offset, 1 << 20);
+	CHECK_EQ(fc_call(&c, FUSE_FALLOCATE, f, &fa, sizeof(fa), NULL, 0, NULL, 0), 0);
+	CHECK_EQ(fc_getattr(&c, f, &a), 0);
+	CHECK(a.blocks >= 2048);
+	fa.mode = 0x40;
+	CHECK_EQ(fc_call(&c, FUSE_FALLOCATE, f, &fa, sizeof(fa), NULL, 0, NULL, 0), -EOPNOTSUPP);
+	fa.mode = FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE;
+	CHECK_EQ(fc_call(&c, FUSE_FALLOCATE, f, &fa, sizeof(fa), NULL, 0, NULL, 0), 0);
+	cp.nodeid_out = g;
+	cp.fh_out = gh;
+	cp.off_in = 1 << 20;
+	CHECK_EQ(
+		fc_call(&c, FUSE_COPY_FILE_RANGE, f, &cp, sizeof(cp), NULL, 0, &wo, sizeof(wo)), 0);
+	CHECK_EQ(wo.size, 3);
+	CHECK_EQ(fc_read(&c, g, gh, 0, b, 8), 3);
+	cp.fh_out = fh;
+	CHECK_EQ(fc_call(&c, FUSE_COPY_FILE_RANGE, f, &cp, sizeof(cp), NULL, 0, &wo, sizeof(wo)),
+		-EBADF);
+	CHECK_EQ(fc_call(&c, FUSE_STATFS, f, NULL, 0, NULL, 0, &so, sizeof(so)), 0);
+	CHECK(so.st.blocks && so.st.namelen == 255);
+	CHECK_EQ(fc_call(&c, FS_OP_STATX, f, &sx, sizeof(sx), NULL, 0, &xo, sizeof(xo)), 0);
+	CHECK_EQ(xo.stat.size, (1 << 20) + 3);
+	CHECK(xo.stat.mask & STATX_BTIME);
+	CHECK_EQ(fc_call(&c, FUSE_FSYNC, f, &fsy, sizeof(fsy), NULL, 0, NULL, 0), 0);
+	CHECK_EQ(fc_call(&c, FS_OP_SYNCFS, 1, &pad, 8, NULL, 0, NULL, 0), 0);
+	CHECK_EQ(fc_call(&c, FUSE_IOCTL, f, b, 8, NULL, 0, NULL, 0), -ENOTTY);
+	CHECK_EQ(fc_call(&c, FUSE_SETUPMAPPING, f, b, 8, NULL, 0, NULL, 0), -ENOSYS);
+	CHECK_EQ(fc_call(&c, FUSE_GETLK, f, b, 8, NULL, 0, NULL, 0), -ENOSYS);
+	CHECK(fc_free(&c));
+}
+
+/* The process runs out of fds: idle ones are given back, the guest sees an error only when nothing
+ * else is left. */
+static void out_of_fds(void)
+{
+	struct rlimit was, few;
+	uint64_t d[64], fh;
+	char name[16];
+	struct fc c;
+
+	CHECK_EQ(fc_new(&c, NULL, NULL), 0);
+	CHECK_EQ(getrlimit(RLIMIT_NOFILE, &was), 0);
+	few = was;
+	few.rlim_cur = 24;
+	CHECK_EQ(setrlimit(RLIMIT_NOFILE, &few), 0);
+	for (unsigned i = 0; i < 64; i++) {
+		(void)snprintf(name, sizeof(name), "d%u", i);
+		CHECK_EQ(fc_mkdir(&c, 1, name, 0755, &d[i]), 0);
+		CHECK_EQ(fc_open(&c, d[i], O_DIRECTORY, &fh), 0);
+		CHECK_EQ(fc_release(&c, d[i], fh, true), 0);
+	}
+	for (unsigned i = 0; i < 64; i++) {
+		int r = fc_open(&c, d[i], O_DIRECTORY, &fh);
+
+		CHECK(r == 0 || r == -EMFILE);
+		CHECK(i < 24 || r == -EMFILE);
+	}
+	CHECK_EQ(setrlimit(RLIMIT_NOFILE, &was), 0);
+	CHECK_EQ(fc_open(&c, d[0], O_DIRECTORY, &fh), 0);
+	CHECK(fc_free(&c));
+}
+
+static const struct test_case cases[] = {
+	TEST(appending),
+	TEST(set_id_bits),
+	TEST(ownership),
+	TEST(keep_cache),
+	TEST(directories),
+	TEST(xattrs),
+	TEST(holes_and_copies),
+	TEST(out_of_fds),
+};
+
+TEST_MAIN(cases)

@@ -1,0 +1,458 @@
+// SPDX-License-Identifier: Apache-2.0
+/* Right configs: every field arrives, what managers write is not refused, and guests get their
+ * size. */
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/mount.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "oci/spec.h"
+#include "oci/spec_limits.h"
+#include "tests/unit/bad_configs/make.h"
+#include "tests/unit/test.h"
+#include "util/cleanup.h"
+#include "util/err.h"
+#include "util/util.h"
+
+/* @text with ' for "; NULL and the message on the screen when it does not parse. */
+static struct spec *parse(const char *text)
+{
+	CLEAN_FREE char *json = json_of(text);
+	struct error e = { 0 };
+	struct spec *s;
+
+	if (spec_parse(json, strlen(json), &s, &e))
+		printf("# %s\n", e.msg);
+	return s;
+}
+
+#define HEAD "{'ociVersion':'1.2.1+dev','root':{'path':'rootfs','readonly':true},"
+
+static void process(void)
+{
+	CLEAN(spec_freep)
+	struct spec *s = parse(
+		HEAD "'hostname':'h','domainname':'d','process':{'terminal':false,'consoleSize':{"
+		     "'height':24,'width':80},"
+		     "'user':{'uid':1000,'gid':100,'umask':18,'additionalGids':[5,6]},'args':["
+		     "'sh','-c',''],"
+		     "'env':['A=1','B='],'cwd':'/tmp','capabilities':{'bounding':['CAP_KILL',"
+		     "'cap_chown','CAP_NEW'],"
+		     "'effective':['CAP_KILL'],'permitted':['CAP_KILL'],'ambient':null},"
+		     "'rlimits':[{'type':'RLIMIT_NOFILE','soft':1e3,'hard':18446744073709551615}],"
+		     "'noNewPrivileges':true,'oomScoreAdj':-17,'apparmorProfile':'p','future':{"
+		     "'x':[1]}}}");
+
+	CHECK(s);
+	CHECK_STR(s->version, "1.2.1+dev");
+	CHECK(s->root_set && s->root_readonly);
+	CHECK_STR(s->root, "rootfs");
+	CHECK_STR(s->hostname, "h");
+	CHECK_STR(s->domainname, "d");
+	CHECK(s->process.set && !s->process.terminal && s->process.no_new_privs);
+	CHECK_EQ(s->process.rows, 24);
+	CHECK_EQ(s->process.cols, 80);
+	CHECK_EQ(s->process.user.uid, 1000);
+	CHECK_EQ(s->process.user.gid, 100);
+	CHECK(s->process.user.umask.set);
+	CHECK_EQ(s->process.user.umask.v, 022);
+	CHECK_EQ(s->process.user.n_groups, 2);
+	CHECK_EQ(s->process.user.groups[1], 6);
+	CHECK_EQ(s->process.args.n, 3);
+	CHECK_STR(s->process.args.v[1], "-c");
+	CHECK_STR(s->process.args.v[2], "");
+	CHECK(!s->process.args.v[3]);
+	CHECK_EQ(s->process.env.n, 2);
+	CHECK_STR(s->process.cwd, "/tmp");
+	CHECK(s->process.caps.set);
+	CHECK_EQ(s->process.caps.bounding, 1 << 5 | 1 << 0);
+	CHECK_EQ(s->process.caps.effective, 1 << 5);
+	CHECK_EQ(s->process.caps.ambient, 0);
+	CHECK_EQ(s->process.n_rlimits, 1);
+	CHECK_EQ(s->process.rlimits[0].resource, RLIMIT_NOFILE);
+	CHECK_EQ(s->process.rlimits[0].soft, 1000);
+	CHECK(s->process.rlimits[0].hard == RLIM_INFINITY);
+	CHECK(s->process.oom_score_adj.set);
+	CHECK_EQ(s->process.oom_score_adj.v, -17);
+	CHECK_EQ(s->warnings.n, 1);
+	CHECK(strstr(s->warnings.v[0],
+		"process.capabilities.bounding[2]: unknown capability \"CAP_NEW\""));
+	CHECK_EQ(spec_refusals(s, NULL), 0);
+	CHECK_EQ(spec_check_lsm(s, true, false, NULL), 0);
+	CHECK_EQ(spec_check_lsm(s, false, true, NULL), -ENOTSUP);
+}
+
+static void mounts(void)
+{
+	CLEAN(spec_freep)
+	struct spec *s = parse(HEAD
+		"'mounts':["
+		"{'destination':'/a//b/./c/../d/','type':'tmpfs','source':'x','options':["
+		"'nosuid','ro','rw','size=64m','mode=1777','noatime','strictatime']},"
+		"{'destination':'rel','source':'/src','options':['rbind','rslave','rro',"
+		"'rnoatime']},"
+		"{'destination':'/sys','type':'none','source':'/sys','options':['rbind','ro']},"
+		"{'destination':'/dev/pts','type':'devpts','options':['newinstance',"
+		"'ptmxmode=0666','mode=0620','gid=5']},"
+		"{'destination':'/sys/fs/cgroup','type':'cgroup','source':'cgroup'},"
+		"{'destination':'/x','type':'ext4','source':'/dev/sda','options':["
+		"'data=ordered']}]}");
+	const struct spec_mount *m;
+
+	CHECK(s);
+	CHECK_EQ(s->n_mounts, 6);
+	m = s->mounts;
+	CHECK_STR(m->destination, "/a/b/d");
+	CHECK_EQ(m->kind, SPEC_MNT_TMPFS);
+	CHECK_EQ(m->set, MS_NOSUID | MS_STRICTATIME);
+	CHECK_EQ(m->clear, MS_RDONLY);
+	CHECK_STR(m->data, "size=64m,mode=1777");
+	CHECK_EQ(m->options.n, 7);
+	m++;
+	CHECK_STR(m->destination, "/rel");
+	CHECK_EQ(m->kind, SPEC_MNT_BIND);
+	CHECK(m->recursive && !m->type);
+	CHECK_EQ(m->propagation, MS_SLAVE | MS_REC);
+	CHECK_EQ(m->rec_set, MOUNT_ATTR_RDONLY | MOUNT_ATTR_NOATIME);
+	CHECK_EQ(m->rec_clear, MOUNT_ATTR__ATIME);
+	CHECK_STR(m->data, "");
+	m++;
+	CHECK_EQ(m->kind, SPEC_MNT_SYSFS);
+	CHECK(m->from_host);
+	CHECK_EQ(m->set, MS_RDONLY);
+	m++;
+	CHECK_EQ(m->kind, SPEC_MNT_DEVPTS);
+	CHECK_STR(m->data, "newinstance,ptmxmode=0666,mode=0620,gid=5");
+	m++;
+	CHECK_EQ(m->kind, SPEC_MNT_CGROUP);
+	CHECK(!m->from_host);
+	m++;
+	CHECK_EQ(m->kind, SPEC_MNT_OTHER);
+	CHECK_STR(m->data, "data=ordered");
+	CHECK_EQ(s->warnings.n, 1);
+}
+
+static void linux_section(void)
+{
+	CLEAN(spec_freep)
+	struct spec *s = parse(
+		HEAD "'linux':{"
+		     "'namespaces':[{'type':'network','path':'/run/netns/a'},{'type':'pid'},{"
+		     "'type':'user'},{'type':'uts','path':''}],"
+		     "'uidMappings':[{'containerID':0,'hostID':1000,'size':1},{'containerID':1,"
+		     "'hostID':100000,'size':65536}],"
+		     "'gidMappings':[{'containerID':0,'hostID':1000,'size':1}],"
+		     "'devices':[{'path':'/dev/fuse','type':'c','major':10,'minor':229,"
+		     "'fileMode':8630,'uid':0,'gid':0}],"
+		     "'cgroupsPath':'user.slice:libpod:abc','rootfsPropagation':'rslave',"
+		     "'maskedPaths':['/proc/kcore','/proc//keys/'],'readonlyPaths':['/proc/sys'],"
+		     "'sysctl':{'net.ipv4.conf.eth0/1.mtu':'9','net/ipv4/conf/eth0.1/x':'1'},"
+		     "'resources':{'devices':[{'allow':false,'access':'rwm'},{'allow':true,"
+		     "'type':'c','major':5,'minor':-1,'access':'r'}],"
+		     "'memory':{'limit':134217728,'swap':-1},'cpu':{'shares':1024,'quota':150000,"
+		     "'period':100000,'cpus':'0-1,3'},"
+		     "'pids':{'limit':2048},'blockIO':{'weight':0},'hugepageLimits':[{"
+		     "'pageSize':'2MB','limit':0}]}}}");
+	const struct spec_linux *l;
+
+	CHECK(s);
+	l = &s->linux_;
+	CHECK(l->ns[SPEC_NS_NETWORK].set && l->ns[SPEC_NS_PID].set && !l->ns[SPEC_NS_MOUNT].set);
+	CHECK_STR(l->ns[SPEC_NS_NETWORK].path, "/run/netns/a");
+	CHECK(l->ns[SPEC_NS_UTS].set && !l->ns[SPEC_NS_UTS].path);
+	CHECK_EQ(l->uid_maps.n, 2);
+	CHECK_EQ(l->uid_maps.v[1].size, 65536);
+	CHECK_EQ(l->n_devices, 1);
+	CHECK_EQ(l->devices[0].mode.v, 0666);
+	CHECK_STR(l->cgroups_path, "user.slice:libpod:abc");
+	CHECK_EQ(l->rootfs_propagation, MS_SLAVE | MS_REC);
+	CHECK_STR(l->masked_paths.v[1], "/proc/keys");
+	CHECK_EQ(l->n_sysctl, 2);
+	CHECK_STR(l->sysctl[0].key, "net.ipv4.conf.eth0/1.mtu");
+	CHECK_STR(l->sysctl[1].key, "net.ipv4.conf.eth0/1.x");
+	CHECK_EQ(l->res.n_devices, 2);
+	CHECK_EQ(l->res.devices[0].type, 'a');
+	CHECK(l->res.devices[0].m && !l->res.devices[1].m && l->res.devices[1].r);
+	CHECK_EQ(l->res.devices[1].minor, -1);
+	CHECK_EQ(l->res.memory.limit.v, 134217728);
+	CHECK_EQ(l->res.memory.swap.v, -1);
+	CHECK_EQ(l->res.cpu.n_cpus, 3);
+	CHECK_EQ(l->res.pids.v, 2048);
+	CHECK_EQ(spec_refusals(s, NULL), 0);
+}
+
+static void hooks_and_annotations(void)
+{
+	CLEAN(spec_freep)
+	struct spec *s = parse(
+		HEAD "'annotations':{'b':'2','a':'1'},'hooks':{'prestart':[{'path':'/h','args':["
+		     "'h','x'],'env':[],'timeout':3},{'path':'/i'}],'unknown':1}}");
+
+	CHECK(s);
+	CHECK_EQ(s->hooks[SPEC_HOOK_PRESTART].n, 2);
+	CHECK_EQ(s->hooks[SPEC_HOOK_PRESTART].v[0].timeout, 3);
+	CHECK(s->hooks[SPEC_HOOK_PRESTART].v[0].env_set);
+	CHECK(!s->hooks[SPEC_HOOK_PRESTART].v[1].env_set);
+	CHECK_EQ(s->hooks[SPEC_HOOK_PRESTART].v[1].timeout, 0);
+	CHECK_STR(spec_annotation(s, "a"), "1");
+	CHECK(!spec_annotation(s, "c"));
+}
+
+/* The parts of what podman, docker and containerd write that could trip a strict reader. */
+static void managers(void)
+{
+	static const char *const TEXTS[] = {
+		/* no value where Go's marshaller leaves its zero value */
+		HEAD "'process':{'user':{'uid':0,'gid':0},'args':['sh'],'cwd':'/',"
+		     "'capabilities':{},'rlimits':null,'selinuxLabel':'','apparmorProfile':''},"
+		     "'hooks':{},'mounts':[],'annotations':null,'linux':{'resources':{'memory':{"
+		     "'disableOOMKiller':false},'cpu':{},'pids':{'limit':0},'blockIO':{"
+		     "'weight':0},'network':{}},"
+		     "'cgroupsPath':'','mountLabel':'','seccomp':null,'sysctl':{}},'vm':null}",
+		/* the device rules of docker */
+		HEAD "'linux':{'resources':{'devices':[{'allow':false,'access':'rwm'},{"
+		     "'allow':true,'type':'c','major':1,'minor':5,'access':'rwm'},"
+		     "{'allow':true,'type':'c','major':136,'access':'rwm'},{'allow':true,"
+		     "'type':'b','access':'m'},{'allow':false,'type':'c','major':10,'minor':228,"
+		     "'access':'rwm'}]}}}",
+		/* privileged */
+		HEAD "'linux':{'resources':{'devices':[{'allow':true,'access':'rwm'}]}}}",
+		/* podman */
+		HEAD "'mounts':[{'destination':'/proc','type':'proc','source':'proc','options':["
+		     "'nosuid','noexec','nodev']},"
+		     "{'destination':'/dev','type':'tmpfs','source':'tmpfs','options':['nosuid',"
+		     "'strictatime','mode=755','size=65536k']},"
+		     "{'destination':'/etc/hosts','type':'bind','source':'/run/x','options':["
+		     "'bind','rprivate']},"
+		     "{'destination':'/dev/shm','type':'bind','source':'/run/shm','options':["
+		     "'bind','rprivate','nosuid','noexec','nodev']},"
+		     "{'destination':'/sys/fs/cgroup','type':'cgroup','source':'cgroup',"
+		     "'options':['rprivate','nosuid','noexec','nodev','relatime','ro']}],"
+		     "'annotations':{'io.container.manager':'libpod',"
+		     "'io.kubernetes.cri-o.ContainerType':'x',"
+		     "'org.opencontainers.image.stopSignal':'15',"
+		     "'run.oci.keep_original_groups':'1','krun.use_passt':'0'},"
+		     "'linux':{'sysctl':{'net.ipv4.ping_group_range':'0 0'},'personality':{"
+		     "'domain':'LINUX'}}}",
+		/* a rootless config whose user namespace names no mapping */
+		HEAD "'linux':{'namespaces':[{'type':'user'},{'type':'mount'}]}}",
+		"\n{'ociVersion':'1.4.0-rc.1','root':{'path':'/r'}}\n",
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(TEXTS); i++) {
+		CLEAN(spec_freep) struct spec *s = parse(TEXTS[i]);
+		struct error e = { 0 };
+
+		CHECK(s);
+		if (spec_refusals(s, &e))
+			printf("# %zu: %s\n", i, e.msg);
+		CHECK(!e.code);
+		CHECK(s->process.args.v && s->linux_.masked_paths.v && s->vm.kernel_params.v);
+	}
+}
+
+static void own_output(void)
+{
+	for (int rootless = 0; rootless < 2; rootless++) {
+		CLEAN_FREE char *text = NULL;
+		CLEAN(spec_freep) struct spec *s = NULL;
+		struct error e = { 0 };
+		size_t len;
+
+		CHECK_EQ(spec_default(rootless, 1000, 100, &text, &len), 0);
+		CHECK_EQ(len, strlen(text));
+		CHECK_EQ(spec_parse(text, len, &s, &e), 0);
+		CHECK_EQ(spec_refusals(s, &e), 0);
+		CHECK_EQ(s->linux_.ns[SPEC_NS_USER].set, rootless);
+		CHECK_EQ(s->linux_.uid_maps.n, rootless);
+		CHECK(!rootless || s->linux_.uid_maps.v[0].host == 1000);
+		CHECK_EQ(s->linux_.ns[SPEC_NS_NETWORK].set, !rootless);
+		CHECK_EQ(s->warnings.n, 0);
+	}
+}
+
+static void partial_documents(void)
+{
+	static const char PROC[] = "{\"args\":[\"id\"],\"cwd\":\"/\"}";
+	static const char RES[] = "{\"pids\":{\"limit\":-1}}";
+	CLEAN(spec_freep) struct spec *p = NULL;
+	CLEAN(spec_freep) struct spec *r = NULL;
+	CLEAN(spec_freep) struct spec *bad = NULL;
+	struct error e = { 0 };
+
+	CHECK_EQ(spec_parse_process(PROC, strlen(PROC), &p, NULL), 0);
+	CHECK_STR(p->process.args.v[0], "id");
+	CHECK_EQ(spec_parse_resources(RES, strlen(RES), &r, NULL), 0);
+	CHECK(r->linux_.res.pids.set);
+	CHECK_EQ(r->linux_.res.pids.v, -1);
+	CHECK_EQ(spec_parse_process("{\"cwd\":1}", 9, &bad, &e), -EINVAL);
+	CHECK_STR(e.msg, "process: args: missing");
+}
+
+struct size_case {
+	const char *text; /* members behind HEAD */
+	unsigned host_cpus, vcpus;
+	uint64_t ram_mib, guest_max, host_max;
+};
+
+#define MIB    (1ULL << 20)
+#define RES(x) "'linux':{'resources':{" x "}}}"
+#define ANN(x) "'annotations':{" x "},"
+
+static void vm_sizes(void)
+{
+	static const struct size_case SIZES[] = {
+		{ "'linux':{}}", 8, 4, 1024, 0, 0 },
+		{ "'linux':{}}", 2, 2, 1024, 0, 0 },
+		{ "'linux':{}}", 0, 1, 1024, 0, 0 },
+		{ RES("'memory':{'limit':134217728}"), 2, 2, 128, 128 * MIB, 192 * MIB },
+		{ RES("'memory':{'limit':134217729}"), 2, 2, 129, 128 * MIB + 1, 193 * MIB },
+		{ RES("'memory':{'limit':16777216}"), 2, 2, 64, 16 * MIB, 128 * MIB },
+		{ RES("'memory':{'limit':-1}"), 2, 2, 1024, 0, 0 },
+		{ RES("'memory':{'limit':0}"), 2, 2, 1024, 0, 0 },
+		{ RES("'memory':{'limit':9223372036854771712}"), 2, 2, 1024, 0, 0 },
+		{ RES("'cpu':{'quota':50000,'period':100000}"), 8, 1, 1024, 0, 0 },
+		{ RES("'cpu':{'quota':150000,'period':100000}"), 8, 2, 1024, 0, 0 },
+		{ RES("'cpu':{'quota':600000}"), 8, 6, 1024, 0, 0 },
+		{ RES("'cpu':{'quota':600000}"), 2, 2, 1024, 0, 0 },
+		{ RES("'cpu':{'quota':-1}"), 8, 4, 1024, 0, 0 },
+		{ RES("'cpu':{'cpus':'0-5'}"), 8, 6, 1024, 0, 0 },
+		{ RES("'cpu':{'cpus':'0-5','quota':200000}"), 8, 2, 1024, 0, 0 },
+		{ RES("'cpu':{'cpus':'0,2','quota':800000}"), 8, 2, 1024, 0, 0 },
+		{ RES("'cpu':{'cpus':'0-63'}"), 64, 16, 1024, 0, 0 },
+		{ ANN("'krun.cpus':'3','krun.ram_mib':'512'") "'linux':{}}", 1, 3, 512, 0, 0 },
+		{ ANN("'krun.ram_mib':'128'") "'linux':{}}", 1, 1, 1024, 0, 0 },
+		{ ANN("'krun.ram_mib':'129'") RES("'memory':{'limit':268435456}"), 1, 1, 129,
+			256 * MIB, 193 * MIB },
+		{ "'vm':{'hwConfig':{'vcpus':5,'memory':134217729}}}", 1, 5, 129, 0, 0 },
+		{ ANN("'krun.cpus':'2'") "'vm':{'hwConfig':{'vcpus':5}}}", 8, 2, 1024, 0, 0 },
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(SIZES); i++) {
+		const struct size_case *c = &SIZES[i];
+		CLEAN_FREE char *text = NULL;
+		CLEAN(spec_freep) struct spec *s = NULL;
+		struct vm_size v;
+
+		CHECK(asprintf(&text, HEAD "%s", c->text) > 0);
+		s = parse(text);
+		CHECK(s);
+		CHECK_EQ(spec_vm_size(s, c->host_cpus, &v, NULL), 0);
+		if (v.vcpus != c->vcpus || v.ram != c->ram_mib * MIB ||
+			v.guest_max != c->guest_max || v.host_max != c->host_max)
+			printf("# %s: %u vCPUs, %llu, %llu, %llu\n", c->text, v.vcpus,
+				(unsigned long long)v.ram, (unsigned long long)v.guest_max,
+				(unsigned long long)v.host_max);
+		CHECK_EQ(v.vcpus, c->vcpus);
+		CHECK_EQ(v.ram, c->ram_mib * MIB);
+		CHECK_EQ(v.guest_max, c->guest_max);
+		CHECK_EQ(v.host_max, c->host_max);
+	}
+}
+
+static void bad_sizes(void)
+{
+	static const char *const BAD[][2] = {
+		{ ANN("'krun.cpus':'0'") "'linux':{}}",
+			"annotations[\"krun.cpus\"]: \"0\" is not a number from 1 to 16" },
+		{ ANN("'krun.cpus':'17'") "'linux':{}}", "annotations[\"krun.cpus\"]: \"17\"" },
+		{ ANN("'krun.cpus':'two'") "'linux':{}}", "annotations[\"krun.cpus\"]: \"two\"" },
+		{ ANN("'krun.cpus':''") "'linux':{}}", "annotations[\"krun.cpus\"]: \"\"" },
+		{ ANN("'krun.cpus':'2 '") "'linux':{}}", "annotations[\"krun.cpus\"]: \"2 \"" },
+		{ ANN("'krun.ram_mib':'-1'") "'linux':{}}",
+			"annotations[\"krun.ram_mib\"]: \"-1\"" },
+		{ ANN("'krun.ram_mib':'99999999999999999999'") "'linux':{}}",
+			"annotations[\"krun.ram_mib\"]: " },
+		{ ANN("'krun.ram_mib':'512'") RES("'memory':{'limit':268435456}"),
+			"annotations[\"krun.ram_mib\"]: 512 MiB are more than "
+			"linux.resources.memory.limit" },
+		{ "'vm':{'hwConfig':{'memory':536870912}}," RES("'memory':{'limit':268435456}"),
+			"config.json: vm.hwConfig.memory: 512 MiB are more" },
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(BAD); i++) {
+		CLEAN_FREE char *text = NULL;
+		CLEAN(spec_freep) struct spec *s = NULL;
+		struct error e = { 0 };
+		struct vm_size v;
+
+		CHECK(asprintf(&text, HEAD "%s", BAD[i][0]) > 0);
+		s = parse(text);
+		CHECK(s);
+		CHECK_EQ(spec_vm_size(s, 4, &v, &e), -EINVAL);
+		CHECK(strstr(e.msg, BAD[i][1]));
+	}
+}
+
+static void ids(void)
+{
+	static const char *const GOOD[] = { "a", "0", "A-b_c.d+e", "x..y", "-a", "_" };
+	static const char *const BAD[] = { "", ".", "..", ".a", "a/b", "../a", "a b", "a\n",
+		"\xc3\xa9", "a:b", "a%" };
+	char longest[SPEC_LIM_NAME + 2];
+
+	for (size_t i = 0; i < ARRAY_SIZE(GOOD); i++)
+		CHECK_EQ(spec_check_id(GOOD[i], NULL), 0);
+	for (size_t i = 0; i < ARRAY_SIZE(BAD); i++) {
+		struct error e = { 0 };
+
+		CHECK_EQ(spec_check_id(BAD[i], &e), -EINVAL);
+		CHECK(e.msg[0]);
+	}
+	memset(longest, 'a', sizeof(longest));
+	longest[SPEC_LIM_NAME + 1] = '\0';
+	CHECK_EQ(spec_check_id(longest, NULL), -EINVAL);
+	longest[SPEC_LIM_NAME] = '\0';
+	CHECK_EQ(spec_check_id(longest, NULL), 0);
+}
+
+static void loading(void)
+{
+	char dir[] = "/tmp/test_spec.XXXXXX";
+	CLEAN_FREE char *text = NULL;
+	CLEAN(spec_freep) struct spec *s = NULL;
+	struct error e = { 0 };
+	size_t len = 0;
+	static const char DOC[] = "{\"ociVersion\":\"1.0.0\",\"root\":{\"path\":\"r\"}}";
+
+	CHECK(mkdtemp(dir));
+	CLEAN_FD int d = open(dir, O_PATH | O_DIRECTORY | O_CLOEXEC);
+	CHECK(d >= 0);
+	CLEAN_FD int f = openat(d, "config.json", O_CREAT | O_RDWR | O_CLOEXEC, 0600);
+	CHECK_EQ(write(f, DOC, sizeof(DOC) - 1), sizeof(DOC) - 1);
+	CHECK_EQ(mkfifoat(d, "fifo", 0600), 0);
+	CHECK_EQ(spec_load(d, "config.json", &s, &text, &len, &e), 0);
+	CHECK_EQ(len, sizeof(DOC) - 1);
+	CHECK(!memcmp(text, DOC, len));
+	CHECK_STR(s->root, "r");
+	spec_free(s);
+	s = NULL;
+	CHECK_EQ(spec_load(d, "none", &s, NULL, NULL, &e), -ENOENT);
+	CHECK_STR(e.msg, "none: cannot be opened: No such file or directory");
+	CHECK_EQ(spec_load(d, "fifo", &s, NULL, NULL, NULL), -EINVAL);
+	CHECK_EQ(spec_load(d, ".", &s, NULL, NULL, NULL), -EINVAL);
+	CHECK_EQ(ftruncate(f, SPEC_LIM_FILE + 1), 0);
+	CHECK_EQ(spec_load(d, "config.json", &s, NULL, NULL, NULL), -E2BIG);
+	CHECK(!s);
+	(void)unlinkat(d, "config.json", 0);
+	(void)unlinkat(d, "fifo", 0);
+	CHECK_EQ(rmdir(dir), 0);
+}
+
+static const struct test_case CASES[] = {
+	TEST(process),
+	TEST(mounts),
+	TEST(linux_section),
+	TEST(hooks_and_annotations),
+	TEST(managers),
+	TEST(own_output),
+	TEST(partial_documents),
+	TEST(vm_sizes),
+	TEST(bad_sizes),
+	TEST(ids),
+	TEST(loading),
+};
+
+TEST_MAIN(CASES)
