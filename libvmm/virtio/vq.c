@@ -267,7 +267,7 @@ static int vq_waiting(const struct vq *q)
 
 int vq_pending(const struct vq *q)
 {
-	int n = vq_waiting(q);
+	int n = q->d ? vq_waiting(q) : 0;
 
 	return n < 0 ? n : n + q->nredo;
 }
@@ -304,6 +304,9 @@ int vq_pop(struct vq *q, struct vq_req *req)
 {
 	int n;
 
+	/* a queue that the driver never made ready is an empty one, whoever looks at it */
+	if (!q->d)
+		return 0;
 	if (q->nredo)
 		return vq_pop_redo(q, req);
 	n = vq_waiting(q);
@@ -364,6 +367,8 @@ bool vq_flush(struct vq *q)
 bool vq_kicks(struct vq *q, bool on)
 {
 	q->kicks_off = !on;
+	if (!q->d)
+		return false;
 	if (on)
 		return vq_arm(q) != 0;
 	if (!q->event_idx)

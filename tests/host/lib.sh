@@ -200,7 +200,7 @@ boot_host() {
 			-device virtio-blk-pci,drive=disk)
 	fi
 	setpriv --pdeathsig KILL qemu-system-x86_64 -name krun-testhost -nodefaults -no-user-config -display none \
-		-machine q35,memory-backend=mem,hpet=off,vmport=off -cpu max,xsave=off -accel tcg,thread=multi,tb-size=512 \
+		-machine q35,memory-backend=mem,hpet=off,vmport=off -cpu max,xsave=off,erms=off,fsrm=off -accel tcg,thread=multi,tb-size=512 \
 		-smp "$cpus" -m "$mem" -object "memory-backend-memfd,id=mem,size=${mem}M,share=on" \
 		-kernel "$kernel_dir/vmlinuz" -initrd "$host_cache/initrd" -no-reboot \
 		-append "console=ttyS0 quiet panic=-1 rdinit=/init mitigations=off tsc=reliable nowatchdog apparmor=0 selinux=0 \

@@ -458,6 +458,22 @@ static void saving(void)
 	rig_end();
 }
 
+/* A device may look at a queue of its own that the driver never made ready. */
+static void never_ready(void)
+{
+	struct vq q;
+
+	rig_start(true, true);
+	vq_init(&q, &T.g.mem, N);
+	q.event_idx = true;
+	CHECK_EQ(vq_pop(&q, &T.r), 0);
+	CHECK_EQ(vq_pending(&q), 0);
+	CHECK(!vq_kicks(&q, true));
+	CHECK(!vq_kicks(&q, false));
+	CHECK(!vq_flush(&q));
+	rig_end();
+}
+
 static const struct test_case cases[] = {
 	TEST(direct_chain),
 	TEST(refused),
@@ -471,6 +487,7 @@ static const struct test_case cases[] = {
 	TEST(kicks_flag),
 	TEST(geometry),
 	TEST(saving),
+	TEST(never_ready),
 };
 
 TEST_MAIN(cases)
