@@ -225,10 +225,12 @@ fuzz: $(fuzz_programs)
 FUZZ_SECONDS = 60
 
 bench: all
-	KRUN_BUILD='$(abs_top_builddir)' $(srcdir)/tests/bench/run
+	KRUN_BUILD='$(abs_top_builddir)' $(srcdir)/tests/host/run --mem 4096 --cpus 2 --timeout 1800 \
+		$(abs_srcdir)/tests/bench/run --json '$(abs_top_builddir)/bench.json'
 
 soak: all
-	KRUN_BUILD='$(abs_top_builddir)' $(srcdir)/tests/bench/soak
+	KRUN_BUILD='$(abs_top_builddir)' $(srcdir)/tests/host/run --mem 4096 --cpus 2 --timeout 7200 \
+		$(abs_srcdir)/tests/soak/run
 
 .PHONY: test-programs thread-programs print-thread-programs lint-slow fuzz bench soak
 
