@@ -3,8 +3,9 @@
 /*
  * How it works
  *
- * One end of a socket pair goes to the vsock device, which splices it to a stream to the agent as soon as the guest has knocked; the other end is ours. HELLO
- * and what follows are written at once: they wait in the socket, so that no round trip is lost while the guest boots.
+ * One end of a socket pair goes to the vsock device, which splices it to a stream to the agent as
+ * soon as the guest has knocked; the other end is ours. HELLO and what follows are written at once:
+ * they wait in the socket, so that no round trip is lost while the guest boots.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -30,7 +31,8 @@ static void agent_lost(struct agent *a, const char *why)
 static bool flush(struct agent *a)
 {
 	while (a->out_at < a->out_len) {
-		ssize_t n = send(a->src.fd, a->out + a->out_at, a->out_len - a->out_at, MSG_DONTWAIT | MSG_NOSIGNAL);
+		ssize_t n = send(a->src.fd, a->out + a->out_at, a->out_len - a->out_at,
+			MSG_DONTWAIT | MSG_NOSIGNAL);
 
 		if (n < 0 && errno == EINTR)
 			continue;
@@ -58,7 +60,8 @@ static void handle_reply(struct agent *a, const struct msg_hdr *h, const uint8_t
 	} else if (h->type == MSG_HELLO) {
 		struct msg_hello_reply hello;
 
-		if (msg_take(h, payload, &hello, sizeof(hello), NULL, NULL) || hello.version != PROTO_VERSION)
+		if (msg_take(h, payload, &hello, sizeof(hello), NULL, NULL) ||
+			hello.version != PROTO_VERSION)
 			return agent_lost(a, "the agent speaks another version");
 		a->up = true;
 		a->hello_ns[0] = hello.started_ns;
@@ -180,7 +183,8 @@ static int say_hello(struct agent *a)
 	return agent_send(a, MSG_HELLO, &t, sizeof(t)) ? 0 : -ENOMEM;
 }
 
-int agent_open(struct agent *a, struct loop *loop, struct vmm *vm, const struct agent_ops *ops, void *arg, struct error *e)
+int agent_open(struct agent *a, struct loop *loop, struct vmm *vm, const struct agent_ops *ops,
+	void *arg, struct error *e)
 {
 	struct proto_open o;
 	int sv[2], r;
@@ -220,5 +224,6 @@ int agent_stream(struct agent *a, struct vmm *vm, uint32_t proc, enum proto_fd w
 	int wfd = which == PROTO_STDIN ? -1 : fd;
 
 	proto_open_fill(&o, PROTO_STREAM, a->token, proc, which);
-	return vmm_vsock_connect(vm, PROTO_AGENT_PORT, rfd, wfd, &o, sizeof(o), AGENT_ID_STREAM(proc, which));
+	return vmm_vsock_connect(
+		vm, PROTO_AGENT_PORT, rfd, wfd, &o, sizeof(o), AGENT_ID_STREAM(proc, which));
 }

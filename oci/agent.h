@@ -2,8 +2,9 @@
 /*
  * The host's half of the conversation with the guest's agent: the control connection.
  *
- * Owned by the VMM process's main loop, on its thread. Messages are queued and sent as the socket takes them; replies and events come back through
- * callbacks. Everything that arrives is hostile (init/proto/msg.h checks lengths and types) and a malformed stream ends the connection.
+ * Owned by the VMM process's main loop, on its thread. Messages are queued and sent as the socket
+ * takes them; replies and events come back through callbacks. Everything that arrives is hostile
+ * (init/proto/msg.h checks lengths and types) and a malformed stream ends the connection.
  */
 #ifndef KRUN_OCI_AGENT_H
 #define KRUN_OCI_AGENT_H
@@ -19,10 +20,10 @@ struct vmm;
 struct agent;
 
 struct agent_reply {
-	uint16_t type;	/* of the request */
+	uint16_t type; /* of the request */
 	uint32_t seq;
-	int status;	/* 0 or -errno */
-	uint32_t stage; /* enum msg_stage when status < 0 */
+	int status;	  /* 0 or -errno */
+	uint32_t stage;	  /* enum msg_stage when status < 0 */
 	const char *text; /* "" unless status < 0 */
 };
 
@@ -43,15 +44,16 @@ struct agent {
 	uint32_t seq;
 	uint8_t token[PROTO_TOKEN_LEN];
 	uint64_t hello_ns[3]; /* agent's start, its knock, its reply: its CLOCK_BOOTTIME */
-	bool up; /* HELLO was answered */
+	bool up;	      /* HELLO was answered */
 };
 
 /* Stream ids of vmm_vsock_connect(): the control connection, then one per (process, fd). */
-#define AGENT_ID_CONTROL 1u
+#define AGENT_ID_CONTROL	  1u
 #define AGENT_ID_STREAM(proc, fd) ((uint32_t)(proc)*4 + 4 + (uint32_t)(fd))
 
 /* Connects (the stream waits for the guest's knock by itself) and queues HELLO. */
-int agent_open(struct agent *a, struct loop *loop, struct vmm *vm, const struct agent_ops *ops, void *arg, struct error *e);
+int agent_open(struct agent *a, struct loop *loop, struct vmm *vm, const struct agent_ops *ops,
+	void *arg, struct error *e);
 void agent_close(struct agent *a);
 /* Queues a request; @payload is copied. Returns its seq, or 0 when there is no memory. */
 uint32_t agent_send(struct agent *a, enum msg_type type, const void *payload, size_t len);

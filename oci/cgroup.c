@@ -271,19 +271,19 @@ static int set_limits(int dir, const char *path, const struct settings *l, struc
 	return 0;
 }
 
-int cgroup_make(const char *path, const struct spec *s, const struct vm_size *size, struct error *e)
+int cgroup_make(const char *path, const struct spec *s, const struct vm_size *size, size_t *kept,
+	struct error *e)
 {
 	struct settings l = { 0 };
-	size_t kept = 0;
 	int dir, r;
 
 	plan(&l, s, size);
-	dir = descend(path, &l, &kept, e);
+	dir = descend(path, &l, kept, e);
 	r = dir < 0 ? dir : set_limits(dir, path, &l, e);
 	if (dir >= 0)
 		(void)close(dir);
 	if (r)
-		unmake(path, kept);
+		unmake(path, *kept);
 	return r;
 }
 
@@ -340,7 +340,7 @@ static int wait_empty(int dir, unsigned ms)
 	return 0;
 }
 
-int cgroup_destroy(const char *path, unsigned ms, struct error *e)
+int cgroup_destroy(const char *path, size_t kept, unsigned ms, struct error *e)
 {
 	CLEAN_FD int dir = open_cgroup(path);
 	CLEAN_FD int mnt = -1;
@@ -364,5 +364,8 @@ int cgroup_destroy(const char *path, unsigned ms, struct error *e)
 	 * populated */
 	for (int i = 0; (r = remove_cgroup(mnt, path, 16)) == -EBUSY && i < 500; i++)
 		(void)nanosleep(&nap, NULL);
-	return r ? err_sys(e, r, "cannot remove cgroup \"/%.120s\"", path) : 0;
+	if (r)
+		return err_sys(e, r, "cannot remove cgroup \"/%.120s\"", path);
+	unmake(path, kept);
+	return 0;
 }

@@ -3,9 +3,10 @@
 /*
  * How it works
  *
- * A table of facts, each with a function that looks and a sentence that says what to do. The probes that run guest code do so in a child with a time limit, because a
- * host's KVM may do anything, and their verdict is kept for this boot in the run-time directory (named after the boot id and the kernel), so that
- * create pays for one read of a file.
+ * A table of facts, each with a function that looks and a sentence that says what to do. The probes
+ * that run guest code do so in a child with a time limit, because a host's KVM may do anything, and
+ * their verdict is kept for this boot in the run-time directory (named after the boot id and the
+ * kernel), so that create pays for one read of a file.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -45,7 +46,8 @@ struct report {
 	unsigned n;
 };
 
-static void add(struct report *r, const char *name, int err, const struct error *e, const char *found, const char *advice)
+static void add(struct report *r, const char *name, int err, const struct error *e,
+	const char *found, const char *advice)
 {
 	struct fact *f = &r->f[r->n];
 
@@ -61,7 +63,8 @@ static const struct {
 	const char *name, *found, *advice;
 } probes[] = {
 	{ VMM_PROBE_API, "kvm-api", "KVM API version 12", "use a kernel of this century" },
-	{ VMM_PROBE_CAPS, "kvm-capabilities", "everything that is needed", "use Linux 5.10 or newer with in-kernel interrupt controllers" },
+	{ VMM_PROBE_CAPS, "kvm-capabilities", "everything that is needed",
+		"use Linux 5.10 or newer with in-kernel interrupt controllers" },
 	{ VMM_PROBE_GUEST, "kvm-guest", "a small guest runs",
 		"this KVM cannot run a guest: enable virtualisation (VT-x, AMD-V) in the firmware, or nested virtualisation on the machine's own host" },
 	{ VMM_PROBE_CMPXCHG16B, "kvm-cmpxchg16b", "a guest executes it",
@@ -166,8 +169,9 @@ static int run_probes(int kvm_fd, struct report *rep, struct error *first)
 			add(rep, probes[i].name, r, &e, probes[i].found, probes[i].advice);
 		if (r && !bad) {
 			bad = r;
-			(void)err_set(first, r, "this host cannot run microVMs: %s: %.130s (krun-oci check tells more)", probes[i].name,
-				e.msg);
+			(void)err_set(first, r,
+				"this host cannot run microVMs: %s: %.130s (krun-oci check tells more)",
+				probes[i].name, e.msg);
 		}
 		/* the first failure says it all when nobody wants the list */
 		if (r && !rep)
@@ -225,10 +229,12 @@ static void collect(const struct rt *rt, struct report *rep)
 		"boot with systemd.unified_cgroup_hierarchy=1, or mount cgroup2 there");
 	e = (struct error){ 0 };
 	r = check_kernel(path, sizeof(path), &e);
-	add(rep, "guest-kernel", r, &e, path, "run kernel/build, or point KRUN_OCI_KERNEL at a vmlinux");
+	add(rep, "guest-kernel", r, &e, path,
+		"run kernel/build, or point KRUN_OCI_KERNEL at a vmlinux");
 	e = (struct error){ 0 };
 	r = check_root(rt, &e);
-	add(rep, "state-directory", r, &e, rt->root ? rt->root : "writable", "run as root, or set XDG_RUNTIME_DIR or --root");
+	add(rep, "state-directory", r, &e, rt->root ? rt->root : "writable",
+		"run as root, or set XDG_RUNTIME_DIR or --root");
 }
 
 static int print_json(const struct report *rep, bool fit, FILE *out, struct error *e)
@@ -270,10 +276,13 @@ int rt_check(const struct rt *rt, bool json, FILE *out, bool *fit, struct error 
 	if (json)
 		return print_json(&rep, *fit, out, e);
 	for (unsigned i = 0; i < rep.n; i++) {
-		(void)fprintf(out, "%-4s %-18s %s\n", rep.f[i].ok ? "ok" : "BAD", rep.f[i].name, rep.f[i].text);
+		(void)fprintf(out, "%-4s %-18s %s\n", rep.f[i].ok ? "ok" : "BAD", rep.f[i].name,
+			rep.f[i].text);
 		if (!rep.f[i].ok)
 			(void)fprintf(out, "     %-18s -> %s\n", "", rep.f[i].advice);
 	}
-	(void)fprintf(out, "%s\n", *fit ? "This host can run containers in microVMs." : "This host cannot run containers in microVMs.");
+	(void)fprintf(out, "%s\n",
+		*fit ? "This host can run containers in microVMs."
+		     : "This host cannot run containers in microVMs.");
 	return 0;
 }

@@ -11,7 +11,6 @@
 static const cap_value_t kept[] = {
 	CAP_CHOWN,
 	CAP_DAC_OVERRIDE,
-	CAP_DAC_READ_SEARCH,
 	CAP_FOWNER,
 	CAP_FSETID,
 	CAP_MKNOD,

@@ -72,7 +72,7 @@ int console_send(const char *path, int master, struct error *e)
 	if (strlen(path) >= sizeof(a.sun_path))
 		return err_set(e, ENAMETOOLONG,
 			"--console-socket: \"%.120s\" is longer than a socket's address", path);
-	(void)strcpy(a.sun_path, path);
+	memcpy(a.sun_path, path, strlen(path) + 1);
 	if (fd < 0 || connect(fd, (struct sockaddr *)&a, sizeof(a)))
 		return err_sys(e, errno, "--console-socket: \"%.120s\"", path);
 	h->cmsg_level = SOL_SOCKET;

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The terminal on the host's side: a pty whose slave the VMM splices to the guest's own pty, and whose master is either sent to the caller's console socket or
- * served by `run` itself. In the CLI, single-threaded; console_take() in the VMM process.
+ * The terminal on the host's side: a pty whose slave the VMM splices to the guest's own pty, and
+ * whose master is either sent to the caller's console socket or served by `run` itself. In the CLI,
+ * single-threaded; console_take() in the VMM process.
  */
 #ifndef KRUN_OCI_CONSOLE_H
 #define KRUN_OCI_CONSOLE_H
@@ -11,14 +12,17 @@
 #include "oci/spec.h"
 #include "util/err.h"
 
-/* A new pty, the slave raw: echo, line editing and signals are the guest's business. The size is that of the config, else of @like when it is a terminal. */
+/* A new pty, the slave raw: echo, line editing and signals are the guest's business. The size is
+ * that of the config, else of @like when it is a terminal. */
 int console_open(const struct spec_process *p, int like, int *master, int *slave, struct error *e);
 /* Sends @master through the socket at @path (one byte of data, one descriptor). */
 int console_send(const char *path, int master, struct error *e);
-/* The VMM process: a session of its own with @slave as its terminal, so that a change of size is a signal. */
+/* The VMM process: a session of its own with @slave as its terminal, so that a change of size is a
+ * signal. */
 int console_take(int slave, struct error *e);
 
-/* Relays between our stdin/stdout and @master until process @pid has ended; returns its exit code. Our terminal is raw meanwhile. */
+/* Relays between our stdin/stdout and @master until process @pid has ended; returns its exit code.
+ * Our terminal is raw meanwhile. */
 int console_proxy(int master, pid_t pid);
 
 #endif

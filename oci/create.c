@@ -52,7 +52,7 @@ struct create {
 static void create_free(struct create *x)
 {
 	int *fds[] = { &x->bundle_fd, &x->rootfs_fd, &x->sync[0], &x->sync[1], &x->p.kvm_fd,
-		&x->p.kernel_fd, &x->p.null_fd, &x->p.tty_fd, &x->master };
+		&x->p.kernel_fd, &x->p.ctl_fd, &x->p.status_fd, &x->p.null_fd, &x->p.tty_fd, &x->master };
 
 	ns_close(&x->p.ns);
 	mount_plan_free(&x->p.plan);
@@ -92,7 +92,8 @@ static int load_bundle(struct create *x, struct error *e)
 	if (x->bundle_fd < 0)
 		return err_sys(e, errno, "bundle \"%.180s\"", o->bundle ? o->bundle : ".");
 	if (o->config)
-		r = spec_load(AT_FDCWD, o->config, &x->spec, &x->config, &x->config_len, e);
+		r = spec_load_fd(
+			o->config_fd, "config.json", &x->spec, &x->config, &x->config_len, e);
 	else
 		r = spec_load(x->bundle_fd, "config.json", &x->spec, &x->config, &x->config_len, e);
 	if (r)
@@ -197,7 +198,7 @@ static int make_terminal(struct create *x, struct error *e)
 
 static int make_cgroup(struct create *x, struct error *e)
 {
-	return x->c.cgroup ? cgroup_make(x->c.cgroup, x->spec, &x->p.size, e) : 0;
+	return x->c.cgroup ? cgroup_make(x->c.cgroup, x->spec, &x->p.size, &x->c.cgroup_kept, e) : 0;
 }
 
 /* The VMM process has made the VM: it goes into the cgroup and on record. */
@@ -238,6 +239,12 @@ static int start_vmm(struct create *x, struct error *e)
 
 	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, x->sync))
 		return err_sys(e, errno, "socketpair");
+	/* with the caller's rights: in a user namespace of its own the VMM process has none here */
+	x->p.status_fd = status_open(&x->c);
+	x->p.ctl_fd = ctl_listen(&x->c, e);
+	if (x->p.status_fd < 0 || x->p.ctl_fd < 0)
+		return err_sys(e, x->p.status_fd < 0 ? x->p.status_fd : x->p.ctl_fd,
+			"cannot open the container's state");
 	x->p.opt = x->o;
 	x->p.spec = x->spec;
 	x->p.c = &x->c;
@@ -254,6 +261,8 @@ static int start_vmm(struct create *x, struct error *e)
 	}
 	x->c.pid = pid;
 	(void)close(TAKE_FD(x->sync[1]));
+	/* a copy of ours would take connections that nobody answers once the VMM is gone */
+	(void)close(TAKE_FD(x->p.ctl_fd));
 	r = late ? 0 : user_namespace(x, e);
 	if (!r)
 		r = adopt(x, e);
@@ -319,6 +328,8 @@ static int create(struct create *x, struct error *e)
 		x->c.cgroup = cgroup_path(x->spec, x->c.id, e);
 		if (!x->c.cgroup)
 			return -EINVAL;
+		/* until it is known what was there, nothing above is ours to remove */
+		x->c.cgroup_kept = strlen(x->c.cgroup);
 	}
 	r = container_make(x->rt, &x->c, x->config, x->config_len, e);
 	if (r)
@@ -344,7 +355,7 @@ static void create_init(struct create *x, const struct rt *rt, const struct rt_c
 		.bundle_fd = -1,
 		.rootfs_fd = -1,
 		.sync = { -1, -1 },
-		.p = { .kvm_fd = -1, .kernel_fd = -1, .null_fd = -1, .sync_fd = -1, .tty_fd = -1 },
+		.p = { .kvm_fd = -1, .kernel_fd = -1, .null_fd = -1, .sync_fd = -1, .tty_fd = -1, .ctl_fd = -1, .status_fd = -1 },
 		.master = -1,
 		.c = { .root_fd = -1, .dir_fd = -1, .lock_fd = -1 } };
 	for (int t = 0; t < SPEC_NS_TYPES; t++)
@@ -387,6 +398,16 @@ static int wait_vmm(pid_t pid)
 	return WIFSIGNALED(status) ? 128 + WTERMSIG(status) : WEXITSTATUS(status);
 }
 
+/*
+ * stdin and stdout are the workload's from now on: what we held open, a reader would wait for and a
+ * writer would go on to fill. stderr stays, for our own words.
+ */
+static void leave_stdio(const struct create *x)
+{
+	(void)dup2(x->p.null_fd, STDIN_FILENO);
+	(void)dup2(x->p.null_fd, STDOUT_FILENO);
+}
+
 int rt_run(const struct rt *rt, const struct rt_create *o, int *code, struct error *e)
 {
 	CLEAN(create_free) struct create x;
@@ -413,6 +434,8 @@ int rt_run(const struct rt *rt, const struct rt_create *o, int *code, struct err
 	*code = 0;
 	if (o->detach)
 		return 0;
+	if (x.master < 0)
+		leave_stdio(&x);
 	*code = x.master >= 0 ? console_proxy(x.master, x.c.pid) : wait_vmm(x.c.pid);
 	if (!o->keep && container_destroy(&x.c, 10000, &warn))
 		log_warn("%s", warn.msg);

@@ -3,9 +3,10 @@
 /*
  * How it works
  *
- * One function a section of the config, each putting records in the order of the spec. What the host did already (rootfs, binds) does not go to the guest, except
- * binds whose place a guest-side mount hides: those are bound again in the guest, from where the share shows them. A root without a /dev of its own
- * gets a tmpfs there, so that device nodes are never made in the image.
+ * One function a section of the config, each putting records in the order of the spec. What the
+ * host did already (rootfs, binds) does not go to the guest, except binds whose place a guest-side
+ * mount hides: those are bound again in the guest, from where the share shows them. A root without
+ * a /dev of its own gets a tmpfs there, so that device nodes are never made in the image.
  */
 #include <errno.h>
 #include <inttypes.h>
@@ -23,11 +24,17 @@
 #include "util/cleanup.h"
 #include "util/util.h"
 
-_Static_assert(BLOB_NS_IPC == CLONE_NEWIPC && BLOB_NS_UTS == CLONE_NEWUTS && BLOB_NS_CGROUP == CLONE_NEWCGROUP, "kernel's numbers");
+_Static_assert(BLOB_NS_IPC == CLONE_NEWIPC && BLOB_NS_UTS == CLONE_NEWUTS &&
+		BLOB_NS_CGROUP == CLONE_NEWCGROUP,
+	"kernel's numbers");
 
 static void put_process(struct blob_w *w, const struct spec_process *p, unsigned stdio)
 {
-	struct blob_process b = { .flags = BLOB_P_CAPS, .stdio = stdio, .uid = p->user.uid, .gid = p->user.gid, .rows = p->rows,
+	struct blob_process b = { .flags = BLOB_P_CAPS,
+		.stdio = stdio,
+		.uid = p->user.uid,
+		.gid = p->user.gid,
+		.rows = p->rows,
 		.cols = p->cols };
 
 	if (p->no_new_privs)
@@ -54,7 +61,8 @@ static void put_process(struct blob_w *w, const struct spec_process *p, unsigned
 	if (p->user.n_groups)
 		blob_put_gids(w, p->user.groups, p->user.n_groups);
 	for (size_t i = 0; i < p->n_rlimits; i++)
-		blob_put_rlimit(w, (uint32_t)p->rlimits[i].resource, p->rlimits[i].soft, p->rlimits[i].hard);
+		blob_put_rlimit(w, (uint32_t)p->rlimits[i].resource, p->rlimits[i].soft,
+			p->rlimits[i].hard);
 }
 
 /* A container without "process" can be created: something harmless is held and never released. */
@@ -76,31 +84,15 @@ static int put_seccomp(struct blob_w *w, const struct spec *s, struct error *e)
 	return r;
 }
 
-static uint64_t attr_of(unsigned long ms)
-{
-	static const struct {
-		unsigned long ms;
-		uint64_t attr;
-	} map[] = {
-		{ MS_RDONLY, MOUNT_ATTR_RDONLY },	  { MS_NOSUID, MOUNT_ATTR_NOSUID },
-		{ MS_NODEV, MOUNT_ATTR_NODEV },		  { MS_NOEXEC, MOUNT_ATTR_NOEXEC },
-		{ MS_NODIRATIME, MOUNT_ATTR_NODIRATIME }, { MS_NOATIME, MOUNT_ATTR_NOATIME },
-		{ MS_STRICTATIME, MOUNT_ATTR_STRICTATIME },
-	};
-	uint64_t a = 0;
-
-	for (size_t i = 0; i < ARRAY_SIZE(map); i++) {
-		if (ms & map[i].ms)
-			a |= map[i].attr;
-	}
-	return a;
-}
-
 static const char *fs_type(enum spec_mount_kind k)
 {
 	static const char *const names[] = {
-		[SPEC_MNT_TMPFS] = "tmpfs",   [SPEC_MNT_PROC] = "proc",	    [SPEC_MNT_SYSFS] = "sysfs",
-		[SPEC_MNT_DEVPTS] = "devpts", [SPEC_MNT_MQUEUE] = "mqueue", [SPEC_MNT_CGROUP] = "cgroup2",
+		[SPEC_MNT_TMPFS] = "tmpfs",
+		[SPEC_MNT_PROC] = "proc",
+		[SPEC_MNT_SYSFS] = "sysfs",
+		[SPEC_MNT_DEVPTS] = "devpts",
+		[SPEC_MNT_MQUEUE] = "mqueue",
+		[SPEC_MNT_CGROUP] = "cgroup2",
 	};
 
 	return names[k];
@@ -118,21 +110,27 @@ static bool mounts_on(const struct spec *s, const char *where)
 static void put_mounts(struct blob_w *w, const struct spec *s)
 {
 	if (!mounts_on(s, "/dev")) {
-		struct blob_mount dev = { .kind = BLOB_M_FS, .attr_set = MOUNT_ATTR_NOSUID | MOUNT_ATTR_STRICTATIME };
+		struct blob_mount dev = { .kind = BLOB_M_FS,
+			.attr_set = MOUNT_ATTR_NOSUID | MOUNT_ATTR_STRICTATIME };
 
 		blob_put_mount(w, &dev, "tmpfs", "tmpfs", "/dev", "mode=755,size=65536k");
 	}
 	for (size_t i = 0; i < s->n_mounts; i++) {
 		const struct spec_mount *m = &s->mounts[i];
-		struct blob_mount b = { .attr_set = attr_of(m->set), .attr_clr = attr_of(m->clear), .rec_set = m->rec_set,
-			.rec_clr = m->rec_clear, .propagation = (uint32_t)m->propagation };
+		struct blob_mount b = { .attr_set = mount_attr_of(m->set),
+			.attr_clr = mount_attr_of(m->clear),
+			.rec_set = m->rec_set,
+			.rec_clr = m->rec_clear,
+			.propagation = (uint32_t)m->propagation };
 
 		if (mount_is_guests(m) || m->from_host) {
 			b.kind = BLOB_M_FS;
 			b.flags = m->tmpcopyup ? BLOB_M_COPYUP : 0;
-			blob_put_mount(w, &b, fs_type(m->kind), m->source ? m->source : fs_type(m->kind), m->destination,
+			blob_put_mount(w, &b, fs_type(m->kind),
+				m->source ? m->source : fs_type(m->kind), m->destination,
 				m->kind == SPEC_MNT_CGROUP ? "" : m->data);
-		} else if (mount_hidden_by_guest(s, i)) {
+		} else if (mount_hidden_by_guest(s, i) || b.attr_set || b.rec_set) {
+			/* hidden, or with flags that the guest's kernel must keep too */
 			b.kind = BLOB_M_BIND;
 			b.flags = BLOB_M_RECURSIVE;
 			blob_put_mount(w, &b, "", m->destination, m->destination, "");
@@ -164,7 +162,8 @@ static void put_container(struct blob_w *w, const struct spec *s)
 		c.namespaces |= BLOB_NS_IPC;
 	if (s->linux_.ns[SPEC_NS_UTS].set)
 		c.namespaces |= BLOB_NS_UTS;
-	/* without its own cgroup namespace the guest would show the agent's side of the tree, which is nobody's business */
+	/* without its own cgroup namespace the guest would show the agent's side of the tree, which
+	 * is nobody's business */
 	c.namespaces |= BLOB_NS_CGROUP;
 	blob_put_container(w, &c);
 	if (s->hostname)
@@ -184,15 +183,21 @@ static void put_devices(struct blob_w *w, const struct spec *s)
 {
 	for (size_t i = 0; i < s->linux_.n_devices; i++) {
 		const struct spec_device *d = &s->linux_.devices[i];
-		struct blob_device b = { .type = d->type == 'b' ? S_IFBLK : d->type == 'p' ? S_IFIFO : S_IFCHR, .major = d->major,
-			.minor = d->minor, .mode = d->mode.set ? d->mode.v & 07777 : 0666, .uid = d->uid.set ? d->uid.v : 0,
+		struct blob_device b = { .type = d->type == 'b' ? S_IFBLK
+				: d->type == 'p'		? S_IFIFO
+								: S_IFCHR,
+			.major = d->major,
+			.minor = d->minor,
+			.mode = d->mode.set ? d->mode.v & 07777 : 0666,
+			.uid = d->uid.set ? d->uid.v : 0,
 			.gid = d->gid.set ? d->gid.v : 0 };
 
 		blob_put_device(w, &b, d->path);
 	}
 }
 
-int guest_blob(const struct spec *s, const struct vm_size *size, unsigned stdio, uint8_t **out, size_t *len, struct error *e)
+int guest_blob(const struct spec *s, const struct vm_size *size, unsigned stdio, uint8_t **out,
+	size_t *len, struct error *e)
 {
 	struct msg_proc head = { .proc = PROTO_PROC_INIT };
 	struct blob_w w;

@@ -1,5 +1,18 @@
 // SPDX-License-Identifier: Apache-2.0
 /* UTF-8, JSON numbers, and quoting of foreign text in messages. */
+/*
+ * How it works
+ *
+ * These are the places where JSON leaves room that config.json must not use. Surrogate escapes are
+ * looked for in the raw text, as after decoding half a pair is gone or replaced. Numbers are taken
+ * as decimal text, never as a double: a limit above 2^53 would change its value without a word, and
+ * 1e3 is a legal way to write 1000. Digits are worked through from the left with trailing zeros
+ * held back, so the result is exact or an error.
+ *
+ * text_quote() is for strings of a config or image inside an error message: control characters,
+ * which could write to the terminal or forge a line of the log, come out escaped, and the length is
+ * bounded.
+ */
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>

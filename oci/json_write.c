@@ -1,5 +1,17 @@
 // SPDX-License-Identifier: Apache-2.0
 /* JSON text out: for state, list, features, spec and the log. */
+/*
+ * How it works
+ *
+ * One growing buffer, always NUL-terminated. The commas and the bracket that ends each level are
+ * the writer's business: .close is a stack of them, so callers say jw_end() whatever they opened.
+ * Lack of memory, or more than 64 levels, sets .failed; all later calls do nothing and jw_finish()
+ * tells.
+ *
+ * Strings are paths and names of the host, which may hold any bytes, while the output must be UTF-8
+ * for every reader: invalid bytes become U+FFFD, control characters are escaped. Nothing is written
+ * to a file from here, so a reader never sees half of an object that could not be finished.
+ */
 #include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>

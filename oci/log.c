@@ -1,5 +1,17 @@
 // SPDX-License-Identifier: Apache-2.0
 /* The runtime's log sink. */
+/*
+ * How it works
+ *
+ * A line is made in a buffer on the stack and goes out in one write(2) or datagram, so lines of
+ * several processes that append to the same file do not mix. Nothing is allocated, and neither
+ * syslog(3) nor localtime() is used: the VMM process logs after it has lost the host's files. For
+ * the same reason the fd is opened once, before that.
+ *
+ * Text that came from a config or a guest is made one line: escaped for JSON, control characters
+ * made blanks elsewhere, and cut at OCI_LOG_LINE. A sink that cannot be written is not an error of
+ * the command that wanted to log.
+ */
 #include <errno.h>
 #include <fcntl.h>
 #include <stdarg.h>

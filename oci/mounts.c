@@ -29,6 +29,10 @@
 #include "oci/mounts.h"
 #include "util/cleanup.h"
 
+#ifndef MS_NOSYMFOLLOW
+#define MS_NOSYMFOLLOW 256 /* linux/mount.h, 5.10 */
+#endif
+
 static int sys_open_tree(int dirfd, const char *path, unsigned flags)
 {
 	long fd = syscall(SYS_open_tree, dirfd, path, flags | OPEN_TREE_CLOEXEC);
@@ -93,9 +97,11 @@ int mount_plan_make(struct mount_plan *p, struct error *e)
 		return err_sys(e, ENOMEM, "mounts");
 	for (size_t i = 0; i < s->n_mounts; i++)
 		p->tree[i] = -1;
-	p->root_tree = sys_open_tree(p->rootfs_fd, "", OPEN_TREE_CLONE | AT_EMPTY_PATH | AT_RECURSIVE);
+	p->root_tree =
+		sys_open_tree(p->rootfs_fd, "", OPEN_TREE_CLONE | AT_EMPTY_PATH | AT_RECURSIVE);
 	if (p->root_tree < 0 && p->root_tree != -EPERM)
-		return err_sys(e, p->root_tree, "config.json: root.path: cannot bind \"%.100s\"", s->root);
+		return err_sys(
+			e, p->root_tree, "config.json: root.path: cannot bind \"%.100s\"", s->root);
 	for (size_t i = 0; i < s->n_mounts; i++) {
 		const struct spec_mount *m = &s->mounts[i];
 
@@ -190,7 +196,7 @@ static bool fd_is_dir(int fd)
 }
 
 /* MS_* of the spec to MOUNT_ATTR_*, for the flags that exist as both. */
-static uint64_t attr_of(unsigned long ms)
+uint64_t mount_attr_of(unsigned long ms)
 {
 	static const struct {
 		unsigned long ms;
@@ -203,6 +209,7 @@ static uint64_t attr_of(unsigned long ms)
 		{ MS_NODIRATIME, MOUNT_ATTR_NODIRATIME },
 		{ MS_NOATIME, MOUNT_ATTR_NOATIME },
 		{ MS_STRICTATIME, MOUNT_ATTR_STRICTATIME },
+		{ MS_NOSYMFOLLOW, MOUNT_ATTR_NOSYMFOLLOW },
 	};
 	uint64_t a = 0;
 
@@ -221,7 +228,7 @@ static uint64_t with_atime(uint64_t set, uint64_t clr)
 
 static int set_flags(int tree, const struct spec_mount *m)
 {
-	uint64_t set = attr_of(m->set), clr = attr_of(m->clear) & ~set;
+	uint64_t set = mount_attr_of(m->set), clr = mount_attr_of(m->clear) & ~set;
 	unsigned rec = m->propagation & MS_REC ? AT_RECURSIVE : 0;
 	int r = sys_setattr(tree, 0, set, with_atime(set, clr & ~(uint64_t)MOUNT_ATTR__ATIME), 0);
 
@@ -295,8 +302,8 @@ static int do_mounts(const struct mount_plan *p, int root, struct error *e)
 }
 
 /*
- * The rootfs as this mount namespace has it: an fd of the CLI belongs to the CLI's namespace, where this process may not mount. That it is the same
- * directory is checked.
+ * The rootfs as this mount namespace has it: an fd of the CLI belongs to the CLI's namespace, where
+ * this process may not mount. That it is the same directory is checked.
  */
 static int open_rootfs(const struct mount_plan *p)
 {
@@ -317,8 +324,9 @@ static int attach_root(const struct mount_plan *p)
 
 	if (at < 0)
 		return at;
-	root = p->root_tree >= 0 ? fcntl(p->root_tree, F_DUPFD_CLOEXEC, 3) :
-				   sys_open_tree(at, "", OPEN_TREE_CLONE | AT_EMPTY_PATH | AT_RECURSIVE);
+	root = p->root_tree >= 0
+		? fcntl(p->root_tree, F_DUPFD_CLOEXEC, 3)
+		: sys_open_tree(at, "", OPEN_TREE_CLONE | AT_EMPTY_PATH | AT_RECURSIVE);
 	if (root < 0)
 		return p->root_tree >= 0 ? -errno : root;
 	r = sys_setattr(root, AT_RECURSIVE, 0, 0, prop & MS_SLAVE ? MS_SLAVE : MS_PRIVATE);

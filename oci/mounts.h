@@ -10,6 +10,7 @@
 #define KRUN_OCI_MOUNTS_H
 
 #include <stdbool.h>
+#include <stdint.h>
 
 #include "oci/spec.h"
 #include "util/err.h"
@@ -20,7 +21,7 @@ struct mount_plan {
 	const char *bundle; /* its absolute path */
 	int rootfs_fd;	    /* O_PATH of the rootfs as the caller sees it; borrowed */
 	const char *rootfs; /* its path: the same directory as the VMM process finds it */
-	int root_tree;	    /* detached clone of the rootfs, -1 when the CLI lacks the right; owned */
+	int root_tree; /* detached clone of the rootfs, -1 when the CLI lacks the right; owned */
 	int *tree; /* one per spec mount: detached clone of a bind's source, -1 when there is none;
 		      owned */
 };
@@ -42,6 +43,8 @@ int mount_pivot(int root_fd, struct error *e);
 /* True when mount @i must be a bind inside the guest too, because a guest-side mount hides its
  * place. */
 bool mount_hidden_by_guest(const struct spec *s, size_t i);
+/* MS_* flags as MOUNT_ATTR_*, those that exist as both. */
+uint64_t mount_attr_of(unsigned long ms);
 /* The one that the guest makes itself. */
 bool mount_is_guests(const struct spec_mount *m);
 

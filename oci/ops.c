@@ -1,5 +1,19 @@
 // SPDX-License-Identifier: Apache-2.0
-/* start, kill, delete, state and list: each a look at the state directory and at most one question to the VMM. */
+/* start, kill, delete, state and list: each a look at the state directory and at most one question
+ * to the VMM. */
+/*
+ * How it works
+ *
+ * There is no daemon: what a container is, is found out each time, from its directory and from
+ * whether the VMM process behind its pid still lives (container_phase()). The process is always
+ * signalled by pidfd, so that a pid used again by somebody else is never hit.
+ *
+ * SIGKILL goes to the VMM itself, the wall around the container, and needs no cooperation from
+ * inside; other signals are asked of it, and of a VMM that does not answer too, by sending it the
+ * signal. delete takes the container's lock, then looks again, since a create may have ended
+ * meanwhile; with --force it also removes what cannot be read. list skips what it cannot open: a
+ * delete may be quicker.
+ */
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -101,9 +115,10 @@ int container_destroy(struct container *c, unsigned ms, struct error *e)
 	int r = end_vmm(c, ms);
 
 	if (r)
-		return err_sys(e, r, "cannot kill the VMM of container \"%s\" (pid %d)", c->id, (int)c->pid);
+		return err_sys(e, r, "cannot kill the VMM of container \"%s\" (pid %d)", c->id,
+			(int)c->pid);
 	if (c->cgroup) {
-		r = cgroup_destroy(c->cgroup, ms, e);
+		r = cgroup_destroy(c->cgroup, c->cgroup_kept, ms, e);
 		if (r)
 			return r;
 	}
@@ -137,7 +152,8 @@ int rt_delete(const struct rt *rt, const char *id, bool force, struct error *e)
 		return r;
 	ph = container_phase(&c, NULL);
 	if (!force && ph != PHASE_STOPPED && ph != PHASE_CREATED)
-		return err_set(e, EBUSY, "cannot delete container \"%s\" that is not stopped: %s", id, phase_name(ph));
+		return err_set(e, EBUSY, "cannot delete container \"%s\" that is not stopped: %s",
+			id, phase_name(ph));
 	return container_destroy(&c, 10000, e);
 }
 
@@ -194,7 +210,6 @@ int rt_state(const struct rt *rt, const char *id, FILE *out, struct error *e)
 	return print(&w, out, e);
 }
 
-
 static int by_name(const void *a, const void *b)
 {
 	return strcmp(*(char *const *)a, *(char *const *)b);
@@ -238,8 +253,9 @@ static void list_row(const struct container *c, bool quiet, FILE *out)
 		(void)fprintf(out, "%s\n", c->id);
 		return;
 	}
-	(void)fprintf(out, "%-24s %-9d %-10s %-40s %-32s %s\n", c->id, ph == PHASE_STOPPED ? 0 : (int)c->pid, phase_name(ph), c->bundle,
-		c->created, pw ? pw->pw_name : "?");
+	(void)fprintf(out, "%-24s %-9d %-10s %-40s %-32s %s\n", c->id,
+		ph == PHASE_STOPPED ? 0 : (int)c->pid, phase_name(ph), c->bundle, c->created,
+		pw ? pw->pw_name : "?");
 }
 
 int rt_list(const struct rt *rt, enum rt_format format, bool quiet, FILE *out, struct error *e)
@@ -257,11 +273,13 @@ int rt_list(const struct rt *rt, enum rt_format format, bool quiet, FILE *out, s
 	jw_init(&w, false);
 	jw_array(&w, NULL);
 	if (format == RT_TABLE && !quiet)
-		(void)fprintf(out, "%-24s %-9s %-10s %-40s %-32s %s\n", "ID", "PID", "STATUS", "BUNDLE", "CREATED", "OWNER");
+		(void)fprintf(out, "%-24s %-9s %-10s %-40s %-32s %s\n", "ID", "PID", "STATUS",
+			"BUNDLE", "CREATED", "OWNER");
 	for (size_t i = 0; i < n; i++) {
 		CLEAN(container_free) struct container c;
 
-		/* other runtimes keep their state beside ours, and a delete may be quicker than we are */
+		/* other runtimes keep their state beside ours, and a delete may be quicker than we
+		 * are */
 		if (!container_open(rt, names[i], &c, NULL)) {
 			if (format == RT_JSON && !quiet) {
 				put_state(&w, &c, true);

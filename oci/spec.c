@@ -268,6 +268,23 @@ int spec_load(
 	return r;
 }
 
+int spec_load_fd(
+	int fd, const char *name, struct spec **out, char **text, size_t *len, struct error *e)
+{
+	CLEAN_FREE char *buf = NULL;
+	size_t n = 0;
+	int r = read_bounded(fd, name, &buf, &n, e);
+
+	*out = NULL;
+	if (!r)
+		r = parse(name, buf, n, read_config, out, e);
+	if (!r) {
+		*text = TAKE_PTR(buf);
+		*len = n;
+	}
+	return r;
+}
+
 void spec_free(struct spec *s)
 {
 	if (s)

@@ -404,6 +404,10 @@ int spec_parse(const char *text, size_t len, struct spec **out, struct error *e)
 int spec_load(
 	int dirfd, const char *name, struct spec **out, char **text, size_t *len, struct error *e);
 
+/* The same from an open file or pipe, which the caller keeps; @name is what messages call it. */
+int spec_load_fd(
+	int fd, const char *name, struct spec **out, char **text, size_t *len, struct error *e);
+
 /* A `process` object alone (exec --process): only .process and .warnings are set. */
 int spec_parse_process(const char *text, size_t len, struct spec **out, struct error *e);
 

@@ -1,5 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
 /* The config that `krun-oci spec` writes. */
+/*
+ * How it works
+ *
+ * It is written by calls in the order that people expect to read it, with values that other
+ * runtimes write as well, so that a bundle made here runs there. It is the start for editing, so it
+ * states what could be left out: masked paths, namespaces, a read-only root, no new privileges.
+ *
+ * Rootless means one id mapped onto the caller, and what does not work with it goes: the group of
+ * /dev/pts, the network namespace (a user namespace stands in its place), the device rules.
+ */
 #include "oci/json_write.h"
 #include "oci/spec.h"
 #include "util/util.h"

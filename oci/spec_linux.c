@@ -1,5 +1,17 @@
 // SPDX-License-Identifier: Apache-2.0
 /* The `linux` section but resources and seccomp. */
+/*
+ * How it works
+ *
+ * Each part has a reader that takes its members through rd_*(), which check type, range and count
+ * and keep the first error with the JSON path of its place; so readers do not test for errors but
+ * before a loop or after an allocation. Order matters once: namespaces first, because mappings and
+ * time offsets are wrong without theirs.
+ *
+ * Names that become paths on the host or in the guest (sysctls, cgroups, RDT groups, network
+ * devices of the host) are checked here for what would lead out of their directory; later code may
+ * rely on that. What the guest's kernel decides, such as whether a sysctl exists, is left to it.
+ */
 #include <string.h>
 #include <sys/personality.h>
 

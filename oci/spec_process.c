@@ -1,5 +1,17 @@
 // SPDX-License-Identifier: Apache-2.0
 /* The `process` section: of config.json, and of exec's --process file. */
+/*
+ * How it works
+ *
+ * Names become the numbers of the kernel here, by tables, so that nothing behind this file compares
+ * strings. What would fail in the guest with a bare errno is checked for while the place in the
+ * config can still be named: soft limits above hard ones, effective capabilities that are not
+ * permitted, priorities that do not fit the policy, arguments larger than the kernel takes.
+ *
+ * An unknown capability is a warning, since configs are written for kernels newer than the guest's
+ * and leaving a right out is safe; an unknown rlimit or policy is an error, as leaving a limit out
+ * is not.
+ */
 #include <linux/ioprio.h>
 #include <linux/sched.h>
 #include <string.h>

@@ -8,6 +8,7 @@
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/mount.h>
 #include <sys/personality.h>
 
 #include "oci/spec.h"
@@ -208,6 +209,20 @@ static bool handler(const struct spec *s, char where[static WHERE_MAX])
 	return h && strcmp(h, "krun") != 0;
 }
 
+/* Flags of a file system as a whole, which neither a bind nor the guest's own mounts take here. */
+static bool super_flags(const struct spec *s, char where[static WHERE_MAX])
+{
+	const unsigned long flags = MS_SYNCHRONOUS | MS_DIRSYNC | MS_MANDLOCK | MS_I_VERSION |
+		MS_LAZYTIME | MS_REMOUNT;
+
+	for (size_t i = 0; i < s->n_mounts; i++)
+		if (s->mounts[i].set & flags) {
+			(void)snprintf(where, WHERE_MAX, "mounts[%zu].options", i);
+			return true;
+		}
+	return false;
+}
+
 /* A row whose condition is one expression over `s`. */
 #define WHEN(name, expr)                                                     \
 	static bool name(const struct spec *s, char where[static WHERE_MAX]) \
@@ -245,6 +260,9 @@ static const struct row ROWS[] = {
 	{ "process.execCPUAffinity", affinity, "not supported by this version" },
 	{ "hooks", hooks, "hooks are not supported by this version" },
 	{ "mounts[].uidMappings", idmap, "idmapped mounts are not supported by this version" },
+	{ "mounts[].options", super_flags,
+		"sync, dirsync, mand, iversion, lazytime and remount are not supported by this "
+		"version" },
 	{ "mounts[].options.tmpcopyup", copy_up, "not supported by this version" },
 	{ "mounts[].type", other_fs, "this type of file system is not supported by this version" },
 	{ "linux.namespaces.mount.path", mount_ns,

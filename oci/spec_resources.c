@@ -1,5 +1,16 @@
 // SPDX-License-Identifier: Apache-2.0
 /* linux.resources: of config.json, and of update's --resources file. */
+/*
+ * How it works
+ *
+ * This file says what the config means, not what is done: every number keeps whether it was set, as
+ * 0, -1 and absent differ, and update changes only what it names. The translation to files of
+ * cgroup v2 is cgroup.c's for the host and guest_blob.c's for the guest.
+ *
+ * Limits that contradict each other are refused here, with the bounds of the kernel, because a
+ * write to a cgroup file fails with EINVAL and no word. What cgroup v2 does not have is warned of.
+ * Keys of `unified` become file names, so they must look like one: with a dot, without a slash.
+ */
 #include <string.h>
 
 #include "oci/spec_read.h"

@@ -1,5 +1,18 @@
 // SPDX-License-Identifier: Apache-2.0
 /* linux.seccomp: names become numbers; seccomp_compile.c makes the program. */
+/*
+ * How it works
+ *
+ * One table per kind of word (actions, architectures, operators, flags), in terms of libseccomp;
+ * the same tables are what `features` prints, by spec_seccomp_word(), so it can claim nothing that
+ * is not read. A word that is unknown is an error: a filter without one of its rules is another
+ * filter.
+ *
+ * Names of system calls stay text. Which of them exist depends on the architecture and the
+ * library's version, and the compiler skips those it does not know, as profiles list calls of newer
+ * kernels. An action carries its errno or tracer's message in its low 16 bits, so it is folded in
+ * here.
+ */
 #include <linux/seccomp.h>
 #include <seccomp.h>
 #include <string.h>

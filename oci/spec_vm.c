@@ -1,5 +1,18 @@
 // SPDX-License-Identifier: Apache-2.0
 /* The `vm` section, and the size of the guest. */
+/*
+ * How it works
+ *
+ * A container is not given a machine but limits, so spec_vm_size() turns these into one. The most
+ * explicit wins: an annotation (krun.cpus, krun.ram_mib), then vm.hwConfig, then memory.limit, CPU
+ * quota and cpuset, then a default. Sizes that were asked for and exceed memory.limit are refused:
+ * such a guest would be killed by the host in the middle of its work, while one sized by the limit
+ * meets its own OOM killer.
+ *
+ * The cgroup of the host gets the guest's RAM and VM_OVERHEAD_BYTES for the VMM itself, the cgroup
+ * in the guest the limit as it stands in the config. Nothing here fails on a host with fewer CPUs
+ * or less memory: derived sizes are cut to it.
+ */
 #include <errno.h>
 #include <string.h>
 #include <unistd.h>

@@ -108,6 +108,7 @@ static int make_json(const struct container *c, char **out, size_t *len)
 	jw_string(&w, "bundle", c->bundle);
 	jw_string(&w, "rootfs", c->rootfs);
 	jw_opt_string(&w, "cgroup", c->cgroup);
+	jw_u64(&w, "cgroupKept", c->cgroup_kept);
 	jw_string(&w, "created", c->created);
 	jw_u64(&w, "owner", c->owner);
 	jw_i64(&w, "pid", c->pid);
@@ -217,7 +218,7 @@ static int read_state(struct container *c, struct error *e)
 	CLEAN(json_freep) struct json_doc *doc = NULL;
 	CLEAN_FREE char *text = NULL;
 	const struct json *root;
-	int64_t pid = 0, start = 0, owner = 0;
+	int64_t pid = 0, start = 0, owner = 0, kept = 0;
 	size_t len = 0;
 	int r = read_file_at(c->dir_fd, "state.json", STATE_MAX, &text, &len);
 
@@ -233,11 +234,13 @@ static int read_state(struct container *c, struct error *e)
 	c->created = dup_member(root, "created");
 	c->version = dup_member(root, "ociVersion");
 	if (!c->bundle || !c->rootfs || !c->created || !json_get_i64(root, "pid", &pid) ||
-		!json_get_i64(root, "pidStart", &start) || !json_get_i64(root, "owner", &owner))
+		!json_get_i64(root, "pidStart", &start) || !json_get_i64(root, "owner", &owner) ||
+		!json_get_i64(root, "cgroupKept", &kept))
 		return err_set(e, EPROTO, "container \"%s\" was not made by this runtime", c->id);
 	c->pid = (pid_t)pid;
 	c->pid_start = (uint64_t)start;
 	c->owner = (uint32_t)owner;
+	c->cgroup_kept = (size_t)kept;
 	return 0;
 }
 

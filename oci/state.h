@@ -50,6 +50,7 @@ struct container {
 		*cgroup; /* cgroup: below the mount of cgroup2, NULL when there is none */
 	char *created;	 /* RFC 3339 */
 	char *version;	 /* ociVersion of the config */
+	size_t cgroup_kept; /* bytes of @cgroup that were there before this container */
 	uint32_t owner;
 	pid_t pid;	    /* 0 until it exists */
 	uint64_t pid_start; /* its start time, field 22 of stat */

@@ -6,6 +6,8 @@
 #ifndef KRUN_OCI_TRACE_H
 #define KRUN_OCI_TRACE_H
 
+#include <stdint.h>
+
 enum trace_point {
 	TRACE_BEGIN,   /* main() of the CLI */
 	TRACE_CLONED,  /* the VMM process runs */
@@ -24,6 +26,8 @@ struct vmm;
 /* After what the caller left open was closed. */
 void trace_open(void);
 void trace_mark(enum trace_point p);
+/* What the agent said of itself: its start, its knock and its first answer on the guest's clock, which begins early in the kernel's boot. */
+void trace_guest(const uint64_t ns[3]);
 /* Writes the line, with exit counts at the marks. */
 void trace_end(void);
 /* From which VM the marks after it take their counts. */

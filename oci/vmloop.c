@@ -109,8 +109,10 @@ static void on_reply(void *arg, const struct agent_reply *r)
 {
 	struct vmloop *l = arg;
 
-	if (r->type == MSG_HELLO && !r->status)
+	if (r->type == MSG_HELLO && !r->status) {
 		trace_mark(TRACE_AGENT);
+		trace_guest(l->agent.hello_ns);
+	}
 	if (r->type == MSG_HELLO && r->status)
 		return fail_create(l, r->status, r->text);
 	if (r->seq == l->create_seq) {
@@ -373,7 +375,7 @@ int vmloop_new(struct vmproc *p, struct vmm *vm, struct vmloop **out, struct err
 	if (!l)
 		return err_sys(e, ENOMEM, "main loop");
 	*l = (struct vmloop){
-		.p = p, .vm = vm, .status_fd = -1, .start_conn = -1, .phase = PHASE_CREATING
+		.p = p, .vm = vm, .status_fd = p->status_fd, .start_conn = -1, .phase = PHASE_CREATING
 	};
 	l->sync.fd = -1;
 	r = loop_new("main", &l->loop, e);
@@ -387,7 +389,7 @@ int vmloop_new(struct vmproc *p, struct vmm *vm, struct vmloop **out, struct err
 	return r ? err_sys(e, r, "cannot reach the guest's agent") : 0;
 }
 
-static int begin(struct vmloop *l, int ctl_fd, int done_fd, struct error *e)
+static int begin(struct vmloop *l, int done_fd, struct error *e)
 {
 	sigset_t all;
 	int r;
@@ -399,7 +401,7 @@ static int begin(struct vmloop *l, int ctl_fd, int done_fd, struct error *e)
 		r = add(l, &l->sig, signalfd(-1, &all, SFD_CLOEXEC | SFD_NONBLOCK), "signal",
 			on_signal);
 	if (!r)
-		r = add(l, &l->ctl, ctl_fd, "control", on_ctl);
+		r = add(l, &l->ctl, l->p->ctl_fd, "control", on_ctl);
 	if (!r)
 		r = add(l, &l->event, vmm_event_fd(l->vm), "vm", on_event);
 	if (!r)
@@ -411,12 +413,11 @@ static int begin(struct vmloop *l, int ctl_fd, int done_fd, struct error *e)
 	return r ? err_sys(e, r, "cannot start the VM") : 0;
 }
 
-int vmloop_run(struct vmloop *l, int ctl_fd, int status_fd, int done_fd)
+int vmloop_run(struct vmloop *l, int done_fd)
 {
 	struct error e = { 0 };
 
-	l->status_fd = status_fd;
-	if (begin(l, ctl_fd, done_fd, &e)) {
+	if (begin(l, done_fd, &e)) {
 		l->sync.fd = l->p->sync_fd;
 		fail_create(l, e.code, e.msg);
 	}

@@ -27,7 +27,6 @@
 #include "init/proto/msg.h"
 #include "oci/confine.h"
 #include "oci/console.h"
-#include "oci/ctl.h"
 #include "oci/fsutil.h"
 #include "oci/initramfs.h"
 #include "oci/kernel.h"
@@ -136,7 +135,6 @@ static void size_fd_table(void)
 struct ready {
 	struct vmm *vm;
 	struct vmloop *loop;
-	int ctl_fd, status_fd;
 };
 
 static int prepare(struct vmproc *p, struct ready *y, int done_fd, struct error *e)
@@ -154,11 +152,6 @@ static int prepare(struct vmproc *p, struct ready *y, int done_fd, struct error 
 		r = make_vm(p, &y->vm, e);
 	if (r)
 		return r;
-	y->status_fd = status_open(p->c);
-	y->ctl_fd = ctl_listen(p->c, e);
-	if (y->status_fd < 0 || y->ctl_fd < 0)
-		return err_sys(e, y->status_fd < 0 ? y->status_fd : y->ctl_fd,
-			"cannot open the container's state");
 	r = enter_namespaces(p, e);
 	if (r)
 		return r;
@@ -179,7 +172,8 @@ static int prepare(struct vmproc *p, struct ready *y, int done_fd, struct error 
 	return r;
 }
 
-/* What was the CLI's: above all its lock, which would be held for as long as a copy of it is open. */
+/* What was the CLI's: above all its lock, which would be held for as long as a copy of it is open.
+ */
 static void close_cli(struct vmproc *p)
 {
 	int *fds[] = { &p->c->lock_fd, &p->c->dir_fd, &p->c->root_fd, &p->plan.bundle_fd,
@@ -191,13 +185,22 @@ static void close_cli(struct vmproc *p)
 	}
 }
 
+/* The caller's environment may hold secrets, and whoever may look at this process could read them for as long as it lives. */
+static void forget_environ(void)
+{
+	for (char **v = environ; v && *v; v++)
+		explicit_bzero(*v, strlen(*v));
+	environ = NULL;
+}
+
 _Noreturn void vmproc_main(struct vmproc *p)
 {
 	struct error e = { 0 };
-	struct ready y = { .ctl_fd = -1, .status_fd = -1 };
+	struct ready y = { .vm = NULL };
 	int done[2], r;
 
 	trace_mark(TRACE_CLONED);
+	forget_environ();
 	(void)prctl(PR_SET_NAME, "krun-oci-vm");
 	(void)signal(SIGPIPE, SIG_IGN);
 	r = pipe2(done, O_CLOEXEC | O_NONBLOCK) ? err_sys(&e, errno, "pipe") : 0;
@@ -210,5 +213,5 @@ _Noreturn void vmproc_main(struct vmproc *p)
 	ns_close(&p->ns);
 	mount_plan_free(&p->plan);
 	close_cli(p);
-	_exit(vmloop_run(y.loop, y.ctl_fd, y.status_fd, done[0]));
+	_exit(vmloop_run(y.loop, done[0]));
 }

@@ -23,8 +23,10 @@ struct vmproc {
 	int sync_fd; /* to the CLI */
 	int kvm_fd;  /* /dev/kvm */
 	int kernel_fd;
-	int null_fd;   /* /dev/null of the host, read-write */
-	int tty_fd;    /* slave of the container's terminal, -1 without one */
+	int ctl_fd;    /* control socket, listening */
+	int status_fd; /* the status file */
+	int null_fd;  /* /dev/null of the host, read-write */
+	int tty_fd;   /* slave of the container's terminal, -1 without one */
 	pid_t parent; /* the CLI, as itself sees its pid */
 };
 
@@ -32,12 +34,13 @@ struct vmproc {
 _Noreturn void vmproc_main(struct vmproc *p);
 
 /*
- * vmloop.c. vmloop_new() opens the guest's streams (they wait in the device) while the host's /proc can still be seen; vmloop_run() starts the VM and
- * returns the exit code of the process when it has ended.
+ * vmloop.c. vmloop_new() opens the guest's streams (they wait in the device) while the host's /proc
+ * can still be seen; vmloop_run() starts the VM and returns the exit code of the process when it
+ * has ended.
  */
 struct vmm;
 struct vmloop;
 int vmloop_new(struct vmproc *p, struct vmm *vm, struct vmloop **out, struct error *e);
-int vmloop_run(struct vmloop *l, int ctl_fd, int status_fd, int done_fd);
+int vmloop_run(struct vmloop *l, int done_fd);
 
 #endif

@@ -2,8 +2,8 @@
 /*
  * The command line: a const table of verbs, each with its own options and one function.
  *
- * Options are taken as "--flag value" and "--flag=value", once or several times, and (but for exec and ps) also after the container's id. An
- * option that is not known is an error that names it.
+ * Options are taken as "--flag value" and "--flag=value", once or several times, and (but for exec
+ * and ps) also after the container's id. An option that is not known is an error that names it.
  */
 #ifndef KRUN_SRC_CLI_H
 #define KRUN_SRC_CLI_H
@@ -29,7 +29,10 @@ struct opt {
 	void *to;	  /* bool * or const char **; NULL: accepted and ignored */
 };
 
-#define OPT_END { .name = NULL }
+#define OPT_END              \
+	{                    \
+		.name = NULL \
+	}
 
 struct cmd {
 	const char *name;
@@ -43,10 +46,13 @@ struct cmd {
 };
 
 extern const struct cmd *const commands[]; /* NULL-terminated */
-extern const struct cmd cmd_create, cmd_start, cmd_state, cmd_kill, cmd_delete, cmd_run, cmd_list, cmd_features, cmd_spec, cmd_check;
+extern const struct cmd cmd_create, cmd_start, cmd_state, cmd_kill, cmd_delete, cmd_run, cmd_list,
+	cmd_features, cmd_spec, cmd_check;
 
-/* Reads options up to the first positional (@stop) or throughout; *n positionals are left in @argv. 1: help was asked for. */
-int opt_parse(const struct opt *opts, char **argv, int argc, bool stop, unsigned *n, struct error *e);
+/* Reads options up to the first positional (@stop) or throughout; *n positionals are left in @argv.
+ * 1: help was asked for. */
+int opt_parse(
+	const struct opt *opts, char **argv, int argc, bool stop, unsigned *n, struct error *e);
 void opt_help(const struct opt *opts);
 
 #endif

@@ -1,12 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 /* create and run: the two verbs that make a container, with the options that they share. */
 #include <errno.h>
+#include <fcntl.h>
 #include <stdlib.h>
 #include <unistd.h>
 
 #include "oci/log.h"
 #include "oci/trace.h"
 #include "src/cli.h"
+#include "util/util.h"
 
 static struct rt_create o;
 static const char *preserve;
@@ -27,10 +29,27 @@ static bool ignored;
 		"no-subreaper", 0, OPT_FLAG, NULL, NULL, &ignored                                 \
 	}
 
+/* Closes every descriptor from @first on but two (-1: fewer). */
+static void close_but(unsigned first, int a, int b)
+{
+	int low = MIN(a, b), high = MAX(a, b);
+
+	if (low >= (int)first) {
+		if (low > (int)first)
+			(void)close_range(first, (unsigned)low - 1, 0);
+		first = (unsigned)low + 1;
+	}
+	if (high >= (int)first) {
+		if (high > (int)first)
+			(void)close_range(first, (unsigned)high - 1, 0);
+		first = (unsigned)high + 1;
+	}
+	(void)close_range(first, ~0U, 0);
+}
+
 static int prepare(char **args, struct error *e)
 {
 	unsigned first = 3;
-	int log = oci_log_fd();
 
 	o.id = args[0];
 	if (preserve) {
@@ -43,14 +62,15 @@ static int prepare(char **args, struct error *e)
 		o.preserve_fds = (unsigned)v;
 		first += o.preserve_fds;
 	}
+	/* before the rest goes: it may be one of the descriptors that the caller left for us */
+	if (o.config) {
+		o.config_fd = open(o.config, O_RDONLY | O_CLOEXEC | O_NOCTTY);
+		if (o.config_fd < 0)
+			return err_sys(e, errno, "--config \"%.150s\"", o.config);
+	}
 	/* what the caller left open would live as long as the container: ports, pipes, locks of its
 	 * own */
-	if (log >= (int)first) {
-		if (log > (int)first)
-			(void)close_range(first, (unsigned)log - 1, 0);
-		first = (unsigned)log + 1;
-	}
-	(void)close_range(first, ~0U, 0);
+	close_but(first, oci_log_fd(), o.config ? o.config_fd : -1);
 	trace_open();
 	return 0;
 }

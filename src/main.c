@@ -1,5 +1,16 @@
 // SPDX-License-Identifier: Apache-2.0
 /* krun-oci: an OCI runtime in which every container is a KVM microVM. */
+/*
+ * How it works
+ *
+ * Global options come before the verb, the verb's own after it; both are const tables that parsing
+ * and help share, so no option can be taken and not be documented by mistake. A command returns its
+ * exit status and leaves one sentence in struct error; only main() prints it, once, to log and
+ * stderr. Managers read that line, so usage errors go the same way and exit with 1.
+ *
+ * Options that other runtimes take and that mean nothing here (--criu, --rootless) are accepted, as
+ * managers pass them unasked. fds 0 to 2 are opened first if the caller closed them.
+ */
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
