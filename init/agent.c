@@ -1,5 +1,20 @@
 // SPDX-License-Identifier: Apache-2.0
 /* The agent's loop: epoll, the listener, and the opening of each connection. */
+/*
+ * How it works
+ *
+ * Every event source is a struct ev with a function, and epoll hands back its address. Events of
+ * one round may name an object that an earlier one of the same round ended, so nothing is freed
+ * while the round runs: closing only clears ev.fn and marks the object, and the gc functions free
+ * it after the round. No function here keeps a connection or process beyond that point.
+ *
+ * A connection begins as bytes for one struct proto_open and becomes either a control connection or
+ * the socket of a stream; the opening is read to the byte so that what follows it is still in the
+ * socket for its new reader. The first control connection brings the token that all later ones must
+ * show: it is the runtime's, as nothing of the container runs before that.
+ *
+ * Children are reaped by signalfd, in the same loop, so process state needs no locks.
+ */
 #include "agent.h"
 
 #include <errno.h>

@@ -1,6 +1,17 @@
 // SPDX-License-Identifier: Apache-2.0
 /* The container's cgroup in the guest: limits that the guest's own kernel enforces, and its OOM
  * kills. */
+/*
+ * How it works
+ *
+ * The limits arrive as pairs of file name and value that the host has worked out already, so this
+ * file knows no controller. The cgroup is made with the first process; exec joins the one that this
+ * process is in by then, which it may have moved to itself.
+ *
+ * OOM kills are told from the difference of a counter, not from the notification: memory.events is
+ * polled for EPOLLPRI and must be read for the next one to come, and cgroup_check_oom() is also
+ * called when a process is reaped, so that the message is sent before the exit it explains.
+ */
 #include "agent.h"
 
 #include <errno.h>
@@ -66,7 +77,7 @@ static void enable_controllers(int root)
 		if (strlen(t) > sizeof(one) - 2)
 			continue;
 		one[0] = '+';
-		strcpy(one + 1, t);
+		memcpy(one + 1, t, strlen(t) + 1);
 		(void)write_file(root, "cgroup.subtree_control", one);
 	}
 }

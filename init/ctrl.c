@@ -1,5 +1,20 @@
 // SPDX-License-Identifier: Apache-2.0
 /* Control connections: requests in, replies and events out. */
+/*
+ * How it works
+ *
+ * Each request is answered in turn, in the loop; none waits for a process. What takes time (making
+ * a process) is answered later by proc.c, under the sequence number of the request. A handler
+ * returns 0 for "reply with success", 1 for "the reply is made elsewhere", or an errno that becomes
+ * a failure.
+ *
+ * Output is one buffer per connection that grows to AGENT_MAX_OUT; EPOLLOUT is asked for only while
+ * it holds something. A host that does not read loses its connection, not the agent's memory.
+ *
+ * New connections are accepted before each request is handled: the host opens the streams of a
+ * process first and then asks for the process, and epoll does not promise to show both in that
+ * order.
+ */
 #include "agent.h"
 #include "sys.h"
 

@@ -1,5 +1,17 @@
 // SPDX-License-Identifier: Apache-2.0
 /* /dev of the container, device nodes, masked and read-only paths. */
+/*
+ * How it works
+ *
+ * The image is a share of the host and must neither get device nodes nor lend any, so a node is
+ * made only in a directory whose file system is the guest's own, is_guest_fs(). Where the config
+ * has no mount on /dev but the image has the directory, devices_mount_dev() makes it one.
+ *
+ * Paths come from the config and go through directories of the image: tree_open() resolves them
+ * below the container's root, and what it returns is an fd to mount on, so that no path is walked
+ * twice. Masking is by mounts: a clone of the guest's /dev/null on a file, one empty read-only
+ * tmpfs, cloned for each, on directories. A path that does not exist needs no mask.
+ */
 #include "child.h"
 #include "sys.h"
 

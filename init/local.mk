@@ -20,6 +20,7 @@ agent_sources = \
 	init/copyup.c \
 	init/ctrl.c \
 	init/devices.c \
+	init/home.c \
 	init/main.c \
 	init/mounts.c \
 	init/proc.c \

@@ -97,7 +97,7 @@ static void loopback_up(void)
 	if (fd < 0)
 		return; /* a kernel without IPv4 */
 	memset(&r, 0, sizeof(r));
-	strcpy(r.ifr_name, "lo");
+	memcpy(r.ifr_name, "lo", sizeof("lo"));
 	r.ifr_flags = IFF_UP | IFF_RUNNING;
 	(void)ioctl(fd, SIOCSIFFLAGS, &r);
 	(void)close(fd);

@@ -1,6 +1,19 @@
 // SPDX-License-Identifier: Apache-2.0
 /* The settings of one process, in the order in which each still has the rights it needs, and the
  * exec. */
+/*
+ * How it works
+ *
+ * apply() is the order, from what needs most rights to what needs none: rlimits, priorities and
+ * stdio as root; the working directory, tried as root and again as the user; the bounding set
+ * before the capability to shrink it is gone; groups before the uid, which would forbid them; the
+ * capability sets after it, kept over the change by PR_SET_KEEPCAPS; no_new_privs and the seccomp
+ * filter last, so that the filter need not allow what was done before. Only where neither
+ * no_new_privs nor CAP_SYS_ADMIN is left at the end is the filter set early.
+ *
+ * Ids are changed by plain system calls: the wrappers of the C library are for processes of several
+ * threads, which this is not.
+ */
 #include "child.h"
 #include "sys.h"
 
@@ -244,7 +257,7 @@ static const char *find_path(const struct blob_view *s)
 
 /* Tries each directory of PATH. The error that tells most wins: found but not executable, rather
  * than not there. */
-static int exec_search(const struct blob_view *s)
+static int exec_search(const struct blob_view *s, char **env)
 {
 	const char *file = s->args[0], *p = find_path(s), *end;
 	char path[BLOB_MAX_PATH];
@@ -254,7 +267,7 @@ static int exec_search(const struct blob_view *s)
 	if (!*file)
 		return -ENOENT;
 	if (strchr(file, '/')) {
-		(void)execve(file, s->args, s->env);
+		(void)execve(file, s->args, env);
 		return -errno;
 	}
 	for (;; p = end + 1) {
@@ -267,7 +280,7 @@ static int exec_search(const struct blob_view *s)
 			n = n ? n : 1;
 			path[n] = '/';
 			memcpy(path + n + 1, file, flen + 1);
-			(void)execve(path, s->args, s->env);
+			(void)execve(path, s->args, env);
 			if (errno != ENOENT && errno != ENOTDIR) {
 				err = errno;
 				if (errno != EACCES)
@@ -281,6 +294,8 @@ static int exec_search(const struct blob_view *s)
 
 int process_exec(struct child *c, uint32_t *stage, struct fail *f)
 {
+	/* while everything can be read */
+	char **env = env_with_home(c->s);
 	int err;
 
 	*stage = MSG_STAGE_SETUP;
@@ -289,5 +304,5 @@ int process_exec(struct child *c, uint32_t *stage, struct fail *f)
 		return err;
 	(void)sys_close_range(3, ~0u, 4 /* on exec */);
 	*stage = MSG_STAGE_EXEC;
-	return fail_set(f, exec_search(c->s), "exec", c->s->args[0]);
+	return fail_set(f, exec_search(c->s, env), "exec", c->s->args[0]);
 }

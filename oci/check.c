@@ -6,7 +6,8 @@
  * A table of facts, each with a function that looks and a sentence that says what to do. The probes
  * that run guest code do so in a child with a time limit, because a host's KVM may do anything, and
  * their verdict is kept for this boot in the run-time directory (named after the boot id and the
- * kernel), so that create pays for one read of a file.
+ * device's number), so that create pays for one read of a file. What may pass is not a verdict: a
+ * probe that ran out of time or memory is made again by the next create.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -108,16 +109,21 @@ static int probe_in_child(int kvm_fd, enum vmm_probe what, struct error *e)
 	return err_set(e, ETIMEDOUT, "the probe did not come back within %d s", PROBE_MS / 1000);
 }
 
-/* <dir>/<boot id>: a new boot is a new verdict. */
-static int cache_name(char *buf, size_t n)
+/* <boot id>-<device number>: a new boot is a new verdict, and so is another file at /dev/kvm. */
+static int cache_name(int kvm_fd, char *buf, size_t n)
 {
 	CLEAN_FREE char *id = NULL;
 	int r = read_file_at(AT_FDCWD, "/proc/sys/kernel/random/boot_id", 64, &id, NULL);
+	struct stat st;
 
 	if (r)
 		return r;
+	if (fstat(kvm_fd, &st))
+		return -errno;
 	id[strcspn(id, "\n")] = 0;
-	return snprintf(buf, n, "%s", id) < (int)n ? 0 : -ENAMETOOLONG;
+	return snprintf(buf, n, "%s-%llx", id, (unsigned long long)st.st_rdev) < (int)n
+		? 0
+		: -ENAMETOOLONG;
 }
 
 /* Only root's own directory is believed: others could write a verdict there. */
@@ -138,23 +144,30 @@ static int cache_dir(bool make)
 	return fd;
 }
 
-static int cached_verdict(char **text)
+static int cached_verdict(int kvm_fd, char **text)
 {
 	CLEAN_FD int dir = cache_dir(false);
 	char name[64];
-	int r = dir < 0 ? dir : cache_name(name, sizeof(name));
+	int r = dir < 0 ? dir : cache_name(kvm_fd, name, sizeof(name));
 
 	return r ? r : read_file_at(dir, name, ERR_MSG_MAX, text, NULL);
 }
 
-static void keep_verdict(const char *text)
+static void keep_verdict(int kvm_fd, const char *text)
 {
 	CLEAN_FD int dir = cache_dir(true);
 	char name[64];
 
 	/* without a cache the next create probes again */
-	if (dir >= 0 && !cache_name(name, sizeof(name)))
+	if (dir >= 0 && !cache_name(kvm_fd, name, sizeof(name)))
 		IGNORE_RESULT(write_file_at(dir, name, text, strlen(text), 0644));
+}
+
+/* Says nothing about the host, only about this moment. */
+static bool may_pass(int err)
+{
+	return err == -ETIMEDOUT || err == -ENOMEM || err == -EAGAIN || err == -EMFILE ||
+		err == -ENFILE || err == -EINTR || err == -EBUSY;
 }
 
 static int run_probes(int kvm_fd, struct report *rep, struct error *first)
@@ -177,7 +190,8 @@ static int run_probes(int kvm_fd, struct report *rep, struct error *first)
 		if (r && !rep)
 			break;
 	}
-	keep_verdict(bad ? first->msg : VERDICT_OK);
+	if (!may_pass(bad))
+		keep_verdict(kvm_fd, bad ? first->msg : VERDICT_OK);
 	return bad;
 }
 
@@ -185,7 +199,7 @@ int rt_check_quick(int kvm_fd, struct error *e)
 {
 	CLEAN_FREE char *text = NULL;
 
-	if (cached_verdict(&text))
+	if (cached_verdict(kvm_fd, &text))
 		return run_probes(kvm_fd, NULL, e);
 	return strcmp(text, VERDICT_OK) ? err_set(e, ENOTSUP, "%s", text) : 0;
 }

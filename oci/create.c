@@ -52,7 +52,8 @@ struct create {
 static void create_free(struct create *x)
 {
 	int *fds[] = { &x->bundle_fd, &x->rootfs_fd, &x->sync[0], &x->sync[1], &x->p.kvm_fd,
-		&x->p.kernel_fd, &x->p.ctl_fd, &x->p.status_fd, &x->p.null_fd, &x->p.tty_fd, &x->master };
+		&x->p.kernel_fd, &x->p.ctl_fd, &x->p.status_fd, &x->p.null_fd, &x->p.tty_fd,
+		&x->master };
 
 	ns_close(&x->p.ns);
 	mount_plan_free(&x->p.plan);
@@ -198,7 +199,8 @@ static int make_terminal(struct create *x, struct error *e)
 
 static int make_cgroup(struct create *x, struct error *e)
 {
-	return x->c.cgroup ? cgroup_make(x->c.cgroup, x->spec, &x->p.size, &x->c.cgroup_kept, e) : 0;
+	return x->c.cgroup ? cgroup_make(x->c.cgroup, x->spec, &x->p.size, &x->c.cgroup_kept, e)
+			   : 0;
 }
 
 /* The VMM process has made the VM: it goes into the cgroup and on record. */
@@ -355,7 +357,13 @@ static void create_init(struct create *x, const struct rt *rt, const struct rt_c
 		.bundle_fd = -1,
 		.rootfs_fd = -1,
 		.sync = { -1, -1 },
-		.p = { .kvm_fd = -1, .kernel_fd = -1, .null_fd = -1, .sync_fd = -1, .tty_fd = -1, .ctl_fd = -1, .status_fd = -1 },
+		.p = { .kvm_fd = -1,
+			.kernel_fd = -1,
+			.null_fd = -1,
+			.sync_fd = -1,
+			.tty_fd = -1,
+			.ctl_fd = -1,
+			.status_fd = -1 },
 		.master = -1,
 		.c = { .root_fd = -1, .dir_fd = -1, .lock_fd = -1 } };
 	for (int t = 0; t < SPEC_NS_TYPES; t++)

@@ -23,9 +23,9 @@ struct rt {
 
 struct rt_create {
 	const char *id;
-	const char *bundle;	    /* default "." */
-	const char *config;	    /* --config FILE, default <bundle>/config.json */
-	int config_fd;		    /* the same, open; owned by the caller; looked at when @config is set */
+	const char *bundle; /* default "." */
+	const char *config; /* --config FILE, default <bundle>/config.json */
+	int config_fd;	    /* the same, open; owned by the caller; looked at when @config is set */
 	const char *pid_file;	    /* or NULL */
 	const char *console_socket; /* or NULL */
 	unsigned preserve_fds;

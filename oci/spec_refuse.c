@@ -212,8 +212,8 @@ static bool handler(const struct spec *s, char where[static WHERE_MAX])
 /* Flags of a file system as a whole, which neither a bind nor the guest's own mounts take here. */
 static bool super_flags(const struct spec *s, char where[static WHERE_MAX])
 {
-	const unsigned long flags = MS_SYNCHRONOUS | MS_DIRSYNC | MS_MANDLOCK | MS_I_VERSION |
-		MS_LAZYTIME | MS_REMOUNT;
+	const unsigned long flags =
+		MS_SYNCHRONOUS | MS_DIRSYNC | MS_MANDLOCK | MS_I_VERSION | MS_LAZYTIME | MS_REMOUNT;
 
 	for (size_t i = 0; i < s->n_mounts; i++)
 		if (s->mounts[i].set & flags) {

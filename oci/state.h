@@ -4,14 +4,14 @@
  *
  *	config.json	the config as it was at create
  *	state.json	identity: bundle, rootfs, cgroup, creation time, and the VMM's pid with its
- *start time once it exists
+ * start time once it exists
  *	status		16 bytes that the VMM itself keeps up to date: phase and exit code
  *	lock		flock()ed by create and delete for as long as they work
  *	s		control socket of the VMM
  *
  * The directory appears complete (built aside, renamed), state.json is replaced by rename, and what
- *the VMM says of itself counts only while that very process lives: so a kill -9 at any moment
- *leaves something that can be read, is true, and can be deleted.
+ * the VMM says of itself counts only while that very process lives: so a kill -9 at any moment
+ * leaves something that can be read, is true, and can be deleted.
  */
 #ifndef KRUN_OCI_STATE_H
 #define KRUN_OCI_STATE_H
@@ -47,9 +47,9 @@ struct container {
 	char *id;
 	int root_fd, dir_fd, lock_fd; /* state root, own directory, lock; -1 when not open */
 	char *bundle, *rootfs,
-		*cgroup; /* cgroup: below the mount of cgroup2, NULL when there is none */
-	char *created;	 /* RFC 3339 */
-	char *version;	 /* ociVersion of the config */
+		*cgroup;    /* cgroup: below the mount of cgroup2, NULL when there is none */
+	char *created;	    /* RFC 3339 */
+	char *version;	    /* ociVersion of the config */
 	size_t cgroup_kept; /* bytes of @cgroup that were there before this container */
 	uint32_t owner;
 	pid_t pid;	    /* 0 until it exists */

@@ -74,8 +74,7 @@ void trace_end(void)
 	n += (size_t)snprintf(line + n, sizeof(line) - n,
 		"%s\"guest\":{\"pid1_us\":%llu,\"knock_us\":%llu,\"answer_us\":%llu}}\n",
 		n > 1 ? "," : "", (unsigned long long)t.guest_ns[0] / 1000,
-		(unsigned long long)t.guest_ns[1] / 1000,
-		(unsigned long long)t.guest_ns[2] / 1000);
+		(unsigned long long)t.guest_ns[1] / 1000, (unsigned long long)t.guest_ns[2] / 1000);
 	IGNORE_RESULT(write_full(
 		t.fd, line, n)); /* a measurement that cannot be written is no reason to fail */
 }

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Where a start spends its time: marks in memory, written as one line of JSON at the end to the file that $KRUN_OCI_TRACE named when the runtime was
- * called. Without it a mark is one comparison. The CLI opens the file before the clone; the VMM process writes to it. Main threads only.
+ * Where a start spends its time: marks in memory, written as one line of JSON at the end to the
+ * file that $KRUN_OCI_TRACE named when the runtime was called. Without it a mark is one comparison.
+ * The CLI opens the file before the clone; the VMM process writes to it. Main threads only.
  */
 #ifndef KRUN_OCI_TRACE_H
 #define KRUN_OCI_TRACE_H
@@ -26,7 +27,8 @@ struct vmm;
 /* After what the caller left open was closed. */
 void trace_open(void);
 void trace_mark(enum trace_point p);
-/* What the agent said of itself: its start, its knock and its first answer on the guest's clock, which begins early in the kernel's boot. */
+/* What the agent said of itself: its start, its knock and its first answer on the guest's clock,
+ * which begins early in the kernel's boot. */
 void trace_guest(const uint64_t ns[3]);
 /* Writes the line, with exit counts at the marks. */
 void trace_end(void);

@@ -374,9 +374,11 @@ int vmloop_new(struct vmproc *p, struct vmm *vm, struct vmloop **out, struct err
 
 	if (!l)
 		return err_sys(e, ENOMEM, "main loop");
-	*l = (struct vmloop){
-		.p = p, .vm = vm, .status_fd = p->status_fd, .start_conn = -1, .phase = PHASE_CREATING
-	};
+	*l = (struct vmloop){ .p = p,
+		.vm = vm,
+		.status_fd = p->status_fd,
+		.start_conn = -1,
+		.phase = PHASE_CREATING };
 	l->sync.fd = -1;
 	r = loop_new("main", &l->loop, e);
 	if (!r)

@@ -185,7 +185,8 @@ static void close_cli(struct vmproc *p)
 	}
 }
 
-/* The caller's environment may hold secrets, and whoever may look at this process could read them for as long as it lives. */
+/* The caller's environment may hold secrets, and whoever may look at this process could read them
+ * for as long as it lives. */
 static void forget_environ(void)
 {
 	for (char **v = environ; v && *v; v++)

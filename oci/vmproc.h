@@ -25,9 +25,9 @@ struct vmproc {
 	int kernel_fd;
 	int ctl_fd;    /* control socket, listening */
 	int status_fd; /* the status file */
-	int null_fd;  /* /dev/null of the host, read-write */
-	int tty_fd;   /* slave of the container's terminal, -1 without one */
-	pid_t parent; /* the CLI, as itself sees its pid */
+	int null_fd;   /* /dev/null of the host, read-write */
+	int tty_fd;    /* slave of the container's terminal, -1 without one */
+	pid_t parent;  /* the CLI, as itself sees its pid */
 };
 
 /* In the child of ns_clone(); never returns. */

@@ -45,7 +45,7 @@ enum blob_tag {
 	/* the process: BLOB_CREATE and BLOB_EXEC */
 	BLOB_T_PROCESS = 1, /* blob_process; exactly one */
 	BLOB_T_ARG = 2,	    /* string; at least one */
-	BLOB_T_ENV = 3,	    /* string NAME=VALUE, exactly the environment of the process */
+	BLOB_T_ENV = 3,	    /* string NAME=VALUE, the environment; HOME is added if not there */
 	BLOB_T_CWD = 4,	    /* string, absolute; at most one, default "/" */
 	BLOB_T_GIDS = 5,    /* array of uint32_t, no strings; at most one */
 	BLOB_T_RLIMIT = 6,  /* blob_rlimit */

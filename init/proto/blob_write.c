@@ -1,5 +1,16 @@
 // SPDX-License-Identifier: Apache-2.0
 /* Writes the flat description of a container or process. */
+/*
+ * How it works
+ *
+ * Records are appended to one growing buffer, zeroed as it grows, so padding and fields that nobody
+ * set never hold old memory. The header is written by blob_done(), when count and length are known;
+ * the caller's reserve before it leaves room for a message header and saves a copy of the whole.
+ *
+ * The first error sticks with the tag it happened at, and everything after it does nothing: callers
+ * put all records and look once. Each record is held against the table that the reader checks with,
+ * so a blob that the agent would refuse is not made.
+ */
 #include "blob.h"
 #include "blob_tags.h"
 

@@ -1,5 +1,16 @@
 // SPDX-License-Identifier: Apache-2.0
 /* Control messages and stream openings: framing, checks, text. */
+/*
+ * How it works
+ *
+ * Both ends compile this, and each distrusts the other: a header is legal or not by direction alone
+ * (the guest sends replies and events, the host requests), and is checked before its length makes
+ * the buffer grow. Taken messages are skipped over by moving .start; the rest is moved to the front
+ * when room is needed, or when the next message would not be aligned for its structs.
+ *
+ * The token is compared in constant time. Text from the guest ends in the host's terminals and
+ * logs, so msg_text() bounds it and replaces control characters.
+ */
 #include "msg.h"
 
 #include <errno.h>
