@@ -2,8 +2,8 @@
 /*
  * The architecture seam: where things are, how a kernel gets in, how processors start.
  *
- * Called by core/vm_build.c and core/vcpu.c while the VM is built, on one thread, before any vCPU runs. An architecture fills plain
- * structs; hv/ hands them to the hypervisor.
+ * Called by core/vm_build.c and core/vcpu.c while the VM is built, on one thread, before any vCPU
+ * runs. An architecture fills plain structs; hv/ hands them to the hypervisor.
  */
 #ifndef KRUN_ARCH_ARCH_H
 #define KRUN_ARCH_ARCH_H
@@ -18,9 +18,9 @@
 
 /* Constants of the architecture, as data. */
 struct arch_layout {
-	uint64_t mmio_base;   /* first virtio-mmio window */
+	uint64_t mmio_base; /* first virtio-mmio window */
 	uint64_t mmio_end;
-	const uint8_t *gsis;  /* interrupt inputs in the order they are given to devices */
+	const uint8_t *gsis; /* interrupt inputs in the order they are given to devices */
 	unsigned ngsis;
 	uint64_t gap_start, gap_end; /* RAM goes around this hole */
 };
@@ -36,31 +36,40 @@ enum arch_boot {
 struct arch_kernel {
 	uint64_t entry;
 	enum arch_boot boot;
-	uint64_t start, end;  /* what the kernel occupies until it has a memory map of its own, bss included */
-	uint64_t initrd_max;  /* highest address that an initrd may touch; 0: no limit but RAM */
-	unsigned notes_len;   /* what the loader keeps for arch_boot_setup() (x86: the setup header of a bzImage) */
+	uint64_t start, end; /* what the kernel occupies until it has a memory map of its own, bss
+				included */
+	uint64_t initrd_max; /* highest address that an initrd may touch; 0: no limit but RAM */
+	unsigned notes_len; /* what the loader keeps for arch_boot_setup() (x86: the setup header of
+			       a bzImage) */
 	uint8_t notes[ARCH_KERNEL_NOTES];
 };
 
 struct arch_boot_params {
 	unsigned vcpus;
-	const char *cmdline;	 /* complete, shorter than LIM_CMDLINE */
-	const void *initrd;	 /* bytes to place, or NULL */
+	const char *cmdline; /* complete, shorter than LIM_CMDLINE */
+	const void *initrd;  /* bytes to place, or NULL */
 	uint64_t initrd_len;
-	bool prefer_pvh;	 /* when the kernel offers both */
+	bool prefer_pvh; /* when the kernel offers both */
 };
 
 /* Adds RAM regions for @bytes around the gap. */
 int arch_add_ram(struct mem *m, uint64_t bytes, const struct mem_ram_opts *o, struct error *e);
-/* Reads an ELF vmlinux or a bzImage (unpacking it is the kernel's job: entered at its 64-bit entry) from @fd. The file may be hostile. */
-int arch_load_kernel(struct mem *m, int fd, bool prefer_pvh, struct arch_kernel *k, struct error *e);
-/* Places initrd, command line, boot parameters, memory map, processor table. @k from arch_load_kernel(). */
-int arch_boot_setup(struct mem *m, const struct arch_boot_params *p, const struct arch_kernel *k, struct error *e);
+/* Reads an ELF vmlinux or a bzImage (unpacking it is the kernel's job: entered at its 64-bit entry)
+ * from @fd. The file may be hostile. */
+int arch_load_kernel(
+	struct mem *m, int fd, bool prefer_pvh, struct arch_kernel *k, struct error *e);
+/* Places initrd, command line, boot parameters, memory map, processor table. @k from
+ * arch_load_kernel(). */
+int arch_boot_setup(struct mem *m, const struct arch_boot_params *p, const struct arch_kernel *k,
+	struct error *e);
 /* Register state at entry of vCPU @index (all but 0 wait for their start-up interrupt). */
 void arch_boot_regs(const struct arch_kernel *k, unsigned index, struct arch_regs *out);
-/* The processor that vCPU @index sees, from what the hypervisor supports: topology, no feature that it cannot back. */
-void arch_cpuid(const struct arch_cpuid *supported, unsigned index, unsigned vcpus, struct arch_cpuid *out);
-/* Appends the tokens that tell the guest of one virtio-mmio device to the string in @cmdline[@size]; -ENOSPC, string unchanged. */
+/* The processor that vCPU @index sees, from what the hypervisor supports: topology, no feature that
+ * it cannot back. */
+void arch_cpuid(
+	const struct arch_cpuid *supported, unsigned index, unsigned vcpus, struct arch_cpuid *out);
+/* Appends the tokens that tell the guest of one virtio-mmio device to the string in
+ * @cmdline[@size]; -ENOSPC, string unchanged. */
 int arch_describe_vdev(char *cmdline, unsigned size, uint64_t base, unsigned gsi);
 
 /* Called on the vCPU thread when the guest resets the machine through a register. */
@@ -69,7 +78,8 @@ struct arch_reset {
 	void *arg;
 };
 
-/* Legacy register ranges that must answer (x86: none but the reset ports). @r is borrowed for as long as the bus lives. */
+/* Legacy register ranges that must answer (x86: none but the reset ports). @r is borrowed for as
+ * long as the bus lives. */
 int arch_add_legacy(struct bus *pio, const struct arch_reset *r) NODISCARD;
 
 #endif

@@ -3,35 +3,35 @@
 #ifndef KRUN_CORE_LIMITS_H
 #define KRUN_CORE_LIMITS_H
 
-#define LIM_VCPUS	   16	   /* the guest kernel's NR_CPUS */
-#define LIM_RAM_MIN	   (32ULL << 20)
-#define LIM_RAM_MAX	   (1ULL << 40)
-#define LIM_REGIONS	   32	   /* memory slots: RAM low, RAM high, one window per fs */
-#define LIM_VDEVS	   19	   /* GSIs 5-15 and 16-23 */
-#define LIM_VQS		   16	   /* queues per device */
-#define LIM_VQ_SIZE	   1024	   /* entries of one queue */
-#define LIM_CHAIN	   1024	   /* buffers of one chain, those of an indirect table included */
-#define LIM_IOV		   1056	   /* iovecs of one chain: descriptors may split at region borders */
-#define LIM_CHAIN_BYTES	   (8U << 20) /* bytes of one chain */
-#define LIM_CFG_SPACE	   256	   /* config bytes of one device */
-#define LIM_BUS_RANGES	   64
-#define LIM_CMDLINE	   2048	   /* COMMAND_LINE_SIZE of x86, with the NUL */
+#define LIM_VCPUS	16 /* the guest kernel's NR_CPUS */
+#define LIM_RAM_MIN	(32ULL << 20)
+#define LIM_RAM_MAX	(1ULL << 40)
+#define LIM_REGIONS	32   /* memory slots: RAM low, RAM high, one window per fs */
+#define LIM_VDEVS	19   /* GSIs 5-15 and 16-23 */
+#define LIM_VQS		16   /* queues per device */
+#define LIM_VQ_SIZE	1024 /* entries of one queue */
+#define LIM_CHAIN	1024 /* buffers of one chain, those of an indirect table included */
+#define LIM_IOV		1056 /* iovecs of one chain: descriptors may split at region borders */
+#define LIM_CHAIN_BYTES (8U << 20) /* bytes of one chain */
+#define LIM_CFG_SPACE	256	   /* config bytes of one device */
+#define LIM_BUS_RANGES	64
+#define LIM_CMDLINE	2048 /* COMMAND_LINE_SIZE of x86, with the NUL */
 
-#define LIM_RNG_REQUEST	   (64U << 10) /* bytes of entropy for one request */
-#define LIM_CONSOLE_PORTS  8
-#define LIM_CONSOLE_BUF	   (64U << 10) /* bytes held per port while its fd is full */
+#define LIM_RNG_REQUEST	  (64U << 10) /* bytes of entropy for one request */
+#define LIM_CONSOLE_PORTS 8
+#define LIM_CONSOLE_BUF	  (64U << 10) /* bytes held per port while its fd is full */
 
-#define LIM_VSOCK_CONNS	   1024	   /* connections of one guest */
+#define LIM_VSOCK_CONNS	   1024		/* connections of one guest */
 #define LIM_VSOCK_CONN_BUF (256U << 10) /* bytes held per connection: the credit we give */
-#define LIM_VSOCK_BUF	   (32U << 20) /* bytes held for all of them */
-#define LIM_VSOCK_CTRL	   4096	   /* control packets waiting for receive buffers */
+#define LIM_VSOCK_BUF	   (32U << 20)	/* bytes held for all of them */
+#define LIM_VSOCK_CTRL	   4096		/* control packets waiting for receive buffers */
 
 #define LIM_FS_INODES	   (4U << 20) /* nodes that the guest may remember */
-#define LIM_FS_OPEN_INODES 2048	   /* O_PATH fds kept open for them */
-#define LIM_FS_HANDLES	   16384   /* open files and directories */
+#define LIM_FS_OPEN_INODES 2048	      /* O_PATH fds kept open for them */
+#define LIM_FS_HANDLES	   16384      /* open files and directories */
 #define LIM_FS_IO	   (1U << 20) /* bytes of one read or write */
 #define LIM_FS_NAME	   255
 
-#define LIM_SAVE_SECTION   (64U << 20) /* bytes of one section of a saved VM but RAM */
+#define LIM_SAVE_SECTION (64U << 20) /* bytes of one section of a saved VM but RAM */
 
 #endif

@@ -1,5 +1,18 @@
 // SPDX-License-Identifier: Apache-2.0
 /* RAM to and from a file: pages of zeroes become holes. */
+/*
+ * How it works
+ *
+ * The image is the RAM regions one after the other in the order of the table, at their full size;
+ * the windows of shared file systems are not in it. Saving asks a memfd for its holes first, since
+ * reading them through the mapping would fill them, and then drops pages of zeroes from what is
+ * left: a guest that was given 1 GiB and used 60 MiB costs 60 MiB of disk. Loading reads only the
+ * file's data and relies on the regions being fresh, so that holes stay memory that was never
+ * touched.
+ *
+ * Holes are only an optimisation: where a file system has none, both read and write everything. The
+ * size of the file is checked before anything is read, as the file may have been cut.
+ */
 #include <errno.h>
 #include <string.h>
 #include <unistd.h>

@@ -14,6 +14,7 @@
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -116,7 +117,11 @@ int vcpu_complete(struct vcpu *c)
 static void *vcpu_main(void *arg)
 {
 	struct vcpu *c = arg;
+	char name[16];
 
+	/* by prctl: the libc's call opens /proc, which a confined process may not see */
+	(void)snprintf(name, sizeof(name), "vcpu%u", c->index);
+	(void)prctl(PR_SET_NAME, name);
 	__atomic_store_n(&c->tid, (int)syscall(SYS_gettid), __ATOMIC_RELEASE);
 	while (vcpu_may_run(c) && vcpu_step(c))
 		;
@@ -138,14 +143,11 @@ int vcpu_make(struct vmm *vm, unsigned index, struct error *e)
 
 int vcpu_start(struct vcpu *c, struct error *e)
 {
-	char name[16];
 	int r = pthread_create(&c->thread, NULL, vcpu_main, c);
 
 	if (r)
 		return err_sys(e, r, "cannot start the thread of vCPU %u", c->index);
 	c->started = true;
-	(void)snprintf(name, sizeof(name), "vcpu%u", c->index);
-	(void)pthread_setname_np(c->thread, name);
 	return 0;
 }
 

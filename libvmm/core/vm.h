@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * A virtual machine: what core/ knows of it. Built by one thread, frozen by vmm_start(), then read by all.
+ * A virtual machine: what core/ knows of it. Built by one thread, frozen by vmm_start(), then read
+ * by all.
  *
- * Locks: @lock guards @run, @end, @why and the vCPUs' parked flags; it is held for a few instructions and never while anything else
- * is waited for.
+ * Locks: @lock guards @run, @end, @why and the vCPUs' parked flags; it is held for a few
+ * instructions and never while anything else is waited for.
  */
 #ifndef KRUN_CORE_VM_H
 #define KRUN_CORE_VM_H
@@ -26,9 +27,9 @@ struct vcpu {
 	pthread_t thread;
 	bool started; /* thread exists */
 	unsigned index;
-	int tid;	/* atomic: 0 until the thread runs */
-	bool parked;	/* under vm->lock */
-	bool gone;	/* under vm->lock: the thread has ended or is about to */
+	int tid;			/* atomic: 0 until the thread runs */
+	bool parked;			/* under vm->lock */
+	bool gone;			/* under vm->lock: the thread has ended or is about to */
 	uint64_t mmio_exits, pio_exits; /* relaxed atomic */
 };
 
@@ -78,22 +79,24 @@ void vm_end(struct vmm *vm, enum vmm_end end, const char *fmt, ...) PRINTF(3, 4)
 int vcpu_make(struct vmm *vm, unsigned index, struct error *e);
 int vcpu_start(struct vcpu *c, struct error *e);
 /*
- * Parked, devices not paused: finishes a register access that is half done, so that its result is in the registers. -EAGAIN: it has
- * no end in sight; -ESRCH: it ended the VM.
+ * Parked, devices not paused: finishes a register access that is half done, so that its result is
+ * in the registers. -EAGAIN: it has no end in sight; -ESRCH: it ended the VM.
  */
 int vcpu_complete(struct vcpu *c);
 /* Sets what vCPUs shall do and returns when each of them is there; VM_RUN returns at once. */
 void vcpus_go(struct vmm *vm, enum vm_run run);
 void vcpus_join(struct vmm *vm);
 
-/* vm_build.c: devices of @cfg on their buses, with interrupts and kicks; cmdline gets their descriptions when not NULL. */
+/* vm_build.c: devices of @cfg on their buses, with interrupts and kicks; cmdline gets their
+ * descriptions when not NULL. */
 int vm_add_devices(struct vmm *vm, struct vmm_config *cfg, char *cmdline, struct error *e);
 int vm_add_memory(struct vmm *vm, const struct vmm_config *cfg, struct error *e);
 int vm_map_memory(struct vmm *vm, struct error *e);
 int vm_check_config(const struct vmm_config *cfg, bool load, struct error *e);
 void vm_close_config(struct vmm_config *cfg);
 
-/* mem_image.c: RAM to and from a file, holes for zero pages. @off is the file offset of the first byte of RAM. */
+/* mem_image.c: RAM to and from a file, holes for zero pages. @off is the file offset of the first
+ * byte of RAM. */
 int mem_image_save(const struct mem *m, int fd, uint64_t off, struct error *e);
 int mem_image_load(const struct mem *m, int fd, uint64_t off, struct error *e);
 

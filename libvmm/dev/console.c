@@ -1,9 +1,18 @@
 // SPDX-License-Identifier: Apache-2.0
 // virtio-console (virtio 1.2, section 5.3): the device record, making and resizing ports.
-//
-// A single unnamed port is the plain form: two queues, no control messages, window size from the
-// config space. Everything else is a multiport device, whose driver is told of each port after it
-// says that it is ready.
+/*
+ * How it works
+ *
+ * A single unnamed port is the plain form: two queues, no control messages, window size from the
+ * config space. Everything else is a multiport device, whose driver is told of each port after it
+ * says that it is ready.
+ *
+ * What a port wants of the world is derived, not remembered: kicks, pause and stop change flags,
+ * and port_update() makes what the loop watches agree with them. A port whose guest has no receive
+ * buffer is starved and its input is not polled until the next kick, so a host that writes on
+ * cannot make the loop spin. Saving writes flags and held output only; the fds are the ones the new
+ * device was made with.
+ */
 
 #include <errno.h>
 #include <stdlib.h>

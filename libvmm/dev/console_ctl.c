@@ -1,5 +1,18 @@
 // SPDX-License-Identifier: Apache-2.0
 // Control messages of a multiport console (virtio 1.2, section 5.3.6.2).
+/*
+ * How it works
+ *
+ * Messages to the driver are not queued but owed: each port has a bit for every kind, and the
+ * message is made from the port's state when a buffer for it is there. So there is nothing to
+ * overflow, and a window resized ten times meanwhile is told once, with its last size. Bits are
+ * sent lowest first, which is the order that the driver needs: the port, that it is a console, its
+ * name, that it is open.
+ *
+ * Messages of the driver are taken CTL_BATCH at a time, then the loop serves others. What is
+ * malformed or names no port is logged and skipped; only a broken ring, or a buffer too small for a
+ * message, breaks the device.
+ */
 
 #include <errno.h>
 #include <string.h>

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The devices: how core/vm_build.c makes each one. Every *_new() returns a device that cls->destroy frees. */
+/* The devices: how core/vm_build.c makes each one. Every *_new() returns a device that cls->destroy
+ * frees. */
 #ifndef KRUN_DEV_DEV_H
 #define KRUN_DEV_DEV_H
 
@@ -12,19 +13,22 @@
 int rng_new(struct loop *loop, struct mem *mem, struct vdev **out, struct error *e);
 
 struct console_port_cfg {
-	int in_fd, out_fd;    /* owned; -1: none. Never made non-blocking behind the owner's back */
-	const char *name;     /* NULL: unnamed; copied */
-	bool console;	      /* announced as a console (hvcN) */
-	uint16_t cols, rows;  /* 0: unknown */
+	int in_fd, out_fd;   /* owned; -1: none. Never made non-blocking behind the owner's back */
+	const char *name;    /* NULL: unnamed; copied */
+	bool console;	     /* announced as a console (hvcN) */
+	uint16_t cols, rows; /* 0: unknown */
 };
 
-/* One port without multiport feature when n == 1 and it has no name: hvc0 and two queues, the fewest exits. */
-int console_new(struct loop *loop, struct mem *mem, const struct console_port_cfg *ports, unsigned n, struct vdev **out,
-	struct error *e);
+/* One port without multiport feature when n == 1 and it has no name: hvc0 and two queues, the
+ * fewest exits. */
+int console_new(struct loop *loop, struct mem *mem, const struct console_port_cfg *ports,
+	unsigned n, struct vdev **out, struct error *e);
 /* Owner loop: a new window size of port @port. */
 void console_resize(struct vdev *v, unsigned port, uint16_t cols, uint16_t rows);
-/* Any thread: raw console output of port 0 goes to @fn instead of an fd (kernel messages to the log). Before the freeze. */
-void console_set_sink(struct vdev *v, void (*fn)(void *arg, const char *bytes, unsigned n), void *arg);
+/* Any thread: raw console output of port 0 goes to @fn instead of an fd (kernel messages to the
+ * log). Before the freeze. */
+void console_set_sink(
+	struct vdev *v, void (*fn)(void *arg, const char *bytes, unsigned n), void *arg);
 
 enum fs_cache {
 	FS_CACHE_AUTO,	 /* entries and attributes for at most 1 s */
@@ -33,17 +37,19 @@ enum fs_cache {
 };
 
 struct fs_cfg {
-	char tag[37];	/* 1-36 bytes */
-	int root_fd;	/* directory, owned, O_PATH is enough */
+	char tag[37]; /* 1-36 bytes */
+	int root_fd;  /* directory, owned, O_PATH is enough */
 	bool readonly;
 	enum fs_cache cache;
 	uint64_t dax_gpa, dax_len; /* window; 0: none */
-	const char *virt_name;	   /* optional virtual file of the root directory (0755), shadowing a real one; copied */
-	const void *virt_data;	   /* borrowed for the device's life */
+	const char *virt_name; /* optional virtual file of the root directory (0755), shadowing a
+				  real one; copied */
+	const void *virt_data; /* borrowed for the device's life */
 	uint64_t virt_len;
 };
 
-int fs_new(struct loop *loop, struct mem *mem, const struct fs_cfg *cfg, struct vdev **out, struct error *e);
+int fs_new(struct loop *loop, struct mem *mem, const struct fs_cfg *cfg, struct vdev **out,
+	struct error *e);
 
 /* What struct vmm_vsock_done says, for those who do not see vmm.h. */
 struct vsock_done {
@@ -54,28 +60,37 @@ struct vsock_done {
 /* The guest's part of a vsock stream that the host opened; see dev/vsock.h for the rest. */
 struct vsock_cfg {
 	uint64_t guest_cid;
-	/* a guest connect to this host port is refused as any other, and taken as the hint that parked host connects may be tried (0: none) */
+	/* a guest connect to this host port is refused as any other, and taken as the hint that
+	 * parked host connects may be tried (0: none) */
 	uint32_t knock_port;
 	/*
-	 * Gets a struct vsock_done when the guest-to-host direction of a stream with an id has ended: everything is written to wfd,
-	 * or never will be. Borrowed, non-blocking; 0: none. A pipe of the usual size holds thousands.
+	 * Gets a struct vsock_done when the guest-to-host direction of a stream with an id has
+	 * ended: everything is written to wfd, or never will be. Borrowed, non-blocking; 0: none. A
+	 * pipe of the usual size holds thousands.
 	 */
 	int done_fd;
 };
 
-int vsock_new(struct loop *loop, struct mem *mem, const struct vsock_cfg *cfg, struct vdev **out, struct error *e);
+int vsock_new(struct loop *loop, struct mem *mem, const struct vsock_cfg *cfg, struct vdev **out,
+	struct error *e);
 /*
- * Any thread, returns at once (posts to the loop). Connects to guest port @port and splices: bytes read from @rfd go to the guest,
- * bytes from the guest are written to @wfd (both owned; may be the same file or -1; rfd == wfd means one fd, closed once). End of
- * file on rfd (not its absence) becomes a half-close towards the guest, a guest's half-close closes wfd (shutdown(SHUT_WR) when it is the same
- * socket). Until the guest has knocked, or answers, the connect is parked. @hdr (at most 256 bytes, copied) is sent first. @id
- * names the stream across save and load (0: it is reset on load). Without wfd the guest is told
- * that nobody reads as soon as the stream is up; without rfd it is told nothing. -EMFILE, -EMSGSIZE, -ENOMEM: the fds are closed then too. The process must ignore SIGPIPE.
+ * Any thread, returns at once (posts to the loop). Connects to guest port @port and splices: bytes
+ * read from @rfd go to the guest, bytes from the guest are written to @wfd (both owned; may be the
+ * same file or -1; rfd == wfd means one fd, closed once). End of file on rfd (not its absence)
+ * becomes a half-close towards the guest, a guest's half-close closes wfd (shutdown(SHUT_WR) when
+ * it is the same socket). Until the guest has knocked, or answers, the connect is parked. @hdr (at
+ * most 256 bytes, copied) is sent first. @id names the stream across save and load (0: it is reset
+ * on load). Without wfd the guest is told that nobody reads as soon as the stream is up; without
+ * rfd it is told nothing. -EMFILE, -EMSGSIZE, -ENOMEM: the fds are closed then too. The process
+ * must ignore SIGPIPE.
  */
-int vsock_connect(struct vdev *v, uint32_t port, int rfd, int wfd, const void *hdr, unsigned hdr_len, uint32_t id);
-/* Any thread: bytes of the guest that their host readers have not taken yet; they outlive a reset of the device, not the device. */
+int vsock_connect(struct vdev *v, uint32_t port, int rfd, int wfd, const void *hdr,
+	unsigned hdr_len, uint32_t id);
+/* Any thread: bytes of the guest that their host readers have not taken yet; they outlive a reset
+ * of the device, not the device. */
 uint64_t vsock_pending(struct vdev *v);
-/* After load and before the device runs: gives a loaded stream its fds (owned). -ENOENT, and then they are closed. */
+/* After load and before the device runs: gives a loaded stream its fds (owned). -ENOENT, and then
+ * they are closed. */
 int vsock_reattach(struct vdev *v, uint32_t id, int rfd, int wfd);
 
 #endif

@@ -1,5 +1,18 @@
 // SPDX-License-Identifier: Apache-2.0
 /* virtio-fs: open files and directories, by index and generation. */
+/*
+ * How it works
+ *
+ * A handle number is index and generation. Closing counts the generation up, so a number that the
+ * guest uses after RELEASE finds nothing instead of the next file; a handle is also good only
+ * together with the node it was opened through. Handles lie in chunks that never move, free ones
+ * are a list by index, and those of one node are a list too: with a file unlinked, an open handle
+ * is the only way to it, and the last one closed leaves its fd to the node if the guest still knows
+ * that.
+ *
+ * A load puts handles back at their own numbers, in any order. Free indices are listed anew after
+ * it, with a generation above all that were ever given out.
+ */
 /* #syscalls:fs close */
 #include <errno.h>
 #include <unistd.h>

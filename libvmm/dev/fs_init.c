@@ -1,5 +1,17 @@
 // SPDX-License-Identifier: Apache-2.0
 /* virtio-fs: making and ending a server, and what it agrees upon with the guest's kernel. */
+/*
+ * How it works
+ *
+ * A server is whole before the process changes its root, as /proc/self/fd, through which O_PATH fds
+ * are opened anew, is out of reach or not the kernel's afterwards. The root directory and the
+ * virtual file are nodes 1 and 2; they exist from the beginning and outlive a reset, whatever the
+ * guest forgets.
+ *
+ * FUSE_INIT takes the common part of what the guest offers and WANTED. What is not in WANTED is so
+ * for a reason, as the writeback cache: another writer on the host would be overruled. A second
+ * FUSE_INIT is a guest that rebooted and starts with nothing.
+ */
 /* #syscalls:fs statx close */
 #include <errno.h>
 #include <stdlib.h>

@@ -1,11 +1,19 @@
 // SPDX-License-Identifier: Apache-2.0
+/* virtio-fs: data. */
 /*
- * virtio-fs: data. READ and WRITE move between guest memory and the file in one system call each,
- * uncopied.
+ * How it works
+ *
+ * READ and WRITE move between guest memory and the file in one system call each, uncopied, unless
+ * the guest's buffers are more pieces than one call takes. An error after some bytes is a short
+ * reply: the guest asks again and meets it then.
  *
  * O_APPEND is the host's to do, or two guests would overwrite each other's lines; but pages written
  * back from a mapping go to their own place even through a handle opened for appending. The flag of
  * the host's fd follows what each request asks for.
+ *
+ * Set-id bits fall when an ordinary user writes. The guest says when that is so, and
+ * fs_cred_fsetid() makes the host's kernel do it, in the call that writes. The queue waits while a
+ * request is served, so what a guest can make long (FS_COPY_MAX, LIM_FS_IO) is bounded.
  */
 /* #syscalls:fs preadv pwritev fcntl fsync fdatasync syncfs lseek fallocate copy_file_range openat
  * close */

@@ -1,6 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
+/* virtio-fs: attributes, links' targets, figures of the file system. */
 /*
- * virtio-fs: attributes, links' targets, figures of the file system.
+ * How it works
+ *
+ * Attributes are read by the handle when the guest names one, which also works for a file without a
+ * name, else at the parent's fd. Changes need the node's own fd. That is O_PATH, so each uses the
+ * form of its call that takes one: AT_EMPTY_PATH, or "N" in /proc/self/fd for chmod. Truncation
+ * needs an fd open for writing: any such handle of the node will do, since a mode changed after
+ * open must not stop a process that has the file open already; without one the file is opened for
+ * it.
  *
  * System calls: GETATTR, STATX 1 (node or parent open); SETATTR 1 for each kind of change and 1 to
  * answer, truncation of a file that is not open for writing 2 more.

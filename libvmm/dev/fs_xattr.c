@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
+/* virtio-fs: extended attributes. */
 /*
- * virtio-fs: extended attributes.
+ * How it works
  *
  * The guest's kernel is not trusted to ask for the right that "trusted." needs, so these stay
  * invisible, and of "security." only the file capabilities can be written: labels of the host's
@@ -8,7 +9,8 @@
  * supported rather than set and not obeyed.
  *
  * An O_PATH fd is no fd for these calls: the file is named as "N" in /proc/self/fd, the thread's
- * own cwd. 1 system call.
+ * own cwd. 1 system call. Values go through fs->out at full size and are then held against the room
+ * that the guest gave, so that "how large?" and "too small" need no second call.
  */
 /* #syscalls:fs setxattr getxattr listxattr removexattr */
 #include <errno.h>

@@ -211,7 +211,8 @@ void conn_forward(struct vsock_conn *c, uint32_t n);
 
 /* Sends the parked connection's request. */
 void conn_request(struct vsock_conn *c);
-/* There never was a reading side: nothing is sent, and the guest is not told that nothing will be. */
+/* There never was a reading side: nothing is sent, and the guest is not told that nothing will be.
+ */
 void conn_rd_none(struct vsock_conn *c);
 /* End of file on the host's side: half-closes towards the guest. */
 void conn_rd_eof(struct vsock_conn *c);

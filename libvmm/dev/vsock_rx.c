@@ -1,6 +1,20 @@
 // SPDX-License-Identifier: Apache-2.0
 // vsock, host to guest: what is owed and what the host's fds have, into the guest's receive
 // buffers.
+/*
+ * How it works
+ *
+ * Three sources feed the receive queue, strictly in this order: resets, control packets of
+ * connections that owe some, payload. Resets come first because the transmit side stops when their
+ * ring is full. Control packets are made from the connection's state when a buffer is there, so a
+ * credit update that waited carries the newest count.
+ *
+ * Payload is read from the host's fd straight into the guest's buffer, behind room left for the
+ * header, which is written last, when the length is known. A buffer that got nothing goes back to
+ * the queue. Connections that have something stand in line; each has VSOCK_TURN bytes and then goes
+ * to the end, so a stream that is always full does not starve the others. Without credit of the
+ * guest a connection leaves the line and its fd is not polled until credit comes.
+ */
 
 #include <errno.h>
 #include <sys/epoll.h>

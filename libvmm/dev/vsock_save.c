@@ -1,10 +1,17 @@
 // SPDX-License-Identifier: Apache-2.0
 // vsock: save, load, and giving loaded streams their fds again.
-//
-// A named stream (id != 0) is saved with its ports, credits and the bytes that it holds: what it
-// has read is in guest memory already, what it has not read is still in the host's pipe. Of the
-// others only the ports are, for the RST that they get after load. What is loaded is treated as
-// hostile: it may come from a file.
+/*
+ * How it works
+ *
+ * A named stream (id != 0) is saved with its ports, credits and the bytes that it holds: what it
+ * has read is in guest memory already, what it has not read is still in the host's pipe. Of the
+ * others only the ports are, for the RST that they get after load. What is loaded is treated as
+ * hostile: it may come from a file. A connection is read into a record that is in no list, and only
+ * conn_sane() lets it in: counters that disagree would be credit that was never granted.
+ *
+ * A loaded stream is lost until vsock_reattach() names its id and gives it fds, before the VM runs;
+ * what is still lost then is reset.
+ */
 
 #include <errno.h>
 #include <string.h>

@@ -1,6 +1,20 @@
 // SPDX-License-Identifier: Apache-2.0
 // vsock, guest to host: every packet is checked, then acted upon; payload goes straight from guest
 // memory to the host's fd.
+/*
+ * How it works
+ *
+ * The header is copied once and checked on the copy. A packet that is not for this device is
+ * dropped; one that breaks the rules of its connection (more bytes than credit, an operation out of
+ * turn) resets that connection, never the device, which only a broken ring does.
+ *
+ * Payload is written to the host's fd at once, and what the fd does not take is held in memory; the
+ * credit given to the guest is the bound of that, so a reader that sleeps costs alloc bytes and the
+ * guest's writer then waits. Credit is given back as bytes leave for the host, not as they arrive.
+ *
+ * The guest opens nothing: a request is reset. One to the knock port tells that the agent listens
+ * now.
+ */
 
 #include <errno.h>
 

@@ -2,8 +2,9 @@
 /*
  * The hypervisor seam. hv/kvm/ implements it; tests/fake/fake_hv.c links in its place.
  *
- * A VM belongs to the process that made it. hv_vcpu_run() and the vCPU's state functions run on the vCPU's own thread (or, before
- * it exists and while it is parked, on the one that builds, saves or loads); hv_vcpu_kick() on any thread.
+ * A VM belongs to the process that made it. hv_vcpu_run() and the vCPU's state functions run on the
+ * vCPU's own thread (or, before it exists and while it is parked, on the one that builds, saves or
+ * loads); hv_vcpu_kick() on any thread.
  */
 #ifndef KRUN_HV_HV_H
 #define KRUN_HV_HV_H
@@ -31,10 +32,10 @@ enum hv_exit_kind {
 struct hv_exit {
 	enum hv_exit_kind kind;
 	bool write;
-	uint64_t addr;	 /* MMIO: guest-physical; PIO: port */
-	unsigned len;	 /* bytes of one access: 1, 2, 4, 8 */
-	unsigned count;	 /* PIO string accesses; else 1 */
-	uint8_t *data;	 /* count * len bytes; for reads, filled in before the next run */
+	uint64_t addr;	/* MMIO: guest-physical; PIO: port */
+	unsigned len;	/* bytes of one access: 1, 2, 4, 8 */
+	unsigned count; /* PIO string accesses; else 1 */
+	uint8_t *data;	/* count * len bytes; for reads, filled in before the next run */
 	char why[96];
 };
 
@@ -50,7 +51,8 @@ void hv_close(struct hv *h); /* after every vCPU; NULL is fine */
 const struct hv_features *hv_features(const struct hv *h);
 
 /* Memory slot @slot: [gpa, gpa+len) backed by hva. len 0 removes it. */
-int hv_set_region(struct hv *h, unsigned slot, uint64_t gpa, uint64_t len, void *hva, bool readonly, struct error *e);
+int hv_set_region(struct hv *h, unsigned slot, uint64_t gpa, uint64_t len, void *hva, bool readonly,
+	struct error *e);
 /* In-kernel interrupt controllers; a PIT only when asked for. Before the first vCPU. */
 int hv_irqchip(struct hv *h, bool pit, struct error *e);
 /* -ENOTSUP makes the core fall back to hv_irq_pulse() and to a trapped kick. */
@@ -61,15 +63,17 @@ int hv_irq_pulse(struct hv *h, unsigned gsi);
 int hv_vcpu_new(struct hv *h, unsigned index, struct hv_vcpu **out, struct error *e);
 void hv_vcpu_free(struct hv_vcpu *c); /* NULL is fine */
 /*
- * 0 with *x filled, or -errno that cannot be retried (ENOMEM of the first runs is retried inside, bounded). Unblocks the kick's signal
- * on the thread that calls it.
+ * 0 with *x filled, or -errno that cannot be retried (ENOMEM of the first runs is retried inside,
+ * bounded). Unblocks the kick's signal on the thread that calls it.
  */
 int hv_vcpu_run(struct hv_vcpu *c, struct hv_exit *x);
-/* Makes the current or the next hv_vcpu_run() return HV_EXIT_INTR, once. @tid: the vCPU thread, 0 when it has none yet. */
+/* Makes the current or the next hv_vcpu_run() return HV_EXIT_INTR, once. @tid: the vCPU thread, 0
+ * when it has none yet. */
 void hv_vcpu_kick(struct hv_vcpu *c, int tid);
 /*
- * Completes a pending access, whose exit has been served, without running guest code; needed before registers are saved. -EAGAIN: the
- * same access has a further part, which the next hv_vcpu_run() returns at once: serve it and call again.
+ * Completes a pending access, whose exit has been served, without running guest code; needed before
+ * registers are saved. -EAGAIN: the same access has a further part, which the next hv_vcpu_run()
+ * returns at once: serve it and call again.
  */
 int hv_vcpu_complete(struct hv_vcpu *c);
 /* Returns of the run call so far. */
@@ -81,9 +85,10 @@ int hv_vcpu_set_cpuid(struct hv_vcpu *c, const struct arch_cpuid *in, struct err
 int hv_vcpu_set_regs(struct hv_vcpu *c, const struct arch_regs *r, struct error *e);
 
 /*
- * Whole state; the VM's vCPUs parked and their accesses completed. In both directions every vCPU first, the VM's own state after
- * them. Load: into a VM that has not run, after hv_irqchip(), vCPUs made and their CPUID set (the saved one takes its place, and
- * -ENOTSUP says that it has features which the one set before has not).
+ * Whole state; the VM's vCPUs parked and their accesses completed. In both directions every vCPU
+ * first, the VM's own state after them. Load: into a VM that has not run, after hv_irqchip(), vCPUs
+ * made and their CPUID set (the saved one takes its place, and -ENOTSUP says that it has features
+ * which the one set before has not).
  */
 int hv_save(struct hv *h, struct save_out *s);
 int hv_load(struct hv *h, struct save_in *s) NODISCARD;
@@ -92,7 +97,8 @@ int hv_vcpu_load(struct hv_vcpu *c, struct save_in *s) NODISCARD;
 /* Tells the guest that it was stopped (no soft-lockup alarms). After resume or load, per vCPU. */
 void hv_vcpu_resumed(struct hv_vcpu *c);
 
-/* What the host can do; each is bounded in time (the guests to half a second) and leaves nothing behind. */
+/* What the host can do; each is bounded in time (the guests to half a second) and leaves nothing
+ * behind. */
 enum hv_probe {
 	HV_PROBE_API,	/* the interface's version */
 	HV_PROBE_CAPS,	/* everything that hv_* needs */

@@ -8,9 +8,10 @@
  *	vmm_wait()	until it has ended, or poll vmm_event_fd()
  *	vmm_free()	stops what runs and releases everything
  *
- * One thread drives these calls (the one that made the VM); vmm_stop(), vmm_vsock_connect() and vmm_stats() may be called from
- * any. The library never exits, prints, or installs a handler but the one for the signal that kicks vCPUs (SIGRTMIN+0), and has no
- * state outside struct vmm: a process may have several.
+ * One thread drives these calls (the one that made the VM); vmm_stop(), vmm_vsock_connect() and
+ * vmm_stats() may be called from any. The library never exits, prints, or installs a handler but
+ * the one for the signal that kicks vCPUs (SIGRTMIN+0), and has no state outside struct vmm: a
+ * process may have several.
  *
  * Errors are 0 or -errno with a sentence in struct error.
  */
@@ -28,10 +29,10 @@ extern "C" {
 struct error;
 struct vmm;
 
-#define VMM_MAX_FS	8
-#define VMM_MAX_PORTS	8
-#define VMM_VCPUS_MAX	16
-#define VMM_GUEST_CID	3
+#define VMM_MAX_FS    8
+#define VMM_MAX_PORTS 8
+#define VMM_VCPUS_MAX 16
+#define VMM_GUEST_CID 3
 
 enum vmm_fs_cache {
 	VMM_FS_CACHE_AUTO,
@@ -57,18 +58,19 @@ struct vmm_port {
 
 struct vmm_vsock_done {
 	uint32_t id;
-	int32_t error; /* 0, or -EPIPE: the reader went away, or the stream was reset, before its end */
+	int32_t error; /* 0, or -EPIPE: the reader went away, or the stream was reset, before its
+			  end */
 };
 
 /* Plain data; zero-initialise it, then set what matters. */
 struct vmm_config {
-	unsigned vcpus;	   /* 1-16 */
+	unsigned vcpus;	    /* 1-16 */
 	uint64_t ram_bytes; /* multiple of 4096, at least 32 MiB */
-	bool ram_memfd;	   /* shareable memory instead of private anonymous */
-	bool no_thp;	   /* do not ask for transparent huge pages */
-	bool pit;	   /* an interval timer, which kernels without KVM support want */
+	bool ram_memfd;	    /* shareable memory instead of private anonymous */
+	bool no_thp;	    /* do not ask for transparent huge pages */
+	bool pit;	    /* an interval timer, which kernels without KVM support want */
 
-	int kernel_fd;	   /* ELF vmlinux or bzImage; taken over; -1 only for vmm_load() */
+	int kernel_fd; /* ELF vmlinux or bzImage; taken over; -1 only for vmm_load() */
 	bool prefer_pvh;
 	const void *initrd; /* borrowed until vmm_build() returns */
 	size_t initrd_len;
@@ -80,11 +82,12 @@ struct vmm_config {
 	bool vsock;
 	uint32_t vsock_knock_port; /* see vmm_vsock_connect() */
 	/*
-	 * A pipe or socket (borrowed, non-blocking) that gets a struct vmm_vsock_done for every stream with an id whose guest-to-host
-	 * direction has ended: all of it was written to wfd, or wfd is gone, or the stream was reset. 0: none.
+	 * A pipe or socket (borrowed, non-blocking) that gets a struct vmm_vsock_done for every
+	 * stream with an id whose guest-to-host direction has ended: all of it was written to wfd,
+	 * or wfd is gone, or the stream was reset. 0: none.
 	 */
 	int vsock_done_fd;
-	bool console;		   /* a virtio console; without ports its output goes to the log, line by line */
+	bool console; /* a virtio console; without ports its output goes to the log, line by line */
 	struct vmm_port port[VMM_MAX_PORTS];
 	unsigned nports;
 };
@@ -92,15 +95,16 @@ struct vmm_config {
 /* How a VM ended. */
 enum vmm_end {
 	VMM_RUNNING,
-	VMM_END_GUEST,	/* the guest shut itself down or reset the machine */
+	VMM_END_GUEST,	 /* the guest shut itself down or reset the machine */
 	VMM_END_STOPPED, /* vmm_stop() */
-	VMM_END_FAILED,	/* hypervisor failure, or a device that it cannot live without broke; vmm_why() */
+	VMM_END_FAILED,	 /* hypervisor failure, or a device that it cannot live without broke;
+			    vmm_why() */
 };
 
 struct vmm_stats {
-	uint64_t kvm_runs;   /* returns of the run call, all vCPUs */
+	uint64_t kvm_runs; /* returns of the run call, all vCPUs */
 	uint64_t mmio_exits, pio_exits;
-	uint64_t irqs;	     /* device interrupts raised */
+	uint64_t irqs; /* device interrupts raised */
 	uint64_t ram_bytes;
 };
 
@@ -119,39 +123,45 @@ void vmm_stop(struct vmm *vm);
 void vmm_free(struct vmm *vm); /* NULL is fine */
 
 /*
- * Parks every vCPU and quiets every device; nested calls are not counted. -ESRCH: the VM has ended; -EAGAIN: a vCPU is in the middle of
- * an access without end, nothing is paused, the caller may try again.
+ * Parks every vCPU and quiets every device; nested calls are not counted. -ESRCH: the VM has ended;
+ * -EAGAIN: a vCPU is in the middle of an access without end, nothing is paused, the caller may try
+ * again.
  */
 int vmm_pause(struct vmm *vm);
 int vmm_resume(struct vmm *vm);
 /*
- * Paused: writes the whole VM, RAM included (sparse), to @fd, an open regular file whose old content goes. -EBUSY: a device holds a
- * request that it can neither finish nor do again after loading. The VM stays as it is and can go on.
+ * Paused: writes the whole VM, RAM included (sparse), to @fd, an open regular file whose old
+ * content goes. -EBUSY: a device holds a request that it can neither finish nor do again after
+ * loading. The VM stays as it is and can go on.
  */
 int vmm_save(struct vmm *vm, int fd, struct error *e);
 /*
- * In place of vmm_build(): the same cfg (vcpus, RAM, fs, ports; kernel, initrd and cmdline unused) and the file; then vmm_start()
- * begins paused-free where the guest was. Streams (vmm_vsock_connect()) that were open come back without their fds: the
- * caller attaches new ones with vmm_vsock_reattach() before vmm_start(), the others are reset.
+ * In place of vmm_build(): the same cfg (vcpus, RAM, fs, ports; kernel, initrd and cmdline unused)
+ * and the file; then vmm_start() begins paused-free where the guest was. Streams
+ * (vmm_vsock_connect()) that were open come back without their fds: the caller attaches new ones
+ * with vmm_vsock_reattach() before vmm_start(), the others are reset.
  */
 int vmm_load(struct vmm *vm, struct vmm_config *cfg, int fd, struct error *e);
 
 /*
- * Opens a stream to guest port @port: bytes read from @rfd go to the guest, bytes from the guest to @wfd. Both are taken over; they may
- * be equal (a socket) or -1. @hdr (at most 256 bytes) is sent first. A connect made before the guest listens waits for its
- * knock: a guest connect to the host's knock port, which is refused as any other but taken as a hint. Returns at once.
+ * Opens a stream to guest port @port: bytes read from @rfd go to the guest, bytes from the guest to
+ * @wfd. Both are taken over; they may be equal (a socket) or -1. @hdr (at most 256 bytes) is sent
+ * first. A connect made before the guest listens waits for its knock: a guest connect to the host's
+ * knock port, which is refused as any other but taken as a hint. Returns at once.
  * @id names the stream for vmm_vsock_reattach(); unique among open streams, 0 for none.
  */
-int vmm_vsock_connect(struct vmm *vm, uint32_t port, int rfd, int wfd, const void *hdr, size_t hdr_len, uint32_t id);
+int vmm_vsock_connect(struct vmm *vm, uint32_t port, int rfd, int wfd, const void *hdr,
+	size_t hdr_len, uint32_t id);
 int vmm_vsock_reattach(struct vmm *vm, uint32_t id, int rfd, int wfd);
 
 void vmm_stats(const struct vmm *vm, struct vmm_stats *out);
 
-/* Probes what the host can do, each in microseconds; the guest probe runs ten instructions in a VM of its own. */
+/* Probes what the host can do, each in microseconds; the guest probe runs ten instructions in a VM
+ * of its own. */
 enum vmm_probe {
-	VMM_PROBE_API,	   /* API version 12 */
-	VMM_PROBE_CAPS,	   /* irqchip, user memory, irqfd, ioeventfd, ... */
-	VMM_PROBE_GUEST,   /* a guest that really runs */
+	VMM_PROBE_API,	 /* API version 12 */
+	VMM_PROBE_CAPS,	 /* irqchip, user memory, irqfd, ioeventfd, ... */
+	VMM_PROBE_GUEST, /* a guest that really runs */
 	VMM_PROBE_CMPXCHG16B,
 	VMM_PROBE_INT3,
 	VMM_PROBE_XSAVE,

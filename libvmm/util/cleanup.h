@@ -2,9 +2,9 @@
 /*
  * Scope-bound ownership.
  *
- * A local marked CLEAN_* is released when it leaves scope; TAKE_FD()/TAKE_PTR() hand it on. Define and
- * assign such a variable in one statement, and never use goto in a function that has one: the two ways
- * of cleaning up do not know of each other.
+ * A local marked CLEAN_* is released when it leaves scope; TAKE_FD()/TAKE_PTR() hand it on. Define
+ * and assign such a variable in one statement, and never use goto in a function that has one: the
+ * two ways of cleaning up do not know of each other.
  */
 #ifndef KRUN_UTIL_CLEANUP_H
 #define KRUN_UTIL_CLEANUP_H
@@ -58,9 +58,9 @@ static inline void *take_ptr_(void **p)
 }
 
 #define CLEAN_FREE __attribute__((cleanup(clean_free_)))
-#define CLEAN_FD __attribute__((cleanup(clean_fd_)))
+#define CLEAN_FD   __attribute__((cleanup(clean_fd_)))
 #define CLEAN_FILE __attribute__((cleanup(clean_file_)))
-#define CLEAN_DIR __attribute__((cleanup(clean_dir_)))
+#define CLEAN_DIR  __attribute__((cleanup(clean_dir_)))
 /* CLEAN(fn): fn takes a pointer to the variable. */
 #define CLEAN(fn) __attribute__((cleanup(fn)))
 

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "util/err.h"
+#include "util/util.h"
 
 const char *err_text(int code)
 {
@@ -14,6 +15,7 @@ const char *err_text(int code)
 	return s ? s : "Unknown error";
 }
 
+PRINTF(4, 0)
 static int err_vset(struct error *e, int code, const char *tail, const char *fmt, va_list ap)
 {
 	size_t n;

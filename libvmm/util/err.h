@@ -5,7 +5,8 @@
  * Every function that can fail returns 0 or a negative errno. Set-up code also takes a caller-owned
  * `struct error *` and leaves one sentence in it that names what failed, for a person to read. The
  * struct may be NULL where only the number matters. The first error wins: a later err_set() on a
- * struct that already holds one prepends nothing and changes nothing, use err_wrap() to add context.
+ * struct that already holds one prepends nothing and changes nothing, use err_wrap() to add
+ * context.
  */
 #ifndef KRUN_UTIL_ERR_H
 #define KRUN_UTIL_ERR_H
@@ -19,7 +20,8 @@ struct error {
 	char msg[ERR_MSG_MAX];
 };
 
-/* Sets @e to errno @code (either sign) with a message; returns -|code|, so `return err_set(...)`. */
+/* Sets @e to errno @code (either sign) with a message; returns -|code|, so `return err_set(...)`.
+ */
 int err_set(struct error *e, int code, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
 
 /* As err_set(), with ": <text of errno>" at the end of the message. */

@@ -5,6 +5,7 @@
 #include <time.h>
 
 #include "util/log.h"
+#include "util/util.h"
 
 static log_sink_fn *sink;
 static enum log_level sink_max = LOG_ERROR;
@@ -15,6 +16,7 @@ void log_set_sink(log_sink_fn *fn, enum log_level max)
 	sink_max = max;
 }
 
+PRINTF(2, 0)
 static void log_v(enum log_level level, const char *fmt, va_list ap)
 {
 	char line[LOG_LINE_MAX];

@@ -18,7 +18,7 @@ enum log_level {
 	LOG_DEBUG,
 };
 
-#define LOG_LINE_MAX 512
+#define LOG_LINE_MAX	512
 #define LOG_GUEST_BURST 5
 
 /* @line is NUL-terminated, without newline; called under no lock, maybe from several threads. */
@@ -29,9 +29,9 @@ void log_set_sink(log_sink_fn *fn, enum log_level max);
 
 void log_at(enum log_level level, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 
-#define log_err(...) log_at(LOG_ERROR, __VA_ARGS__)
-#define log_warn(...) log_at(LOG_WARN, __VA_ARGS__)
-#define log_info(...) log_at(LOG_INFO, __VA_ARGS__)
+#define log_err(...)   log_at(LOG_ERROR, __VA_ARGS__)
+#define log_warn(...)  log_at(LOG_WARN, __VA_ARGS__)
+#define log_info(...)  log_at(LOG_INFO, __VA_ARGS__)
 #define log_debug(...) log_at(LOG_DEBUG, __VA_ARGS__)
 
 struct log_rate {
@@ -43,10 +43,10 @@ struct log_rate {
 void log_limited(struct log_rate *r, enum log_level level, const char *fmt, ...)
 	__attribute__((format(printf, 3, 4)));
 
-#define log_guest(...)                                                                             \
-	do {                                                                                       \
-		static struct log_rate rate_;                                                      \
-		log_limited(&rate_, LOG_WARN, __VA_ARGS__);                                        \
+#define log_guest(...)                                      \
+	do {                                                \
+		static struct log_rate rate_;               \
+		log_limited(&rate_, LOG_WARN, __VA_ARGS__); \
 	} while (0)
 
 #endif

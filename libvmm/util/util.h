@@ -7,19 +7,19 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define ARRAY_SIZE(a) (sizeof(a) / sizeof((a)[0]))
-#define MIN(a, b) ((a) < (b) ? (a) : (b))
-#define MAX(a, b) ((a) > (b) ? (a) : (b))
-#define ALIGN_UP(x, a) (((x) + ((a)-1)) & ~((__typeof__(x))(a)-1))
-#define ALIGN_DOWN(x, a) ((x) & ~((__typeof__(x))(a)-1))
-#define IS_POW2(x) ((x) && !((x) & ((x)-1)))
+#define ARRAY_SIZE(a)		      (sizeof(a) / sizeof((a)[0]))
+#define MIN(a, b)		      ((a) < (b) ? (a) : (b))
+#define MAX(a, b)		      ((a) > (b) ? (a) : (b))
+#define ALIGN_UP(x, a)		      (((x) + ((a)-1)) & ~((__typeof__(x))(a)-1))
+#define ALIGN_DOWN(x, a)	      ((x) & ~((__typeof__(x))(a)-1))
+#define IS_POW2(x)		      ((x) && !((x) & ((x)-1)))
 #define CONTAINER_OF(p, type, member) ((type *)(void *)((char *)(p)-offsetof(type, member)))
-#define NODISCARD __attribute__((warn_unused_result))
+#define NODISCARD		      __attribute__((warn_unused_result))
 /* For a NODISCARD result that really does not matter; the comment beside it says why. */
-#define IGNORE_RESULT(x)                                                                           \
-	do {                                                                                       \
-		__typeof__(x) ignored_ = (x);                                                      \
-		(void)ignored_;                                                                    \
+#define IGNORE_RESULT(x)                      \
+	do {                                  \
+		__typeof__(x) ignored_ = (x); \
+		(void)ignored_;               \
 	} while (0)
 #define PRINTF(f, a) __attribute__((format(printf, f, a)))
 

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* x86_64: processor state as plain numbers, shared by arch/ (which decides) and hv/ (which tells the hypervisor). */
+/* x86_64: processor state as plain numbers, shared by arch/ (which decides) and hv/ (which tells
+ * the hypervisor). */
 #ifndef KRUN_ARCH_STATE_H
 #define KRUN_ARCH_STATE_H
 
