@@ -63,6 +63,7 @@ fuzz_programs = \
 	tests/fuzz/fuzz_mmio \
 	tests/fuzz/fuzz_proto \
 	tests/fuzz/fuzz_save \
+	tests/fuzz/fuzz_snapshot \
 	tests/fuzz/fuzz_spec \
 	tests/fuzz/fuzz_vq \
 	tests/fuzz/fuzz_vsock
@@ -118,9 +119,18 @@ build_scripts = \
 
 # list: tests/e2e/*.sh tests/e2e/*.c tests/guest/*.sh tests/guest/*/run tests/guest/*/*.c tests/guest/*/*.h
 guest_files = \
+	tests/e2e/bad-configs.sh \
+	tests/e2e/binds.sh \
+	tests/e2e/cgroup.sh \
+	tests/e2e/check.sh \
 	tests/e2e/exit-codes.sh \
+	tests/e2e/guest-process.sh \
+	tests/e2e/images.sh \
+	tests/e2e/kill9.sh \
 	tests/e2e/lib.sh \
 	tests/e2e/lifecycle.sh \
+	tests/e2e/parallel.sh \
+	tests/e2e/spec.sh \
 	tests/e2e/stdio.sh \
 	tests/e2e/version.sh \
 	tests/guest/boot/run \

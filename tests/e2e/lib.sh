@@ -131,7 +131,7 @@ files_of_tmp() {
 	if [ "$dev" = "$(stat -c %d /tmp)" ]; then
 		find /tmp -xdev -path "$work" -prune -o -printf 'file %p\n' 2>/dev/null || true
 	else
-		find /tmp -xdev ! -type d -printf '%D file %p\n' 2>/dev/null | sed -n "s/^$dev //p" || true
+		find /tmp -xdev -maxdepth 2 ! -type d -printf '%D file %p\n' 2>/dev/null | sed -n "s/^$dev //p" || true
 	fi
 }
 

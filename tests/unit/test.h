@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * A unit test is a program: a table of cases, run in order, one TAP line each; exit 0 when all passed, else 1.
- * CHECK() notes a failure with its place and leaves the case. `prog NAME` runs the cases whose name contains NAME.
+ * A unit test is a program: a table of cases, run in order, one TAP line each; exit 0 when all
+ * passed, else 1. CHECK() notes a failure with its place and leaves the case. `prog NAME` runs the
+ * cases whose name contains NAME.
  */
 #ifndef KRUN_TESTS_UNIT_TEST_H
 #define KRUN_TESTS_UNIT_TEST_H
@@ -18,38 +19,41 @@ struct test_case {
 
 static bool test_failed_;
 
-#define CHECK(cond)                                                                                \
-	do {                                                                                       \
-		if (!(cond)) {                                                                     \
-			printf("# %s:%d: %s\n", __FILE__, __LINE__, #cond);                        \
-			test_failed_ = true;                                                       \
-			return;                                                                    \
-		}                                                                                  \
+#define CHECK(cond)                                                         \
+	do {                                                                \
+		if (!(cond)) {                                              \
+			printf("# %s:%d: %s\n", __FILE__, __LINE__, #cond); \
+			test_failed_ = true;                                \
+			return;                                             \
+		}                                                           \
 	} while (0)
 
-#define CHECK_EQ(a, b)                                                                             \
-	do {                                                                                       \
-		long long a_ = (long long)(a), b_ = (long long)(b);                                \
-		if (a_ != b_) {                                                                    \
-			printf("# %s:%d: %s == %s: %lld != %lld\n", __FILE__, __LINE__, #a, #b,    \
-				a_, b_);                                                           \
-			test_failed_ = true;                                                       \
-			return;                                                                    \
-		}                                                                                  \
+#define CHECK_EQ(a, b)                                                                          \
+	do {                                                                                    \
+		long long a_ = (long long)(a), b_ = (long long)(b);                             \
+		if (a_ != b_) {                                                                 \
+			printf("# %s:%d: %s == %s: %lld != %lld\n", __FILE__, __LINE__, #a, #b, \
+				a_, b_);                                                        \
+			test_failed_ = true;                                                    \
+			return;                                                                 \
+		}                                                                               \
 	} while (0)
 
-#define CHECK_STR(a, b)                                                                            \
-	do {                                                                                       \
-		const char *a_ = (a), *b_ = (b);                                                   \
-		if (!a_ || !b_ || strcmp(a_, b_)) {                                                \
-			printf("# %s:%d: %s: \"%s\" != \"%s\"\n", __FILE__, __LINE__, #a,          \
-				a_ ? a_ : "(null)", b_ ? b_ : "(null)");                           \
-			test_failed_ = true;                                                       \
-			return;                                                                    \
-		}                                                                                  \
+#define CHECK_STR(a, b)                                                                   \
+	do {                                                                              \
+		const char *a_ = (a), *b_ = (b);                                          \
+		if (!a_ || !b_ || strcmp(a_, b_)) {                                       \
+			printf("# %s:%d: %s: \"%s\" != \"%s\"\n", __FILE__, __LINE__, #a, \
+				a_ ? a_ : "(null)", b_ ? b_ : "(null)");                  \
+			test_failed_ = true;                                              \
+			return;                                                           \
+		}                                                                         \
 	} while (0)
 
-#define TEST(fn_) { #fn_, fn_ }
+#define TEST(fn_)         \
+	{                 \
+#fn_, fn_ \
+	}
 
 static inline int test_run_(const struct test_case *t, size_t n, int argc, char **argv)
 {
@@ -68,10 +72,10 @@ static inline int test_run_(const struct test_case *t, size_t n, int argc, char 
 	return bad || !ran;
 }
 
-#define TEST_MAIN(cases)                                                                           \
-	int main(int argc, char **argv)                                                            \
-	{                                                                                          \
-		return test_run_(cases, sizeof(cases) / sizeof((cases)[0]), argc, argv);           \
+#define TEST_MAIN(cases)                                                                 \
+	int main(int argc, char **argv)                                                  \
+	{                                                                                \
+		return test_run_(cases, sizeof(cases) / sizeof((cases)[0]), argc, argv); \
 	}
 
 #endif

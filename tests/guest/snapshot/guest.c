@@ -19,7 +19,7 @@
 #include "oci/initramfs.h"
 #include "util/util.h"
 
-#define CMDLINE                                                                                  \
+#define CMDLINE                                                                                      \
 	"console=hvc0 quiet panic=-1 reboot=t tsc=reliable no_timer_check rcupdate.rcu_expedited=1 " \
 	"random.trust_cpu=on"
 
@@ -52,7 +52,8 @@ void need_kvm(void)
 
 	kvm_fd = open("/dev/kvm", O_RDWR | O_CLOEXEC);
 	if (kvm_fd >= 0 && !vmm_probe(kvm_fd, VMM_PROBE_GUEST, &e) &&
-		!vmm_probe(kvm_fd, VMM_PROBE_CMPXCHG16B, &e) && !vmm_probe(kvm_fd, VMM_PROBE_INT3, &e))
+		!vmm_probe(kvm_fd, VMM_PROBE_CMPXCHG16B, &e) &&
+		!vmm_probe(kvm_fd, VMM_PROBE_INT3, &e))
 		return;
 	(void)printf("skipped: %s\n", kvm_fd < 0 ? "no /dev/kvm" : e.msg);
 	exit(77);
@@ -187,7 +188,8 @@ void guest_boot(struct guest *g, const struct guest_opts *o)
 	create(g);
 }
 
-int guest_try_load(const struct guest_opts *o, int file, int done_fd, struct vmm **vm, struct error *e)
+int guest_try_load(
+	const struct guest_opts *o, int file, int done_fd, struct vmm **vm, struct error *e)
 {
 	struct vmm_config cfg;
 	int r = vmm_new(kvm_fd, vm, e);
@@ -227,7 +229,8 @@ void guest_load(struct guest *g, const struct guest_opts *o, int file)
 	g->seq = 1000; /* what the first process asked has been answered there */
 	fill_time(&t);
 	guest_ask(g, MSG_RESUMED, &t, sizeof(t));
-	(void)printf("# loaded in %.0f ms, the agent answered %.0f ms later\n", t1 - t0, now_ms() - t1);
+	(void)printf(
+		"# loaded in %.0f ms, the agent answered %.0f ms later\n", t1 - t0, now_ms() - t1);
 }
 
 void guest_free(struct guest *g)
@@ -293,7 +296,9 @@ static void next_message(struct guest *g, struct msg_hdr *h, const char *what)
 
 void guest_ask(struct guest *g, enum msg_type type, const void *payload, size_t len)
 {
-	struct msg_hdr h = { .len = (uint32_t)(sizeof(h) + len), .type = (uint16_t)type, .seq = ++g->seq };
+	struct msg_hdr h = {
+		.len = (uint32_t)(sizeof(h) + len), .type = (uint16_t)type, .seq = ++g->seq
+	};
 	char what[40];
 
 	(void)snprintf(what, sizeof(what), "the reply to message %d", (int)type);

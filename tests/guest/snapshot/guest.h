@@ -51,8 +51,10 @@ void need_kvm(void);
 void guest_boot(struct guest *g, const struct guest_opts *o);
 /* The VM of @file with new streams, running and told that it was away. */
 void guest_load(struct guest *g, const struct guest_opts *o, int file);
-/* vmm_new() and vmm_load() alone: 0, or -errno with a sentence in @e; *vm is to be freed then too. */
-int guest_try_load(const struct guest_opts *o, int file, int done_fd, struct vmm **vm, struct error *e);
+/* vmm_new() and vmm_load() alone: 0, or -errno with a sentence in @e; *vm is to be freed then too.
+ */
+int guest_try_load(
+	const struct guest_opts *o, int file, int done_fd, struct vmm **vm, struct error *e);
 void guest_free(struct guest *g);
 
 /* Sends a request and waits for its reply, which must be a success. */

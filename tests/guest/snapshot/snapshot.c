@@ -5,16 +5,16 @@
  *   snapshot [-r ROOT] [-k KERNEL] [-c VCPUS] [-m MIB] [-M] VERB [FILE] [WORD...]
  *
  *   save FILE        boots the counting workload (work.sh), lets it count, saves it to FILE
- *   load FILE WORD.. loads it, checks that it counts on, gives it each WORD on stdin and prints the answers
- *   pump-save FILE   saves a guest in the middle of sending 4 MiB through `cat`
- *   pump-load FILE   ... and goes on where that was
- *   stress FILE      two guests in this process: paused and resumed under load, freed while they run
- *   damage FILE      FILE damaged in many ways, and loaded with other configs: an error each, never more
+ *   load FILE WORD.. loads it, checks that it counts on, gives it each WORD on stdin and prints the
+ * answers pump-save FILE   saves a guest in the middle of sending 4 MiB through `cat` pump-load
+ * FILE   ... and goes on where that was stress FILE      two guests in this process: paused and
+ * resumed under load, freed while they run damage FILE      FILE damaged in many ways, and loaded
+ * with other configs: an error each, never more
  *
- * How it works: what the process that loads must know of the one that saved is in FILE.side: the last
- * number counted, the bytes of stdout so far and those of them that are no whole line yet; for the pump
- * how many bytes the device has taken from stdin. Saving and loading are processes of their own, which
- * the script runs one after the other.
+ * How it works: what the process that loads must know of the one that saved is in FILE.side: the
+ * last number counted, the bytes of stdout so far and those of them that are no whole line yet; for
+ * the pump how many bytes the device has taken from stdin. Saving and loading are processes of
+ * their own, which the script runs one after the other.
  */
 #include <dirent.h>
 #include <errno.h>
@@ -31,11 +31,11 @@
 #include "guest/snapshot/guest.h"
 #include "util/log.h"
 
-#define COUNT_TO  10
-#define COUNT_ON  5
-#define PUMP	  (4U << 20)
-#define STRESS    (16U << 20)
-#define PAUSES	  40
+#define COUNT_TO 10
+#define COUNT_ON 5
+#define PUMP	 (4U << 20)
+#define STRESS	 (16U << 20)
+#define PAUSES	 40
 
 static struct guest_opts o = { .root = "/", .kernel = "kernel/vmlinux", .vcpus = 1, .mib = 128 };
 static char *const count_args[] = { "/bin/sh", "/work.sh", NULL };
@@ -74,7 +74,8 @@ static void save_and_free(struct guest *g, const char *file)
 	t2 = now_ms();
 	if (fstat(fd, &st) || pread(fd, &len, sizeof(len), 16) != (ssize_t)sizeof(len))
 		die("%s: %s", file, strerror(errno));
-	(void)printf("# saved in %.0f ms, freed in %.0f ms: state %llu bytes, file %lld KiB of %lld\n",
+	(void)printf(
+		"# saved in %.0f ms, freed in %.0f ms: state %llu bytes, file %lld KiB of %lld\n",
 		t1 - t0, t2 - t1, (unsigned long long)len, (long long)st.st_blocks / 2,
 		(long long)st.st_size >> 10);
 	(void)close(fd);
@@ -227,7 +228,8 @@ static uint8_t pump_byte(uint64_t i)
 	return (uint8_t)((i * 0x9e3779b97f4a7c15ULL) >> 56);
 }
 
-/* Gives stdin what it takes and checks what stdout has; returns when @received_to bytes have come. */
+/* Gives stdin what it takes and checks what stdout has; returns when @received_to bytes have come.
+ */
 static void pump(struct guest *g, uint64_t *sent, uint64_t total, uint64_t received_to)
 {
 	uint8_t buf[16384];
@@ -256,7 +258,8 @@ static void pump(struct guest *g, uint64_t *sent, uint64_t total, uint64_t recei
 			die("stdout ended after %llu bytes", (unsigned long long)at);
 		for (long i = 0; i < r; i++)
 			if (buf[i] != pump_byte(at + (uint64_t)i))
-				die("byte %llu is wrong", (unsigned long long)at + (unsigned long long)i);
+				die("byte %llu is wrong",
+					(unsigned long long)at + (unsigned long long)i);
 	}
 }
 
@@ -326,7 +329,8 @@ static unsigned count_entries(const char *dir)
 	return n;
 }
 
-/* Nothing runs while paused: no return of a run call, no interrupt, no byte, even when it is asked for. */
+/* Nothing runs while paused: no return of a run call, no interrupt, no byte, even when it is asked
+ * for. */
 static void check_still(struct guest *g)
 {
 	struct vmm_stats a, b;

@@ -27,7 +27,7 @@ while read -r word; do
 	other) echo "other $(sum </data/other)" ;;
 	tree) echo "tree $(find /bin /data | sort | sum)" ;;
 	log) echo after >&6 && echo "log written" ;;
-	gone-too) echo "more" >&7 && echo "gone-too $(cat /proc/self/fd/7 | sum)" ;;
+	gone-too) echo "more" >&7 && echo "gone-too $(sum </proc/self/fd/7)" ;;
 	new) echo new >/data/new && echo "new $(cat /data/new)" ;;
 	date) echo "date $(date +%s)" ;;
 	random) echo "random $(head -c 16 /dev/urandom | sum)" ;;

@@ -1,0 +1,87 @@
+#!/bin/bash
+# SPDX-License-Identifier: Apache-2.0
+# Bind mounts: directories and files, read-only, recursive, below a tmpfs of the guest, through symlinks that stay in the root.
+# timeout: 200
+# shellcheck source=lib.sh
+. "$(dirname "$0")/lib.sh"
+
+bundle b busybox
+root=$work/b/rootfs
+mkdir -p "$work/src/sub" "$work/secret"
+echo from-host >"$work/src/file"
+echo one-file >"$work/one"
+echo secret >"$work/secret/file"
+mount -t tmpfs below "$work/src/sub"
+echo on-submount >"$work/src/sub/f"
+# A symlink whose target exists on the host as well: it must be taken inside of the root.
+mkdir -p "$root$work/secret"
+ln -s "$work/secret" "$root/link"
+ln -s ../../../../../../../etc "$root/up"
+ln -s loop "$root/loop"
+trap 'umount "$work/src/sub"; cleanup' EXIT
+snapshot_host | sort >"$work/host.before"
+
+# Sets binds (a JSON array of mounts added to the others) and a script, and runs it.
+case_() { # MOUNTS SCRIPT
+	cp "$top/tests/bundles/config.json" "$work/b/config.json"
+	edit b ".mounts+=$1 | .process.args=[\"sh\",\"-c\",$(jq -n --arg s "$2" '$s')]"
+	run krun-oci run --bundle "$work/b" "$id"
+	[ "$rc" = 0 ] || die "exit status $rc"
+}
+
+bind() { # DEST SOURCE OPTIONS_JSON
+	echo "[{\"destination\":\"$1\",\"type\":\"bind\",\"source\":\"$2\",\"options\":$3}]"
+}
+
+case_ "$(bind /mnt/rw "$work/src" '["bind"]')" 'cat /mnt/rw/file; echo new >/mnt/rw/new; ls /mnt/rw/sub; ln /mnt/rw/new /mnt/rw/hard; mv /mnt/rw/hard /mnt/rw/moved; chmod 600 /mnt/rw/moved'
+check "a directory, not its submounts" from-host "$(cat "$work/out")"
+check "what the guest writes is on the host" "new 600" "$(cat "$work/src/new") $(stat -c %a "$work/src/moved")"
+case_ "$(bind /mnt/r "$work/src" '["rbind"]')" 'cat /mnt/r/sub/f; echo back >/mnt/r/sub/g'
+check "rbind: with its submounts" "on-submount back" "$(cat "$work/out") $(cat "$work/src/sub/g")"
+case_ "$(bind /mnt/ro "$work/src" '["rbind","ro"]')" 'cat /mnt/ro/file; touch /mnt/ro/x 2>&1; rm /mnt/ro/file 2>&1; awk "\$2 == \"/mnt/ro\" { print substr(\$4,1,2) }" /proc/mounts'
+check "read-only" "from-host ro" "$(sed -n '1p;$p' "$work/out" | paste -sd' ')"
+check "its errors" 2 "$(grep -c "Read-only file system" "$work/out")"
+[ -e "$work/src/file" ] || die "a file of a read-only bind was removed"
+case_ "$(bind /mnt/rro "$work/src" '["rbind","rro"]')" 'touch /mnt/rro/sub/x 2>&1; cat /mnt/rro/sub/f'
+out_has "Read-only file system"
+out_has on-submount
+case_ "$(bind /etc/one "$work/one" '["bind"]')" 'cat /etc/one; echo changed >/etc/one; rm /etc/one 2>&1'
+check "a file" one-file "$(head -n 1 "$work/out")"
+check "written in place" changed "$(cat "$work/one")"
+out_has "busy"
+echo one-file >"$work/one"
+case_ "$(bind /etc/hosts "$work/one" '["bind","ro"]')" 'cat /etc/hosts; echo x 2>&1 >/etc/hosts; true'
+check "a read-only file over one of the image" one-file "$(head -n 1 "$work/out")"
+check "is not written" one-file "$(cat "$work/one")"
+case_ "[{\"destination\":\"/run/t\",\"type\":\"tmpfs\",\"source\":\"t\"},$(bind /run/t/below "$work/src" '["bind"]' | tr -d '[]' | sed 's/"options":"bind"/"options":["bind"]/')]" 'touch /run/t/mine; cat /run/t/below/file; ls /run/t; awk "\$2 ~ \"^/run/t\" { print \$3 }" /proc/mounts'
+check "below a tmpfs of the guest" "from-host below mine tmpfs virtiofs" "$(paste -sd' ' "$work/out")"
+case_ "$(bind /dev/shm/x "$work/one" '["bind"]')" 'cat /dev/shm/x'
+check "a file below /dev/shm" one-file "$(cat "$work/out")"
+case_ "$(bind /mnt/exec "$work/src" '["bind","noexec","nosuid","nodev"]')" 'cp /bin/busybox /mnt/exec/sh; /mnt/exec/sh true 2>&1; awk "\$2 == \"/mnt/exec\" { print \$4 }" /proc/mounts; rm /mnt/exec/sh'
+out_has "ermission denied"
+out_has "nosuid,nodev,noexec"
+
+say "symlinks"
+case_ "$(bind /link/inner "$work/src" '["bind"]')" 'cat /link/inner/file; cat /link/file 2>/dev/null; true'
+check "a symlink as destination is taken inside of the root" from-host "$(cat "$work/out")"
+check "nothing was made in the host's directory of that name" file "$(ls "$work/secret")"
+case_ "$(bind /up/inner "$work/src" '["bind"]')" 'cat /etc/inner/file'
+check "'..' does not leave the root" from-host "$(cat "$work/out")"
+[ ! -e /etc/inner ] || die "a directory was made in the host's /etc"
+
+say "what cannot be bound"
+refused() { # TEXT MOUNTS
+	cp "$top/tests/bundles/config.json" "$work/b/config.json"
+	edit b ".mounts+=$2"
+	run krun-oci run --bundle "$work/b" "$id"
+	[ "$rc" = 1 ] || die "status $rc, not 1: $2"
+	err_has "$1"
+	check "one line" 1 "$(wc -l <"$work/err")"
+}
+refused "No such file or directory" "$(bind /mnt/x "$work/no-such" '["bind"]')"
+refused "not a directory" "$(bind /etc/hosts "$work/src" '["bind"]')"
+refused "not a directory" "$(bind /etc/hosts/x "$work/src" '["bind"]')"
+refused "irectory" "$(bind /home "$work/one" '["bind"]')"
+refused "symbolic links" "$(bind /loop/x "$work/src" '["bind"]')"
+host_is_as "$work/host.before"
+done_testing

@@ -1,0 +1,77 @@
+#!/bin/bash
+# SPDX-License-Identifier: Apache-2.0
+# linux.resources: limits on the host and in the guest, out of memory, cgroupsPath.
+# timeout: 200
+# shellcheck source=lib.sh
+. "$(dirname "$0")/lib.sh"
+
+snapshot_host | sort >"$work/host.before"
+mib=$((1024 * 1024))
+bundle b busybox
+edit b '.process.args=["sh","-c","cat /sys/fs/cgroup/memory.max /sys/fs/cgroup/pids.max; grep -c ^processor /proc/cpuinfo; awk \"/^MemTotal/ { print \\$2 }\" /proc/meminfo; exec sleep 1000"]
+	| .linux.cgroupsPath="/krun-test/a/'"$id"'" | .linux.resources={"memory":{"limit":'$((128 * mib))'},"cpu":{"quota":150000,"period":100000,"shares":512},"pids":{"limit":50}}'
+created "$id" b
+[ "$rc" = 0 ] || { cp "$work/$id.err" "$work/err"; die "create: status $rc"; }
+pid=$(cat "$work/$id.pid")
+cg=/sys/fs/cgroup/krun-test/a/$id
+check "the VMM is in cgroupsPath" "0::/krun-test/a/$id" "$(cat "/proc/$pid/cgroup")"
+max=$(cat "$cg/memory.max")
+[ "$max" -gt $((128 * mib)) ] && [ "$max" -le $((192 * mib)) ] || die "memory.max on the host is $max"
+ok "memory.max on the host is the limit and an overhead: $((max / mib)) MiB"
+check "cpu.max on the host" "150000 100000" "$(cat "$cg/cpu.max")"
+check "cpu.weight on the host" 20 "$(cat "$cg/cpu.weight")"
+[ "$(cat "$cg/pids.max")" -gt 50 ] || die "pids.max on the host leaves no room for threads"
+ok "pids.max on the host is the limit and the VMM's threads: $(cat "$cg/pids.max")"
+status 0 krun-oci start "$id"
+wait_for 20 sh -c "[ \$(wc -l <'$work/$id.out') = 4 ]"
+check "memory.max in the guest" $((128 * mib)) "$(sed -n 1p "$work/$id.out")"
+check "pids.max in the guest" 50 "$(sed -n 2p "$work/$id.out")"
+check "CPUs for a quota of 1.5" 2 "$(sed -n 3p "$work/$id.out")"
+say "MemTotal in the guest: $(sed -n 4p "$work/$id.out") kB"
+status 0 krun-oci delete --force "$id"
+[ ! -e "$cg" ] || die "the cgroup is left"
+ok "the cgroup is gone"
+rmdir /sys/fs/cgroup/krun-test/a /sys/fs/cgroup/krun-test
+
+say "128 MiB are enough to work in"
+edit b 'del(.linux.cgroupsPath) | .process.args=["sh","-c","dd if=/dev/zero of=/dev/shm/x bs=1M count=32 2>/dev/null; ls -R / >/dev/null 2>&1; md5sum /bin/busybox >/dev/null; echo done"]'
+run krun-oci run --bundle "$work/b" "$id"
+check "memory.limit of 128 MiB" "0 done" "$rc $(cat "$work/out")"
+
+say "out of memory in the guest"
+edit b '.linux.resources.memory.limit='$((96 * mib))' | .process.args=["tail","/dev/zero"]'
+run krun-oci run --bundle "$work/b" "$id"
+check "PID 1 takes too much: exit status" 137 "$rc"
+edit b '.process.args=["sh","-c","tail /dev/zero; echo status $?"]'
+run krun-oci run --bundle "$work/b" "$id"
+check "a child takes too much: the container goes on" "0 status 137" "$rc $(tail -n 1 "$work/out")"
+
+say "pids.limit in the guest"
+edit b '.linux.resources={"pids":{"limit":5}} | .process.args=["sh","-c","for i in 1 2 3 4 5 6 7 8; do sleep 5 & done; echo not reached"]'
+run krun-oci run --bundle "$work/b" "$id"
+err_has "can't fork"
+
+say "a cgroup that another process is in"
+mkdir "/sys/fs/cgroup/$id.x"
+sleep 1000 &
+echo $! >"/sys/fs/cgroup/$id.x/cgroup.procs"
+edit b ".linux.cgroupsPath=\"/$id.x\""
+status 1 krun-oci create --bundle "$work/b" "$id"
+err_has "holds processes already"
+kill $!
+wait $! || true
+wait_for 5 rmdir "/sys/fs/cgroup/$id.x"
+edit b '.linux.cgroupsPath="/../x"'
+status 1 krun-oci create --bundle "$work/b" "$id"
+err_has linux.cgroupsPath
+
+say "--cgroup-manager disabled"
+edit b 'del(.linux.cgroupsPath) | .linux.resources={} | .process.args=["true"]'
+status 0 krun-oci --cgroup-manager disabled run --bundle "$work/b" "$id"
+
+say "a host on cgroup v1"
+unshare -m sh -c 'mount -t tmpfs t /sys/fs/cgroup && exec krun-oci create --bundle "$1" "$2"' sh "$work/b" "$id" 2>"$work/err" && die "create without cgroup v2"
+err_has "only cgroup v2 is supported"
+check "one line" 1 "$(wc -l <"$work/err")"
+host_is_as "$work/host.before"
+done_testing

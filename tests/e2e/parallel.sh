@@ -1,0 +1,51 @@
+#!/bin/bash
+# SPDX-License-Identifier: Apache-2.0
+# One run after the other, and 16 at once: every exit code and output right, nothing left. SEQUENTIAL and ROUNDS set the numbers.
+# timeout: 290
+# mem: 4096
+# shellcheck source=lib.sh
+. "$(dirname "$0")/lib.sh"
+
+sequential=${SEQUENTIAL:-20} rounds=${ROUNDS:-1} at_once=16
+root=$work/root
+for ((i = 0; i < at_once; i++)); do
+	"$top/tests/bundles/make" busybox "$work/b$i" --rootfs "$root" \
+		--args "[\"sh\",\"-c\",\"echo out $i; exit $((i * 3))\"]" --set '.linux.resources.memory.limit=100663296'
+done
+snapshot_host | sort >"$work/host.before"
+
+start=$EPOCHREALTIME
+for ((i = 0; i < sequential; i++)); do
+	run krun-oci run --bundle "$work/b$((i % at_once))" "$id-$i"
+	[ "$rc" = $((i % at_once * 3)) ] && [ "$(cat "$work/out")" = "out $((i % at_once))" ] || die "run $i: status $rc"
+	[ ! -s "$work/err" ] || die "run $i: something on stderr"
+done
+ok "$sequential runs, one after the other"
+say "$(echo "scale=2; ($EPOCHREALTIME - $start) / $sequential" | bc) s each"
+host_is_as "$work/host.before"
+
+free=$(awk '/^MemAvailable/ { print $2 }' /proc/meminfo)
+for ((r = 0; r < rounds; r++)); do
+	pids=()
+	start=$EPOCHREALTIME
+	for ((i = 0; i < at_once; i++)); do
+		krun-oci run --bundle "$work/b$i" "$id-$r-$i" >"$work/o$i" 2>"$work/e$i" </dev/null &
+		pids+=($!)
+	done
+	for ((i = 0; i < at_once; i++)); do
+		rc=0
+		wait "${pids[i]}" || rc=$?
+		if [ "$rc" != $((i * 3)) ] || [ "$(cat "$work/o$i")" != "out $i" ]; then
+			cp "$work/e$i" "$work/err"
+			die "round $r, run $i: status $rc, output '$(cat "$work/o$i")'"
+		fi
+	done
+	say "$at_once at once: $(echo "scale=1; ($EPOCHREALTIME - $start) / 1" | bc) s"
+done
+ok "$at_once at once, $rounds times"
+host_is_as "$work/host.before"
+after=$(awk '/^MemAvailable/ { print $2 }' /proc/meminfo)
+say "available memory before and after: $((free / 1024)) and $((after / 1024)) MiB"
+[ "$after" -gt $((free - 102400)) ] || die "100 MiB of the host's memory are gone"
+ok "the host's memory is back"
+done_testing
