@@ -36,11 +36,11 @@ static void identity(void)
 	box_sh(&b,
 		"id -u; id -g; id -G; umask; pwd; echo $A; hostname; cat /proc/sys/kernel/domainname "
 		"/proc/self/oom_score_adj; ulimit -n; ulimit -Hn; grep NoNewPrivs /proc/self/status; "
-		"grep CapEff /proc/self/status; echo $$; env | wc -l");
+		"grep CapEff /proc/self/status; echo $$; echo $HOME; env | wc -l");
 	CHECK_EQ(RUN(&b, out), 0);
 	CHECK_STR(out,
 		"1000\n1001\n1001 7 8\n0027\n/tmp\nb c\nbox\ndom\n500\n123\n456\n"
-		"NoNewPrivs:\t1\nCapEff:\t0000000000000000\n1\n4\n");
+		"NoNewPrivs:\t1\nCapEff:\t0000000000000000\n1\n/\n5\n");
 }
 
 static void capabilities(void)
