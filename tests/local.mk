@@ -117,7 +117,7 @@ slow_lint_scripts = \
 build_scripts = \
 	tests/build/install
 
-# list: tests/e2e/*.sh tests/e2e/*.c tests/guest/*.sh tests/guest/*/run tests/guest/*/*.c tests/guest/*/*.h
+# list: tests/e2e/*.sh tests/e2e/*.c tests/guest/*.sh tests/guest/*/run tests/guest/*/*.sh tests/guest/*/*.c tests/guest/*/*.h
 guest_files = \
 	tests/e2e/bad-configs.sh \
 	tests/e2e/binds.sh \
@@ -135,6 +135,7 @@ guest_files = \
 	tests/e2e/version.sh \
 	tests/guest/boot/run \
 	tests/guest/snapshot/run \
+	tests/guest/snapshot/work.sh \
 	tests/guest/boot/boot_smoke.c \
 	tests/guest/boot/init.c \
 	tests/guest/snapshot/damage.c \
