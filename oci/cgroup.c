@@ -252,11 +252,18 @@ static void unmake(const char *path, size_t kept)
 	}
 }
 
+static bool populated(int dir)
+{
+	CLEAN_FREE char *text = NULL;
+
+	return !read_file_at(dir, "cgroup.events", 4096, &text, NULL) &&
+		strstr(text, "populated 1");
+}
+
 static int set_limits(int dir, const char *path, const struct settings *l, struct error *e)
 {
-	CLEAN_FREE char *procs = NULL;
-
-	if (!read_file_at(dir, "cgroup.procs", 4096, &procs, NULL) && *procs)
+	/* what is in it, or below it, would die with the container */
+	if (populated(dir))
 		return err_set(e, EEXIST, "cgroup \"/%.120s\" holds processes already", path);
 	for (unsigned i = 0; i < l->n; i++) {
 		int r = write_existing_at(dir, l->s[i].file, l->s[i].value);
@@ -307,14 +314,6 @@ int cgroup_add(const char *path, pid_t pid, struct error *e)
 	return r < 0 ? err_sys(e, r, "cannot move the VMM into cgroup \"/%.120s\"", path) : 0;
 }
 
-static bool populated(int dir)
-{
-	CLEAN_FREE char *text = NULL;
-
-	return !read_file_at(dir, "cgroup.events", 4096, &text, NULL) &&
-		strstr(text, "populated 1");
-}
-
 /* Waits for "populated 0": cgroup.events tells by POLLPRI when it changes. */
 static int wait_empty(int dir, unsigned ms)
 {
@@ -340,7 +339,7 @@ static int wait_empty(int dir, unsigned ms)
 	return 0;
 }
 
-int cgroup_destroy(const char *path, size_t kept, unsigned ms, struct error *e)
+int cgroup_destroy(const char *path, size_t kept, bool all_ours, unsigned ms, struct error *e)
 {
 	CLEAN_FD int dir = open_cgroup(path);
 	CLEAN_FD int mnt = -1;
@@ -352,8 +351,11 @@ int cgroup_destroy(const char *path, size_t kept, unsigned ms, struct error *e)
 	if (dir < 0)
 		return err_sys(e, dir, "cgroup \"/%.120s\"", path);
 	if (populated(dir)) {
-		IGNORE_RESULT(write_existing_at(dir, "cgroup.kill", "1")); /* the wait tells */
-		r = wait_empty(dir, ms);
+		if (all_ours) /* the wait tells how it went */
+			IGNORE_RESULT(write_existing_at(dir, "cgroup.kill", "1"));
+		r = wait_empty(dir, all_ours ? ms : MIN(ms, 1000U));
+		if (r && !all_ours)
+			return 0;
 		if (r)
 			return err_sys(e, r, "processes are left in cgroup \"/%.120s\"", path);
 	}

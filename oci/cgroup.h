@@ -8,6 +8,7 @@
 #ifndef KRUN_OCI_CGROUP_H
 #define KRUN_OCI_CGROUP_H
 
+#include <stdbool.h>
 #include <stdint.h>
 #include <sys/types.h>
 
@@ -23,14 +24,18 @@ char *cgroup_path(const struct spec *s, const char *id, struct error *e);
 
 /*
  * Makes the cgroup, enables the controllers that @s asks for on the way down, and writes the
- * limits; @size gives memory.max. -EEXIST when it holds processes already. On error nothing that
- * this call made is left. *@kept: how many bytes of @path were there before.
+ * limits; @size gives memory.max. -EEXIST when it or one below holds processes already. On error
+ * nothing that this call made is left. *@kept: how many bytes of @path were there before.
  */
 int cgroup_make(const char *path, const struct spec *s, const struct vm_size *size, size_t *kept,
 	struct error *e);
 int cgroup_add(const char *path, pid_t pid, struct error *e);
-/* Kills everything in it (cgroup.kill), waits up to @ms and removes it, what lies below, and
- * the parents beyond the first @kept bytes of @path when they are empty. -ENOENT is 0. */
-int cgroup_destroy(const char *path, size_t kept, unsigned ms, struct error *e);
+/*
+ * Kills everything in it (cgroup.kill), waits up to @ms and removes it, what lies below, and the
+ * parents beyond the first @kept bytes of @path when they are empty. -ENOENT is 0. @all_ours: the
+ * VMM was moved in, so cgroup_make() has seen that nobody else was there. Otherwise nothing is
+ * killed, and a cgroup that stays in use is left alone.
+ */
+int cgroup_destroy(const char *path, size_t kept, bool all_ours, unsigned ms, struct error *e);
 
 #endif

@@ -199,8 +199,14 @@ static int make_terminal(struct create *x, struct error *e)
 
 static int make_cgroup(struct create *x, struct error *e)
 {
-	return x->c.cgroup ? cgroup_make(x->c.cgroup, x->spec, &x->p.size, &x->c.cgroup_kept, e)
-			   : 0;
+	int r = 0;
+
+	if (x->c.cgroup)
+		r = cgroup_make(x->c.cgroup, x->spec, &x->p.size, &x->c.cgroup_kept, e);
+	/* not made, not ours to remove */
+	if (r)
+		free(TAKE_PTR(x->c.cgroup));
+	return r;
 }
 
 /* The VMM process has made the VM: it goes into the cgroup and on record. */

@@ -118,7 +118,7 @@ int container_destroy(struct container *c, unsigned ms, struct error *e)
 		return err_sys(e, r, "cannot kill the VMM of container \"%s\" (pid %d)", c->id,
 			(int)c->pid);
 	if (c->cgroup) {
-		r = cgroup_destroy(c->cgroup, c->cgroup_kept, ms, e);
+		r = cgroup_destroy(c->cgroup, c->cgroup_kept, c->pid > 0, ms, e);
 		if (r)
 			return r;
 	}

@@ -50,16 +50,28 @@ edit b '.linux.resources={"pids":{"limit":5}} | .process.args=["sh","-c","for i 
 run krun-oci run --bundle "$work/b" "$id"
 err_has "can't fork"
 
-say "a cgroup that another process is in"
-mkdir "/sys/fs/cgroup/$id.x"
-sleep 1000 &
-echo $! >"/sys/fs/cgroup/$id.x/cgroup.procs"
-edit b ".linux.cgroupsPath=\"/$id.x\""
-status 1 krun-oci create --bundle "$work/b" "$id"
-err_has "holds processes already"
-kill $!
-wait $! || true
-wait_for 5 rmdir "/sys/fs/cgroup/$id.x"
+say "a cgroup that another process is in, or is below"
+for where in "$id.x" "$id.x/below"; do
+	mkdir -p "/sys/fs/cgroup/$where"
+	sleep 1000 &
+	other=$!
+	echo $other >"/sys/fs/cgroup/$where/cgroup.procs"
+	edit b ".linux.cgroupsPath=\"/$id.x\""
+	status 1 krun-oci create --bundle "$work/b" "$id"
+	err_has "holds processes already"
+	# The runtime was killed before it could look: a delete must not take the other process for the container's.
+	mkdir -p "/run/krun-oci/$id"
+	jq -n --arg id "$id" '{type:"krun-oci",id:$id,bundle:"/b",rootfs:"/r",cgroup:($id+".x"),cgroupKept:0,created:"2026-01-01T00:00:00Z",owner:0,pid:0,pidStart:0}' \
+		>"/run/krun-oci/$id/state.json"
+	touch "/run/krun-oci/$id/lock"
+	status 0 krun-oci delete --force "$id"
+	kill -0 $other || die "the other process was killed"
+	ok "the other process lives"
+	kill $other
+	wait $other || true
+	wait_for 5 rmdir "/sys/fs/cgroup/$where"
+done
+rmdir "/sys/fs/cgroup/$id.x"
 edit b '.linux.cgroupsPath="/../x"'
 status 1 krun-oci create --bundle "$work/b" "$id"
 err_has linux.cgroupsPath

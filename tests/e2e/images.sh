@@ -34,7 +34,7 @@ start=$EPOCHREALTIME
 deb 'i=0; while [ $i -lt 1000 ]; do /bin/true || exit 1; i=$((i+1)); done; echo $i'
 check "1,000 forks" 1000 "$(cat "$work/out")"
 say "1,000 forks and execs: $(echo "$EPOCHREALTIME - $start" | bc) s with the boot"
-deb 'set -e; mkdir /t; cd /t; tar cf - -C /usr/bin . | tar xf -; cd /usr/bin; for f in *; do [ -h $f ] || cmp $f /t/$f; done; rm -r /t; perl -e "print 6*7"; bash -c "echo \$BASH_VERSION" >/dev/null'
+deb 'set -e; mkdir /t; cd /t; tar cf - -C /usr/bin . | tar xf - --no-same-owner --no-same-permissions; cd /usr/bin; for f in *; do [ -h $f ] || cmp $f /t/$f; done; rm -r /t; perl -e "print 6*7"; bash -c "echo \$BASH_VERSION" >/dev/null'
 check "tar, cmp, perl, bash" "0 42" "$rc $(cat "$work/out")"
 host_is_as "$work/host.before"
 done_testing

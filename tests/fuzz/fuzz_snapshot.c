@@ -3,8 +3,8 @@
  * Fuzz target: the state of a saved VM, loaded into the real devices over the fake hypervisor.
  *
  * How it works: the input is the state, to which a right header and empty RAM are added. What loads
- * is given its streams, started, so that every device meets its rings, then paused, saved and
- * freed. What was saved must load again. Nothing may be left: descriptors are counted.
+ * is saved, and that must load; then it gets its streams and is started, so that every device meets
+ * its rings, paused, saved and freed. Nothing may be left: descriptors are counted.
  */
 #include <dirent.h>
 #include <fcntl.h>
@@ -75,7 +75,7 @@ static int load(struct vmm **vm, int fd)
 {
 	struct vmm_config cfg = { .vcpus = 1,
 		.ram_bytes = RAM,
-		.no_thp = true,
+		.ram_memfd = true,
 		.kernel_fd = -1,
 		.nfs = 1,
 		.rng = true,
@@ -107,6 +107,16 @@ static void reattach(struct vmm *vm, unsigned which)
 	}
 }
 
+static void save_again(struct vmm *vm)
+{
+	struct vmm *again = NULL;
+	struct error e = { 0 };
+
+	FUZZ_CHECK(!vmm_save(vm, out_fd, &e));
+	FUZZ_CHECK(!load(&again, out_fd));
+	vmm_free(again);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
 {
 	uint8_t head[48] = "KRUNSNAP";
@@ -130,17 +140,12 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
 	FUZZ_CHECK(pwrite(in_fd, data, len, STATE_AT) == (ssize_t)len);
 	r = load(&vm, in_fd);
 	if (!r) {
+		save_again(vm);
 		reattach(vm, len ? data[len - 1] : 0);
+		/* its devices meet their rings, which are all zeroes; that ends it, mostly */
 		r = vmm_start(vm, &e);
-		if (!r)
-			r = vmm_pause(vm);
-		/* it may have ended by a device that the guest cannot live without */
-		if (!r && !vmm_save(vm, out_fd, &e)) {
-			struct vmm *again = NULL;
-
-			FUZZ_CHECK(!load(&again, out_fd));
-			vmm_free(again);
-		}
+		if (!r && !vmm_pause(vm))
+			save_again(vm);
 	}
 	vmm_free(vm);
 	FUZZ_CHECK(count_fds() == fds);

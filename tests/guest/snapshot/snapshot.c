@@ -4,12 +4,13 @@
  *
  *   snapshot [-r ROOT] [-k KERNEL] [-c VCPUS] [-m MIB] [-M] VERB [FILE] [WORD...]
  *
- *   save FILE        boots the counting workload (work.sh), lets it count, saves it to FILE
- *   load FILE WORD.. loads it, checks that it counts on, gives it each WORD on stdin and prints the
- * answers pump-save FILE   saves a guest in the middle of sending 4 MiB through `cat` pump-load
- * FILE   ... and goes on where that was stress FILE      two guests in this process: paused and
- * resumed under load, freed while they run damage FILE      FILE damaged in many ways, and loaded
- * with other configs: an error each, never more
+ *   save FILE          boots the counting workload (work.sh) and saves it to FILE
+ *   load FILE WORD...  checks that it counts on, and prints what it answers to each WORD
+ *   pump-save FILE     saves a guest that is sending 4 MiB through `cat`
+ *   pump-load FILE     ... and goes on where that was
+ *   stress FILE        two guests here: paused and resumed under load, freed while they run
+ *   damage FILE        FILE damaged in many ways or loaded with other configs: an error each
+ *   hold -             makes a VM, says so, keeps it until stdin ends (the script says why)
  *
  * How it works: what the process that loads must know of the one that saved is in FILE.side: the
  * last number counted, the bytes of stdout so far and those of them that are no whole line yet; for
@@ -228,6 +229,20 @@ static uint8_t pump_byte(uint64_t i)
 	return (uint8_t)((i * 0x9e3779b97f4a7c15ULL) >> 56);
 }
 
+static _Noreturn void stands_still(const struct guest *g, uint64_t sent, uint64_t total)
+{
+	struct vmm_stats st;
+	int rest = 0;
+
+	vmm_stats(g->vm, &st);
+	(void)ioctl(g->in_rest, FIONREAD, &rest);
+	die("the pump stands still: %llu of %llu bytes came, %llu were given, %d of these not taken; "
+	    "%llu returns of the run call, %llu interrupts",
+		(unsigned long long)g->received, (unsigned long long)total,
+		(unsigned long long)sent, rest, (unsigned long long)st.kvm_runs,
+		(unsigned long long)st.irqs);
+}
+
 /* Gives stdin what it takes and checks what stdout has; returns when @received_to bytes have come.
  */
 static void pump(struct guest *g, uint64_t *sent, uint64_t total, uint64_t received_to)
@@ -251,8 +266,7 @@ static void pump(struct guest *g, uint64_t *sent, uint64_t total, uint64_t recei
 			g->in = -1;
 		}
 		if (w <= 0 && !guest_readable(g, WAIT_S * 1000))
-			die("the pump stands still at %llu of %llu bytes", (unsigned long long)at,
-				(unsigned long long)total);
+			stands_still(g, *sent, total);
 		r = guest_read(g, buf, sizeof(buf));
 		if (r < 0)
 			die("stdout ended after %llu bytes", (unsigned long long)at);
@@ -401,6 +415,18 @@ static void cmd_stress(const char *file)
 	(void)printf("freed while running: nothing is left\n");
 }
 
+static void cmd_hold(void)
+{
+	struct guest g;
+	char c;
+
+	guest_hold(&g);
+	(void)printf("held\n");
+	while (read(0, &c, 1) > 0)
+		;
+	vmm_free(g.vm);
+}
+
 static void to_stderr(enum log_level level, const char *line)
 {
 	(void)level;
@@ -444,6 +470,8 @@ int main(int argc, char **argv)
 		cmd_pump_load(file);
 	else if (!strcmp(verb, "stress"))
 		cmd_stress(file);
+	else if (!strcmp(verb, "hold"))
+		cmd_hold();
 	else if (!strcmp(verb, "damage"))
 		damage_all(&o, file);
 	else
