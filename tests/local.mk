@@ -241,8 +241,7 @@ bench: all
 		$(abs_srcdir)/tests/bench/run --json '$(abs_top_builddir)/bench.json'
 
 soak: all
-	KRUN_BUILD='$(abs_top_builddir)' $(srcdir)/tests/host/run --mem 4096 --cpus 2 --timeout 7200 \
-		$(abs_srcdir)/tests/soak/run
+	KRUN_BUILD='$(abs_top_builddir)' $(srcdir)/tests/soak/run
 
 .PHONY: test-programs thread-programs print-thread-programs lint-slow fuzz bench soak
 
