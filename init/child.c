@@ -334,7 +334,9 @@ _Noreturn void child_main(struct child *c)
 	sigset_t none;
 
 	c->root = c->share = c->tty = -1;
-	(void)signal(SIGPIPE, SIG_DFL);
+	/* a shell cannot trap what it found ignored, and exec keeps that */
+	for (int sig = 1; sig < NSIG; sig++)
+		(void)signal(sig, SIG_DFL);
 	(void)sigemptyset(&none);
 	(void)sigprocmask(SIG_SETMASK, &none, NULL);
 	(void)umask(0);

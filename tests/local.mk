@@ -117,7 +117,7 @@ slow_lint_scripts = \
 build_scripts = \
 	tests/build/install
 
-# list: tests/e2e/*.sh tests/e2e/*.c tests/guest/*.sh tests/guest/*/run tests/guest/*/*.sh tests/guest/*/*.c tests/guest/*/*.h
+# list: tests/e2e/*.sh tests/e2e/*.c tests/soak/* tests/guest/*.sh tests/guest/*/run tests/guest/*/*.sh tests/guest/*/*.c tests/guest/*/*.h
 guest_files = \
 	tests/e2e/bad-configs.sh \
 	tests/e2e/binds.sh \
@@ -134,6 +134,7 @@ guest_files = \
 	tests/e2e/stdin-loop.sh \
 	tests/e2e/stdio.sh \
 	tests/e2e/version.sh \
+	tests/soak/run \
 	tests/guest/boot/run \
 	tests/guest/snapshot/run \
 	tests/guest/snapshot/work.sh \
@@ -169,9 +170,10 @@ bundle_files = \
 	tests/bundles/hello.c \
 	tests/bundles/make
 
-# list: tests/bench/*
+# list: tests/bench/* tests/soak/*
 bench_files = \
-	tests/bench/run
+	tests/bench/run \
+	tests/soak/run
 
 EXTRA_DIST += $(test_headers) $(lint_scripts) $(slow_lint_scripts) tests/lint/lib.sh tests/lint/srclist $(guest_files) $(host_files) \
 	$(bundle_files) $(bench_files) $(build_scripts) tests/deps tests/fuzz/corpus tests/fuzz/run tests/unit/goldens run-tests quickstart .ci/run \

@@ -5,7 +5,7 @@
 # shellcheck source=lib.sh
 . "$(dirname "$0")/lib.sh"
 
-loops=${LOOPS:-5}
+loops=${LOOPS:-3}
 bundle b busybox
 edit b '.process.args=["sh","-c","cat | md5sum; id; cat /proc/mounts; ls -la /; echo err >&2; exit 7"]'
 head -c 1000000 /dev/urandom >"$work/in"
@@ -20,14 +20,15 @@ where_it_stands() { # PID of the VMM
 	for t in /proc/"$1"/task/*; do
 		echo "# thread ${t##*/} $(cat "$t/comm"): $(paste -sd' ' "$t/stack")"
 	done
-	ls -l "/proc/$1/fd" | sed 's/^/# /'
+	for f in "/proc/$1/fd"/*; do echo "# $f $(readlink "$f")"; done
 	grep -H '' /proc/"$1"/fdinfo/* | grep -E 'tfd|eventfd-count' | sed 's/^/# /'
 	ss -xp | grep "pid=$1," | sed 's/^/# /' || true
 	if command -v gdb >/dev/null; then gdb -p "$1" -batch -nx -ex 'thread apply all bt 12' 2>/dev/null | grep -E '^(#|Thread)' | sed 's/^/# /'; fi
 }
 
 for ((i = 0; i < loops; i++)); do
-	krun-oci run --bundle "$work/b" "$id-$i" <"$work/in" >"$work/out" 2>"$work/err" &
+	rm -f "$work/log"
+	krun-oci --debug --log "$work/log" run --bundle "$work/b" "$id-$i" <"$work/in" >"$work/out" 2>"$work/err" &
 	cli=$!
 	end=$((EPOCHSECONDS + 60))
 	while kill -0 $cli 2>/dev/null; do
@@ -39,7 +40,7 @@ for ((i = 0; i < loops; i++)); do
 	done
 	rc=0
 	wait $cli || rc=$?
-	[ "$rc" = 7 ] || die "run $i: exit status $rc"
+	[ "$rc" = 7 ] || { tail -n 40 "$work/log" >"$work/out"; die "run $i: exit status $rc"; }
 	[ "$(head -n 1 "$work/out")" = "$sum" ] || die "run $i: a wrong sum"
 done
 ok "$loops runs"

@@ -10,6 +10,7 @@
  * flow control in that direction. Input is bounded by the client's window.
  */
 #define _GNU_SOURCE
+#include <linux/kvm.h>
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -502,6 +503,25 @@ static unsigned int find_ports(struct port *ports)
 	return n;
 }
 
+/*
+ * Keeps one VM for as long as this host lives. The first VM and the end of the last one patch the
+ * scheduler's code (a static key), and now and then a processor of the emulator runs on in the old
+ * code for good; with one VM always there the code is patched once, at the start.
+ */
+static void hold_vm(void)
+{
+	static int vm = -1;
+	int kvm;
+
+	if (vm >= 0)
+		return;
+	kvm = open("/dev/kvm", O_RDWR | O_CLOEXEC); /* its module may still be on the way */
+	if (kvm < 0)
+		return;
+	vm = ioctl(kvm, KVM_CREATE_VM, 0);
+	close(kvm);
+}
+
 int main(void)
 {
 	static struct port ports[MAX_PORTS];
@@ -518,6 +538,7 @@ int main(void)
 	sigaddset(&set, SIGCHLD);
 	sigprocmask(SIG_BLOCK, &set, NULL);
 	for (;;) {
+		hold_vm();
 		for (unsigned int i = 0; i < n; i++) {
 			if (ports[i].pid)
 				continue;

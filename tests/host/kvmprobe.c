@@ -59,6 +59,10 @@ __asm__(".pushsection .rodata\n"
 	"	cmpl $1, 0x9020\n"
 	"	jne 9f\n"
 	"	movl $3, 0x9000\n"
+	"	movl $1, %eax\n"
+	"	cpuid\n"
+	"	btl $26, %ecx\n" /* a KVM may do without XSAVE */
+	"	jnc 1f\n"
 	"	xorl %ecx, %ecx\n"
 	"	xgetbv\n"
 	"	orl $3, %eax\n"
@@ -124,6 +128,8 @@ static void fill_ram(char *ram)
 	memcpy(ram + CODE, guest_start, (size_t)(guest_end - guest_start));
 }
 
+static bool has_xsave;
+
 static void set_cpuid(int kvm, int vcpu)
 {
 	enum {
@@ -136,6 +142,8 @@ static void set_cpuid(int kvm, int vcpu)
 	c->nent = MAX;
 	if (ioctl(kvm, KVM_GET_SUPPORTED_CPUID, c) < 0)
 		unfit("KVM_GET_SUPPORTED_CPUID: %s", strerror(errno));
+	for (unsigned int n = 0; n < c->nent; n++)
+		has_xsave |= c->entries[n].function == 1 && c->entries[n].ecx & 1U << 26;
 	if (ioctl(vcpu, KVM_SET_CPUID2, c) < 0)
 		unfit("KVM_SET_CPUID2: %s", strerror(errno));
 	free(c);
@@ -165,9 +173,11 @@ static void set_registers(int vcpu)
 	s.idt.base = IDT;
 	s.idt.limit = 4 * 16 - 1;
 	s.cr3 = PML4;
-	s.cr4 = 1 << 5 | 1 << 9 | 1 << 18; /* PAE, OSFXSR, OSXSAVE */
-	s.cr0 = 0x80000033;		   /* PG, NE, ET, MP, PE */
-	s.efer = 0x500;			   /* LMA, LME */
+	s.cr4 = 1 << 5 | 1 << 9; /* PAE, OSFXSR */
+	if (has_xsave)
+		s.cr4 |= 1 << 18; /* OSXSAVE */
+	s.cr0 = 0x80000033;	  /* PG, NE, ET, MP, PE */
+	s.efer = 0x500;		  /* LMA, LME */
 	if (ioctl(vcpu, KVM_SET_SREGS, &s) < 0)
 		unfit("KVM_SET_SREGS: %s", strerror(errno));
 	if (ioctl(vcpu, KVM_SET_REGS, &regs) < 0)
