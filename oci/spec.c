@@ -314,6 +314,9 @@ int spec_check_id(const char *id, struct error *e)
 	if (id[0] == '.')
 		return err_set(
 			e, EINVAL, "invalid container id %s: it begins with a dot", QUOTE(id));
+	if (id[0] == '-')
+		return err_set(e, EINVAL,
+			"invalid container id %s: it would be taken for an option", QUOTE(id));
 	if (id[ok])
 		return err_set(e, EINVAL,
 			"invalid container id %s: only letters, digits and _+.- are allowed",
