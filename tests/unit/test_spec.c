@@ -388,9 +388,9 @@ static void bad_sizes(void)
 
 static void ids(void)
 {
-	static const char *const GOOD[] = { "a", "0", "A-b_c.d+e", "x..y", "-a", "_" };
+	static const char *const GOOD[] = { "a", "0", "A-b_c.d+e", "x..y", "a-", "_" };
 	static const char *const BAD[] = { "", ".", "..", ".a", "a/b", "../a", "a b", "a\n",
-		"\xc3\xa9", "a:b", "a%" };
+		"\xc3\xa9", "a:b", "a%", "-", "-a" };
 	char longest[SPEC_LIM_NAME + 2];
 
 	for (size_t i = 0; i < ARRAY_SIZE(GOOD); i++)
