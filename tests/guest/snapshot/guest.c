@@ -59,14 +59,6 @@ void need_kvm(void)
 	exit(77);
 }
 
-void guest_hold(struct guest *g)
-{
-	struct error e = { 0 };
-
-	if (vmm_new(kvm_fd, &g->vm, &e))
-		die("%s", e.msg);
-}
-
 static void fill_config(struct vmm_config *cfg, const struct guest_opts *o, int done_fd)
 {
 	*cfg = (struct vmm_config){ .vcpus = o->vcpus,

@@ -56,8 +56,6 @@ void guest_load(struct guest *g, const struct guest_opts *o, int file);
 int guest_try_load(
 	const struct guest_opts *o, int file, int done_fd, struct vmm **vm, struct error *e);
 void guest_free(struct guest *g);
-/* A VM that does nothing: g->vm. */
-void guest_hold(struct guest *g);
 
 /* Sends a request and waits for its reply, which must be a success. */
 void guest_ask(struct guest *g, enum msg_type type, const void *payload, size_t len);

@@ -10,7 +10,6 @@
  *   pump-load FILE     ... and goes on where that was
  *   stress FILE        two guests here: paused and resumed under load, freed while they run
  *   damage FILE        FILE damaged in many ways or loaded with other configs: an error each
- *   hold -             makes a VM, says so, keeps it until stdin ends (the script says why)
  *
  * How it works: what the process that loads must know of the one that saved is in FILE.side: the
  * last number counted, the bytes of stdout so far and those of them that are no whole line yet; for
@@ -415,18 +414,6 @@ static void cmd_stress(const char *file)
 	(void)printf("freed while running: nothing is left\n");
 }
 
-static void cmd_hold(void)
-{
-	struct guest g;
-	char c;
-
-	guest_hold(&g);
-	(void)printf("held\n");
-	while (read(0, &c, 1) > 0)
-		;
-	vmm_free(g.vm);
-}
-
 static void to_stderr(enum log_level level, const char *line)
 {
 	(void)level;
@@ -470,8 +457,6 @@ int main(int argc, char **argv)
 		cmd_pump_load(file);
 	else if (!strcmp(verb, "stress"))
 		cmd_stress(file);
-	else if (!strcmp(verb, "hold"))
-		cmd_hold();
 	else if (!strcmp(verb, "damage"))
 		damage_all(&o, file);
 	else
