@@ -19,9 +19,10 @@ snapshot_host | sort >"$work/host.before"
 
 # Runs create with a log in JSON, expects the failure. No other program: there are many of these.
 mkdir "$work/logs"
-declare -A wants=()
+logs=0
+declare -A wants=() names=() # by log: numbered, since a name may not be UTF-8 and jq would change it
 fails() { # NAME WANT [ARG...]
-	local name=$1 want=$2 log=$work/logs/${1//\//_}.log err
+	local name=$1 want=$2 log=$work/logs/$((logs++)).log err
 	shift 2
 	rc=0
 	krun-oci --log "$log" --log-format json create --pid-file "$work/pid" "$@" >"$work/out" 2>"$work/err" </dev/null || rc=$?
@@ -32,6 +33,7 @@ fails() { # NAME WANT [ARG...]
 	[[ $err == *"$want"* ]] || die "$name: stderr lacks: $want"
 	[ ! -e "$work/pid" ] || die "$name: a pid file"
 	wants[$log]=$want
+	names[$log]=$name
 	n=$((n + 1))
 }
 
@@ -39,8 +41,8 @@ fails() { # NAME WANT [ARG...]
 logs_hold() {
 	local log rest seen=0
 	while IFS=$'\t' read -r log rest; do
-		[[ $rest == 1$'\t'error$'\t'true$'\t'* ]] || die "$log: $rest"
-		[[ $rest == *"${wants[$log]}"* ]] || die "$log: $rest lacks: ${wants[$log]}"
+		[[ $rest == 1$'\t'error$'\t'true$'\t'* ]] || die "${names[$log]}: $rest"
+		[[ $rest == *"${wants[$log]}"* ]] || die "${names[$log]}: $rest lacks: ${wants[$log]}"
 		seen=$((seen + 1))
 	done < <(jq -nr 'reduce inputs as $x ({}; .[input_filename] += [$x]) | to_entries[] |
 		"\(.key)\t\(.value | length)\t\(.value[0].level)\t\(.value[0].time | test("^[0-9]{4}-[0-9-]+T[0-9:.]+Z$"))\t\(.value[0].msg)"' "$work/logs"/*.log)
