@@ -1,7 +1,7 @@
 #!/bin/bash
 # SPDX-License-Identifier: Apache-2.0
 # Every bad config and every bad bundle: one sentence on stderr, one JSON object in the log, status 1, nothing left.
-# timeout: 240
+# timeout: 720
 # shellcheck source=lib.sh
 . "$(dirname "$0")/lib.sh"
 

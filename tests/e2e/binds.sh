@@ -1,7 +1,7 @@
 #!/bin/bash
 # SPDX-License-Identifier: Apache-2.0
 # Bind mounts: directories and files, read-only, recursive, below a tmpfs of the guest, through symlinks that stay in the root.
-# timeout: 200
+# timeout: 600
 # shellcheck source=lib.sh
 . "$(dirname "$0")/lib.sh"
 

@@ -1,7 +1,7 @@
 #!/bin/bash
 # SPDX-License-Identifier: Apache-2.0
 # linux.resources: limits on the host and in the guest, out of memory, cgroupsPath.
-# timeout: 200
+# timeout: 600
 # shellcheck source=lib.sh
 . "$(dirname "$0")/lib.sh"
 

@@ -1,7 +1,7 @@
 #!/bin/bash
 # SPDX-License-Identifier: Apache-2.0
 # `check` on a host that can run containers, and on one that cannot.
-# timeout: 60
+# timeout: 180
 # shellcheck source=lib.sh
 . "$(dirname "$0")/lib.sh"
 

@@ -1,7 +1,7 @@
 #!/bin/bash
 # SPDX-License-Identifier: Apache-2.0
 # What `run` exits with: the workload's code, 128 + n, and 126 or 127 or an error of create where nothing could run.
-# timeout: 300
+# timeout: 900
 # shellcheck source=lib.sh
 . "$(dirname "$0")/lib.sh"
 

@@ -1,7 +1,7 @@
 #!/bin/bash
 # SPDX-License-Identifier: Apache-2.0
 # What config.json says about the process, its mounts and its names is what the workload finds.
-# timeout: 240
+# timeout: 720
 # shellcheck source=lib.sh
 . "$(dirname "$0")/lib.sh"
 

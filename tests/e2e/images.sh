@@ -1,7 +1,7 @@
 #!/bin/bash
 # SPDX-License-Identifier: Apache-2.0
 # Real images: a Debian root, busybox, one static binary and nothing else.
-# timeout: 280
+# timeout: 840
 # shellcheck source=lib.sh
 . "$(dirname "$0")/lib.sh"
 

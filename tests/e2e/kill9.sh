@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 # kill -9 of the runtime or of the VMM at any moment: state tells the truth, delete --force cleans up, nothing is left. KILLS sets
 # the number.
-# timeout: 290
+# timeout: 870
 # shellcheck source=lib.sh
 . "$(dirname "$0")/lib.sh"
 

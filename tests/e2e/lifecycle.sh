@@ -1,7 +1,7 @@
 #!/bin/bash
 # SPDX-License-Identifier: Apache-2.0
 # create, state, start, kill, delete, list: each in its order and out of it.
-# timeout: 300
+# timeout: 900
 # shellcheck source=lib.sh
 . "$(dirname "$0")/lib.sh"
 

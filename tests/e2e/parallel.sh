@@ -1,7 +1,7 @@
 #!/bin/bash
 # SPDX-License-Identifier: Apache-2.0
 # One run after the other, and 16 at once: every exit code and output right, nothing left. SEQUENTIAL and ROUNDS set the numbers.
-# timeout: 290
+# timeout: 870
 # mem: 4096
 # shellcheck source=lib.sh
 . "$(dirname "$0")/lib.sh"

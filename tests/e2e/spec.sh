@@ -1,7 +1,7 @@
 #!/bin/bash
 # SPDX-License-Identifier: Apache-2.0
 # What `spec` of this runtime and of others writes runs as it is, but for the terminal.
-# timeout: 120
+# timeout: 360
 # shellcheck source=lib.sh
 . "$(dirname "$0")/lib.sh"
 

@@ -1,7 +1,7 @@
 #!/bin/bash
 # SPDX-License-Identifier: Apache-2.0
 # stdin, stdout and stderr: apart, whole, in every kind of file, and ended in every order. STDIO_MIB sets the size of the big copy.
-# timeout: 300
+# timeout: 900
 # shellcheck source=lib.sh
 . "$(dirname "$0")/lib.sh"
 

@@ -1,7 +1,7 @@
 #!/bin/bash
 # SPDX-License-Identifier: Apache-2.0
 # --version, --help and wrong words, and that none of them leaves anything.
-# timeout: 60
+# timeout: 180
 # shellcheck source=lib.sh
 . "$(dirname "$0")/lib.sh"
 
