@@ -105,21 +105,40 @@ static void conn_gc(struct agent *a)
 	}
 }
 
+static void conn_opened(struct agent *a, struct conn *c);
+
+/* The token is known now: what waited for it goes on. */
+static void conn_opened_early(struct agent *a)
+{
+	for (struct conn *c = a->conns; c; c = c->next) {
+		if (!c->dead && !c->control && c->got == sizeof(c->u.bytes))
+			conn_opened(a, c);
+	}
+}
+
 /* The opening is whole: the connection becomes a control connection, or its socket goes to a
  * stream. */
 static void conn_opened(struct agent *a, struct conn *c)
 {
 	const struct proto_open *o = &c->u.open;
 	struct stream *s;
+	bool first = false;
 	int fd;
 
-	if (proto_open_check(o) || (!a->have_token && o->kind != PROTO_CONTROL)) {
+	if (proto_open_check(o)) {
 		conn_close(a, c);
+		return;
+	}
+	if (!a->have_token && o->kind != PROTO_CONTROL) {
+		/* The host sent the control connection's opening first, but that socket was
+		 * accepted and read a moment before it came: this one waits for it. */
+		agent_rewatch(a, &c->ev, 0);
 		return;
 	}
 	if (!a->have_token) {
 		memcpy(a->token, o->token, sizeof(a->token));
 		a->have_token = true;
+		first = true;
 	} else if (!proto_token_eq(a->token, o->token)) {
 		conn_close(a, c);
 		return;
@@ -128,6 +147,8 @@ static void conn_opened(struct agent *a, struct conn *c)
 		c->control = true;
 		msg_rx_init(&c->rx, MSG_MAX, 0);
 		c->ev.fn = ctrl_event;
+		if (first)
+			conn_opened_early(a);
 		return;
 	}
 	s = stream_get(a, o->proc, o->fd);
