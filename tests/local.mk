@@ -158,6 +158,7 @@ host_files = \
 	tests/host/kernel.pin \
 	tests/host/kvmprobe.c \
 	tests/host/lib.sh \
+	tests/host/qemu.sh \
 	tests/host/run \
 	tests/host/selftest \
 	tests/host/session \
