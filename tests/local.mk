@@ -27,6 +27,7 @@ unit_programs = \
 	tests/unit/test_bus \
 	tests/unit/test_console \
 	tests/unit/test_fake_hv \
+	tests/unit/test_fs_cred \
 	tests/unit/test_fs_dev \
 	tests/unit/test_fs_io \
 	tests/unit/test_fs_nodes \
@@ -216,6 +217,7 @@ thread_programs = \
 	tests/unit/test_vsock_hostile \
 	tests/unit/test_vsock_save \
 	tests/unit/test_fake_hv \
+	tests/unit/test_fs_cred \
 	tests/unit/test_fs_dev \
 	tests/unit/test_fs_io \
 	tests/unit/test_fs_nodes \

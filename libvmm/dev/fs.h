@@ -19,7 +19,6 @@
 #define KRUN_DEV_FS_H
 
 #include <fcntl.h>
-#include <pthread.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include <sys/stat.h>
@@ -107,10 +106,9 @@ struct fs_limits {
 	uint32_t nodes, open_nodes, handles;
 };
 
-/* Who this thread is on the host; see fs_cred.c. */
+/* Who a thread is on the host; one for each thread, see fs_cred.c. */
 struct fs_cred {
 	bool attached, can_setid, entered, dumpable;
-	pthread_t thread;	 /* of fs_attach_thread() */
 	uint32_t uid, gid;	 /* own file system ids */
 	uint32_t ok_uid, ok_gid; /* last pair that was seen to work */
 	uint64_t base, cur;	 /* effective capabilities: all that we have, and now */
@@ -142,7 +140,6 @@ struct fs {
 	uint32_t lru_new, lru_old, lru_n, pinned;
 	uint32_t busy[4];
 	unsigned nbusy;
-	struct fs_cred cred;
 	struct fs_dirbuf dirbuf[FS_DIR_BUFS];
 	unsigned dirbuf_next;
 
@@ -300,11 +297,12 @@ void fs_handles_relist(struct fs *fs, uint32_t gen);
 
 /*
  * fs_cred.c. fs_attach_thread() gives the calling thread its own cwd and umask, and reads its
- * rights; nothing when it is the one that was attached last. Before serving on a thread.
+ * rights, once; nothing when that was done, for whichever server. Before serving on a thread.
  * fs_cred_enter() acts as @uid:@gid until fs_cred_leave(). fs_cred_fsetid() decides whether writing
  * keeps set-id bits.
  */
 int fs_attach_thread(struct fs *fs) NODISCARD;
+bool fs_thread_attached(void);
 int fs_cred_enter(struct fs *fs, uint32_t uid, uint32_t gid) NODISCARD;
 void fs_cred_leave(struct fs *fs);
 void fs_cred_fsetid(struct fs *fs, bool keep_bits);

@@ -15,6 +15,10 @@
  * Set-id bits fall on write, as the guest asks (KILLPRIV_V2), when the thread lacks CAP_FSETID. The
  * capability is taken away and given back only when the wish changes, so a stream of writes by one
  * kind of user costs nothing.
+ *
+ * All this belongs to the thread, not to a server: servers that share a thread must share the one
+ * record of it, or each would take what the other has left for what it found. So the record is
+ * thread-local, as what it mirrors is in the kernel.
  */
 /* #syscalls:fs unshare umask fchdir capget capset setfsuid setfsgid prctl */
 #include <errno.h>
@@ -28,6 +32,8 @@
 #include "dev/fs.h"
 
 #define CAP_BIT(c) (1ULL << (c))
+
+static __thread struct fs_cred cred;
 
 static struct __user_cap_header_struct cap_header(void)
 {
@@ -43,8 +49,10 @@ static int set_effective(struct fs_cred *c, uint64_t eff)
 			(uint32_t)(c->inheritable >> 32) },
 	};
 
-	if (syscall(SYS_capset, &h, d) < 0)
+	if (syscall(SYS_capset, &h, d) < 0) {
+		c->cur = 0; /* not known: the next wish is tried for real */
 		return -errno;
+	}
 	c->cur = eff;
 	return 0;
 }
@@ -53,10 +61,10 @@ int fs_attach_thread(struct fs *fs)
 {
 	struct __user_cap_header_struct h = cap_header();
 	struct __user_cap_data_struct d[2] = { { 0 }, { 0 } };
-	struct fs_cred *c = &fs->cred;
+	struct fs_cred *c = &cred;
 	uint64_t need = CAP_BIT(CAP_SETUID) | CAP_BIT(CAP_SETGID);
 
-	if (c->attached && pthread_equal(c->thread, pthread_self()))
+	if (c->attached)
 		return 0;
 	/* xattrs of what has only an O_PATH fd are reached as "N" in /proc/self/fd, which is this
 	 * thread's cwd. */
@@ -73,15 +81,20 @@ int fs_attach_thread(struct fs *fs)
 	c->ok_gid = c->gid;
 	c->can_setid = (c->base & need) == need;
 	c->dumpable = prctl(PR_GET_DUMPABLE) == 1;
-	c->thread = pthread_self();
 	c->attached = true;
 	return 0;
 }
 
+bool fs_thread_attached(void)
+{
+	return cred.attached;
+}
+
 void fs_cred_leave(struct fs *fs)
 {
-	struct fs_cred *c = &fs->cred;
+	struct fs_cred *c = &cred;
 
+	(void)fs;
 	if (!c->entered)
 		return;
 	c->entered = false;
@@ -95,7 +108,8 @@ void fs_cred_leave(struct fs *fs)
 
 int fs_cred_enter(struct fs *fs, uint32_t uid, uint32_t gid)
 {
-	struct fs_cred *c = &fs->cred;
+	struct fs_cred *c = &cred;
+	int r;
 
 	fs_cred_fsetid(fs, true);
 	if (!c->can_setid || (uid == c->uid && gid == c->gid))
@@ -115,14 +129,18 @@ int fs_cred_enter(struct fs *fs, uint32_t uid, uint32_t gid)
 		c->ok_uid = uid;
 		c->ok_gid = gid;
 	}
-	return set_effective(c, c->base);
+	r = set_effective(c, c->base);
+	if (r < 0)
+		fs_cred_leave(fs);
+	return r;
 }
 
 void fs_cred_fsetid(struct fs *fs, bool keep_bits)
 {
-	struct fs_cred *c = &fs->cred;
+	struct fs_cred *c = &cred;
 	uint64_t want = keep_bits ? c->base : c->base & ~CAP_BIT(CAP_FSETID);
 
+	(void)fs;
 	if (c->attached && want != c->cur)
 		(void)set_effective(c, want);
 }

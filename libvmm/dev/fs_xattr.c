@@ -60,7 +60,7 @@ static int path_of(struct fs *fs, struct fs_req *q, char num[16])
 {
 	int fd;
 
-	if (!fs->cred.attached)
+	if (!fs_thread_attached())
 		return -EOPNOTSUPP;
 	fd = fs_node_fd(fs, q->n);
 	if (fd < 0)
