@@ -269,7 +269,11 @@ int fs_stat_at(int dirfd, const char *name, struct statx *sx) NODISCARD;
 /* open(2) of a single component, with O_NOFOLLOW and O_CLOEXEC added; makes room when fds run out.
  */
 int fs_openat(struct fs *fs, int dirfd, const char *name, int flags, mode_t mode) NODISCARD;
-/* The inode behind @fd (O_PATH is enough) opened anew with @flags. */
+/*
+ * The inode behind @fd (O_PATH is enough) opened anew with @flags, and without waiting: what looks
+ * like a regular file may be one of tracefs or procfs whose reads wait for events, or one that a
+ * lease holds, and this thread serves all of the guest. Both are EAGAIN then.
+ */
 int fs_reopen(struct fs *fs, int fd, int flags) NODISCARD;
 void fs_fd_keep(struct fs *fs, struct fs_node *n, int fd); /* takes @fd as the node's */
 void fs_fd_drop(struct fs *fs, struct fs_node *n);

@@ -135,7 +135,7 @@ int fs_reopen(struct fs *fs, int fd, int flags)
 	int r;
 
 	(void)snprintf(num, sizeof(num), "%d", fd);
-	flags = (flags & ~(O_NOFOLLOW | O_CREAT | O_EXCL)) | O_CLOEXEC;
+	flags = (flags & ~(O_NOFOLLOW | O_CREAT | O_EXCL)) | O_CLOEXEC | O_NONBLOCK | O_NOCTTY;
 	r = openat(fs->proc_fd, num, flags);
 	if (r < 0 && (errno == EMFILE || errno == ENFILE) && evict(fs, fs->lru_n / 2 + 1))
 		r = openat(fs->proc_fd, num, flags);

@@ -81,7 +81,7 @@ int fs_op_read(struct fs *fs, struct fs_req *q)
 
 static int set_append(struct fs_handle *h, bool on)
 {
-	int f = (h->flags & ~O_APPEND) | (on ? O_APPEND : 0);
+	int f = (h->flags & ~O_APPEND) | (on ? O_APPEND : 0) | O_NONBLOCK;
 
 	if (h->append == on)
 		return 0;

@@ -4,10 +4,11 @@
  *
  * How it works: only a regular file is ever opened for the guest, by re-opening the O_PATH fd of
  * its node, whose type has been seen; what else there is (devices, pipes, sockets) the guest's
- * kernel opens itself. Creating uses O_EXCL: a name that exists is looked up and opened like any
- * other, so that an open() never follows or waits on what it did not check. O_DIRECT stays in the
- * guest. The guest keeps its pages across open() as long as size and times are those of the last
- * one.
+ * kernel opens itself. Regular is what the host calls so, files of tracefs among them whose reads
+ * wait: so it is opened with O_NONBLOCK, which means nothing to files on a disk. Creating uses
+ * O_EXCL: a name that exists is looked up and opened like any other, so that an open() never
+ * follows or waits on what it did not check. O_DIRECT stays in the guest. The guest keeps its pages
+ * across open() as long as size and times are those of the last one.
  *
  * System calls: OPEN 2 (openat, statx; none of the latter without caching) and 2 when the node has
  * no fd; CREATE 2; RELEASE 1, after writing 2.

@@ -109,6 +109,28 @@ static void forged_ids(void)
 	CHECK(fc_free(&c));
 }
 
+/* A "regular" file of procfs or tracefs may have reads that wait: the host's fd never does, also
+ * after O_APPEND came and went. */
+static void never_waits(void)
+{
+	uint64_t f, fh;
+	struct fc c;
+
+	CHECK_EQ(fc_new(&c, NULL, NULL), 0);
+	CHECK_EQ(fc_host_file(&c, "f", "x"), 0);
+	f = fc_lookup(&c, 1, "f");
+	CHECK(f);
+	CHECK_EQ(fc_open(&c, f, O_RDWR, &fh), 0);
+	CHECK(fcntl(fs_handle_at(c.fs, (uint32_t)fh)->fd, F_GETFL) & O_NONBLOCK);
+	CHECK_EQ(fc_write(&c, f, fh, 0, "a", 1, O_WRONLY | O_APPEND, 0), 1);
+	CHECK(fcntl(fs_handle_at(c.fs, (uint32_t)fh)->fd, F_GETFL) & O_APPEND);
+	CHECK(fcntl(fs_handle_at(c.fs, (uint32_t)fh)->fd, F_GETFL) & O_NONBLOCK);
+	CHECK_EQ(fc_write(&c, f, fh, 0, "b", 1, O_WRONLY, 0), 1);
+	CHECK_EQ(fcntl(fs_handle_at(c.fs, (uint32_t)fh)->fd, F_GETFL) & (O_APPEND | O_NONBLOCK),
+		O_NONBLOCK);
+	CHECK(fc_free(&c));
+}
+
 /* Raw requests: short, long, lying. */
 static void malformed(void)
 {
@@ -368,6 +390,7 @@ static const struct test_case cases[] = {
 	TEST(hostile_names),
 	TEST(forged_ids),
 	TEST(malformed),
+	TEST(never_waits),
 	TEST(before_init),
 	TEST(readonly_tree),
 	TEST(special_files),
