@@ -32,6 +32,10 @@ static uint8_t *save_room(struct save_out *s, size_t n)
 
 	if (s->err)
 		return NULL;
+	if (s->max && n > s->max - s->len) {
+		s->err = -E2BIG;
+		return NULL;
+	}
 	if (n > SIZE_MAX / 2 - s->len) {
 		s->err = -ENOMEM;
 		return NULL;
@@ -39,6 +43,8 @@ static uint8_t *save_room(struct save_out *s, size_t n)
 	if (s->len + n > s->cap) {
 		size_t cap = MAX(s->cap * 2, MAX(s->len + n, 256));
 
+		if (s->max)
+			cap = MIN(cap, s->max);
 		p = realloc(s->buf, cap);
 		if (!p) {
 			s->err = -ENOMEM;
@@ -89,15 +95,31 @@ void save_bytes(struct save_out *s, const void *src, size_t n)
 		memcpy(p, src, n);
 }
 
-void save_blob(struct save_out *s, const void *p, size_t n)
+uint8_t *save_blob_room(struct save_out *s, size_t n)
 {
 	if (n > UINT32_MAX) {
 		if (!s->err)
 			s->err = -EOVERFLOW;
-		return;
+		return NULL;
 	}
 	save_u32(s, (uint32_t)n);
-	save_bytes(s, p, n);
+	return save_room(s, n);
+}
+
+void save_blob(struct save_out *s, const void *p, size_t n)
+{
+	uint8_t *dst = save_blob_room(s, n);
+
+	if (dst && n)
+		memcpy(dst, p, n);
+}
+
+void save_fail(struct save_out *s, int err, const char *why)
+{
+	if (s->err)
+		return;
+	s->err = err;
+	s->why = why;
 }
 
 size_t save_begin(struct save_out *s, uint32_t tag, uint32_t version)

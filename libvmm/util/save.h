@@ -24,7 +24,9 @@
 struct save_out {
 	uint8_t *buf; /* owned; save_out_free() */
 	size_t len, cap;
-	int err; /* 0 or -errno, sticky */
+	size_t max;	 /* bytes that it may grow to, set by the owner; 0: no limit */
+	int err;	 /* 0 or -errno, sticky; -E2BIG: over max */
+	const char *why; /* what failed, in a phrase, of save_fail(); or NULL */
 };
 
 struct save_in {
@@ -40,6 +42,11 @@ void save_u32(struct save_out *s, uint32_t v);
 void save_u64(struct save_out *s, uint64_t v);
 void save_bytes(struct save_out *s, const void *p, size_t n); /* no length prefix */
 void save_blob(struct save_out *s, const void *p, size_t n);  /* u32 length + bytes */
+/* As save_blob(), but the caller fills in the @n bytes before it saves anything else; NULL when the
+ * writer has failed. */
+uint8_t *save_blob_room(struct save_out *s, size_t n);
+/* What was to be saved cannot be: the writer has failed with -errno @err. @why is not copied. */
+void save_fail(struct save_out *s, int err, const char *why);
 /* Begins a section; returns where, for save_end(). */
 size_t save_begin(struct save_out *s, uint32_t tag, uint32_t version);
 void save_end(struct save_out *s, size_t at);

@@ -141,11 +141,49 @@ static void writer_fails(void)
 	CHECK_EQ(s.err, -ENOMEM);
 }
 
+/* A writer with a limit holds no more memory than that, and says so. */
+static void limit(void)
+{
+	struct save_out s = { .max = 1000 };
+	uint8_t *p;
+
+	for (unsigned i = 0; i < 125; i++)
+		save_u64(&s, i);
+	CHECK_EQ(s.err, 0);
+	CHECK_EQ(s.len, 1000);
+	CHECK(s.cap <= 1000);
+	save_u8(&s, 1);
+	CHECK_EQ(s.err, -E2BIG);
+	CHECK_EQ(s.len, 1000);
+	save_out_free(&s);
+	s.max = 1000;
+	save_blob(&s, NULL, SIZE_MAX / 4);
+	CHECK_EQ(s.err, -EOVERFLOW);
+	save_out_free(&s);
+	s.max = 1000;
+	CHECK(!save_blob_room(&s, 997));
+	CHECK_EQ(s.err, -E2BIG);
+	save_out_free(&s);
+	s.max = 1000;
+	p = save_blob_room(&s, 996);
+	CHECK(p);
+	memset(p, 7, 996);
+	CHECK_EQ(s.len, 1000);
+	save_fail(&s, -EIO, "a disk that broke");
+	save_fail(&s, -EPERM, "another");
+	CHECK_EQ(s.err, -EIO);
+	CHECK_STR(s.why, "a disk that broke");
+	CHECK(!save_blob_room(&s, 1));
+	save_out_free(&s);
+	CHECK(!s.why && !s.max);
+}
+
 static const struct test_case cases[] = {
 	TEST(round_trip),
 	TEST(errors_stick),
 	TEST(hostile),
 	TEST(writer_fails),
+	TEST(limit),
 };
 
 TEST_MAIN(cases)
