@@ -467,7 +467,8 @@ int features_json(const char *version, char **out, size_t *len);
 /* A container's id: [A-Za-z0-9_+.-]+, no leading dot, at most SPEC_LIM_NAME bytes. */
 int spec_check_id(const char *id, struct error *e);
 
-/* Host memory that a VM needs beside guest RAM: cgroup memory.max is guest RAM plus this. */
+/* Host memory that a VM needs beside guest RAM, however large: cgroup memory.max is guest RAM,
+ * this, and LIM_FS_NODE_RAM(). */
 #define VM_OVERHEAD_BYTES (64ULL << 20)
 #define VM_RAM_DEFAULT	  (1024ULL << 20)
 #define VM_RAM_FLOOR	  (64ULL << 20)

@@ -9,8 +9,9 @@
  * such a guest would be killed by the host in the middle of its work, while one sized by the limit
  * meets its own OOM killer.
  *
- * The cgroup of the host gets the guest's RAM and VM_OVERHEAD_BYTES for the VMM itself, the cgroup
- * in the guest the limit as it stands in the config. Nothing here fails on a host with fewer CPUs
+ * The cgroup of the host gets the guest's RAM, VM_OVERHEAD_BYTES for the VMM itself and what the
+ * file server may remember for a guest of that size; the cgroup in the guest gets the limit as it
+ * stands in the config. Nothing here fails on a host with fewer CPUs
  * or less memory: derived sizes are cut to it.
  */
 #include <errno.h>
@@ -183,6 +184,6 @@ int spec_vm_size(const struct spec *s, unsigned host_cpus, struct vm_size *out, 
 	if (!r)
 		r = ram_size(s, limit, &out->ram, e);
 	if (!r && limit)
-		out->host_max = out->ram + VM_OVERHEAD_BYTES;
+		out->host_max = out->ram + VM_OVERHEAD_BYTES + LIM_FS_NODE_RAM(out->ram);
 	return r;
 }

@@ -26,12 +26,27 @@
 #define LIM_VSOCK_BUF	   (32U << 20)	/* bytes held for all of them */
 #define LIM_VSOCK_CTRL	   4096		/* control packets waiting for receive buffers */
 
-#define LIM_FS_INODES	   (4U << 20) /* nodes that the guest may remember */
-#define LIM_FS_OPEN_INODES 2048	      /* O_PATH fds kept open for them */
-#define LIM_FS_HANDLES	   16384      /* open files and directories */
-#define LIM_FS_IO	   (1U << 20) /* bytes of one read or write */
-#define LIM_FS_NAME	   255
+/*
+ * Nodes that the guest may remember, at most. Each costs us some 150 bytes, LIM_FS_NODE_BYTES when
+ * its name has 255 bytes; the guest's own kernel needs over 1 KiB for it, so what a guest can hold
+ * grows with its RAM. The servers of a VM together allow as many as fit into LIM_FS_NODE_BASE,
+ * which is a part of the fixed overhead of a VM, and LIM_FS_NODE_RAM, which whoever limits the
+ * memory of this process adds: the limit on nodes is met before that on memory.
+ */
+#define LIM_FS_INODES	     (512U << 10)
+#define LIM_FS_NODE_BYTES    448U
+#define LIM_FS_NODE_BASE     (24ULL << 20)
+#define LIM_FS_NODE_RAM(ram) ((ram) / 8)
+#define LIM_FS_OPEN_INODES   2048	/* O_PATH fds kept open for them */
+#define LIM_FS_HANDLES	     16384	/* open files and directories */
+#define LIM_FS_IO	     (1U << 20) /* bytes of one read or write */
+#define LIM_FS_NAME	     255
 
-#define LIM_SAVE_SECTION (64U << 20) /* bytes of one section of a saved VM but RAM */
+/*
+ * Bytes of a saved VM but RAM, all of them in memory while it is saved or loaded. Room for a server
+ * full of nodes with the longest names, which takes half of it; one with names as people give them
+ * needs 35 MiB.
+ */
+#define LIM_SAVE_STATE (256U << 20)
 
 #endif

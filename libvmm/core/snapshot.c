@@ -60,6 +60,16 @@ static void save_shape(const struct vmm *vm, struct save_out *s)
 	save_end(s, at);
 }
 
+static int save_error(const struct save_out *s, int r, const char *device, struct error *e)
+{
+	if (s->why)
+		return err_set(e, -r, "cannot save the %s device: %s", device, s->why);
+	if (r == -E2BIG)
+		return err_set(e, E2BIG, "cannot save the %s device: over %u bytes of state",
+			device, LIM_SAVE_STATE);
+	return err_sys(e, r, "cannot save the %s device", device);
+}
+
 static int save_state(struct vmm *vm, struct save_out *s, struct error *e)
 {
 	size_t vm_at = save_begin(s, TAG_VM, 1), at;
@@ -84,15 +94,10 @@ static int save_state(struct vmm *vm, struct save_out *s, struct error *e)
 		r = vdev_save(vm->slot[i].v, s);
 		save_end(s, at);
 		if (r)
-			return err_sys(e, r, "cannot save the %s device", vm->slot[i].v->cls->name);
+			return save_error(s, r, vm->slot[i].v->cls->name, e);
 	}
 	save_end(s, vm_at);
-	if (s->err)
-		return err_sys(e, s->err, "cannot save the VM");
-	if (s->len > LIM_SAVE_SECTION)
-		return err_set(e, E2BIG, "cannot save the VM: %zu bytes of state, over %u", s->len,
-			LIM_SAVE_SECTION);
-	return 0;
+	return s->err ? err_sys(e, s->err, "cannot save the VM") : 0;
 }
 
 static int write_all(int fd, const void *p, size_t n, off_t off)
@@ -115,7 +120,7 @@ static int write_all(int fd, const void *p, size_t n, off_t off)
 
 int vmm_save(struct vmm *vm, int fd, struct error *e)
 {
-	CLEAN(save_out_free) struct save_out s = { 0 };
+	CLEAN(save_out_free) struct save_out s = { .max = LIM_SAVE_STATE };
 	uint8_t head[SNAP_FIELDS] = SNAP_MAGIC;
 	uint64_t ram_at;
 	int r;
@@ -175,7 +180,7 @@ static int read_state(int fd, uint8_t **buf, size_t *len, uint64_t *ram_at, stru
 			get_le32(head + 8), SNAP_VERSION);
 	n = get_le64(head + 16);
 	*ram_at = get_le64(head + 32);
-	if (checksum(head, 40) != get_le64(head + 40) || n > LIM_SAVE_SECTION ||
+	if (checksum(head, 40) != get_le64(head + 40) || n > LIM_SAVE_STATE ||
 		*ram_at % SNAP_ALIGN || *ram_at < SNAP_HEADER + n)
 		return err_set(e, EINVAL, "saved VM: damaged header");
 	b = malloc(n ? n : 1);

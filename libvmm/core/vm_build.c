@@ -205,12 +205,21 @@ static int add_console(struct vmm *vm, struct vmm_config *cfg, char *cmdline, st
 	return add_device(vm, vm->console, cmdline, e);
 }
 
-static int add_fs(struct vmm *vm, struct vmm_fs *f, char *cmdline, struct error *e)
+/* What each of @n servers may remember. */
+static uint32_t fs_nodes(const struct vmm *vm, unsigned n)
+{
+	uint64_t bytes = LIM_FS_NODE_BASE + LIM_FS_NODE_RAM(mem_ram_bytes(&vm->mem));
+
+	return (uint32_t)MIN(bytes / LIM_FS_NODE_BYTES / n, (uint64_t)LIM_FS_INODES);
+}
+
+static int add_fs(struct vmm *vm, struct vmm_fs *f, unsigned n, char *cmdline, struct error *e)
 {
 	struct fs_cfg c = { .root_fd = TAKE_FD(f->root_fd),
 		.readonly = f->readonly,
 		.cache = (enum fs_cache)f->cache,
-		.dax_len = f->dax_bytes };
+		.dax_len = f->dax_bytes,
+		.max_nodes = fs_nodes(vm, n) };
 	struct vdev *v;
 	int r;
 
@@ -262,7 +271,7 @@ int vm_add_devices(struct vmm *vm, struct vmm_config *cfg, char *cmdline, struct
 	if (!r && cfg->rng)
 		r = add_rng(vm, cmdline, e);
 	for (unsigned i = 0; !r && i < cfg->nfs; i++)
-		r = add_fs(vm, &cfg->fs[i], cmdline, e);
+		r = add_fs(vm, &cfg->fs[i], cfg->nfs, cmdline, e);
 	if (!r && cfg->vsock)
 		r = add_vsock(vm, cfg, cmdline, e);
 	vm->reset = (struct arch_reset){ .reset = guest_reset, .arg = vm };

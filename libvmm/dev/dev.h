@@ -42,6 +42,7 @@ struct fs_cfg {
 	bool readonly;
 	enum fs_cache cache;
 	uint64_t dax_gpa, dax_len; /* window; 0: none */
+	uint32_t max_nodes;	   /* that the guest may remember; 0: LIM_FS_INODES */
 	const char *virt_name; /* optional virtual file of the root directory (0755), shadowing a
 				  real one; copied */
 	const void *virt_data; /* borrowed for the device's life */

@@ -38,7 +38,7 @@
 #define FS_DIR_BUFS 16
 #define FS_DIR_BUF  (32U << 10)
 #define FS_UNLINKED_SAVE \
-	(48U << 20) /* bytes of unlinked open files in a saved VM; fits LIM_SAVE_SECTION */
+	(48U << 20) /* bytes of unlinked open files in a saved VM; fits LIM_SAVE_STATE */
 #define FS_COPY_MAX (16U << 20) /* bytes of one COPY_FILE_RANGE: the queue waits meanwhile */
 
 /* What every statx() here asks for. */
@@ -187,7 +187,7 @@ struct fs_req {
 
 typedef int fs_op_fn(struct fs *fs, struct fs_req *q);
 
-/* fs_init.c. @lim NULL: those of limits.h. Takes cfg->root_fd, on failure too. */
+/* fs_init.c. @lim NULL: those of limits.h and @cfg. Takes cfg->root_fd, on failure too. */
 int fs_server_new(
 	const struct fs_cfg *cfg, const struct fs_limits *lim, struct fs **out, struct error *e);
 void fs_server_free(struct fs *fs);

@@ -164,6 +164,8 @@ int fs_server_new(
 		fs->virt_len = cfg->virt_len;
 	}
 	fs->lim = lim ? *lim : dflt;
+	if (!lim && cfg->max_nodes)
+		fs->lim.nodes = MIN(cfg->max_nodes, LIM_FS_INODES);
 	fs->nodes.max = fs->lim.nodes;
 	fs->hands.max = fs->lim.handles;
 	fs->readonly = cfg->readonly;

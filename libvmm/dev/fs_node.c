@@ -14,6 +14,11 @@
 
 #include "dev/fs.h"
 
+/* The allocator's 16 for a name of 256 bytes, and a head in each hash, of which half are in use. */
+_Static_assert(sizeof(struct fs_node) + LIM_FS_NAME + 1 + 16 + 2 * 2 * sizeof(uint32_t) <=
+		LIM_FS_NODE_BYTES,
+	"the memory of nodes is what core/limits.h says");
+
 struct fs_node *fs_node_at(const struct fs *fs, uint32_t idx)
 {
 	return fs_table_at(&fs->nodes, idx, sizeof(struct fs_node));

@@ -3,9 +3,10 @@
  * virtio-fs: the server's state in a saved VM, and its return in a new process.
  *
  * How it works: a node is saved by id, place and inode number, a handle by id, node and flags; a
- * regular file without a name by its content, all such together up to FS_UNLINKED_SAVE bytes. (One
- * that still has a name which the guest did not look up since it lost the known one is not: it is
- * stale after loading.) Loading makes all nodes first, then their places, then walks from the root
+ * regular file without a name by its content. All such together may have FS_UNLINKED_SAVE bytes: a
+ * guest with more is not saved, since it would come back without them. (One that still has a name
+ * which the guest did not look up since it lost the known one is not saved: it is stale after
+ * loading.) Loading makes all nodes first, then their places, then walks from the root
  * and compares each with what is there: on the same file system the inode number must be the same,
  * on another one (the tree was copied or mounted anew) place and type decide. What is not found
  * answers ESTALE, which makes the guest look again; the VM goes on. Files without a name come back
@@ -26,6 +27,14 @@
 #define FS_TAG_STATE SAVE_TAG('F', 'S', 'R', 'V')
 #define FS_VERSION   1
 
+/* What one node takes but the content of a file without a name. */
+#define FS_NODE_BYTES (51U + LIM_FS_NAME)
+
+_Static_assert(
+	(uint64_t)LIM_FS_INODES *FS_NODE_BYTES + FS_UNLINKED_SAVE + LIM_VSOCK_BUF + (8U << 20) <=
+		LIM_SAVE_STATE,
+	"whatever one guest makes a server remember can be saved, with 8 MiB for all other state");
+
 struct node_rec {
 	uint32_t idx, gen, parent;
 	uint64_t nlookup, dev, ino, stamp;
@@ -38,39 +47,59 @@ struct node_rec {
 	size_t len;
 };
 
-/* The content of @n, or nothing: it is stale after loading then. *budget is what may still be
- * saved. */
+/* The content of @n, whose attributes are @sx, straight into the saved state. */
+static void save_bytes_of(int fd, const struct statx *sx, struct save_out *s)
+{
+	size_t done = 0, n = sx->stx_size;
+	uint8_t *p;
+
+	save_u8(s, 1);
+	save_u32(s, sx->stx_mode);
+	save_u32(s, sx->stx_uid);
+	save_u32(s, sx->stx_gid);
+	p = save_blob_room(s, n);
+	while (p && done < n) {
+		ssize_t r = pread(fd, p + done, n - done, (off_t)done);
+
+		if (r < 0 && errno == EINTR)
+			continue;
+		if (r < 0) {
+			save_fail(s, -errno, "a file that was removed while open cannot be read");
+			return;
+		}
+		if (!r)
+			break;
+		done += (size_t)r;
+	}
+	/* Shorter than it was a moment ago: somebody on the host holds it too. */
+	if (p)
+		memset(p + done, 0, n - done);
+}
+
+/*
+ * The content of @n if it is a file without a name; the save fails when it cannot be had. *budget
+ * is what may still be saved.
+ */
 static void save_content(struct fs *fs, struct fs_node *n, struct save_out *s, size_t *budget)
 {
 	struct statx sx;
-	int nfd = n->type == S_IFREG && !n->parent ? fs_node_fd(fs, n) : -1;
+	int nfd = n->type == S_IFREG && !n->parent ? fs_node_fd(fs, n) : -ESTALE;
 	CLEAN_FD int fd = nfd >= 0 ? fs_reopen(fs, nfd, O_RDONLY) : -1;
-	CLEAN_FREE uint8_t *buf = NULL;
-	size_t done = 0;
-	ssize_t r = 1;
+	int r = nfd < 0 ? nfd : fd < 0 ? fd : fs_stat_fd(fd, &sx);
 
 	fs_req_end(fs);
-	/* With a name left that we do not know a copy would part from it unseen: better ESTALE. */
-	if (fd < 0 || fs_stat_fd(fd, &sx) < 0 || sx.stx_nlink || sx.stx_size > *budget) {
+	/* Stale already, or no file. With a name left that we do not know a copy would part from it
+	 * unseen: better ESTALE. */
+	if (r == -ESTALE || (!r && sx.stx_nlink)) {
 		save_u8(s, 0);
-		return;
+	} else if (r < 0) {
+		save_fail(s, r, "a file that was removed while open cannot be read");
+	} else if (sx.stx_size > *budget) {
+		save_fail(s, -E2BIG, "files that were removed while open hold too many bytes");
+	} else {
+		*budget -= sx.stx_size;
+		save_bytes_of(fd, &sx, s);
 	}
-	buf = malloc(sx.stx_size + 1);
-	while (buf && done < sx.stx_size && r > 0) {
-		r = pread(fd, buf + done, sx.stx_size - done, (off_t)done);
-		if (r > 0)
-			done += (size_t)r;
-	}
-	if (!buf || r < 0) {
-		save_u8(s, 0);
-		return;
-	}
-	*budget -= done;
-	save_u8(s, 1);
-	save_u32(s, sx.stx_mode);
-	save_u32(s, sx.stx_uid);
-	save_u32(s, sx.stx_gid);
-	save_blob(s, buf, done);
 }
 
 static bool saved_node(const struct fs_node *n)

@@ -16,7 +16,7 @@ pid=$(cat "$work/$id.pid")
 cg=/sys/fs/cgroup/krun-test/a/$id
 check "the VMM is in cgroupsPath" "0::/krun-test/a/$id" "$(cat "/proc/$pid/cgroup")"
 max=$(cat "$cg/memory.max")
-[ "$max" -gt $((128 * mib)) ] && [ "$max" -le $((192 * mib)) ] || die "memory.max on the host is $max"
+[ "$max" -gt $((128 * mib)) ] && [ "$max" -le $((208 * mib)) ] || die "memory.max on the host is $max"
 ok "memory.max on the host is the limit and an overhead: $((max / mib)) MiB"
 check "cpu.max on the host" "150000 100000" "$(cat "$cg/cpu.max")"
 check "cpu.weight on the host" 20 "$(cat "$cg/cpu.weight")"

@@ -307,6 +307,41 @@ static void save_and_load(void)
 	save_out_free(&s);
 }
 
+/* A state without what the guest has in its files would be no state: it is refused, by a sentence.
+ */
+static void unlinked_too_large(void)
+{
+	struct fuse_setattr_in sa = { .valid = FATTR_SIZE, .size = FS_UNLINKED_SAVE / 2 + 1 };
+	struct save_out s = { 0 };
+	uint64_t f[2], fh[2];
+	struct fc c;
+
+	CHECK_EQ(fc_new(&c, NULL, NULL), 0);
+	for (unsigned i = 0; i < 2; i++) {
+		CHECK_EQ(fc_create(&c, 1, "f", O_RDWR, 0644, &f[i], &fh[i]), 0);
+		CHECK_EQ(fc_setattr(&c, f[i], &sa, NULL), 0);
+		CHECK_EQ(fc_name_op(&c, FUSE_UNLINK, 1, "f"), 0);
+	}
+	fs_save(c.fs, &s);
+	CHECK_EQ(s.err, -E2BIG);
+	CHECK_STR(s.why, "files that were removed while open hold too many bytes");
+	save_out_free(&s);
+	/* the server goes on, and what fits is saved */
+	sa.size = 5;
+	CHECK_EQ(fc_setattr(&c, f[1], &sa, NULL), 0);
+	fs_save(c.fs, &s);
+	CHECK_EQ(s.err, 0);
+	CHECK(s.len > FS_UNLINKED_SAVE / 2);
+	save_out_free(&s);
+	/* and never more than the writer may hold */
+	s.max = 1 << 20;
+	fs_save(c.fs, &s);
+	CHECK_EQ(s.err, -E2BIG);
+	CHECK(s.cap <= 1 << 20);
+	save_out_free(&s);
+	CHECK(fc_free(&c));
+}
+
 static const struct test_case cases[] = {
 	TEST(few_fds),
 	TEST(rename_then_reopen),
@@ -314,6 +349,7 @@ static const struct test_case cases[] = {
 	TEST(hard_links),
 	TEST(host_changes),
 	TEST(save_and_load),
+	TEST(unlinked_too_large),
 };
 
 TEST_MAIN(cases)
