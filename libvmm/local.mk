@@ -6,12 +6,14 @@ noinst_LIBRARIES += libutil.a libvmmcore.a libhvkvm.a
 # list: libvmm/util/*.c libvmm/util/*.h
 libutil_a_SOURCES = \
 	libvmm/util/err.c \
+	libvmm/util/io.c \
 	libvmm/util/log.c \
 	libvmm/util/loop.c \
 	libvmm/util/save.c \
 	libvmm/util/bytes.h \
 	libvmm/util/cleanup.h \
 	libvmm/util/err.h \
+	libvmm/util/io.h \
 	libvmm/util/log.h \
 	libvmm/util/loop.h \
 	libvmm/util/save.h \

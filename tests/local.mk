@@ -34,6 +34,7 @@ unit_programs = \
 	tests/unit/test_fs_random \
 	tests/unit/test_fs_wall \
 	tests/unit/test_hostfd \
+	tests/unit/test_io \
 	tests/unit/test_iobuf \
 	tests/unit/test_json \
 	tests/unit/test_loop \

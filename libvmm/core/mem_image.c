@@ -18,6 +18,7 @@
 #include <unistd.h>
 
 #include "core/vm.h"
+#include "util/io.h"
 
 #define IMAGE_STEP (2U << 20) /* bytes looked at in one go */
 #define IMAGE_PAGE 4096U
@@ -25,22 +26,6 @@
 static bool is_zero(const uint8_t *p, size_t n)
 {
 	return !p[0] && !memcmp(p, p + 1, n - 1);
-}
-
-static int put(int fd, const uint8_t *p, size_t n, uint64_t off)
-{
-	while (n) {
-		ssize_t r = pwrite(fd, p, n, (off_t)off);
-
-		if (r < 0 && errno == EINTR)
-			continue;
-		if (r <= 0)
-			return r ? -errno : -EIO;
-		p += r;
-		n -= (size_t)r;
-		off += (uint64_t)r;
-	}
-	return 0;
 }
 
 /* Writes the runs of pages in [p, p + n) that hold something. */
@@ -58,7 +43,7 @@ static int put_sparse(int fd, const uint8_t *p, size_t n, uint64_t off)
 		}
 		while (end < n && !is_zero(p + end, IMAGE_PAGE))
 			end += IMAGE_PAGE;
-		r = put(fd, p + at, end - at, off + at);
+		r = io_pwrite(fd, p + at, end - at, off + at);
 		if (r)
 			return r;
 		at = end;
@@ -121,22 +106,6 @@ int mem_image_save(const struct mem *m, int fd, uint64_t off, struct error *e)
 	return ftruncate(fd, (off_t)off) ? err_sys(e, errno, "cannot size the saved memory") : 0;
 }
 
-static int get(int fd, uint8_t *p, uint64_t n, uint64_t off)
-{
-	while (n) {
-		ssize_t r = pread(fd, p, (size_t)MIN(n, 1ULL << 30), (off_t)off);
-
-		if (r < 0 && errno == EINTR)
-			continue;
-		if (r <= 0)
-			return r ? -errno : -ENODATA;
-		p += r;
-		n -= (uint64_t)r;
-		off += (uint64_t)r;
-	}
-	return 0;
-}
-
 /* Reads only what is data, so that holes stay untouched memory. */
 static int get_sparse(int fd, const struct mem_region *r, uint64_t off)
 {
@@ -154,7 +123,8 @@ static int get_sparse(int fd, const struct mem_region *r, uint64_t off)
 		if (hole < 0)
 			return -errno;
 		at = MIN((uint64_t)hole, end);
-		err = get(fd, r->hva + ((uint64_t)data - off), at - (uint64_t)data, (uint64_t)data);
+		err = io_pread(
+			fd, r->hva + ((uint64_t)data - off), at - (uint64_t)data, (uint64_t)data);
 		if (err)
 			return err;
 	}

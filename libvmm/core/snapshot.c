@@ -24,6 +24,7 @@
 #include "core/vm.h"
 #include "util/bytes.h"
 #include "util/cleanup.h"
+#include "util/io.h"
 #include "util/save.h"
 
 #define SNAP_MAGIC   "KRUNSNAP"
@@ -100,24 +101,6 @@ static int save_state(struct vmm *vm, struct save_out *s, struct error *e)
 	return s->err ? err_sys(e, s->err, "cannot save the VM") : 0;
 }
 
-static int write_all(int fd, const void *p, size_t n, off_t off)
-{
-	const uint8_t *b = p;
-
-	while (n) {
-		ssize_t r = pwrite(fd, b, n, off);
-
-		if (r < 0 && errno == EINTR)
-			continue;
-		if (r <= 0)
-			return r ? -errno : -EIO;
-		b += r;
-		n -= (size_t)r;
-		off += r;
-	}
-	return 0;
-}
-
 int vmm_save(struct vmm *vm, int fd, struct error *e)
 {
 	CLEAN(save_out_free) struct save_out s = { .max = LIM_SAVE_STATE };
@@ -138,33 +121,15 @@ int vmm_save(struct vmm *vm, int fd, struct error *e)
 	put_le64(head + 40, checksum(head, 40));
 	if (ftruncate(fd, 0))
 		return err_sys(e, errno, "cannot empty the file");
-	r = write_all(fd, s.buf, s.len, SNAP_HEADER);
+	r = io_pwrite(fd, s.buf, s.len, SNAP_HEADER);
 	if (r)
 		return err_sys(e, r, "cannot write the VM's state");
 	r = mem_image_save(&vm->mem, fd, ram_at, e);
 	if (r)
 		return r;
 	/* the header last: a file that was cut short has none */
-	r = write_all(fd, head, sizeof(head), 0);
+	r = io_pwrite(fd, head, sizeof(head), 0);
 	return r ? err_sys(e, r, "cannot write the VM's state") : 0;
-}
-
-static int read_all(int fd, void *p, size_t n, off_t off)
-{
-	uint8_t *b = p;
-
-	while (n) {
-		ssize_t r = pread(fd, b, n, off);
-
-		if (r < 0 && errno == EINTR)
-			continue;
-		if (r <= 0)
-			return r ? -errno : -ENODATA;
-		b += r;
-		n -= (size_t)r;
-		off += r;
-	}
-	return 0;
 }
 
 static int read_state(int fd, uint8_t **buf, size_t *len, uint64_t *ram_at, struct error *e)
@@ -173,7 +138,7 @@ static int read_state(int fd, uint8_t **buf, size_t *len, uint64_t *ram_at, stru
 	CLEAN_FREE uint8_t *b = NULL;
 	uint64_t n;
 
-	if (read_all(fd, head, sizeof(head), 0) || memcmp(head, SNAP_MAGIC, 8))
+	if (io_pread(fd, head, sizeof(head), 0) || memcmp(head, SNAP_MAGIC, 8))
 		return err_set(e, EINVAL, "not a saved VM");
 	if (get_le32(head + 8) != SNAP_VERSION)
 		return err_set(e, EINVAL, "saved VM of version %u, this is version %u",
@@ -186,7 +151,7 @@ static int read_state(int fd, uint8_t **buf, size_t *len, uint64_t *ram_at, stru
 	b = malloc(n ? n : 1);
 	if (!b)
 		return err_sys(e, ENOMEM, "saved VM");
-	if (read_all(fd, b, n, SNAP_HEADER) || checksum(b, n) != get_le64(head + 24))
+	if (io_pread(fd, b, n, SNAP_HEADER) || checksum(b, n) != get_le64(head + 24))
 		return err_set(e, EINVAL, "saved VM: damaged state");
 	*len = n;
 	*buf = TAKE_PTR(b);

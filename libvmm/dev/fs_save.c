@@ -23,6 +23,7 @@
 
 #include "dev/fs.h"
 #include "util/cleanup.h"
+#include "util/io.h"
 
 #define FS_TAG_STATE SAVE_TAG('F', 'S', 'R', 'V')
 #define FS_VERSION   1
@@ -50,30 +51,22 @@ struct node_rec {
 /* The content of @n, whose attributes are @sx, straight into the saved state. */
 static void save_bytes_of(int fd, const struct statx *sx, struct save_out *s)
 {
-	size_t done = 0, n = sx->stx_size;
+	size_t n = sx->stx_size;
 	uint8_t *p;
+	int r = 0;
 
 	save_u8(s, 1);
 	save_u32(s, sx->stx_mode);
 	save_u32(s, sx->stx_uid);
 	save_u32(s, sx->stx_gid);
 	p = save_blob_room(s, n);
-	while (p && done < n) {
-		ssize_t r = pread(fd, p + done, n - done, (off_t)done);
-
-		if (r < 0 && errno == EINTR)
-			continue;
-		if (r < 0) {
-			save_fail(s, -errno, "a file that was removed while open cannot be read");
-			return;
-		}
-		if (!r)
-			break;
-		done += (size_t)r;
+	if (p && n) {
+		memset(p, 0, n);
+		r = io_pread(fd, p, n, 0);
 	}
-	/* Shorter than it was a moment ago: somebody on the host holds it too. */
-	if (p)
-		memset(p + done, 0, n - done);
+	/* -ENODATA: shorter than it was a moment ago, somebody on the host holds it too. */
+	if (r < 0 && r != -ENODATA)
+		save_fail(s, r, "a file that was removed while open cannot be read");
 }
 
 /*
@@ -211,8 +204,7 @@ static int read_node(struct save_in *s, struct node_rec *n)
 /* A file without a name again: an fd open for reading and writing. */
 static int make_unlinked(struct fs *fs, const struct node_rec *n)
 {
-	int root = fs_node_at(fs, FS_ROOT)->fd, tmp;
-	size_t done = 0;
+	int root = fs_node_at(fs, FS_ROOT)->fd, tmp, r;
 
 	tmp = fs->readonly ? -EROFS : fs_openat(fs, root, ".", O_TMPFILE | O_RDWR, 0600);
 
@@ -220,13 +212,9 @@ static int make_unlinked(struct fs *fs, const struct node_rec *n)
 
 	if (fd < 0)
 		return -errno;
-	while (done < n->len) {
-		ssize_t r = pwrite(fd, n->data + done, n->len - done, (off_t)done);
-
-		if (r <= 0)
-			return r < 0 ? -errno : -EIO;
-		done += (size_t)r;
-	}
+	r = io_pwrite(fd, n->data, n->len, 0);
+	if (r < 0)
+		return r;
 	/* Owner first: it clears set-id bits. A rootless server may not be able to, and the file is
 	 * ours then. */
 	if (fchown(fd, n->uid, n->gid) < 0 && errno != EPERM && errno != EINVAL)

@@ -4,11 +4,11 @@
 #include <elf.h>
 #include <string.h>
 #include <sys/stat.h>
-#include <unistd.h>
 
 #include "arch/x86_64/x86.h"
 #include "core/mem_pin.h"
 #include "util/bytes.h"
+#include "util/io.h"
 #include "util/util.h"
 
 #define BZ_MAGIC_OFF 0x202
@@ -16,25 +16,14 @@
 
 int x86_read_file(int fd, uint64_t off, void *dst, uint64_t n, struct error *e)
 {
-	uint8_t *p = dst;
+	int r = io_pread(fd, dst, n, off);
 
-	if (off > INT64_MAX || n > INT64_MAX - off)
+	if (r == -EINVAL)
 		return err_set(e, ENOEXEC, "kernel: an offset of the file is out of range");
-	while (n) {
-		ssize_t r = pread(fd, p, MIN(n, 1ULL << 30), (off_t)off);
-
-		if (r < 0 && errno == EINTR)
-			continue;
-		if (r < 0)
-			return err_sys(e, errno, "kernel: cannot read the file");
-		if (!r)
-			return err_set(e, ENOEXEC, "kernel: the file ends before offset %llu",
-				(unsigned long long)(off + n));
-		p += r;
-		off += (uint64_t)r;
-		n -= (uint64_t)r;
-	}
-	return 0;
+	if (r == -ENODATA)
+		return err_set(e, ENOEXEC, "kernel: the file ends before offset %llu",
+			(unsigned long long)(off + n));
+	return r ? err_sys(e, r, "kernel: cannot read the file") : 0;
 }
 
 int x86_read_guest(struct mem *m, int fd, uint64_t off, uint64_t n, uint64_t gpa, struct error *e)
