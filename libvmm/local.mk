@@ -105,6 +105,7 @@ endif
 # list: libvmm/hv/kvm/*.c libvmm/hv/kvm/*.h
 libhvkvm_a_SOURCES = \
 	libvmm/hv/kvm/kvm_boot.c \
+	libvmm/hv/kvm/kvm_cpuid.c \
 	libvmm/hv/kvm/kvm_msrs.c \
 	libvmm/hv/kvm/kvm_state.c \
 	libvmm/hv/kvm/kvm_vcpu.c \

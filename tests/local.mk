@@ -21,6 +21,8 @@ REPLAY_LIB =
 else
 REPLAY_LIB = libreplay.a
 endif
+# What is looked at in the hypervisor's own layer, beside the fake one.
+tests_unit_test_kvm_cpuid_LDADD = libhvkvm.a $(LDADD)
 
 # list: tests/unit/test_*.c !tests/unit/test_agent*.c stem
 unit_programs = \
@@ -37,6 +39,7 @@ unit_programs = \
 	tests/unit/test_io \
 	tests/unit/test_iobuf \
 	tests/unit/test_json \
+	tests/unit/test_kvm_cpuid \
 	tests/unit/test_loop \
 	tests/unit/test_mem \
 	tests/unit/test_proto \

@@ -28,11 +28,6 @@
 #define CPUID1_ECX_TSC_DEADLINE (1U << 24)
 #define CPUID1_ECX_X2APIC	(1U << 21)
 
-struct cpuid_buf {
-	struct kvm_cpuid2 h;
-	struct kvm_cpuid_entry2 e[ARCH_CPUID_MAX];
-};
-
 int hv_cpuid_supported(struct hv *h, struct arch_cpuid *out, struct error *e)
 {
 	struct cpuid_buf *b CLEAN_FREE = calloc(1, sizeof(*b));

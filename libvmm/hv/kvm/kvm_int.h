@@ -38,6 +38,21 @@ struct hv_vcpu {
 /* ioctl() that starts over when a signal came in between; returns -errno. */
 int kvm_ioctl(int fd, unsigned long req, void *arg);
 
+struct cpuid_buf {
+	struct kvm_cpuid2 h; /* nent: at most ARCH_CPUID_MAX */
+	struct kvm_cpuid_entry2 e[ARCH_CPUID_MAX];
+};
+
+/* Bits of one leaf that say what a processor can do. */
+struct cpuid_bits {
+	uint32_t leaf, index;
+	uint32_t eax, ebx, ecx, edx;
+};
+
+/* The first leaf in which @want has a feature that @have has not; NULL: there is none. */
+const struct cpuid_bits *kvm_cpuid_lacks(
+	const struct cpuid_buf *want, const struct cpuid_buf *have);
+
 /* The FPU, model-specific registers and LAPIC lines that a firmware would have left behind. */
 int kvm_boot_msrs(struct hv_vcpu *c, struct error *e);
 

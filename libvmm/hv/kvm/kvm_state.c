@@ -27,11 +27,6 @@
 #define NCHIPS		  3 /* both PICs and the IOAPIC */
 #define TSC_TOLERANCE_PPM 250
 
-struct cpuid_buf {
-	struct kvm_cpuid2 h;
-	struct kvm_cpuid_entry2 e[ARCH_CPUID_MAX];
-};
-
 static void save_ioctl(struct save_out *s, int fd, unsigned long req, void *p, size_t n)
 {
 	int r = kvm_ioctl(fd, req, p);
@@ -100,48 +95,11 @@ static void save_cpuid(struct hv_vcpu *c, struct save_out *s)
 	save_blob(s, b->e, MIN(b->h.nent, ARCH_CPUID_MAX) * sizeof(b->e[0]));
 }
 
-static const struct kvm_cpuid_entry2 *find_leaf(const struct cpuid_buf *b, uint32_t leaf)
-{
-	for (unsigned i = 0; i < b->h.nent && i < ARCH_CPUID_MAX; i++)
-		if (b->e[i].function == leaf && !b->e[i].index)
-			return &b->e[i];
-	return NULL;
-}
-
-/* True when every feature of @want is in @have too, but the bits that mirror the state of a
- * register. */
-static bool features_within(const struct cpuid_buf *want, const struct cpuid_buf *have)
-{
-	static const struct {
-		uint32_t leaf, ebx, ecx, edx; /* which bits count */
-	} t[] = {
-		{ 1, 0, ~(1U << 27 | 1U << 3), ~(1U << 9) }, /* but OSXSAVE, MONITOR, APIC */
-		{ 7, ~0U, ~(1U << 4), ~0U },		     /* but OSPKE */
-		{ 0x80000001, 0, ~0U, ~(1U << 9) },
-	};
-	static const struct kvm_cpuid_entry2 none;
-
-	for (unsigned i = 0; i < ARRAY_SIZE(t); i++) {
-		const struct kvm_cpuid_entry2 *w = find_leaf(want, t[i].leaf);
-		const struct kvm_cpuid_entry2 *h = find_leaf(have, t[i].leaf);
-
-		if (!w)
-			continue;
-		h = h ? h : &none;
-		if ((w->ebx & ~h->ebx & t[i].ebx) | (w->ecx & ~h->ecx & t[i].ecx) |
-			(w->edx & ~h->edx & t[i].edx)) {
-			log_err("the saved VM uses features of a processor that this host does not offer (CPUID leaf 0x%x)",
-				t[i].leaf);
-			return false;
-		}
-	}
-	return true;
-}
-
 static int load_cpuid(struct hv_vcpu *c, struct save_in *s)
 {
 	struct cpuid_buf *b CLEAN_FREE = calloc(1, sizeof(*b));
 	struct cpuid_buf *now CLEAN_FREE = calloc(1, sizeof(*now));
+	const struct cpuid_bits *lacks;
 	const uint8_t *p;
 	size_t n;
 	int r;
@@ -157,8 +115,12 @@ static int load_cpuid(struct hv_vcpu *c, struct save_in *s)
 	r = kvm_ioctl(c->fd, KVM_GET_CPUID2, now);
 	if (r < 0)
 		return r;
-	if (!features_within(b, now))
+	lacks = kvm_cpuid_lacks(b, now);
+	if (lacks) {
+		log_err("the saved VM uses features of a processor that this host does not offer (CPUID leaf 0x%x.%u)",
+			lacks->leaf, lacks->index);
 		return -ENOTSUP;
+	}
 	r = kvm_ioctl(c->fd, KVM_SET_CPUID2, b);
 	return r < 0 ? r : 0;
 }
