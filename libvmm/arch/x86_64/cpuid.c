@@ -37,9 +37,9 @@ static unsigned log2_up(unsigned n)
 	return s;
 }
 
-static struct arch_cpuid_leaf *find(struct arch_cpuid *c, uint32_t leaf, uint32_t index)
+static const struct arch_cpuid_leaf *find(const struct arch_cpuid *c, uint32_t leaf, uint32_t index)
 {
-	for (unsigned i = 0; i < c->n; i++)
+	for (unsigned i = 0; i < c->n && i < ARCH_CPUID_MAX; i++)
 		if (c->e[i].leaf == leaf && c->e[i].index == index)
 			return &c->e[i];
 	return NULL;
@@ -178,12 +178,10 @@ void arch_cpuid(
 	uint32_t max;
 
 	memset(out, 0, sizeof(*out));
-	*out = *supported;
-	zero = find(out, 0, 0);
+	zero = find(supported, 0, 0);
 	max = zero ? zero->eax : 0;
 	c.amd = zero && (zero->ebx == VENDOR_AMD_EBX || zero->ebx == VENDOR_HYGON_EBX);
-	topoext = c.amd && find(out, 0x8000001e, 0) && find(out, 0x8000001d, 0);
-	out->n = 0;
+	topoext = c.amd && find(supported, 0x8000001e, 0) && find(supported, 0x8000001d, 0);
 	for (unsigned i = 0; i < supported->n && i < ARCH_CPUID_MAX; i++) {
 		if (hidden(supported->e[i].leaf, &c))
 			continue;

@@ -211,12 +211,12 @@ int hv_vcpu_run(struct hv_vcpu *c, struct hv_exit *x)
 	int r;
 
 	memset(x, 0, sizeof(*x));
-	own_thread(c);
 	if (c->redeliver) {
 		c->redeliver = false;
 		decode(c, x);
 		return 0;
 	}
+	own_thread(c);
 	for (;;) {
 		r = run_once(c);
 		switch (r) {
@@ -258,6 +258,10 @@ int hv_vcpu_complete(struct hv_vcpu *c)
 
 	if (c->redeliver)
 		return -EAGAIN;
+	/* What never stopped at an access has none to complete, and its first run may fail for want
+	 * of memory that comes in a moment. */
+	if (!c->started)
+		return 0;
 	/* Not taken back: a kick of another thread may be among it, and one needless HV_EXIT_INTR
 	 * does no harm. */
 	__atomic_store_n(&c->run->immediate_exit, 1, __ATOMIC_SEQ_CST);

@@ -19,13 +19,13 @@
 
 #define KVM_TSS_ADDR	  0xfffbd000UL /* three pages */
 #define KVM_IDENTITY_ADDR 0xfffbc000ULL
-#define KVM_CREATE_TRIES  10
+#define EINTR_TRIES	  10 /* kicks and other signals that one call may meet */
 
 int kvm_ioctl(int fd, unsigned long req, void *arg)
 {
 	int r;
 
-	for (int i = 0; i < KVM_CREATE_TRIES; i++) {
+	for (int i = 0; i < EINTR_TRIES; i++) {
 		r = ioctl(fd, req, arg);
 		if (r >= 0)
 			return r;
