@@ -214,8 +214,17 @@ void hostfd_shutdown(const struct hostfd *h, int how)
 
 /* ---- bytes that wait ---- */
 
+static void hostbuf_cut(struct hostbuf *b, uint32_t len)
+{
+	b->len = len;
+	if (!len)
+		hostbuf_drop(b);
+}
+
 int hostbuf_put(struct hostbuf *b, uint32_t cap, struct iobuf *src, size_t n)
 {
+	const uint32_t was = b->len;
+
 	if (n > src->left)
 		return -ENODATA;
 	if (n > cap - b->len)
@@ -232,8 +241,11 @@ int hostbuf_put(struct hostbuf *b, uint32_t cap, struct iobuf *src, size_t n)
 		size_t here = MIN(n, (size_t)(b->cap - tail));
 		int ret = iobuf_pull(src, b->p + tail, here);
 
-		if (ret < 0)
+		if (ret < 0) {
+			/* all or nothing: who counts what waits has not counted the first part */
+			hostbuf_cut(b, was);
 			return ret;
+		}
 		b->len += (uint32_t)here;
 		n -= here;
 	}
@@ -243,9 +255,7 @@ int hostbuf_put(struct hostbuf *b, uint32_t cap, struct iobuf *src, size_t n)
 static void hostbuf_advance(struct hostbuf *b, size_t n)
 {
 	b->head = (uint32_t)((b->head + n) % b->cap);
-	b->len -= (uint32_t)n;
-	if (!b->len)
-		hostbuf_drop(b);
+	hostbuf_cut(b, b->len - (uint32_t)n);
 }
 
 ssize_t hostbuf_drain(struct hostbuf *b, struct hostfd *h)

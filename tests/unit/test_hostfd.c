@@ -242,6 +242,35 @@ static void buffer_wraps(void)
 	(void)close(p[0]);
 }
 
+/* Bytes that cannot be read in the middle: as if none had come, also when the buffer goes around.
+ */
+static void put_is_all_or_nothing(void)
+{
+	struct hostbuf hb = { 0 };
+	struct iovec v[2];
+	struct iobuf b;
+	struct mem m;
+
+	/* a window of guest memory is the one place where this happens: see iobuf.h */
+	mem_init(&m);
+	CHECK_EQ(mem_add_shm(&m, GPA(1ULL << 32), 2U << 20, NULL), 0);
+	b = span(&v[0], data, 600);
+	CHECK_EQ(hostbuf_put(&hb, 1000, &b, 600), 0);
+	hb.head = 700; /* 600 bytes from here: the next ones begin at 300 */
+	v[0] = (struct iovec){ .iov_base = data, .iov_len = 300 };
+	v[1] = (struct iovec){ .iov_base = m.r[0].hva, .iov_len = 100 };
+	iobuf_init(&b, v, 2);
+	b.win = &m;
+	CHECK_EQ(hostbuf_put(&hb, 1000, &b, 400), -EFAULT);
+	CHECK_EQ(hb.len, 600);
+	hostbuf_drop(&hb);
+	iobuf_init(&b, v, 2);
+	b.win = &m;
+	CHECK_EQ(hostbuf_put(&hb, 1000, &b, 400), -EFAULT);
+	CHECK(!hb.len && !hb.p);
+	mem_destroy(&m);
+}
+
 static const struct test_case cases[] = {
 	TEST(pipe_of_others),
 	TEST(pipe_without_reopening),
@@ -250,6 +279,7 @@ static const struct test_case cases[] = {
 	TEST(files_are_always_ready),
 	TEST(gone_peers),
 	TEST(buffer_wraps),
+	TEST(put_is_all_or_nothing),
 };
 
 int main(int argc, char **argv)
