@@ -18,7 +18,7 @@
 #define LIM_CMDLINE	2048 /* COMMAND_LINE_SIZE of x86, with the NUL */
 
 #define LIM_RNG_REQUEST	  (64U << 10) /* bytes of entropy for one request */
-#define LIM_CONSOLE_PORTS 8
+#define LIM_CONSOLE_PORTS 7	      /* two queues each, and two for control: LIM_VQS */
 #define LIM_CONSOLE_BUF	  (64U << 10) /* bytes held per port while its fd is full */
 
 #define LIM_VSOCK_CONNS	   1024		/* connections of one guest */

@@ -179,9 +179,9 @@ static void port_init(struct console *con, unsigned id, const struct console_por
 
 static int console_check(const struct console_port_cfg *ports, unsigned n, struct error *e)
 {
-	if (!n || n > CONSOLE_PORTS_MAX)
+	if (!n || n > LIM_CONSOLE_PORTS)
 		return err_set(
-			e, EINVAL, "console: %u ports, 1 to %d are possible", n, CONSOLE_PORTS_MAX);
+			e, EINVAL, "console: %u ports, 1 to %d are possible", n, LIM_CONSOLE_PORTS);
 	for (unsigned i = 0; i < n; i++) {
 		if (ports[i].name &&
 			(!ports[i].name[0] || strlen(ports[i].name) >= CONSOLE_NAME_MAX))

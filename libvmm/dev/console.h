@@ -28,9 +28,8 @@
 #define CONSOLE_Q_CTL_RX 2
 #define CONSOLE_Q_CTL_TX 3
 
-/* Ports that fit into the queues of one device: two queues each and two for control. */
-#define CONSOLE_PORTS_MAX MIN(LIM_CONSOLE_PORTS, LIM_VQS / 2 - 1)
-#define CONSOLE_NAME_MAX  64
+_Static_assert(2 * LIM_CONSOLE_PORTS + 2 <= LIM_VQS, "the ports' queues fit into one device");
+#define CONSOLE_NAME_MAX 64
 
 /* Control messages that a port owes the driver, in the order in which they are sent */
 #define CONSOLE_OWE_ADD	    1
@@ -66,7 +65,7 @@ struct console {
 	struct vdev v;
 	bool paused;
 	unsigned nports;
-	struct console_port port[CONSOLE_PORTS_MAX];
+	struct console_port port[LIM_CONSOLE_PORTS];
 	void (*sink)(void *arg, const char *bytes, unsigned n); /* of port 0 */
 	void *sink_arg;
 	struct vq_req req; /* the chain in hand */

@@ -18,7 +18,9 @@
 #include "util/err.h"
 #include "util/log.h"
 
-#define PORT_BATCH 32 /* chains before the loop serves others */
+/* What one port may do before the loop serves others: chains, and bytes of those begun. */
+#define PORT_BATCH 32
+#define PORT_BYTES (1U << 20)
 #define SINK_CHUNK 512
 
 static struct hostfd *port_out(struct console_port *p)
@@ -113,9 +115,10 @@ void port_rx(struct console_port *p)
 	struct console *con = p->con;
 	unsigned qi = port_rx_queue(p);
 	struct vq *q = &con->v.vq[qi];
+	size_t bytes = 0;
 	int got = 0;
 
-	for (unsigned n = 0; n < PORT_BATCH && port_wants_input(p); n++) {
+	for (unsigned n = 0; n < PORT_BATCH && bytes < PORT_BYTES && port_wants_input(p); n++) {
 		size_t max;
 		ssize_t r;
 
@@ -124,6 +127,7 @@ void port_rx(struct console_port *p)
 		if (got <= 0)
 			break;
 		max = con->req.wr.left;
+		bytes += max;
 		r = max ? hostfd_read(&p->in, &con->req.wr, max) : -EFAULT;
 		if (r > 0 || r == -EFAULT) {
 			/* A buffer that cannot be filled goes back empty. */
@@ -194,6 +198,7 @@ void port_tx(struct console_port *p)
 	struct console *con = p->con;
 	unsigned qi = port_tx_queue(p), n = 0;
 	struct vq *q = &con->v.vq[qi];
+	size_t bytes = 0;
 	int got = 0;
 
 	if (p->held.len) {
@@ -202,10 +207,11 @@ void port_tx(struct console_port *p)
 		if (r < 0 && r != -EAGAIN)
 			port_out_dead(p);
 	}
-	while (console_live(con) && !p->held.len && n < PORT_BATCH) {
+	while (console_live(con) && !p->held.len && n < PORT_BATCH && bytes < PORT_BYTES) {
 		got = vq_pop(q, &con->req);
 		if (got <= 0)
 			break;
+		bytes += con->req.rd.left;
 		if (!tx_chain(p, &con->req.rd)) {
 			vq_unpop(q, &con->req);
 			break;
@@ -217,7 +223,7 @@ void port_tx(struct console_port *p)
 	vdev_flush(&con->v, qi);
 	if (got < 0)
 		vdev_broken(&con->v, "bad console output");
-	if (n == PORT_BATCH)
+	if (n == PORT_BATCH || bytes >= PORT_BYTES)
 		rekick(&con->v, qi);
 	port_update(p);
 }

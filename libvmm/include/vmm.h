@@ -30,7 +30,7 @@ struct error;
 struct vmm;
 
 #define VMM_MAX_FS    8
-#define VMM_MAX_PORTS 8
+#define VMM_MAX_PORTS 7
 #define VMM_VCPUS_MAX 16
 #define VMM_GUEST_CID 3
 
@@ -152,6 +152,10 @@ int vmm_load(struct vmm *vm, struct vmm_config *cfg, int fd, struct error *e);
  */
 int vmm_vsock_connect(struct vmm *vm, uint32_t port, int rfd, int wfd, const void *hdr,
 	size_t hdr_len, uint32_t id);
+/*
+ * Between vmm_load() and vmm_start(), on the thread that makes these: gives a loaded stream its
+ * fds, taken over in every case. -ENOENT: no such stream; -EBUSY: started; -ENODEV.
+ */
 int vmm_vsock_reattach(struct vmm *vm, uint32_t id, int rfd, int wfd);
 
 void vmm_stats(const struct vmm *vm, struct vmm_stats *out);

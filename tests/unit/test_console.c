@@ -131,6 +131,39 @@ static void output_in_order_to_a_slow_reader(void)
 	down();
 }
 
+/* Chains as large as a driver may make them, into a file that takes everything: the loop gets its
+ * turn after some, and all of them come back. */
+static void large_chains_take_turns(void)
+{
+	struct console_port_cfg cfg = { .in_fd = -1 };
+	const uint32_t len = 4U << 20;
+	unsigned done = 0, turns = 0;
+	uint64_t gpa;
+
+	cfg.out_fd = open("/dev/null", O_WRONLY | O_CLOEXEC);
+	CHECK_EQ(up(&cfg, 1), 0);
+	settle();
+	gpa = fake_alloc(&g, len, 8).v;
+	for (unsigned i = 0; i < 16; i++) {
+		struct fake_seg s = { gpa, len };
+
+		CHECK(fake_add(&d, 1, &s, 1, NULL, 0) >= 0);
+	}
+	(void)fake_kick(&d, 1);
+	while (done < 16) {
+		unsigned before = done;
+		uint16_t head;
+		uint32_t n;
+
+		CHECK(turns++ < 1000);
+		(void)loop_once(loop, 0);
+		while (fake_reap(&d, 1, &head, &n) == 1)
+			done++;
+		CHECK(done - before <= 1);
+	}
+	down();
+}
+
 static void input_waits_for_buffers(void)
 {
 	struct console_port_cfg cfg = { .out_fd = -1 };
@@ -342,14 +375,14 @@ static void multiport(void)
 
 static void too_many_ports(void)
 {
-	struct console_port_cfg cfg[CONSOLE_PORTS_MAX + 1];
+	struct console_port_cfg cfg[LIM_CONSOLE_PORTS + 1];
 	struct error e = { 0 };
 	struct vdev *none;
 
-	for (unsigned i = 0; i <= CONSOLE_PORTS_MAX; i++)
+	for (unsigned i = 0; i <= LIM_CONSOLE_PORTS; i++)
 		cfg[i] = (struct console_port_cfg){ .in_fd = -1, .out_fd = -1 };
 	CHECK_EQ(loop_new("test", &loop, NULL), 0);
-	CHECK_EQ(console_new(loop, &g.mem, cfg, CONSOLE_PORTS_MAX + 1, &none, &e), -EINVAL);
+	CHECK_EQ(console_new(loop, &g.mem, cfg, LIM_CONSOLE_PORTS + 1, &none, &e), -EINVAL);
 	CHECK(strstr(e.msg, "ports"));
 	loop_free(loop);
 }
@@ -402,6 +435,7 @@ static void saved_with_output_in_flight(void)
 static const struct test_case cases[] = {
 	TEST(output_in_order_to_a_slow_reader),
 	TEST(input_waits_for_buffers),
+	TEST(large_chains_take_turns),
 	TEST(file_input_is_read_to_its_end),
 	TEST(sink_gets_everything),
 	TEST(window_size),
