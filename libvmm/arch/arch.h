@@ -36,9 +36,10 @@ enum arch_boot {
 struct arch_kernel {
 	uint64_t entry;
 	enum arch_boot boot;
-	uint64_t start, end; /* what the kernel occupies until it has a memory map of its own, bss
-				included */
-	uint64_t initrd_max; /* highest address that an initrd may touch; 0: no limit but RAM */
+	uint64_t start, end;  /* what the kernel occupies until it has a memory map of its own, bss
+				 included */
+	uint64_t initrd_max;  /* highest address that an initrd may touch; 0: no limit but RAM */
+	uint32_t cmdline_max; /* bytes of command line without its NUL; 0: it does not say */
 	unsigned notes_len; /* what the loader keeps for arch_boot_setup() (x86: the setup header of
 			       a bzImage) */
 	uint8_t notes[ARCH_KERNEL_NOTES];

@@ -198,6 +198,33 @@ static void notes_hostile(void)
 	mem_destroy(&m);
 }
 
+/* Far into a segment of notes; one that is too large is as if it were not there. */
+static void notes_long(void)
+{
+	static uint8_t file[160U << 10];
+	Elf64_Ehdr *h = (void *)file;
+	Elf64_Phdr *ph = (void *)(file + sizeof(*h));
+	const uint32_t n = 64U << 10;
+	uint8_t *notes = file + 0x2000;
+
+	CHECK_EQ(begin(RAM), 0);
+	good_elf();
+	memcpy(file, &img, sizeof(img));
+	ph[2].p_offset = 0x2000;
+	ph[2].p_filesz = n;
+	/* a note that fills most of it, and the entry behind */
+	put_le32(notes, 4);
+	put_le32(notes + 4, n - 64);
+	put_le32(notes + 8, 1);
+	memcpy(notes + n - 48, img.seg1 + NOTE_AT, 20);
+	CHECK_EQ(load_bytes_as_kernel(file, sizeof(file), true), 0);
+	CHECK_EQ(k.boot, ARCH_BOOT_PVH);
+	ph[2].p_filesz = n + 1;
+	CHECK_EQ(load_bytes_as_kernel(file, sizeof(file), true), 0);
+	CHECK_EQ(k.boot, ARCH_BOOT_LINUX64);
+	mem_destroy(&m);
+}
+
 static void not_kernels(void)
 {
 	static const char text[4096] = "#!/bin/sh\n";
@@ -355,6 +382,17 @@ static void cmdline_limits(void)
 	CHECK_EQ(arch_boot_setup(&m, &p, &k, &e), -E2BIG);
 	line[LIM_CMDLINE - 1] = 0;
 	CHECK_EQ(arch_boot_setup(&m, &p, &k, &e), 0);
+	/* a bzImage says what it takes */
+	good_bz();
+	put_le32(bz + 0x238, 255);
+	CHECK_EQ(load_bytes_as_kernel(bz, sizeof(bz), false), 0);
+	CHECK_EQ(k.cmdline_max, 255);
+	line[256] = 0;
+	e = (struct error){ 0 };
+	CHECK_EQ(arch_boot_setup(&m, &p, &k, &e), -E2BIG);
+	CHECK_STR(e.msg, "kernel command line: 256 bytes, this kernel takes 255");
+	line[255] = 0;
+	CHECK_EQ(arch_boot_setup(&m, &p, &k, NULL), 0);
 	mem_destroy(&m);
 	CHECK_EQ(arch_describe_vdev(tail, sizeof(tail), 0xd0001000, 6), 0);
 	CHECK_STR(tail, "virtio_mmio.device=4K@0xd0001000:6");
@@ -492,6 +530,7 @@ static const struct test_case cases[] = {
 	TEST(elf_falls_back_to_pvh),
 	TEST(elf_hostile),
 	TEST(notes_hostile),
+	TEST(notes_long),
 	TEST(not_kernels),
 	TEST(bzimage_loads),
 	TEST(bzimage_hostile),

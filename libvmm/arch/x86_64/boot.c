@@ -187,6 +187,9 @@ int arch_boot_setup(struct mem *m, const struct arch_boot_params *p, const struc
 	bool pvh = k->boot == ARCH_BOOT_PVH;
 	int r;
 
+	if (k->cmdline_max && pl.cmdline_len - 1 > k->cmdline_max)
+		return err_set(e, E2BIG, "kernel command line: %llu bytes, this kernel takes %u",
+			(unsigned long long)pl.cmdline_len - 1, k->cmdline_max);
 	if (pl.cmdline_len > LIM_CMDLINE)
 		return err_set(e, E2BIG, "a kernel command line of %llu bytes: at most %u",
 			(unsigned long long)pl.cmdline_len - 1, LIM_CMDLINE - 1);

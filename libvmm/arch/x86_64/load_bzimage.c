@@ -5,8 +5,10 @@
  * How it works: the file is a boot sector and setup code for real mode, which nobody runs here, and
  * behind them the protected-mode part: the decompressor with its payload. That part goes to the
  * address that the kernel prefers; its 64-bit entry is 0x200 bytes in. The setup header is kept for
- * the zero page, where the decompressor reads it. From its start the kernel needs init_size bytes
- * of memory for unpacking itself, which is therefore what it occupies.
+ * the zero page, where the decompressor reads it. Loaded where it prefers, it need not be
+ * relocatable; one that is would gain nothing elsewhere, as it never unpacks itself below that
+ * address. From its start the kernel needs init_size bytes of memory for unpacking itself, which is
+ * therefore what it occupies.
  */
 #include <errno.h>
 #include <string.h>
@@ -25,7 +27,6 @@
 #define HDR_VERSION	 0x206
 #define HDR_LOADFLAGS	 0x211
 #define HDR_INITRD_MAX	 0x22c
-#define HDR_RELOCATABLE	 0x234
 #define HDR_XLOADFLAGS	 0x236
 #define HDR_CMDLINE_SIZE 0x238
 #define HDR_PREF_ADDRESS 0x258
@@ -92,6 +93,7 @@ int x86_load_bzimage(struct mem *m, int fd, uint64_t size, struct arch_kernel *k
 	k->start = load;
 	k->end = load + init_size;
 	k->initrd_max = get_le32(h + HDR_INITRD_MAX);
+	k->cmdline_max = get_le32(h + HDR_CMDLINE_SIZE);
 	k->notes_len = end - HDR_START;
 	memcpy(k->notes, h + HDR_START, k->notes_len);
 	return 0;

@@ -10,15 +10,17 @@
  */
 #include <elf.h>
 #include <errno.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "arch/x86_64/x86.h"
 #include "util/bytes.h"
+#include "util/cleanup.h"
 #include "util/util.h"
 
 #define MAX_PHDRS	  64
-#define MAX_NOTES	  (64U << 10)
-#define NOTE_PHYS32_ENTRY 18 /* XEN_ELFNOTE_PHYS32_ENTRY */
+#define MAX_NOTES	  (64U << 10) /* bytes of a segment of notes; a larger one is not looked at */
+#define NOTE_PHYS32_ENTRY 18	      /* XEN_ELFNOTE_PHYS32_ENTRY */
 #define NOTE_NAME	  "Xen"
 
 struct elf_file {
@@ -105,15 +107,17 @@ static uint32_t find_pvh(const uint8_t *b, uint64_t len)
 
 static int read_pvh(const struct elf_file *f, uint32_t *entry, struct error *e)
 {
-	uint8_t buf[4096];
+	uint8_t *buf CLEAN_FREE = malloc(MAX_NOTES);
 
 	*entry = 0;
+	if (!buf)
+		return err_sys(e, ENOMEM, "kernel");
 	for (unsigned i = 0; i < f->h.e_phnum && !*entry; i++) {
 		const Elf64_Phdr *p = &f->ph[i];
-		uint64_t n = MIN(p->p_filesz, sizeof(buf));
+		uint64_t n = p->p_filesz;
 		int r;
 
-		if (p->p_type != PT_NOTE || p->p_filesz > MAX_NOTES)
+		if (p->p_type != PT_NOTE || n > MAX_NOTES)
 			continue;
 		if (!range_ok(p->p_offset, n, f->size))
 			return err_set(e, ENOEXEC, "kernel: its notes lie outside the file");
