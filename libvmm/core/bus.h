@@ -2,8 +2,9 @@
 /*
  * Dispatch of trapped accesses to emulated registers.
  *
- * Ranges are added while the VM is built and sorted by bus_freeze(); after that vCPU threads look
- * them up without a lock. A device sees an offset into its range, never an address.
+ * Ranges are added, in order of their addresses, while the VM is built; after bus_freeze() there
+ * are no more, and vCPU threads look them up without a lock. A device sees an offset into its
+ * range, never an address.
  */
 #ifndef KRUN_CORE_BUS_H
 #define KRUN_CORE_BUS_H

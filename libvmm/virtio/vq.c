@@ -4,18 +4,18 @@
  * How it works
  *
  * The rings lie in memory that the guest changes whenever it likes. So each field is loaded once,
- *atomically, into a local, checked there, and used from there. What we own (last_avail, used_idx,
- *the busy map) lives in struct vq and is never read back from the guest.
+ * atomically, into a local, checked there, and used from there. What we own (last_avail, used_idx,
+ * the busy map) lives in struct vq and is never read back from the guest.
  *
  * vq_pop(): avail->idx (acquire) tells how many entries wait; a distance beyond the queue's size is
- *nonsense. The head is checked against the busy map, as a driver that offers a chain twice would
- *make two requests share their buffers and their completion. Then the chain is walked, table by
- *table: at most as many steps as the table has entries, so a loop ends the walk.
+ * nonsense. The head is checked against the busy map, as a driver that offers a chain twice would
+ * make two requests share their buffers and their completion. Then the chain is walked, table by
+ * table: at most as many steps as the table has entries, so a loop ends the walk.
  *
  * vq_push() writes used entries and vq_flush() publishes them: one store of used->idx (release), a
- *full barrier, one look at whether the driver wants an interrupt. The barrier pairs with the
- *driver's own between writing used_event and reading used->idx; without it both could miss each
- *other. vq_kicks() is the same dance with the roles exchanged.
+ * full barrier, one look at whether the driver wants an interrupt. The barrier pairs with the
+ * driver's own between writing used_event and reading used->idx; without it both could miss each
+ * other. vq_kicks() is the same dance with the roles exchanged.
  *
  * Ring layouts (virtio 1.2, sections 2.7.6 and 2.7.8), in 16-bit units:
  *	avail: flags, idx, ring[size], used_event
