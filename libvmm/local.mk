@@ -31,6 +31,7 @@ libvmmcore_a_SOURCES = \
 	libvmm/core/vm.c \
 	libvmm/core/vm_build.c \
 	libvmm/core/vm_probe.c \
+	libvmm/core/vm_vsock.c \
 	libvmm/core/bus.h \
 	libvmm/core/irq.h \
 	libvmm/core/limits.h \

@@ -51,6 +51,7 @@ unit_programs = \
 	tests/unit/test_spec_bad \
 	tests/unit/test_vdev_mmio \
 	tests/unit/test_vdev_save \
+	tests/unit/test_vmm \
 	tests/unit/test_vq \
 	tests/unit/test_vsock \
 	tests/unit/test_vsock_hostile \
@@ -221,6 +222,7 @@ thread_programs = \
 	tests/unit/test_vsock_hostile \
 	tests/unit/test_vsock_save \
 	tests/unit/test_fake_hv \
+	tests/unit/test_vmm \
 	tests/unit/test_fs_cred \
 	tests/unit/test_fs_dev \
 	tests/unit/test_fs_io \

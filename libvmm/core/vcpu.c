@@ -54,7 +54,7 @@ static bool vcpu_may_run(struct vcpu *c)
 	struct vmm *vm = c->vm;
 	bool run;
 
-	if (__atomic_load_n(&vm->run, __ATOMIC_ACQUIRE) == VM_RUN)
+	if (__atomic_load_n(&vm->run, __ATOMIC_SEQ_CST) == VM_RUN)
 		return true;
 	(void)pthread_mutex_lock(&vm->lock);
 	while (vm->run == VM_PARK) {
@@ -122,7 +122,8 @@ static void *vcpu_main(void *arg)
 	/* by prctl: the libc's call opens /proc, which a confined process may not see */
 	(void)snprintf(name, sizeof(name), "vcpu%u", c->index);
 	(void)prctl(PR_SET_NAME, name);
-	__atomic_store_n(&c->tid, (int)syscall(SYS_gettid), __ATOMIC_RELEASE);
+	/* whoever changes vm->run reads this afterwards: one of both sees the other's */
+	__atomic_store_n(&c->tid, (int)syscall(SYS_gettid), __ATOMIC_SEQ_CST);
 	while (vcpu_may_run(c) && vcpu_step(c))
 		;
 	(void)pthread_mutex_lock(&c->vm->lock);
@@ -143,12 +144,21 @@ int vcpu_make(struct vmm *vm, unsigned index, struct error *e)
 
 int vcpu_start(struct vcpu *c, struct error *e)
 {
-	int r = pthread_create(&c->thread, NULL, vcpu_main, c);
+	int r;
 
-	if (r)
-		return err_sys(e, r, "cannot start the thread of vCPU %u", c->index);
-	c->started = true;
-	return 0;
+	/* Before it is: a vCPU that ends the VM meanwhile kicks those that are marked, and one that
+	 * is not would go on without ever being told. */
+	__atomic_store_n(&c->started, true, __ATOMIC_RELEASE);
+	r = pthread_create(&c->thread, NULL, vcpu_main, c);
+	if (!r)
+		return 0;
+	__atomic_store_n(&c->started, false, __ATOMIC_RELEASE);
+	return err_sys(e, r, "cannot start the thread of vCPU %u", c->index);
+}
+
+static bool is_started(const struct vcpu *c)
+{
+	return __atomic_load_n(&c->started, __ATOMIC_ACQUIRE);
 }
 
 static bool all_there(const struct vmm *vm)
@@ -156,7 +166,7 @@ static bool all_there(const struct vmm *vm)
 	for (unsigned i = 0; i < vm->nvcpus; i++) {
 		const struct vcpu *c = &vm->vcpu[i];
 
-		if (c->started && !c->gone && !c->parked)
+		if (is_started(c) && !c->gone && !c->parked)
 			return false;
 	}
 	return true;
@@ -166,7 +176,7 @@ void vcpus_go(struct vmm *vm, enum vm_run run)
 {
 	(void)pthread_mutex_lock(&vm->lock);
 	if (vm->run != VM_QUIT)
-		__atomic_store_n(&vm->run, run, __ATOMIC_RELEASE);
+		__atomic_store_n(&vm->run, run, __ATOMIC_SEQ_CST);
 	run = vm->run;
 	(void)pthread_cond_broadcast(&vm->cond);
 	(void)pthread_mutex_unlock(&vm->lock);
@@ -176,8 +186,8 @@ void vcpus_go(struct vmm *vm, enum vm_run run)
 	for (unsigned i = 0; i < vm->nvcpus; i++) {
 		struct vcpu *c = &vm->vcpu[i];
 
-		if (c->started)
-			hv_vcpu_kick(c->hv, __atomic_load_n(&c->tid, __ATOMIC_ACQUIRE));
+		if (is_started(c))
+			hv_vcpu_kick(c->hv, __atomic_load_n(&c->tid, __ATOMIC_SEQ_CST));
 	}
 	if (run == VM_QUIT)
 		return;
@@ -192,8 +202,8 @@ void vcpus_join(struct vmm *vm)
 	for (unsigned i = 0; i < vm->nvcpus; i++) {
 		struct vcpu *c = &vm->vcpu[i];
 
-		if (c->started)
+		if (is_started(c))
 			(void)pthread_join(c->thread, NULL);
-		c->started = false;
+		__atomic_store_n(&c->started, false, __ATOMIC_RELEASE);
 	}
 }

@@ -22,7 +22,6 @@
 #include <unistd.h>
 
 #include "core/vm.h"
-#include "dev/dev.h"
 #include "util/cleanup.h"
 #include "util/log.h"
 
@@ -38,8 +37,8 @@ void vm_end(struct vmm *vm, enum vmm_end end, const char *fmt, ...)
 		va_start(ap, fmt);
 		(void)vsnprintf(vm->why, sizeof(vm->why), fmt, ap);
 		va_end(ap);
-		vm->end = end;
-		__atomic_store_n(&vm->run, VM_QUIT, __ATOMIC_RELEASE);
+		__atomic_store_n(&vm->end, end, __ATOMIC_RELEASE);
+		__atomic_store_n(&vm->run, VM_QUIT, __ATOMIC_SEQ_CST);
 		(void)pthread_cond_broadcast(&vm->cond);
 	}
 	(void)pthread_mutex_unlock(&vm->lock);
@@ -76,9 +75,10 @@ static void devices_fini(struct vmm *vm)
 	for (unsigned i = vm->nslots; i-- > 0;) {
 		struct vdev *v = vm->slot[i].v;
 
+		/* stopping may still raise the interrupt */
+		vdev_fini(v);
 		if (vm->slot[i].irq.efd >= 0)
 			(void)close(vm->slot[i].irq.efd);
-		vdev_fini(v);
 		v->cls->destroy(v);
 	}
 	vm->nslots = 0;
@@ -109,8 +109,8 @@ void vmm_free(struct vmm *vm)
 }
 
 /*
- * Starts threads with every signal blocked but the kick: signals of the process are for the
- * caller's own threads. The kick's mask is the hypervisor layer's affair.
+ * Starts threads with every signal blocked: those of the process are for the caller's own threads.
+ * The one that kicks a vCPU is the hypervisor layer's affair, which unblocks it where it runs one.
  */
 static int start_threads(struct vmm *vm, struct error *e)
 {
@@ -118,7 +118,6 @@ static int start_threads(struct vmm *vm, struct error *e)
 	int r;
 
 	(void)sigfillset(&all);
-	(void)sigdelset(&all, SIGRTMIN);
 	(void)pthread_sigmask(SIG_SETMASK, &all, &old);
 	r = loop_thread_start(vm->io, e);
 	if (!r)
@@ -143,9 +142,8 @@ int vmm_start(struct vmm *vm, struct error *e)
 		vm_end(vm, VMM_END_FAILED, "threads could not be started");
 		return r;
 	}
-	if (vm->loaded)
-		return vmm_resume(vm);
-	return 0;
+	r = vm->loaded ? vmm_resume(vm) : 0;
+	return r ? err_set(e, -r, "the VM ended before it was resumed: %s", vm->why) : 0;
 }
 
 int vmm_event_fd(const struct vmm *vm)
@@ -225,26 +223,6 @@ int vmm_resume(struct vmm *vm)
 		vdev_resume(vm->slot[i].v);
 	vcpus_go(vm, VM_RUN);
 	return 0;
-}
-
-int vmm_vsock_connect(struct vmm *vm, uint32_t port, int rfd, int wfd, const void *hdr,
-	size_t hdr_len, uint32_t id)
-{
-	CLEAN_FD int r = rfd;
-	CLEAN_FD int w = wfd == rfd ? -1 : wfd;
-
-	if (!vm->vsock)
-		return -ENODEV;
-	if (hdr_len > 256)
-		return -EINVAL;
-	(void)TAKE_FD(r);
-	(void)TAKE_FD(w);
-	return vsock_connect(vm->vsock, port, rfd, wfd, hdr, (unsigned)hdr_len, id);
-}
-
-int vmm_vsock_reattach(struct vmm *vm, uint32_t id, int rfd, int wfd)
-{
-	return vm->vsock ? vsock_reattach(vm->vsock, id, rfd, wfd) : -ENODEV;
 }
 
 void vmm_stats(const struct vmm *vm, struct vmm_stats *out)

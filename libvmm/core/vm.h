@@ -25,7 +25,8 @@ struct vcpu {
 	struct vmm *vm;
 	struct hv_vcpu *hv;
 	pthread_t thread;
-	bool started; /* thread exists */
+	bool started; /* atomic: the thread exists, or will in a moment; vCPUs that run already look
+			 at each other's */
 	unsigned index;
 	int tid;			/* atomic: 0 until the thread runs */
 	bool parked;			/* under vm->lock */
@@ -83,7 +84,7 @@ int vcpu_start(struct vcpu *c, struct error *e);
  * in the registers. -EAGAIN: it has no end in sight; -ESRCH: it ended the VM.
  */
 int vcpu_complete(struct vcpu *c);
-/* Sets what vCPUs shall do and returns when each of them is there; VM_RUN returns at once. */
+/* Sets what vCPUs shall do. VM_PARK returns when each has parked or gone, the others at once. */
 void vcpus_go(struct vmm *vm, enum vm_run run);
 void vcpus_join(struct vmm *vm);
 

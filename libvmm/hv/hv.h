@@ -55,7 +55,7 @@ int hv_set_region(struct hv *h, unsigned slot, uint64_t gpa, uint64_t len, void 
 	struct error *e);
 /* In-kernel interrupt controllers; a PIT only when asked for. Before the first vCPU. */
 int hv_irqchip(struct hv *h, bool pit, struct error *e);
-/* -ENOTSUP makes the core fall back to hv_irq_pulse() and to a trapped kick. */
+/* -ENOTSUP, or features without them, makes the core use hv_irq_pulse() and trapped kicks. */
 int hv_irqfd(struct hv *h, int efd, unsigned gsi);
 int hv_ioeventfd(struct hv *h, uint64_t addr, unsigned len, uint64_t datamatch, int efd);
 int hv_irq_pulse(struct hv *h, unsigned gsi);
@@ -64,7 +64,8 @@ int hv_vcpu_new(struct hv *h, unsigned index, struct hv_vcpu **out, struct error
 void hv_vcpu_free(struct hv_vcpu *c); /* NULL is fine */
 /*
  * 0 with *x filled, or -errno that cannot be retried (ENOMEM of the first runs is retried inside,
- * bounded). Unblocks the kick's signal on the thread that calls it.
+ * bounded). Unblocks the kick's signal on the thread that calls it, unless it has only an exit to
+ * return that hv_vcpu_complete() met, for which any thread may call.
  */
 int hv_vcpu_run(struct hv_vcpu *c, struct hv_exit *x);
 /* Makes the current or the next hv_vcpu_run() return HV_EXIT_INTR, once. @tid: the vCPU thread, 0

@@ -71,10 +71,23 @@ struct hv {
 
 static struct fake_hv_opts opts;
 static struct hv *last;
+static unsigned calls; /* relaxed atomic */
 
 void fake_hv_set_opts(const struct fake_hv_opts *o)
 {
 	opts = o ? *o : (struct fake_hv_opts){ 0 };
+	__atomic_store_n(&calls, 0, __ATOMIC_RELAXED);
+}
+
+unsigned fake_hv_calls(void)
+{
+	return __atomic_load_n(&calls, __ATOMIC_RELAXED);
+}
+
+/* True for the call that is to fail. */
+static bool fails(void)
+{
+	return __atomic_add_fetch(&calls, 1, __ATOMIC_RELAXED) == opts.fail_call;
 }
 
 struct hv *fake_hv_last(void)
@@ -131,6 +144,8 @@ const struct hv_features *hv_features(const struct hv *h)
 int hv_set_region(struct hv *h, unsigned slot, uint64_t gpa, uint64_t len, void *hva, bool readonly,
 	struct error *e)
 {
+	if (fails())
+		return err_set(e, EIO, "fake: told to fail");
 	if (slot >= LIM_REGIONS || (readonly && !h->features.readonly_mem))
 		return err_set(e, EINVAL, "fake: slot %u", slot);
 	for (unsigned i = 0; len && i < LIM_REGIONS; i++)
@@ -143,6 +158,8 @@ int hv_set_region(struct hv *h, unsigned slot, uint64_t gpa, uint64_t len, void 
 
 int hv_irqchip(struct hv *h, bool pit, struct error *e)
 {
+	if (fails())
+		return err_set(e, EIO, "fake: told to fail");
 	if (h->irqchip)
 		return err_set(e, EEXIST, "fake: interrupt controllers made twice");
 	for (unsigned i = 0; i < LIM_VCPUS; i++)
@@ -156,7 +173,9 @@ int hv_irqchip(struct hv *h, bool pit, struct error *e)
 
 int hv_irqfd(struct hv *h, int efd, unsigned gsi)
 {
-	if (!h->features.irqfd)
+	if (fails())
+		return -EIO;
+	if (!h->features.irqfd || opts.irqfd_notsup)
 		return -ENOTSUP;
 	if (gsi >= NGSI || !h->irqchip)
 		return -EINVAL;
@@ -170,7 +189,9 @@ int hv_ioeventfd(struct hv *h, uint64_t addr, unsigned len, uint64_t datamatch, 
 {
 	int fd;
 
-	if (!h->features.ioeventfd)
+	if (fails())
+		return -EIO;
+	if (!h->features.ioeventfd || opts.ioeventfd_notsup)
 		return -ENOTSUP;
 	for (unsigned i = 0; i < h->nevents; i++)
 		if (h->event[i].addr == addr && h->event[i].match == datamatch)
@@ -198,6 +219,8 @@ int hv_vcpu_new(struct hv *h, unsigned index, struct hv_vcpu **out, struct error
 {
 	struct hv_vcpu *c;
 
+	if (fails())
+		return err_set(e, EIO, "fake: told to fail");
 	if (index >= h->features.max_vcpus || index >= LIM_VCPUS || h->vcpu[index])
 		return err_set(e, EINVAL, "fake: vCPU %u", index);
 	c = calloc(1, sizeof(*c));
@@ -291,6 +314,8 @@ uint64_t hv_vcpu_runs(const struct hv_vcpu *c)
 
 int hv_cpuid_supported(struct hv *h, struct arch_cpuid *out, struct error *e)
 {
+	if (fails())
+		return err_set(e, EIO, "fake: told to fail");
 	(void)h;
 	(void)e;
 	*out = (struct arch_cpuid){ .n = 2,
@@ -300,6 +325,8 @@ int hv_cpuid_supported(struct hv *h, struct arch_cpuid *out, struct error *e)
 
 int hv_vcpu_set_cpuid(struct hv_vcpu *c, const struct arch_cpuid *in, struct error *e)
 {
+	if (fails())
+		return err_set(e, EIO, "fake: told to fail");
 	(void)e;
 	c->cpuid = *in;
 	return 0;
@@ -307,6 +334,8 @@ int hv_vcpu_set_cpuid(struct hv_vcpu *c, const struct arch_cpuid *in, struct err
 
 int hv_vcpu_set_regs(struct hv_vcpu *c, const struct arch_regs *r, struct error *e)
 {
+	if (fails())
+		return err_set(e, EIO, "fake: told to fail");
 	(void)e;
 	c->regs = *r;
 	return 0;
@@ -324,6 +353,8 @@ int hv_save(struct hv *h, struct save_out *s)
 {
 	size_t at = save_begin(s, TAG_VM, 1);
 
+	if (fails())
+		return -EIO;
 	save_u8(s, h->irqchip);
 	save_u8(s, h->pit);
 	for (unsigned i = 0; i < NGSI; i++)
@@ -336,6 +367,8 @@ int hv_load(struct hv *h, struct save_in *s)
 {
 	struct save_in sub;
 
+	if (fails())
+		return -EIO;
 	if (!load_section(s, TAG_VM, 1, &sub))
 		return s->err ? s->err : -EINVAL;
 	if (load_u8(&sub) != h->irqchip || load_u8(&sub) != h->pit)
@@ -349,6 +382,8 @@ int hv_vcpu_save(struct hv_vcpu *c, struct save_out *s)
 {
 	size_t at;
 
+	if (fails())
+		return -EIO;
 	if (c->pending)
 		return -EBUSY; /* hv_vcpu_complete() was forgotten */
 	at = save_begin(s, TAG_VCPU, 1);
@@ -364,6 +399,8 @@ int hv_vcpu_load(struct hv_vcpu *c, struct save_in *s)
 	struct save_in sub;
 	size_t n;
 
+	if (fails())
+		return -EIO;
 	if (!load_section(s, TAG_VCPU, 1, &sub))
 		return s->err ? s->err : -EINVAL;
 	if (load_u32(&sub) != c->index)

@@ -20,9 +20,16 @@ struct fake_hv_opts {
 	bool no_irqfd, no_ioeventfd, no_readonly_mem;
 	unsigned max_vcpus; /* 0: 16 */
 	int open_error;	    /* errno that hv_open() fails with */
+	/* Offered, but the call says -ENOTSUP. */
+	bool irqfd_notsup, ioeventfd_notsup;
+	/* That call after hv_open() of those that make, save or load something fails with EIO; from
+	 * 1, 0: none. */
+	unsigned fail_call;
 	int probe_error[HV_PROBE_MAX];
 };
 void fake_hv_set_opts(const struct fake_hv_opts *o); /* NULL: the defaults */
+/* How many such calls there were since the options were set. */
+unsigned fake_hv_calls(void);
 
 /* The VM made last and not closed, or NULL. */
 struct hv *fake_hv_last(void);

@@ -1,0 +1,667 @@
+// SPDX-License-Identifier: Apache-2.0
+/* The life of a VM over the fake hypervisor, and each way in which it fails. */
+/*
+ * How it works
+ *
+ * Every case begins and ends with the same number of open descriptors, and close() is watched: a
+ * descriptor that is closed twice may by then be somebody else's. The kernel is a few bytes of ELF;
+ * what it would do, the test pushes into the vCPUs.
+ */
+#include <dirent.h>
+#include <elf.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <pthread.h>
+#include <signal.h>
+#include <sys/mman.h>
+#include <sys/socket.h>
+#include <sys/syscall.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "arch/arch.h"
+#include "tests/fake/fake_hv.h"
+#include "tests/unit/test.h"
+#include "util/bytes.h"
+#include "virtio/mmio.h"
+#include "virtio/vdev.h"
+#include "vmm.h"
+
+#define MIB    (1ULL << 20)
+#define ENTRY  0x200000ULL
+#define STREAM 7U
+
+/* What TSan watches itself cannot be watched here too. */
+#ifndef __SANITIZE_THREAD__
+static unsigned closed_twice; /* atomic */
+
+int close(int fd)
+{
+	int r = (int)syscall(SYS_close, fd);
+
+	if (r < 0 && errno == EBADF)
+		__atomic_add_fetch(&closed_twice, 1, __ATOMIC_RELAXED);
+	return r;
+}
+#else
+static const unsigned closed_twice;
+#endif
+
+static struct vmm *vm;
+static struct error e;
+static unsigned fds_before;
+static int root = -1;
+
+static unsigned count_fds(void)
+{
+	DIR *d = opendir("/proc/self/fd");
+	unsigned n = 0;
+
+	while (d && readdir(d))
+		n++;
+	(void)closedir(d);
+	return n;
+}
+
+static int kernel_file(void)
+{
+	struct {
+		Elf64_Ehdr h;
+		Elf64_Phdr p;
+		uint8_t code[1024];
+	} f = { .h = { .e_ident = ELFMAG,
+			.e_type = ET_EXEC,
+			.e_machine = EM_X86_64,
+			.e_entry = ENTRY,
+			.e_phoff = sizeof(Elf64_Ehdr),
+			.e_phentsize = sizeof(Elf64_Phdr),
+			.e_phnum = 1 },
+		.p = { .p_type = PT_LOAD,
+			.p_offset = sizeof(Elf64_Ehdr) + sizeof(Elf64_Phdr),
+			.p_paddr = ENTRY,
+			.p_filesz = 64,
+			.p_memsz = 4096 },
+		.code = { 0xf4, 0xeb, 0xfd } };
+	int fd = memfd_create("kernel", MFD_CLOEXEC);
+
+	f.h.e_ident[EI_CLASS] = ELFCLASS64;
+	f.h.e_ident[EI_DATA] = ELFDATA2LSB;
+	return write(fd, &f, sizeof(f)) == (ssize_t)sizeof(f) ? fd : -1;
+}
+
+/* Every device there is, and a console port whose two sides are one socket. */
+static struct vmm_config full_config(unsigned vcpus, uint64_t ram)
+{
+	struct vmm_config c = { .vcpus = vcpus,
+		.ram_bytes = ram,
+		.ram_memfd = true,
+		.no_thp = true,
+		.kernel_fd = kernel_file(),
+		.cmdline = "quiet",
+		.nfs = 1,
+		.rng = true,
+		.vsock = true,
+		.console = true,
+		.nports = 1 };
+	int s[2] = { -1, -1 };
+
+	memcpy(c.fs[0].tag, "root", 5);
+	c.fs[0].root_fd = fcntl(root, F_DUPFD_CLOEXEC, 3);
+	(void)socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, s);
+	c.port[0] = (struct vmm_port){ .in_fd = s[0], .out_fd = s[0], .console = true };
+	(void)close(s[1]);
+	return c;
+}
+
+static void begin(const struct fake_hv_opts *o)
+{
+	fds_before = count_fds();
+	fake_hv_set_opts(o);
+	e = (struct error){ 0 };
+	vm = NULL;
+}
+
+static bool ended_clean(void)
+{
+	unsigned now;
+
+	vmm_free(vm);
+	vm = NULL;
+	now = count_fds();
+	if (now != fds_before)
+		printf("# %u descriptors, %u before\n", now, fds_before);
+	return now == fds_before && !closed_twice && !fake_hv_last();
+}
+
+static int make(const struct fake_hv_opts *o, unsigned vcpus, uint64_t ram)
+{
+	struct vmm_config c;
+	int r;
+
+	begin(o);
+	c = full_config(vcpus, ram);
+	r = vmm_new(-1, &vm, &e);
+	if (!r)
+		r = vmm_build(vm, &c, &e);
+	if (r)
+		printf("# %s\n", e.msg);
+	return r;
+}
+
+static int guest_says(enum hv_exit_kind kind)
+{
+	struct hv_exit x = { .kind = kind, .why = "told to" };
+
+	return fake_hv_push(fake_hv_last(), 0, &x);
+}
+
+static void built_and_run(void)
+{
+	static const struct {
+		unsigned vcpus;
+		uint64_t ram;
+	} t[] = { { 1, 32 * MIB }, { 2, 64 * MIB }, { 16, 32 * MIB }, { 4, 3329 * MIB },
+		{ 16, 8192 * MIB } };
+
+	for (unsigned i = 0; i < sizeof(t) / sizeof(t[0]); i++) {
+		struct vmm_stats st;
+		struct pollfd p;
+		struct hv *hv;
+		uint64_t v;
+		uint8_t *code;
+		bool pit;
+
+		CHECK_EQ(make(NULL, t[i].vcpus, t[i].ram), 0);
+		hv = fake_hv_last();
+		CHECK(fake_hv_has_irqchip(hv, &pit) && !pit);
+		code = fake_hv_ram(hv, ENTRY, 4);
+		CHECK(code && code[0] == 0xf4);
+		CHECK(!fake_hv_ram(hv, arch_layout.gap_start, 1));
+		/* the last byte of RAM, behind the gap when it does not fit below */
+		v = t[i].ram > arch_layout.gap_start
+			? t[i].ram - arch_layout.gap_start + arch_layout.gap_end
+			: t[i].ram;
+		CHECK(fake_hv_ram(hv, v - 1, 1) && !fake_hv_ram(hv, v, 1));
+		CHECK_EQ(fake_hv_regs(hv, 0)->rip, ENTRY);
+		CHECK(fake_hv_cpuid(hv, t[i].vcpus - 1)->n);
+		CHECK(!fake_hv_regs(hv, t[i].vcpus));
+		CHECK_EQ(vmm_state(vm), VMM_RUNNING);
+		CHECK_EQ(vmm_start(vm, &e), 0);
+		CHECK_EQ(vmm_start(vm, &e), -EINVAL);
+		CHECK(e.msg[0]);
+		for (unsigned n = 0; n < 4; n++) {
+			CHECK_EQ(fake_hv_mmio_read(
+					 hv, 0, arch_layout.mmio_base + n * MMIO_LEN, &v, 4),
+				0);
+			CHECK_EQ(v, 0x74726976);
+		}
+		CHECK_EQ(fake_hv_mmio_read(
+				 hv, t[i].vcpus - 1, arch_layout.mmio_base + 4 * MMIO_LEN, &v, 4),
+			0);
+		CHECK_EQ(v, 0xffffffff);
+		vmm_stats(vm, &st);
+		CHECK_EQ(st.ram_bytes, t[i].ram);
+		CHECK_EQ(st.mmio_exits, 5);
+		p = (struct pollfd){ .fd = vmm_event_fd(vm), .events = POLLIN };
+		CHECK_EQ(poll(&p, 1, 0), 0);
+		CHECK_EQ(guest_says(HV_EXIT_SHUTDOWN), 0);
+		CHECK_EQ(vmm_wait(vm), VMM_END_GUEST);
+		CHECK_EQ(poll(&p, 1, 10000), 1);
+		CHECK(ended_clean());
+	}
+}
+
+static void ends(void)
+{
+	CHECK_EQ(make(NULL, 2, 32 * MIB), 0);
+	CHECK_EQ(vmm_start(vm, &e), 0);
+	CHECK_EQ(fake_hv_push(fake_hv_last(), 1,
+			 &(struct hv_exit){ .kind = HV_EXIT_PIO,
+				 .write = true,
+				 .addr = 0x64,
+				 .len = 1,
+				 .count = 1,
+				 .data = &(uint8_t){ 0xfe } }),
+		0);
+	CHECK_EQ(vmm_wait(vm), VMM_END_GUEST);
+	CHECK_STR(vmm_why(vm), "the guest reset the machine");
+	CHECK(ended_clean());
+
+	CHECK_EQ(make(NULL, 1, 32 * MIB), 0);
+	CHECK_EQ(vmm_start(vm, &e), 0);
+	CHECK_EQ(guest_says(HV_EXIT_FAIL), 0);
+	CHECK_EQ(vmm_wait(vm), VMM_END_FAILED);
+	CHECK_STR(vmm_why(vm), "vCPU 0: told to");
+	CHECK_EQ(vmm_pause(vm), -ESRCH);
+	CHECK_EQ(vmm_resume(vm), -ESRCH);
+	CHECK(ended_clean());
+
+	CHECK_EQ(make(NULL, 1, 32 * MIB), 0);
+	CHECK_EQ(fake_hv_push_error(fake_hv_last(), 0, EFAULT), 0);
+	CHECK_EQ(vmm_start(vm, &e), 0);
+	CHECK_EQ(vmm_wait(vm), VMM_END_FAILED);
+	CHECK(strstr(vmm_why(vm), "vCPU 0: run: "));
+	CHECK(ended_clean());
+
+	/* stopped: while it runs, before it runs, and freed as it runs */
+	for (unsigned i = 0; i < 3; i++) {
+		CHECK_EQ(make(NULL, 3, 32 * MIB), 0);
+		if (i == 1)
+			vmm_stop(vm);
+		CHECK_EQ(vmm_start(vm, &e), 0);
+		if (!i)
+			vmm_stop(vm);
+		if (i < 2)
+			CHECK_EQ(vmm_wait(vm), VMM_END_STOPPED);
+		CHECK(ended_clean());
+	}
+}
+
+/* Each call to the hypervisor fails once: a sentence, and nothing is left. */
+static void each_step_of_build_fails(void)
+{
+	unsigned total;
+
+	begin(&(struct fake_hv_opts){ .open_error = EACCES });
+	CHECK_EQ(vmm_new(-1, &vm, &e), -EACCES);
+	CHECK(e.msg[0]);
+	CHECK(ended_clean());
+	CHECK_EQ(make(NULL, 2, 3500 * MIB), 0);
+	total = fake_hv_calls();
+	CHECK(total > 20); /* memory, interrupts, kicks, processors */
+	CHECK(ended_clean());
+	for (unsigned i = 1; i <= total; i++) {
+		const struct fake_hv_opts o = { .fail_call = i };
+		struct vmm_config c;
+
+		begin(&o);
+		c = full_config(2, 3500 * MIB);
+		CHECK_EQ(vmm_new(-1, &vm, &e), 0);
+		CHECK_EQ(vmm_build(vm, &c, &e), -EIO);
+		CHECK(e.msg[0]);
+		CHECK_EQ(c.kernel_fd, -1);
+		CHECK_EQ(vmm_start(vm, NULL), -EINVAL);
+		CHECK_EQ(vmm_pause(vm), -ESRCH);
+		CHECK(ended_clean());
+	}
+	begin(&(struct fake_hv_opts){ .max_vcpus = 2 });
+	struct vmm_config c = full_config(3, 32 * MIB);
+
+	CHECK_EQ(vmm_new(-1, &vm, &e), 0);
+	CHECK_EQ(vmm_build(vm, &c, &e), -EINVAL);
+	CHECK(ended_clean());
+}
+
+static void bad_configs(void)
+{
+	static char line[4096];
+
+	for (unsigned i = 0; i < 16; i++) {
+		struct vmm_config c;
+		int want = -EINVAL;
+
+		begin(NULL);
+		c = full_config(1, 32 * MIB);
+		switch (i) {
+		case 0:
+			c.vcpus = 0;
+			break;
+		case 1:
+			c.vcpus = VMM_VCPUS_MAX + 1;
+			break;
+		case 2:
+			c.ram_bytes = 32 * MIB - 4096;
+			break;
+		case 3:
+			c.ram_bytes = 32 * MIB + 1;
+			break;
+		case 4:
+			c.ram_bytes = UINT64_MAX & ~4095ULL;
+			break;
+		case 5:
+			(void)close(c.kernel_fd);
+			c.kernel_fd = -1;
+			break;
+		case 6:
+			memset(c.fs[0].tag, 'x', sizeof(c.fs[0].tag));
+			break;
+		case 7:
+			c.fs[0].tag[0] = 0;
+			break;
+		case 8:
+			c.fs[0].dax_bytes = MIB;
+			break;
+		case 9:
+			c.fs[0].cache = (enum vmm_fs_cache)3;
+			break;
+		case 10:
+			c.fs[0].cache = (enum vmm_fs_cache) - 1;
+			break;
+		case 11:
+			memset(c.port[0].name, 'x', sizeof(c.port[0].name));
+			break;
+		case 12:
+			c.nports = VMM_MAX_PORTS + 1;
+			for (unsigned p = 1; p < VMM_MAX_PORTS; p++)
+				c.port[p].in_fd = c.port[p].out_fd = -1;
+			break;
+		case 13:
+			c.nfs = VMM_MAX_FS + 1;
+			for (unsigned f = 1; f < VMM_MAX_FS; f++)
+				c.fs[f].root_fd = -1;
+			break;
+		case 14:
+			memset(line, 'x', sizeof(line) - 1);
+			c.cmdline = line;
+			want = -E2BIG;
+			break;
+		default:
+			(void)close(c.kernel_fd);
+			c.kernel_fd = memfd_create("empty", MFD_CLOEXEC);
+			want = -ENOEXEC;
+			break;
+		}
+		CHECK_EQ(vmm_new(-1, &vm, &e), 0);
+		CHECK_EQ(vmm_build(vm, &c, &e), want);
+		CHECK(e.msg[0]);
+		CHECK(ended_clean());
+	}
+	/* twice */
+	CHECK_EQ(make(NULL, 1, 32 * MIB), 0);
+	struct vmm_config again = full_config(1, 32 * MIB);
+
+	CHECK_EQ(vmm_build(vm, &again, &e), -EINVAL);
+	CHECK(ended_clean());
+}
+
+/* As many ports and file systems as the interface offers. */
+static void most_devices(void)
+{
+	struct vmm_config c;
+
+	begin(NULL);
+	c = full_config(1, 32 * MIB);
+	c.nports = VMM_MAX_PORTS;
+	for (unsigned i = 1; i < c.nports; i++)
+		c.port[i] = (struct vmm_port){ .in_fd = -1,
+			.out_fd = fcntl(root, F_DUPFD_CLOEXEC, 3),
+			.name = { 'p', (char)('0' + i) } };
+	c.nfs = VMM_MAX_FS;
+	for (unsigned i = 1; i < c.nfs; i++) {
+		c.fs[i].root_fd = fcntl(root, F_DUPFD_CLOEXEC, 3);
+		c.fs[i].tag[0] = (char)('0' + i);
+	}
+	CHECK_EQ(vmm_new(-1, &vm, &e), 0);
+	CHECK_EQ(vmm_build(vm, &c, &e), 0);
+	CHECK_EQ(vmm_start(vm, &e), 0);
+	CHECK(ended_clean());
+}
+
+static bool wr(uint64_t base, uint64_t reg, uint32_t v)
+{
+	return !fake_hv_mmio_write(fake_hv_last(), 0, base + reg, v, 4);
+}
+
+/* A driver of the entropy device: one buffer. True when it came back, with an interrupt. */
+static bool rng_works(void)
+{
+	struct hv *hv = fake_hv_last();
+	const struct timespec ms = { .tv_nsec = 1000000 };
+	uint64_t base = arch_layout.mmio_base + MMIO_LEN, irqs;
+	unsigned gsi = arch_layout.gsis[1];
+	uint8_t *q = fake_hv_ram(hv, 0x400000, 0x4000);
+
+	if (!q)
+		return false;
+	irqs = fake_hv_irqs(hv, gsi);
+	memset(q, 0, 0x4000);
+	put_le64(q, 0x403000); /* the one descriptor: 32 bytes to write */
+	put_le32(q + 8, 32);
+	put_le16(q + 12, 2);
+	if (!wr(base, 0x70, 0) || !wr(base, 0x70, 3) || !wr(base, 0x24, 1) || !wr(base, 0x20, 1) ||
+		!wr(base, 0x70, 11) || !wr(base, 0x30, 0) || !wr(base, 0x38, 4) ||
+		!wr(base, 0x80, 0x400000) || !wr(base, 0x90, 0x401000) ||
+		!wr(base, 0xa0, 0x402000) || !wr(base, 0x44, 1) || !wr(base, 0x70, 15))
+		return false;
+	__atomic_store_n((uint16_t *)(void *)(q + 0x1002), 1, __ATOMIC_RELEASE);
+	if (!wr(base, 0x50, 0))
+		return false;
+	for (unsigned i = 0; i < 10000; i++) {
+		if (__atomic_load_n((uint16_t *)(void *)(q + 0x2002), __ATOMIC_ACQUIRE) == 1 &&
+			fake_hv_irqs(hv, gsi) > irqs)
+			return true;
+		(void)nanosleep(&ms, NULL);
+	}
+	return false;
+}
+
+/* With and without event descriptors, and when they are offered but not given. */
+static void interrupts_and_kicks(void)
+{
+	for (unsigned i = 0; i < 16; i++) {
+		const struct fake_hv_opts o = { .no_irqfd = i & 1,
+			.no_ioeventfd = i & 2,
+			.irqfd_notsup = i & 4,
+			.ioeventfd_notsup = i & 8 };
+		struct vmm_stats st;
+
+		CHECK_EQ(make(&o, 1, 32 * MIB), 0);
+		CHECK_EQ(vmm_start(vm, &e), 0);
+		CHECK(rng_works());
+		vmm_stats(vm, &st);
+		/* 12 registers, and the kick where it is trapped */
+		CHECK_EQ(st.mmio_exits, 12 + !!(i & 10));
+		CHECK(st.irqs >= 1);
+		CHECK(ended_clean());
+	}
+}
+
+static int load(int fd, unsigned vcpus, uint64_t ram, const struct fake_hv_opts *o)
+{
+	struct vmm_config c;
+	int r;
+
+	fake_hv_set_opts(o);
+	e = (struct error){ 0 };
+	c = full_config(vcpus, ram);
+	(void)close(c.kernel_fd);
+	c.kernel_fd = -1;
+	r = vmm_new(-1, &vm, &e);
+	return r ? r : vmm_load(vm, &c, fd, &e);
+}
+
+static void pause_save_load(void)
+{
+	unsigned total_save, total_load;
+	struct arch_regs regs;
+	int fd = memfd_create("saved", MFD_CLOEXEC);
+
+	CHECK_EQ(make(NULL, 3, 64 * MIB), 0);
+	CHECK_EQ(vmm_pause(vm), -ESRCH);
+	CHECK_EQ(vmm_save(vm, fd, &e), -EINVAL);
+	CHECK_EQ(vmm_start(vm, &e), 0);
+	CHECK(rng_works());
+	CHECK_EQ(vmm_resume(vm), 0);
+	CHECK_EQ(vmm_pause(vm), 0);
+	CHECK_EQ(vmm_pause(vm), 0);
+	/* each call fails once, and the VM can still be saved */
+	fake_hv_set_opts(NULL);
+	e = (struct error){ 0 };
+	CHECK_EQ(vmm_save(vm, fd, &e), 0);
+	total_save = fake_hv_calls();
+	CHECK_EQ(total_save, 4);
+	for (unsigned i = 1; i <= total_save; i++) {
+		fake_hv_set_opts(&(struct fake_hv_opts){ .fail_call = i });
+		e = (struct error){ 0 };
+		CHECK_EQ(vmm_save(vm, fd, &e), -EIO);
+		CHECK(e.msg[0]);
+	}
+	CHECK_EQ(vmm_save(vm, root, NULL), -EBADF); /* a directory opened for its path */
+	fake_hv_set_opts(NULL);
+	CHECK_EQ(vmm_save(vm, fd, &e), 0);
+	CHECK_EQ(vmm_resume(vm), 0);
+	CHECK_EQ(fake_hv_resumed(fake_hv_last(), 2), 1);
+	CHECK(rng_works());
+	regs = *fake_hv_regs(fake_hv_last(), 0);
+	vmm_free(vm);
+
+	CHECK_EQ(load(fd, 3, 64 * MIB, NULL), 0);
+	total_load = fake_hv_calls();
+	CHECK(!memcmp(&regs, fake_hv_regs(fake_hv_last(), 0), sizeof(regs)));
+	CHECK_EQ(*(uint8_t *)fake_hv_ram(fake_hv_last(), ENTRY, 1), 0xf4);
+	CHECK_EQ(vmm_start(vm, &e), 0);
+	CHECK_EQ(fake_hv_resumed(fake_hv_last(), 2), 1);
+	CHECK(rng_works());
+	CHECK_EQ(guest_says(HV_EXIT_SHUTDOWN), 0);
+	CHECK_EQ(vmm_wait(vm), VMM_END_GUEST);
+	vmm_free(vm);
+
+	for (unsigned i = 1; i <= total_load; i++) {
+		CHECK_EQ(load(fd, 3, 64 * MIB, &(struct fake_hv_opts){ .fail_call = i }), -EIO);
+		CHECK(e.msg[0]);
+		CHECK_EQ(vmm_start(vm, NULL), -EINVAL);
+		vmm_free(vm);
+	}
+	CHECK_EQ(load(fd, 2, 64 * MIB, NULL), -EINVAL);
+	CHECK_STR(e.msg, "saved with 3 vCPUs, loaded with 2");
+	vmm_free(vm);
+	CHECK_EQ(load(fd, 3, 32 * MIB, NULL), -EINVAL);
+	CHECK_STR(e.msg, "saved with another size of RAM");
+	vmm_free(vm);
+	/* stopped before it goes on: a sentence */
+	CHECK_EQ(load(fd, 3, 64 * MIB, NULL), 0);
+	vmm_stop(vm);
+	CHECK_EQ(vmm_start(vm, &e), -ESRCH);
+	CHECK(strstr(e.msg, "stopped"));
+	vmm_free(vm);
+	vm = NULL;
+	CHECK(ended_clean());
+	(void)close(fd);
+}
+
+static void streams(void)
+{
+	struct vmm_config c;
+	int p[2], s[2];
+
+	begin(NULL);
+	c = full_config(1, 32 * MIB);
+	c.vsock = false;
+	CHECK_EQ(vmm_new(-1, &vm, &e), 0);
+	CHECK_EQ(vmm_build(vm, &c, &e), 0);
+	CHECK(!pipe2(p, O_CLOEXEC) && !socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, s));
+	CHECK_EQ(vmm_vsock_connect(vm, 1, p[0], p[1], NULL, 0, STREAM), -ENODEV);
+	CHECK_EQ(vmm_vsock_connect(vm, 1, s[0], s[0], NULL, 0, STREAM), -ENODEV);
+	CHECK_EQ(vmm_vsock_reattach(vm, STREAM, s[1], s[1]), -ENODEV);
+	CHECK(!pipe2(p, O_CLOEXEC));
+	CHECK_EQ(vmm_vsock_reattach(vm, STREAM, p[0], p[1]), -ENODEV);
+	CHECK(ended_clean());
+
+	CHECK_EQ(make(NULL, 1, 32 * MIB), 0);
+	CHECK(!pipe2(p, O_CLOEXEC) && !socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, s));
+	CHECK_EQ(vmm_vsock_reattach(vm, STREAM, p[0], p[1]), -ENOENT);
+	CHECK_EQ(vmm_start(vm, &e), 0);
+	CHECK_EQ(vmm_vsock_reattach(vm, STREAM, s[0], s[0]), -EBUSY);
+	CHECK_EQ(vmm_vsock_connect(vm, 1, s[1], s[1], NULL, 257, STREAM), -EINVAL);
+	CHECK(ended_clean());
+}
+
+static void *stopper(void *arg)
+{
+	const struct timespec t = { .tv_nsec = (long)(uintptr_t)arg };
+
+	(void)nanosleep(&t, NULL);
+	vmm_stop(vm);
+	return NULL;
+}
+
+static void *ender(void *arg)
+{
+	(void)arg;
+	(void)guest_says(HV_EXIT_SHUTDOWN);
+	return NULL;
+}
+
+/* Pausing while somebody else ends it: an answer either way, and everything comes to rest. */
+static void pause_races(void)
+{
+	for (unsigned i = 0; i < 60; i++) {
+		pthread_t t;
+		int r = 0;
+
+		CHECK_EQ(make(NULL, 1 + i % 4, 32 * MIB), 0);
+		CHECK_EQ(vmm_start(vm, &e), 0);
+		CHECK_EQ(pthread_create(
+				 &t, NULL, i & 1 ? stopper : ender, (void *)(uintptr_t)(i * 20000)),
+			0);
+		while (!r) {
+			r = vmm_pause(vm);
+			if (!r)
+				r = vmm_resume(vm);
+		}
+		CHECK_EQ(r, -ESRCH);
+		CHECK_EQ(pthread_join(t, NULL), 0);
+		CHECK_EQ(vmm_wait(vm), i & 1 ? VMM_END_STOPPED : VMM_END_GUEST);
+		CHECK(ended_clean());
+	}
+}
+
+/* Ended by a vCPU that runs while the others are still being started. */
+static void ends_while_it_starts(void)
+{
+	for (unsigned i = 0; i < 60; i++) {
+		CHECK_EQ(make(NULL, 16, 32 * MIB), 0);
+		CHECK_EQ(guest_says(i & 1 ? HV_EXIT_RESET : HV_EXIT_FAIL), 0);
+		CHECK_EQ(vmm_start(vm, &e), 0);
+		CHECK_EQ(vmm_wait(vm), i & 1 ? VMM_END_GUEST : VMM_END_FAILED);
+		CHECK(ended_clean());
+	}
+}
+
+/* Two VMs in one process know nothing of each other. */
+static void two_at_once(void)
+{
+	struct vmm *first;
+
+	CHECK_EQ(make(NULL, 1, 32 * MIB), 0);
+	CHECK_EQ(vmm_start(vm, &e), 0);
+	first = vm;
+	struct vmm_config c = full_config(2, 64 * MIB);
+
+	CHECK_EQ(vmm_new(-1, &vm, &e), 0);
+	CHECK_EQ(vmm_build(vm, &c, &e), 0);
+	CHECK_EQ(vmm_start(vm, &e), 0);
+	CHECK(rng_works());
+	CHECK_EQ(guest_says(HV_EXIT_SHUTDOWN), 0);
+	CHECK_EQ(vmm_wait(vm), VMM_END_GUEST);
+	vmm_free(vm);
+	CHECK_EQ(vmm_state(first), VMM_RUNNING);
+	CHECK_EQ(vmm_pause(first), 0);
+	CHECK_EQ(vmm_resume(first), 0);
+	vm = first;
+	CHECK(ended_clean());
+	vmm_free(NULL);
+}
+
+static const struct test_case cases[] = {
+	TEST(built_and_run),
+	TEST(ends),
+	TEST(each_step_of_build_fails),
+	TEST(bad_configs),
+	TEST(most_devices),
+	TEST(interrupts_and_kicks),
+	TEST(pause_save_load),
+	TEST(streams),
+	TEST(pause_races),
+	TEST(ends_while_it_starts),
+	TEST(two_at_once),
+};
+
+int main(int argc, char **argv)
+{
+	(void)signal(SIGPIPE, SIG_IGN);
+	(void)alarm(180);
+	root = open("/tmp", O_PATH | O_DIRECTORY | O_CLOEXEC);
+	return test_run_(cases, sizeof(cases) / sizeof(cases[0]), argc, argv);
+}
