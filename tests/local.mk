@@ -79,6 +79,7 @@ proof_programs = \
 	tests/proof/proof_iobuf \
 	tests/proof/proof_mem \
 	tests/proof/proof_ring \
+	tests/proof/proof_vdev \
 	tests/proof/proof_vq
 
 # The agent's own code, and the protocol as the guest compiles it: built by musl's compiler.

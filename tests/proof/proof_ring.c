@@ -8,6 +8,10 @@
  * driver's rule says to kick for the next entry; when the driver has asked for an interrupt at the
  * next used entry and seen none, the flush that shows one says to interrupt. And an avail index
  * that is more than the ring ahead is refused, whichever it is.
+ *
+ * Each sequence may end with the queue saved and loaded, at once or again after some of what was in
+ * flight has been taken anew: all of that comes back once, lowest head first, then what waits, then
+ * nothing; and all of it can be completed.
  */
 #include <errno.h>
 
@@ -166,6 +170,87 @@ static void device_unpop(struct state *s)
 	s->device_sleeps = false;
 }
 
+/* The queue in a new process; what was pushed is flushed before. */
+static void save_and_load(struct state *s)
+{
+	struct vq old = s->q;
+	struct save_out out = { 0 };
+	struct save_in in;
+	int r;
+
+	vq_save(&old, &out);
+	PROVE(out.err == 0);
+	vq_init(&s->q, &m, MAXN);
+	in = (struct save_in){ .buf = out.buf, .len = out.len };
+	r = vq_load(&s->q, &in);
+	PROVE(r == 0 && load_done(&in) == 0);
+	s->q.event_idx = old.event_idx;
+	r = vq_start(&s->q, true);
+	PROVE(r == 0);
+	save_out_free(&out);
+	PROVE(s->q.inflight == 0 && s->q.nredo == old.inflight + old.nredo);
+	PROVE(s->q.last_avail == old.last_avail && s->q.used_idx == old.used_idx);
+}
+
+/* Pops the next of the heads in @mask, the lowest one. */
+static void pop_redo(struct state *s, unsigned *mask)
+{
+	unsigned head = (unsigned)__builtin_ctz(*mask);
+	int r = vq_pop(&s->q, &req[head]);
+
+	PROVE(r == 1 && req[head].head == head && req[head].redone);
+	*mask &= *mask - 1;
+}
+
+static void reload(struct state *s)
+{
+	unsigned waiting = s->added - s->popped, fly = 0, left, again, done = 0;
+	bool irq;
+	int r;
+
+	device_flush(s);
+	for (unsigned i = 0; i < s->nfly; i++)
+		fly |= 1U << s->fifo[i];
+	save_and_load(s);
+	left = fly;
+	again = choose(s->nfly + 2);
+	for (unsigned i = 0; i < again && left; i++)
+		pop_redo(s, &left);
+	if (again > s->nfly && fly) {
+		/* one that was taken anew is put back, in its place among the others */
+		unsigned last = 31U - (unsigned)__builtin_clz(fly);
+
+		vq_unpop(&s->q, &req[last]);
+		PROVE(s->q.nredo == 1);
+		left = 1U << last;
+	}
+	save_and_load(s);
+	PROVE(vq_pending(&s->q) == (int)(waiting + s->nfly));
+	left = fly;
+	while (left)
+		pop_redo(s, &left);
+	for (unsigned i = 0; i < waiting; i++) {
+		unsigned slot = idx(s, s->popped + i) % s->n;
+
+		r = vq_pop(&s->q, &req[slot]);
+		PROVE(r == 1 && req[slot].head == slot && !req[slot].redone);
+		PROVE(!(fly >> slot & 1));
+		fly |= 1U << slot;
+	}
+	r = vq_pop(&s->q, &req[0]);
+	PROVE(r == 0 || s->nfly + waiting == s->n);
+	for (unsigned i = 0; i < s->n; i++) {
+		if (!(fly >> i & 1))
+			continue;
+		vq_push(&s->q, (uint16_t)i, i);
+		done++;
+	}
+	/* the new process does not know what the driver was told: it interrupts */
+	irq = vq_flush(&s->q);
+	PROVE(irq == (done > 0));
+	PROVE(get_le16(used() + 2) == idx(s, s->flushed + done) && s->q.inflight == 0);
+}
+
 static void body(void)
 {
 	static const uint16_t far[] = { 1, 2, 0x7fff, 0xfff0 };
@@ -206,6 +291,10 @@ static void body(void)
 			break;
 		}
 		PROVE(s.q.inflight == s.nfly);
+	}
+	if (choose(2)) {
+		reload(&s);
+		return;
 	}
 	put_le16(avail() + 2, (uint16_t)(idx(&s, s.popped) + s.n + CHOOSE_OF(far)));
 	r = vq_pop(&s.q, &req[0]);
