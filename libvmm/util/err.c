@@ -52,20 +52,3 @@ int err_sys(struct error *e, int code, const char *fmt, ...)
 	va_end(ap);
 	return r;
 }
-
-int err_wrap(struct error *e, const char *fmt, ...)
-{
-	char old[ERR_MSG_MAX];
-	va_list ap;
-	size_t n;
-
-	if (!e || !e->code)
-		return e ? -e->code : -EINVAL;
-	memcpy(old, e->msg, sizeof(old));
-	va_start(ap, fmt);
-	(void)vsnprintf(e->msg, sizeof(e->msg), fmt, ap);
-	va_end(ap);
-	n = strlen(e->msg);
-	(void)snprintf(e->msg + n, sizeof(e->msg) - n, ": %s", old);
-	return -e->code;
-}

@@ -5,8 +5,7 @@
  * Every function that can fail returns 0 or a negative errno. Set-up code also takes a caller-owned
  * `struct error *` and leaves one sentence in it that names what failed, for a person to read. The
  * struct may be NULL where only the number matters. The first error wins: a later err_set() on a
- * struct that already holds one prepends nothing and changes nothing, use err_wrap() to add
- * context.
+ * struct that already holds one changes nothing.
  */
 #ifndef KRUN_UTIL_ERR_H
 #define KRUN_UTIL_ERR_H
@@ -26,9 +25,6 @@ int err_set(struct error *e, int code, const char *fmt, ...) __attribute__((form
 
 /* As err_set(), with ": <text of errno>" at the end of the message. */
 int err_sys(struct error *e, int code, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
-
-/* Puts "<context>: " before the message of an error that is set; returns its -code. */
-int err_wrap(struct error *e, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 
 /* The text of an errno without locale files or allocation ("No such file or directory"). */
 const char *err_text(int code);
