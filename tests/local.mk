@@ -146,6 +146,7 @@ guest_files = \
 	tests/guest/snapshot/run \
 	tests/guest/snapshot/work.sh \
 	tests/guest/boot/boot_smoke.c \
+	tests/guest/boot/boot_vmm.c \
 	tests/guest/boot/init.c \
 	tests/guest/snapshot/damage.c \
 	tests/guest/snapshot/guest.c \
