@@ -20,6 +20,7 @@
 #include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -45,6 +46,7 @@ struct create {
 	struct vmproc p;
 	int bundle_fd, rootfs_fd;
 	bool foreground; /* run without --detach: the terminal is ours to serve */
+	bool reaped;	 /* the VMM: its pid may be somebody else's by now */
 	int sync[2];
 	int master; /* of the container's terminal */
 };
@@ -308,11 +310,11 @@ static void undo(struct create *x)
 {
 	struct error ignored = { 0 };
 
-	if (x->c.pid > 0) {
+	if (x->c.pid > 0 && !x->reaped) {
 		(void)kill(x->c.pid, SIGKILL);
 		(void)waitpid(x->c.pid, NULL, 0);
 	}
-	if (container_destroy(&x->c, 10000, &ignored))
+	if (container_destroy(&x->c, DESTROY_MS, &ignored))
 		log_warn("after the failed create: %s", ignored.msg);
 }
 
@@ -381,7 +383,7 @@ int rt_create(const struct rt *rt, const struct rt_create *o, struct error *e)
 	CLEAN(create_free) struct create x;
 
 	create_init(&x, rt, o);
-	return create(&x, e);
+	return create(&x, e); /* create_free() lets the lock go */
 }
 
 /* Signals that belong to the caller itself, not to the workload. */
@@ -422,11 +424,41 @@ static void leave_stdio(const struct create *x)
 	(void)dup2(x->p.null_fd, STDOUT_FILENO);
 }
 
+/* After its end; unless somebody else has deleted it, or does so now. */
+static void remove_ended(struct container *c)
+{
+	struct error why = { 0 };
+	int r = container_lock(c, LOCK_MS, &why);
+
+	if (!r)
+		r = container_destroy(c, DESTROY_MS, &why);
+	if (r && r != -ENOENT)
+		log_warn("%s", why.msg);
+}
+
+/* The start failed: nothing stays, and the exit status is a shell's when exec() was what failed. */
+static int not_started(struct create *x)
+{
+	CLEAN_FD int fd = (int)syscall(SYS_pidfd_open, x->c.pid, 0);
+	struct pollfd p = { .fd = fd, .events = POLLIN };
+	int status, code = 1;
+
+	if (x->o->pid_file)
+		(void)unlink(x->o->pid_file);
+	/* it ends by itself then, as soon as it has told us why */
+	if (fd >= 0 && poll(&p, 1, EXIT_MS) == 1 && waitpid(x->c.pid, &status, 0) == x->c.pid) {
+		if (WIFEXITED(status) && (WEXITSTATUS(status) == 126 || WEXITSTATUS(status) == 127))
+			code = WEXITSTATUS(status);
+		x->reaped = true;
+	}
+	undo(x);
+	return code;
+}
+
 int rt_run(const struct rt *rt, const struct rt_create *o, int *code, struct error *e)
 {
 	CLEAN(create_free) struct create x;
 	struct ctl_req q = { .op = CTL_START };
-	struct error warn = { 0 };
 	sigset_t set;
 	int r;
 
@@ -442,16 +474,18 @@ int rt_run(const struct rt *rt, const struct rt_create *o, int *code, struct err
 		return r;
 	r = ctl_ask(&x.c, &q, CTL_START_MS, e);
 	if (r) {
-		undo(&x);
+		*code = not_started(&x);
 		return r;
 	}
+	/* others may delete it now, also while we wait for its end */
+	container_unlock(&x.c);
 	*code = 0;
 	if (o->detach)
 		return 0;
 	if (x.master < 0)
 		leave_stdio(&x);
 	*code = x.master >= 0 ? console_proxy(x.master, x.c.pid) : wait_vmm(x.c.pid);
-	if (!o->keep && container_destroy(&x.c, 10000, &warn))
-		log_warn("%s", warn.msg);
+	if (!o->keep)
+		remove_ended(&x.c);
 	return 0;
 }

@@ -11,5 +11,13 @@
 #define CTL_START_MS 60000
 /* How long a signal may wait for the VMM's main loop before the VMM is signalled itself. */
 #define CTL_SIGNAL_MS 2000
+/* How long the lock of a container is waited for: its holder creates, starts or deletes. */
+#define LOCK_MS 10000
+/* How long the holder may keep it before delete --force kills the VMM. */
+#define FORCE_MS 200
+/* How long a VMM that has written its last status may take to end. */
+#define EXIT_MS 1000
+/* How long a VMM that was killed, and its cgroup, may take to be gone. */
+#define DESTROY_MS 10000
 
 #endif

@@ -10,9 +10,10 @@
  *
  * SIGKILL goes to the VMM itself, the wall around the container, and needs no cooperation from
  * inside; other signals are asked of it, and of a VMM that does not answer too, by sending it the
- * signal. delete takes the container's lock, then looks again, since a create may have ended
- * meanwhile; with --force it also removes what cannot be read. list skips what it cannot open: a
- * delete may be quicker.
+ * signal. start and delete take the container's lock, then look again, since a create may have ended
+ * meanwhile. delete --force kills a VMM whose create, start or delete holds the lock and does not
+ * end, and also removes what cannot be read. list skips what it cannot open: a delete may be
+ * quicker.
  */
 #include <dirent.h>
 #include <errno.h>
@@ -37,11 +38,20 @@ int rt_start(const struct rt *rt, const char *id, struct error *e)
 {
 	CLEAN(container_free) struct container c;
 	struct ctl_req q = { .op = CTL_START };
+	enum phase ph;
 	int r = container_open(rt, id, &c, e);
 
 	if (r)
 		return r;
-	switch (container_phase(&c, NULL)) {
+	ph = container_phase(&c, NULL);
+	if (ph == PHASE_CREATED) {
+		/* a create that is about to end, or a delete that is quicker */
+		r = container_lock(&c, LOCK_MS, e);
+		if (r)
+			return r;
+		ph = container_phase(&c, NULL);
+	}
+	switch (ph) {
 	case PHASE_CREATED:
 		return ctl_ask(&c, &q, CTL_START_MS, e);
 	case PHASE_RUNNING:
@@ -77,9 +87,9 @@ int rt_kill(const struct rt *rt, const char *id, int sig, bool all, struct error
 	ph = container_phase(&c, NULL);
 	if (ph == PHASE_STOPPED && all)
 		return 0;
-	if (ph == PHASE_STOPPED || ph == PHASE_CREATING)
+	if (ph == PHASE_STOPPED || (ph == PHASE_CREATING && (sig != SIGKILL || c.pid <= 0)))
 		return err_set(e, ESRCH, "container not running: no such process");
-	/* the wall itself: no need to ask inside */
+	/* the wall itself: no need to ask inside, and a create that hangs ends by it too */
 	if (sig == SIGKILL)
 		return send_to_vmm(&c, sig, e);
 	r = ctl_ask(&c, &q, CTL_SIGNAL_MS, &ask);
@@ -93,21 +103,31 @@ int rt_kill(const struct rt *rt, const char *id, int sig, bool all, struct error
 	return err_set(e, ask.code, "%s", ask.msg);
 }
 
-/* Kills the VMM and waits until it is gone, reaped or not. */
-static int end_vmm(const struct container *c, unsigned ms)
+static int wait_end(int pidfd, unsigned ms)
 {
-	CLEAN_FD int fd = container_pidfd(c);
-	struct pollfd p = { .fd = fd, .events = POLLIN };
+	struct pollfd p = { .fd = pidfd, .events = POLLIN };
 	int r;
 
-	if (fd < 0)
-		return 0;
-	if (syscall(SYS_pidfd_send_signal, fd, SIGKILL, NULL, 0) && errno != ESRCH)
-		return -errno;
 	do {
 		r = poll(&p, 1, (int)ms);
 	} while (r < 0 && errno == EINTR);
 	return r < 0 ? -errno : r ? 0 : -ETIMEDOUT;
+}
+
+/* Kills the VMM and waits until it is gone, reaped or not. */
+static int end_vmm(const struct container *c, unsigned ms)
+{
+	CLEAN_FD int fd = container_pidfd(c);
+
+	if (fd < 0)
+		return 0;
+	/* it is ending by itself, and its exit status is the workload's: somebody may wait for that
+	 */
+	if (container_phase(c, NULL) == PHASE_STOPPED && !wait_end(fd, EXIT_MS))
+		return 0;
+	if (syscall(SYS_pidfd_send_signal, fd, SIGKILL, NULL, 0) && errno != ESRCH)
+		return -errno;
+	return wait_end(fd, ms);
 }
 
 int container_destroy(struct container *c, unsigned ms, struct error *e)
@@ -125,36 +145,70 @@ int container_destroy(struct container *c, unsigned ms, struct error *e)
 	return container_remove(c, e);
 }
 
+/* As container_lock(); a create or start that holds the lock ends with the VMM that it waits for. */
+static int lock_by_force(struct container *c, struct error *e)
+{
+	for (unsigned waited = 0;; waited += FORCE_MS) {
+		struct error why = { 0 };
+		int r = container_lock(c, FORCE_MS, &why);
+		CLEAN_FD int fd = -1;
+
+		if (r != -EBUSY || waited >= LOCK_MS)
+			return r ? err_set(e, r, "%s", why.msg) : 0;
+		/* its pid may have been recorded only now */
+		IGNORE_RESULT(container_refresh(c, NULL));
+		fd = container_phase(c, NULL) == PHASE_STOPPED ? -1 : container_pidfd(c);
+		if (fd >= 0)
+			(void)syscall(SYS_pidfd_send_signal, fd, SIGKILL, NULL, 0);
+	}
+}
+
+static int lock_for_delete(struct container *c, bool force, int opened, struct error *e)
+{
+	struct error why = { 0 };
+	int r = force ? lock_by_force(c, &why) : container_lock(c, LOCK_MS, &why);
+
+	/* no lock: half of one of ours, which may go; what has a state of another kind may not */
+	if (r == -ENOLCK && force && (!opened || opened == -ENODATA))
+		return 0;
+	return r ? err_set(e, r, "%s", why.msg) : 0;
+}
+
+static int delete_open(struct container *c, bool force, int opened, struct error *e)
+{
+	struct error why = { 0 };
+	enum phase ph;
+	int r = lock_for_delete(c, force, opened, e);
+
+	if (r)
+		return r;
+	/* create may have gone on while the lock was waited for */
+	r = container_refresh(c, &why);
+	if (r && !force)
+		return err_set(e, r, "%s", why.msg);
+	ph = container_phase(c, NULL);
+	if (!force && ph != PHASE_STOPPED && ph != PHASE_CREATED)
+		return err_set(e, EBUSY, "cannot delete container \"%s\" that is not stopped: %s",
+			c->id, phase_name(ph));
+	return container_destroy(c, DESTROY_MS, e);
+}
+
 int rt_delete(const struct rt *rt, const char *id, bool force, struct error *e)
 {
 	CLEAN(container_free) struct container c;
 	struct error why = { 0 };
-	enum phase ph;
-	int r = container_open(rt, id, &c, &why);
+	int opened = container_open(rt, id, &c, &why), r = opened;
 
+	if (c.root_fd >= 0)
+		state_sweep(c.root_fd);
+	/* with force also what cannot be read goes, as long as the directory is there */
+	if (!r || (force && c.dir_fd >= 0 && r != -ENOENT)) {
+		why = (struct error){ 0 };
+		r = delete_open(&c, force, opened, &why);
+	}
 	if (r == -ENOENT && force)
 		return 0;
-	if (r && !force)
-		return err_set(e, r, "%s", why.msg);
-	/* with force also what cannot be read goes, as long as the directory is there */
-	if (r && c.dir_fd < 0)
-		return err_set(e, r, "%s", why.msg);
-	r = container_lock(&c, 10000, e);
-	if (r)
-		return r;
-	/* create may have gone on while the lock was waited for */
-	container_free(&c);
-	r = container_open(rt, id, &c, &why);
-	if (r == -ENOENT)
-		return force ? 0 : err_set(e, ENOENT, "container \"%s\" does not exist", id);
-	r = container_lock(&c, 1000, e);
-	if (r)
-		return r;
-	ph = container_phase(&c, NULL);
-	if (!force && ph != PHASE_STOPPED && ph != PHASE_CREATED)
-		return err_set(e, EBUSY, "cannot delete container \"%s\" that is not stopped: %s",
-			id, phase_name(ph));
-	return container_destroy(&c, 10000, e);
+	return r ? err_set(e, r, "%s", why.msg) : 0;
 }
 
 static void put_state(struct json_writer *w, const struct container *c, bool owner)

@@ -36,7 +36,10 @@ struct rt_create {
 };
 
 int rt_create(const struct rt *rt, const struct rt_create *o, struct error *e);
-/* Foreground: returns the workload's exit code in *code (128 + n for a signal). */
+/*
+ * Foreground: returns the workload's exit code in *code (128 + n for a signal). With an error *code is
+ * the exit status that goes with it: 126 or 127 when the start failed in exec(), else 1.
+ */
 int rt_run(const struct rt *rt, const struct rt_create *o, int *code, struct error *e);
 int rt_start(const struct rt *rt, const char *id, struct error *e);
 int rt_state(const struct rt *rt, const char *id, FILE *out, struct error *e);

@@ -5,7 +5,12 @@
  *
  * container_make() builds ".new-<pid>-<n>" with config, state.json and a locked lock file, then
  * renames it to the id without replacing: two creates of one id cannot both win and no reader ever
- * sees half a directory. What a dead create left aside is swept by the next make.
+ * sees half a directory. container_remove() renames it to ".del-<pid>-<inode>" before it takes the
+ * files away, so a delete that is killed leaves the id free. What a dead create or delete left
+ * aside is swept by the next of either.
+ *
+ * A lock counts only while the id still leads to the directory it is in: who waited for it meanwhile
+ * may hold the lock of what was deleted, beside a new container of the same id.
  *
  * container_phase() asks three things in order: is there a VMM pid, is that very process (same
  * start time, no zombie) alive, and what does its status file say. A dead VMM is "stopped" whatever
@@ -47,6 +52,16 @@ const char *phase_name(enum phase p)
 	return names[p];
 }
 
+/* What read_state() sets. */
+static void free_read(struct container *c)
+{
+	free(TAKE_PTR(c->bundle));
+	free(TAKE_PTR(c->rootfs));
+	free(TAKE_PTR(c->cgroup));
+	free(TAKE_PTR(c->created));
+	free(TAKE_PTR(c->version));
+}
+
 void container_free(struct container *c)
 {
 	int *fds[] = { &c->root_fd, &c->dir_fd, &c->lock_fd };
@@ -56,11 +71,7 @@ void container_free(struct container *c)
 			(void)close(TAKE_FD(*fds[i]));
 	}
 	free(TAKE_PTR(c->id));
-	free(TAKE_PTR(c->bundle));
-	free(TAKE_PTR(c->rootfs));
-	free(TAKE_PTR(c->cgroup));
-	free(TAKE_PTR(c->created));
-	free(TAKE_PTR(c->version));
+	free_read(c);
 }
 
 /* $XDG_RUNTIME_DIR/<name>, or /run/<name>: named after the program, as clients expect. */
@@ -73,6 +84,13 @@ static int default_root(const struct rt *rt, char *buf, size_t n)
 	return len < 0 || (size_t)len >= n ? -ENAMETOOLONG : 0;
 }
 
+int state_root_path(const struct rt *rt, char *buf, size_t n)
+{
+	if (!rt->root)
+		return default_root(rt, buf, n);
+	return snprintf(buf, n, "%s", rt->root) >= (int)n ? -ENAMETOOLONG : 0;
+}
+
 int state_root(const struct rt *rt, bool create, struct error *e)
 {
 	char path[4096];
@@ -80,10 +98,7 @@ int state_root(const struct rt *rt, bool create, struct error *e)
 
 	if (rt->root && !strcmp(rt->root, "/"))
 		return err_set(e, EINVAL, "--root: \"/\" cannot hold containers");
-	r = rt->root
-		? (snprintf(path, sizeof(path), "%s", rt->root) >= (int)sizeof(path) ? -ENAMETOOLONG
-										     : 0)
-		: default_root(rt, path, sizeof(path));
+	r = state_root_path(rt, path, sizeof(path));
 	if (!r && create)
 		r = mkdir_p(AT_FDCWD, path, 0700);
 	if (r)
@@ -141,8 +156,7 @@ static char *now_rfc3339(void)
 	return strdup(buf);
 }
 
-/* Removes what a create that was killed left aside. Best effort. */
-static void sweep(int root_fd)
+void state_sweep(int root_fd)
 {
 	CLEAN_FD int fd = openat(root_fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	CLEAN_DIR DIR *d = fd < 0 ? NULL : fdopendir(fd);
@@ -154,7 +168,10 @@ static void sweep(int root_fd)
 	while ((de = readdir(d))) {
 		int pid;
 
-		if (sscanf(de->d_name, ".new-%d-", &pid) == 1 && kill(pid, 0) && errno == ESRCH)
+		/* what is to be deleted anybody may delete; what is being made belongs to its maker */
+		if (!strncmp(de->d_name, ".del-", 5) ||
+			(sscanf(de->d_name, ".new-%d-", &pid) == 1 && kill(pid, 0) &&
+				errno == ESRCH))
 			IGNORE_RESULT(remove_tree_at(root_fd, de->d_name));
 	}
 }
@@ -188,7 +205,7 @@ int container_make(const struct rt *rt, struct container *c, const char *config,
 		return c->root_fd;
 	c->created = now_rfc3339();
 	c->owner = getuid();
-	sweep(c->root_fd);
+	state_sweep(c->root_fd);
 	(void)snprintf(
 		tmp, sizeof(tmp), ".new-%d-%llx", (int)getpid(), (unsigned long long)time(NULL));
 	if (mkdirat(c->root_fd, tmp, 0700))
@@ -213,6 +230,21 @@ static char *dup_member(const struct json *root, const char *key)
 	return s ? strdup(s) : NULL;
 }
 
+/* Does the id still lead to the directory that was opened? */
+static bool still_there(const struct container *c)
+{
+	struct stat a, b;
+
+	return !fstat(c->dir_fd, &a) &&
+		!fstatat(c->root_fd, c->id, &b, AT_SYMLINK_NOFOLLOW) && a.st_dev == b.st_dev &&
+		a.st_ino == b.st_ino;
+}
+
+static int no_such(const struct container *c, struct error *e)
+{
+	return err_set(e, ENOENT, "container \"%s\" does not exist", c->id);
+}
+
 static int read_state(struct container *c, struct error *e)
 {
 	CLEAN(json_freep) struct json_doc *doc = NULL;
@@ -222,12 +254,18 @@ static int read_state(struct container *c, struct error *e)
 	size_t len = 0;
 	int r = read_file_at(c->dir_fd, "state.json", STATE_MAX, &text, &len);
 
+	if (r == -ENOENT)
+		return still_there(c) ? err_set(e, ENODATA,
+						"the directory of container \"%s\" has no state.json",
+						c->id)
+				      : no_such(c, e);
 	if (r)
 		return err_sys(e, r, "cannot read the state of container \"%s\"", c->id);
 	r = json_parse("state.json", text, len, &doc, e);
 	if (r)
 		return r;
 	root = json_root(doc);
+	free_read(c);
 	c->bundle = dup_member(root, "bundle");
 	c->rootfs = dup_member(root, "rootfs");
 	c->cgroup = dup_member(root, "cgroup");
@@ -246,20 +284,26 @@ static int read_state(struct container *c, struct error *e)
 
 int container_open(const struct rt *rt, const char *id, struct container *c, struct error *e)
 {
+	struct error why = { 0 };
 	int r = spec_check_id(id, e);
 
 	*c = (struct container){ .root_fd = -1, .dir_fd = -1, .lock_fd = -1 };
 	if (r)
 		return r;
 	c->id = strdup(id);
-	c->root_fd = state_root(rt, false, e);
-	if (c->root_fd >= 0)
-		c->dir_fd = openat(c->root_fd, id, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-	else
-		errno = -c->root_fd;
+	c->root_fd = state_root(rt, false, &why);
+	if (c->root_fd == -ENOENT)
+		return no_such(c, e);
+	if (c->root_fd < 0)
+		return err_set(e, why.code, "%s", why.msg);
+	c->dir_fd = openat(c->root_fd, id, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
 	if (c->dir_fd < 0)
-		return errno == ENOENT ? err_set(e, ENOENT, "container \"%s\" does not exist", id)
-				       : err_sys(e, errno, "container \"%s\"", id);
+		return errno == ENOENT ? no_such(c, e) : err_sys(e, errno, "container \"%s\"", id);
+	return read_state(c, e);
+}
+
+int container_refresh(struct container *c, struct error *e)
+{
 	return read_state(c, e);
 }
 
@@ -267,26 +311,48 @@ int container_lock(struct container *c, unsigned ms, struct error *e)
 {
 	const struct timespec nap = { .tv_nsec = 5 * 1000 * 1000 };
 
-	c->lock_fd = openat(c->dir_fd, "lock", O_RDWR | O_CLOEXEC);
+	if (c->lock_fd < 0)
+		c->lock_fd = openat(c->dir_fd, "lock", O_RDWR | O_CLOEXEC);
+	if (c->lock_fd < 0 && errno == ENOENT)
+		return still_there(c) ? err_set(e, ENOLCK, "container \"%s\" has no lock", c->id)
+				      : no_such(c, e);
 	if (c->lock_fd < 0)
 		return err_sys(e, errno, "cannot lock container \"%s\"", c->id);
-	/* flock() has no time limit of its own; whoever holds it is a create or a delete, both
-	 * short */
+	/* flock() has no time limit of its own; whoever holds it is a create, a start or a delete,
+	 * all of them short */
 	for (unsigned waited = 0; flock(c->lock_fd, LOCK_EX | LOCK_NB); waited += 5) {
 		if (errno != EWOULDBLOCK && errno != EINTR)
 			return err_sys(e, errno, "cannot lock container \"%s\"", c->id);
 		if (waited >= ms)
-			return err_set(
-				e, EBUSY, "container \"%s\" is being created or deleted", c->id);
+			return err_set(e, EBUSY,
+				"container \"%s\" is being created, started or deleted", c->id);
 		(void)nanosleep(&nap, NULL);
 	}
-	return 0;
+	if (still_there(c))
+		return 0;
+	(void)close(TAKE_FD(c->lock_fd));
+	return no_such(c, e);
+}
+
+void container_unlock(struct container *c)
+{
+	if (c->lock_fd >= 0)
+		(void)close(TAKE_FD(c->lock_fd));
 }
 
 int container_remove(struct container *c, struct error *e)
 {
-	int r = remove_tree_at(c->root_fd, c->id);
+	char aside[64];
+	struct stat st;
+	int r = fstat(c->dir_fd, &st) ? -errno : 0;
 
+	/* aside in one step: a kill in the middle of what follows must not leave half a container */
+	(void)snprintf(aside, sizeof(aside), ".del-%d-%llx", (int)getpid(),
+		(unsigned long long)st.st_ino);
+	if (!r && renameat2(c->root_fd, c->id, c->root_fd, aside, RENAME_NOREPLACE))
+		r = -errno;
+	if (!r)
+		r = remove_tree_at(c->root_fd, aside);
 	return r ? err_sys(e, r, "cannot remove the state of container \"%s\"", c->id) : 0;
 }
 
@@ -314,9 +380,10 @@ int container_pidfd(const struct container *c)
 
 static bool lock_is_held(const struct container *c)
 {
-	CLEAN_FD int fd = openat(c->dir_fd, "lock", O_RDWR | O_CLOEXEC);
+	CLEAN_FD int fd = openat(c->dir_fd, "lock", O_RDONLY | O_CLOEXEC);
 
-	return fd >= 0 && flock(fd, LOCK_EX | LOCK_NB) && errno == EWOULDBLOCK;
+	/* shared: two who look at once must not take each other for a create */
+	return fd >= 0 && flock(fd, LOCK_SH | LOCK_NB) && errno == EWOULDBLOCK;
 }
 
 enum phase container_phase(const struct container *c, int *exit_code)

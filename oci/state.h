@@ -6,11 +6,11 @@
  *	state.json	identity: bundle, rootfs, cgroup, creation time, and the VMM's pid with its
  * start time once it exists
  *	status		16 bytes that the VMM itself keeps up to date: phase and exit code
- *	lock		flock()ed by create and delete for as long as they work
+ *	lock		flock()ed by create, start and delete for as long as they work
  *	s		control socket of the VMM
  *
- * The directory appears complete (built aside, renamed), state.json is replaced by rename, and what
- * the VMM says of itself counts only while that very process lives: so a kill -9 at any moment
+ * The directory appears complete (built aside, renamed), goes the same way, state.json is replaced
+ * by rename, and what the VMM says of itself counts only while that very process lives: so a kill -9 at any moment
  * leaves something that can be read, is true, and can be deleted.
  */
 #ifndef KRUN_OCI_STATE_H
@@ -62,17 +62,29 @@ void container_free(
 /* Opens the state root, creating it (0700) when @create. -ENOENT leaves @e unset when it is the
  * default one. */
 int state_root(const struct rt *rt, bool create, struct error *e);
+/* Its path; -ENAMETOOLONG. */
+int state_root_path(const struct rt *rt, char *buf, size_t n);
+/* Removes what creates and deletes that were killed left aside. Best effort. */
+void state_sweep(int root_fd);
 
 /* Makes the directory with config.json and state.json of @c, locked. -EEXIST "… already exists". */
 int container_make(const struct rt *rt, struct container *c, const char *config, size_t config_len,
 	struct error *e);
 /* Rewrites state.json from @c. */
 int container_store(const struct container *c, struct error *e);
-/* Opens an existing one; -ENOENT "container "x" does not exist". */
+/* Opens an existing one; -ENOENT "container "x" does not exist" when the directory (or the root) is
+ * missing, -ENODATA when it is there without a state.json. */
 int container_open(const struct rt *rt, const char *id, struct container *c, struct error *e);
-/* Takes the lock within @ms; -EBUSY. */
+/* Reads state.json again. Errors as container_open(). */
+int container_refresh(struct container *c, struct error *e);
+/*
+ * Takes the lock within @ms: -EBUSY; -ENOENT when the container went away meanwhile, whether or not
+ * there is a new one of its id; -ENOLCK when there is no lock. Held until container_unlock() or
+ * container_free().
+ */
 int container_lock(struct container *c, unsigned ms, struct error *e);
-/* Removes the directory. */
+void container_unlock(struct container *c);
+/* Removes the directory; the caller holds the lock. */
 int container_remove(struct container *c, struct error *e);
 
 /* What it is doing now; *exit_code may be NULL. */

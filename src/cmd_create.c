@@ -86,8 +86,9 @@ static int run(const struct rt *rt, char **args, unsigned n, struct error *e)
 	int code = 1;
 
 	(void)n;
-	if (prepare(args, e) || rt_run(rt, &o, &code, e))
-		return 1;
+	/* with an error it is that of the failure */
+	if (!prepare(args, e))
+		IGNORE_RESULT(rt_run(rt, &o, &code, e));
 	return code;
 }
 
