@@ -299,10 +299,11 @@ int process_exec(struct child *c, uint32_t *stage, struct fail *f)
 	int err;
 
 	*stage = MSG_STAGE_SETUP;
+	/* before the filter, which need not allow it */
+	(void)sys_close_range(3, ~0u, 4 /* on exec */);
 	err = apply(c, f);
 	if (err)
 		return err;
-	(void)sys_close_range(3, ~0u, 4 /* on exec */);
 	*stage = MSG_STAGE_EXEC;
 	return fail_set(f, exec_search(c->s, env), "exec", c->s->args[0]);
 }

@@ -87,7 +87,7 @@ int console_send(const char *path, int master, struct error *e)
 
 int console_take(int slave, struct error *e)
 {
-	if (setsid() < 0 || ioctl(slave, TIOCSCTTY, 0))
+	if (ioctl(slave, TIOCSCTTY, 0))
 		return err_sys(e, errno, "cannot take the terminal");
 	return 0;
 }

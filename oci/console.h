@@ -17,7 +17,7 @@
 int console_open(const struct spec_process *p, int like, int *master, int *slave, struct error *e);
 /* Sends @master through the socket at @path (one byte of data, one descriptor). */
 int console_send(const char *path, int master, struct error *e);
-/* The VMM process: a session of its own with @slave as its terminal, so that a change of size is a
+/* The VMM process, which leads a session: @slave becomes its terminal, so that a change of size is a
  * signal. */
 int console_take(int slave, struct error *e);
 

@@ -462,6 +462,7 @@ int rt_run(const struct rt *rt, const struct rt_create *o, int *code, struct err
 	sigset_t set;
 	int r;
 
+	*code = 1;
 	create_init(&x, rt, o);
 	x.foreground = !o->detach;
 	forwarded_signals(&set);

@@ -3,10 +3,12 @@
 /*
  * How it works
  *
- * One function a section of the config, each putting records in the order of the spec. What the
- * host did already (rootfs, binds) does not go to the guest, except binds whose place a guest-side
- * mount hides: those are bound again in the guest, from where the share shows them. A root without
- * a /dev of its own gets a tmpfs there, so that device nodes are never made in the image.
+ * One function a section of the config, each putting records in the order of the spec. The binds
+ * that the host made are made again in the guest, each from where the share shows it: only a mount
+ * of its own stays writable below a read-only root, keeps the flags that the guest's kernel has to
+ * enforce, and is not hidden by a mount of the guest's, which a symlink of the image may bring
+ * there unforeseen. A root without a /dev of its own gets a tmpfs there, so that device nodes are
+ * never made in the image.
  */
 #include <errno.h>
 #include <inttypes.h>
@@ -129,8 +131,8 @@ static void put_mounts(struct blob_w *w, const struct spec *s)
 			blob_put_mount(w, &b, fs_type(m->kind),
 				m->source ? m->source : fs_type(m->kind), m->destination,
 				m->kind == SPEC_MNT_CGROUP ? "" : m->data);
-		} else if (mount_hidden_by_guest(s, i) || b.attr_set || b.rec_set) {
-			/* hidden, or with flags that the guest's kernel must keep too */
+		} else {
+			/* what is not recursive ends at the host's side */
 			b.kind = BLOB_M_BIND;
 			b.flags = BLOB_M_RECURSIVE;
 			blob_put_mount(w, &b, "", m->destination, m->destination, "");

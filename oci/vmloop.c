@@ -15,6 +15,7 @@
  */
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -40,6 +41,7 @@
 
 #define BOOT_SECONDS 120 /* a guest that says nothing for so long is lost */
 #define CODE_LOST    125 /* the VM failed under the workload */
+#define CTL_ASKERS   16	 /* connections that may be silent at a time */
 
 struct vmloop {
 	struct vmproc *p;
@@ -47,6 +49,9 @@ struct vmloop {
 	struct loop *loop;
 	struct agent agent;
 	struct loop_src sync, sig, ctl, event, done, timer;
+	struct loop_src pause;		   /* of the control socket, while no descriptor is free */
+	struct loop_src asker[CTL_ASKERS]; /* connections whose request has not come yet */
+	unsigned next_asker;
 	int status_fd;
 	enum phase phase;
 	uint32_t create_seq, start_seq;
@@ -105,6 +110,19 @@ static void maybe_finish(struct vmloop *l)
 		finish(l, l->code);
 }
 
+static void pass_size(struct vmloop *l)
+{
+	struct msg_winsize w = { .proc = PROTO_PROC_INIT };
+	struct winsize ws;
+
+	/* 0x0 is nobody's size, and would undo that of the config */
+	if (ioctl(l->p->tty_fd, TIOCGWINSZ, &ws) || (!ws.ws_row && !ws.ws_col))
+		return;
+	w.rows = ws.ws_row;
+	w.cols = ws.ws_col;
+	(void)agent_send(&l->agent, MSG_WINSIZE, &w, sizeof(w));
+}
+
 static void on_reply(void *arg, const struct agent_reply *r)
 {
 	struct vmloop *l = arg;
@@ -119,6 +137,9 @@ static void on_reply(void *arg, const struct agent_reply *r)
 		if (r->status)
 			return fail_create(l, r->status, r->text);
 		trace_mark(TRACE_CREATED);
+		/* who made the terminal may have set its size before we were told of changes */
+		if (l->p->tty_fd >= 0)
+			pass_size(l);
 		set_phase(l, PHASE_CREATED);
 		if (sync_send(l->sync.fd, SYNC_READY))
 			finish(l, 1);
@@ -237,18 +258,6 @@ static void on_sync(struct loop_src *src, uint32_t events)
 	(void)close(TAKE_FD(src->fd));
 }
 
-static void pass_size(struct vmloop *l)
-{
-	struct msg_winsize w = { .proc = PROTO_PROC_INIT };
-	struct winsize ws;
-
-	if (ioctl(l->p->tty_fd, TIOCGWINSZ, &ws))
-		return;
-	w.rows = ws.ws_row;
-	w.cols = ws.ws_col;
-	(void)agent_send(&l->agent, MSG_WINSIZE, &w, sizeof(w));
-}
-
 static void on_signal(struct loop_src *src, uint32_t events)
 {
 	struct vmloop *l = src->arg;
@@ -272,6 +281,8 @@ static void ctl_start(struct vmloop *l, int conn)
 	if (!l->p->spec->process.set)
 		return answer(conn, EINVAL,
 			"config.json: process: the config has none, there is nothing to start");
+	if (l->p->tty_fd >= 0)
+		pass_size(l);
 	l->start_seq = agent_send_proc(&l->agent, MSG_START, PROTO_PROC_INIT);
 	if (!l->start_seq)
 		return answer(conn, ENOMEM, "cannot ask the guest to start");
@@ -288,27 +299,89 @@ static void ctl_signal(struct vmloop *l, int conn, const struct ctl_req *q)
 	answer(conn, 0, "");
 }
 
-static void on_ctl(struct loop_src *src, uint32_t events)
+/* True when nobody waits for the answer any more: who gave up has perhaps done without us. */
+static bool asker_gone(int conn)
+{
+	struct pollfd p = { .fd = conn, .events = POLLRDHUP };
+
+	return poll(&p, 1, 0) != 0;
+}
+
+static void ctl_request(struct vmloop *l, int conn, const struct ctl_req *q)
+{
+	if (asker_gone(conn))
+		(void)close(conn);
+	else if (q->op == CTL_START)
+		ctl_start(l, conn);
+	else if (q->op == CTL_SIGNAL)
+		ctl_signal(l, conn, q);
+	else
+		answer(conn, ENOTSUP, "the VMM does not know this request");
+}
+
+/* An asker has sent its request, or gone. */
+static void on_asker(struct loop_src *src, uint32_t events)
 {
 	struct vmloop *l = src->arg;
 	struct ctl_req q;
+	int conn = src->fd;
+	ssize_t n = recv(conn, &q, sizeof(q), MSG_DONTWAIT);
+
+	(void)events;
+	if (n < 0 && (errno == EAGAIN || errno == EINTR))
+		return;
+	loop_del(l->loop, src);
+	src->fd = -1;
+	if (n == (ssize_t)sizeof(q))
+		ctl_request(l, conn, &q);
+	else
+		(void)close(conn);
+}
+
+/* Watches a new connection; the oldest that has not said anything yet goes when all are taken. */
+static void add_asker(struct vmloop *l, int conn)
+{
+	struct loop_src *src = &l->asker[l->next_asker];
+
+	l->next_asker = (l->next_asker + 1) % CTL_ASKERS;
+	if (src->fd >= 0) {
+		loop_del(l->loop, src);
+		(void)close(TAKE_FD(src->fd));
+	}
+	*src = (struct loop_src){ .fd = conn, .name = "asker", .fn = on_asker, .arg = l };
+	if (loop_add(l->loop, src, EPOLLIN))
+		(void)close(TAKE_FD(src->fd));
+}
+
+static void pause_ctl(struct vmloop *l)
+{
+	const struct itimerspec t = { .it_value.tv_nsec = 100 * 1000 * 1000 };
+
+	loop_del(l->loop, &l->ctl);
+	(void)timerfd_settime(l->pause.fd, 0, &t, NULL);
+}
+
+static void on_pause_over(struct loop_src *src, uint32_t events)
+{
+	struct vmloop *l = src->arg;
+	uint64_t n;
+
+	(void)events;
+	if (read(src->fd, &n, sizeof(n)) == (ssize_t)sizeof(n) && loop_add(l->loop, &l->ctl, EPOLLIN))
+		log_err("the control socket is lost");
+}
+
+static void on_ctl(struct loop_src *src, uint32_t events)
+{
+	struct vmloop *l = src->arg;
 	int conn;
 
 	(void)events;
-	while ((conn = accept4(src->fd, NULL, NULL, SOCK_CLOEXEC)) >= 0) {
-		struct timeval tv = { .tv_usec = 100000 };
-
-		/* the asking side sends right after it connected; one that does not is dropped */
-		(void)setsockopt(conn, SOL_SOCKET, SO_RCVTIMEO, &tv, sizeof(tv));
-		if (recv(conn, &q, sizeof(q), 0) != (ssize_t)sizeof(q))
-			(void)close(conn);
-		else if (q.op == CTL_START)
-			ctl_start(l, conn);
-		else if (q.op == CTL_SIGNAL)
-			ctl_signal(l, conn, &q);
-		else
-			answer(conn, ENOTSUP, "the VMM does not know this request");
-	}
+	while ((conn = accept4(src->fd, NULL, NULL, SOCK_CLOEXEC)) >= 0)
+		add_asker(l, conn);
+	/* no descriptor is free: who waits there goes on waiting, and we must not spin meanwhile */
+	if (errno == EMFILE || errno == ENFILE || errno == ENOMEM || errno == ENOBUFS)
+		pause_ctl(l);
 }
 
 static int add(struct vmloop *l, struct loop_src *src, int fd, const char *name, loop_fn *fn)
@@ -380,6 +453,8 @@ int vmloop_new(struct vmproc *p, struct vmm *vm, struct vmloop **out, struct err
 		.start_conn = -1,
 		.phase = PHASE_CREATING };
 	l->sync.fd = -1;
+	for (unsigned i = 0; i < CTL_ASKERS; i++)
+		l->asker[i].fd = -1;
 	r = loop_new("main", &l->loop, e);
 	if (!r)
 		r = agent_open(&l->agent, l->loop, vm, &agent_ops, l, e);
@@ -404,6 +479,9 @@ static int begin(struct vmloop *l, int done_fd, struct error *e)
 			on_signal);
 	if (!r)
 		r = add(l, &l->ctl, l->p->ctl_fd, "control", on_ctl);
+	if (!r)
+		r = add(l, &l->pause, timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK),
+			"pause", on_pause_over);
 	if (!r)
 		r = add(l, &l->event, vmm_event_fd(l->vm), "vm", on_event);
 	if (!r)

@@ -21,9 +21,11 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "core/limits.h"
 #include "init/proto/msg.h"
 #include "oci/confine.h"
 #include "oci/console.h"
@@ -37,6 +39,8 @@
 #include "util/cleanup.h"
 #include "util/log.h"
 #include "vmm.h"
+
+#define OWN_FDS 1024 /* what libvmm and the runtime hold themselves, generously */
 
 static _Noreturn void fail(const struct vmproc *p, const struct error *e)
 {
@@ -121,11 +125,31 @@ static int build_vm(struct vmproc *p, struct vmm *vm, int root_fd, int done_fd, 
 	return vmm_build(vm, &cfg, e);
 }
 
+/*
+ * What the guest has open is open here: as many files as the limits of libvmm allow, not the 1024
+ * that a caller's soft limit most often is. The workload's own limits are the guest's business.
+ */
+static rlim_t raise_open_files(void)
+{
+	const rlim_t want = LIM_FS_HANDLES + LIM_FS_OPEN_INODES + LIM_VSOCK_CONNS + OWN_FDS;
+	struct rlimit r, more;
+
+	if (getrlimit(RLIMIT_NOFILE, &r))
+		return OWN_FDS;
+	more.rlim_cur = more.rlim_max = MAX(r.rlim_max, want);
+	/* more than the hard limit takes a right that not everybody has */
+	if (!setrlimit(RLIMIT_NOFILE, &more))
+		return want;
+	r.rlim_cur = r.rlim_max;
+	(void)setrlimit(RLIMIT_NOFILE, &r);
+	return MIN(r.rlim_max, want);
+}
+
 /* Room for every descriptor at once: the kernel then never grows the table under running threads,
  * which waits for all of them. */
 static void size_fd_table(void)
 {
-	int high = fcntl(0, F_DUPFD_CLOEXEC, 1020);
+	int high = fcntl(0, F_DUPFD_CLOEXEC, (int)raise_open_files() - 1);
 
 	if (high >= 0)
 		(void)close(high);
@@ -202,6 +226,9 @@ _Noreturn void vmproc_main(struct vmproc *p)
 
 	trace_mark(TRACE_CLONED);
 	forget_environ();
+	/* signals of the caller's terminal and group are its own to pass on; cannot fail, a clone
+	 * leads no process group */
+	IGNORE_RESULT(setsid());
 	(void)prctl(PR_SET_NAME, "krun-oci-vm");
 	(void)signal(SIGPIPE, SIG_IGN);
 	r = pipe2(done, O_CLOEXEC | O_NONBLOCK) ? err_sys(&e, errno, "pipe") : 0;
