@@ -5,7 +5,9 @@
  *
  * The limits are a list of {controller, file, value} made from the spec first; then the path is
  * walked down from the mount, enabling the controllers on every level that lacks them, and the
- * values are written. The host's limits hold for the VMM: memory is the guest's RAM plus what the
+ * values are written. What of the path was there before is looked up and recorded first, so that
+ * also a create that is killed leaves nothing that nobody removes; a parent that another container's
+ * delete takes away on the walk down is made again. The host's limits hold for the VMM: memory is the guest's RAM plus what the
  * VMM needs (struct vm_size), pids counts the VMM's own threads on top, since the workload's
  * processes live in the guest and are limited there.
  */
@@ -14,6 +16,7 @@
 #include <fcntl.h>
 #include <inttypes.h>
 #include <linux/magic.h>
+#include <linux/openat2.h>
 #include <poll.h>
 #include <stdlib.h>
 #include <string.h>
@@ -28,6 +31,7 @@
 
 #define CGROUP_MOUNT "/sys/fs/cgroup"
 #define VMM_THREADS  64 /* vCPUs, loops, workers, exec proxies */
+#define DESCENTS     20 /* how often a parent may go under us */
 
 int cgroup_mount(struct error *e)
 {
@@ -71,7 +75,8 @@ char *cgroup_path(const struct spec *s, const char *id, struct error *e)
 
 struct setting {
 	const char *controller, *file;
-	char value[64];
+	const char *value; /* @number, or what the spec has */
+	char number[64];
 };
 
 #define MAX_SETTINGS 16
@@ -93,8 +98,15 @@ static void PRINTF(4, 5)
 	s->controller = controller;
 	s->file = file;
 	va_start(ap, fmt);
-	(void)vsnprintf(s->value, sizeof(s->value), fmt, ap);
+	(void)vsnprintf(s->number, sizeof(s->number), fmt, ap);
 	va_end(ap);
+	s->value = s->number;
+}
+
+static void add_text(struct settings *l, const char *controller, const char *file, const char *text)
+{
+	add(l, controller, file, "%s", "");
+	l->s[l->n - 1].value = text;
 }
 
 static void add_memory(struct settings *l, const struct spec_memory *m, const struct vm_size *size)
@@ -130,9 +142,9 @@ static void add_cpu(struct settings *l, const struct spec_cpu *c)
 	if (c->idle.set)
 		add(l, "cpu", "cpu.idle", "%" PRId64, c->idle.v);
 	if (c->cpus)
-		add(l, "cpuset", "cpuset.cpus", "%.60s", c->cpus);
+		add_text(l, "cpuset", "cpuset.cpus", c->cpus);
 	if (c->mems)
-		add(l, "cpuset", "cpuset.mems", "%.60s", c->mems);
+		add_text(l, "cpuset", "cpuset.mems", c->mems);
 }
 
 static void plan(struct settings *l, const struct spec *s, const struct vm_size *size)
@@ -202,9 +214,27 @@ static int remove_cgroup(int parent, const char *name, unsigned depth)
 	return unlinkat(parent, name, AT_REMOVEDIR) && errno != ENOENT ? -errno : 0;
 }
 
+size_t cgroup_there(const char *path)
+{
+	CLEAN_FREE char *copy = strdup(path);
+	CLEAN_FD int mnt = cgroup_mount(NULL);
+
+	while (copy && *copy) {
+		char *slash = strrchr(copy, '/');
+
+		if (mnt < 0 || !faccessat(mnt, copy, F_OK, AT_SYMLINK_NOFOLLOW))
+			return strlen(copy);
+		if (!slash)
+			return 0;
+		*slash = 0;
+	}
+	/* without memory nothing is ours to remove */
+	return copy ? 0 : strlen(path);
+}
+
 /*
- * Walks to the container's own cgroup, making what is missing; returns its fd. *@kept: how many
- * bytes of @path were there before, for unmake().
+ * Walks to the container's own cgroup, making what is missing; returns its fd. What had been there
+ * and has to be made all the same comes off *@kept.
  */
 static int descend(const char *path, const struct settings *l, size_t *kept, struct error *e)
 {
@@ -212,7 +242,6 @@ static int descend(const char *path, const struct settings *l, size_t *kept, str
 	CLEAN_FD int dir = cgroup_mount(e);
 	char *save = NULL;
 
-	*kept = 0;
 	if (!copy)
 		return err_sys(e, ENOMEM, "cgroup");
 	if (dir < 0)
@@ -223,12 +252,11 @@ static int descend(const char *path, const struct settings *l, size_t *kept, str
 
 		if (r)
 			return r;
-		errno = 0;
-		if (!mkdirat(dir, w, 0755) || errno == EEXIST) {
-			if (errno == EEXIST)
-				*kept = (size_t)(w - copy) + strlen(w);
-			next = openat(dir, w, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-		}
+		if (!mkdirat(dir, w, 0755))
+			*kept = MIN(*kept, w > copy ? (size_t)(w - copy) - 1 : 0);
+		else if (errno != EEXIST)
+			return err_sys(e, errno, "cannot make cgroup \"/%.120s\"", path);
+		next = openat(dir, w, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
 		if (next < 0)
 			return err_sys(e, errno, "cannot make cgroup \"/%.120s\"", path);
 		(void)close(dir);
@@ -278,6 +306,14 @@ static int set_limits(int dir, const char *path, const struct settings *l, struc
 	return 0;
 }
 
+bool cgroup_has_limits(const struct spec *s, const struct vm_size *size)
+{
+	struct settings l = { 0 };
+
+	plan(&l, s, size);
+	return l.n;
+}
+
 int cgroup_make(const char *path, const struct spec *s, const struct vm_size *size, size_t *kept,
 	struct error *e)
 {
@@ -285,7 +321,17 @@ int cgroup_make(const char *path, const struct spec *s, const struct vm_size *si
 	int dir, r;
 
 	plan(&l, s, size);
-	dir = descend(path, &l, kept, e);
+	for (int i = 0;; i++) {
+		struct error why = { 0 };
+
+		dir = descend(path, &l, kept, &why);
+		/* a parent went while we were in it: its last other container was deleted */
+		if ((dir == -ENOENT || dir == -ENODEV) && i < DESCENTS)
+			continue;
+		if (dir < 0)
+			(void)err_set(e, dir, "%s", why.msg);
+		break;
+	}
 	r = dir < 0 ? dir : set_limits(dir, path, &l, e);
 	if (dir >= 0)
 		(void)close(dir);
@@ -298,8 +344,7 @@ static int open_cgroup(const char *path)
 {
 	CLEAN_FD int mnt = cgroup_mount(NULL);
 
-	return mnt < 0 ? mnt
-		       : open2(mnt, path, O_RDONLY | O_DIRECTORY, 0, 0x08 /* RESOLVE_BENEATH */);
+	return mnt < 0 ? mnt : open2(mnt, path, O_RDONLY | O_DIRECTORY, 0, RESOLVE_BENEATH);
 }
 
 int cgroup_add(const char *path, pid_t pid, struct error *e)
@@ -346,6 +391,8 @@ int cgroup_destroy(const char *path, size_t kept, bool all_ours, unsigned ms, st
 	struct timespec nap = { .tv_nsec = 2 * 1000 * 1000 };
 	int r;
 
+	if (dir == -ENOENT) /* a create may have been killed between the parents and this */
+		unmake(path, kept);
 	if (dir == -ENOENT || dir == -ENOTSUP)
 		return 0;
 	if (dir < 0)

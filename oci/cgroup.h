@@ -22,10 +22,16 @@ int cgroup_mount(struct error *e);
  */
 char *cgroup_path(const struct spec *s, const char *id, struct error *e);
 
+/* How many bytes of @path are there: to be looked up and recorded before cgroup_make(). */
+size_t cgroup_there(const char *path);
+/* True when @s asks for a limit that takes a cgroup. */
+bool cgroup_has_limits(const struct spec *s, const struct vm_size *size);
+
 /*
  * Makes the cgroup, enables the controllers that @s asks for on the way down, and writes the
  * limits; @size gives memory.max. -EEXIST when it or one below holds processes already. On error
- * nothing that this call made is left. *@kept: how many bytes of @path were there before.
+ * nothing that this call made is left. *@kept: what cgroup_there() said; less when some of that went
+ * meanwhile and was made again.
  */
 int cgroup_make(const char *path, const struct spec *s, const struct vm_size *size, size_t *kept,
 	struct error *e);

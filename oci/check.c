@@ -7,17 +7,22 @@
  * that run guest code do so in a child with a time limit, because a host's KVM may do anything, and
  * their verdict is kept for this boot in the run-time directory (named after the boot id and the
  * device's number), so that create pays for one read of a file. What may pass is not a verdict: a
- * probe that ran out of time or memory is made again by the next create.
+ * probe that ran out of memory is made again by the next create, and one that ran out of time when
+ * SLOW_SECONDS have passed: a KVM that hangs must not cost every create that time, and a host that
+ * was busy once is not unfit for good. An ordinary user's verdict is in $XDG_RUNTIME_DIR.
  */
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "oci/cgroup.h"
@@ -25,13 +30,15 @@
 #include "oci/json_write.h"
 #include "oci/kernel.h"
 #include "oci/runtime.h"
+#include "oci/state.h"
 #include "util/cleanup.h"
 #include "util/util.h"
 #include "vmm.h"
 
-#define PROBE_MS   5000
-#define CACHE_DIR  "/run/krun-oci-check"
-#define VERDICT_OK "fit\n"
+#define PROBE_MS     5000
+#define SLOW_SECONDS 60
+#define CACHE_NAME   "krun-oci-check"
+#define VERDICT_OK   "fit\n"
 
 struct fact {
 	const char *name;
@@ -76,6 +83,16 @@ static const struct {
 		"this KVM emulates instructions instead of running them: it needs real (or nested) hardware virtualisation" },
 };
 
+/* In the child: it neither outlives us nor holds what a reader of ours waits for. */
+static void on_its_own(void)
+{
+	int null = open("/dev/null", O_RDWR | O_CLOEXEC);
+
+	(void)prctl(PR_SET_PDEATHSIG, SIGKILL);
+	for (int fd = 0; null >= 0 && fd <= 2; fd++)
+		(void)dup2(null, fd);
+}
+
 /* One probe in a child of its own: a KVM that hangs or kills must not take us with it. */
 static int probe_in_child(int kvm_fd, enum vmm_probe what, struct error *e)
 {
@@ -89,8 +106,10 @@ static int probe_in_child(int kvm_fd, enum vmm_probe what, struct error *e)
 	pid = fork();
 	if (!pid) {
 		struct error own = { 0 };
-		int r = vmm_probe(kvm_fd, what, &own);
+		int r;
 
+		on_its_own();
+		r = vmm_probe(kvm_fd, what, &own);
 		own.code = r ? abs(r) : 0;
 		_exit(write(p[1], &own, sizeof(own)) != (ssize_t)sizeof(own));
 	}
@@ -126,47 +145,82 @@ static int cache_name(int kvm_fd, char *buf, size_t n)
 		: -ENAMETOOLONG;
 }
 
-/* Only root's own directory is believed: others could write a verdict there. */
-static int cache_dir(bool make)
+/* Only root's and one's own directory is believed: others could write a verdict there. */
+static int cache_dir(const char *base, bool make)
 {
+	CLEAN_FD int at = open(base, O_PATH | O_DIRECTORY | O_CLOEXEC);
+	CLEAN_FD int fd = -1;
 	struct stat st;
-	int fd;
 
-	if (make && mkdir(CACHE_DIR, 0755) && errno != EEXIST)
+	if (at < 0 || (make && mkdirat(at, CACHE_NAME, 0755) && errno != EEXIST))
 		return -errno;
-	fd = open(CACHE_DIR, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+	fd = openat(at, CACHE_NAME, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
 	if (fd < 0)
 		return -errno;
-	if (fstat(fd, &st) || (st.st_uid != 0 && st.st_uid != geteuid()) || st.st_mode & 022) {
-		(void)close(fd);
+	if (fstat(fd, &st) || (st.st_uid != 0 && st.st_uid != geteuid()) || st.st_mode & 022)
 		return -EPERM;
-	}
-	return fd;
+	return TAKE_FD(fd);
+}
+
+/* Where an ordinary user may keep one; NULL for root. */
+static const char *own_base(void)
+{
+	const char *xdg = getenv("XDG_RUNTIME_DIR");
+
+	return geteuid() && xdg && *xdg == '/' ? xdg : NULL;
+}
+
+/* True when the verdict @name of @dir may still be believed. */
+static bool fresh(int dir, const char *name)
+{
+	struct timespec now;
+	struct stat st;
+
+	(void)clock_gettime(CLOCK_REALTIME, &now);
+	return !fstatat(dir, name, &st, AT_SYMLINK_NOFOLLOW) && st.st_mtime <= now.tv_sec &&
+		now.tv_sec - st.st_mtime < SLOW_SECONDS;
+}
+
+static int verdict_in(const char *base, int kvm_fd, char **text)
+{
+	CLEAN_FD int dir = cache_dir(base, false);
+	char name[64], slow[72];
+	int r = dir < 0 ? dir : cache_name(kvm_fd, name, sizeof(name));
+
+	if (r)
+		return r;
+	(void)snprintf(slow, sizeof(slow), "%s-slow", name);
+	if (fresh(dir, slow) && !read_file_at(dir, slow, ERR_MSG_MAX, text, NULL))
+		return 0;
+	return read_file_at(dir, name, ERR_MSG_MAX, text, NULL);
 }
 
 static int cached_verdict(int kvm_fd, char **text)
 {
-	CLEAN_FD int dir = cache_dir(false);
-	char name[64];
-	int r = dir < 0 ? dir : cache_name(kvm_fd, name, sizeof(name));
+	const char *own = own_base();
+	int r = verdict_in("/run", kvm_fd, text);
 
-	return r ? r : read_file_at(dir, name, ERR_MSG_MAX, text, NULL);
+	return r && own ? verdict_in(own, kvm_fd, text) : r;
 }
 
-static void keep_verdict(int kvm_fd, const char *text)
+static void keep_verdict(int kvm_fd, const char *text, bool slow)
 {
-	CLEAN_FD int dir = cache_dir(true);
-	char name[64];
+	const char *own = own_base();
+	CLEAN_FD int dir = cache_dir(own ? own : "/run", true);
+	char name[64], file[72];
 
 	/* without a cache the next create probes again */
-	if (dir >= 0 && !cache_name(kvm_fd, name, sizeof(name)))
-		IGNORE_RESULT(write_file_at(dir, name, text, strlen(text), 0644));
+	if (dir < 0 || cache_name(kvm_fd, name, sizeof(name)))
+		return;
+	(void)snprintf(file, sizeof(file), "%s-slow", name);
+	(void)unlinkat(dir, file, 0);
+	IGNORE_RESULT(write_file_at(dir, slow ? file : name, text, strlen(text), 0644));
 }
 
 /* Says nothing about the host, only about this moment. */
 static bool may_pass(int err)
 {
-	return err == -ETIMEDOUT || err == -ENOMEM || err == -EAGAIN || err == -EMFILE ||
+	return err == -ENOMEM || err == -EAGAIN || err == -EMFILE ||
 		err == -ENFILE || err == -EINTR || err == -EBUSY;
 }
 
@@ -191,7 +245,7 @@ static int run_probes(int kvm_fd, struct report *rep, struct error *first)
 			break;
 	}
 	if (!may_pass(bad))
-		keep_verdict(kvm_fd, bad ? first->msg : VERDICT_OK);
+		keep_verdict(kvm_fd, bad ? first->msg : VERDICT_OK, bad == -ETIMEDOUT);
 	return bad;
 }
 
@@ -214,13 +268,74 @@ static int check_kernel(char *path, size_t n, struct error *e)
 	return 0;
 }
 
-static int check_root(const struct rt *rt, struct error *e)
+/* Its own directory, or else the nearest above it, where it would be made. */
+static int check_root(const struct rt *rt, char *path, size_t n, struct error *e)
 {
-	const char *root = rt->root ? rt->root : "/run";
+	CLEAN_FREE char *at = NULL;
+	int r = state_root_path(rt, path, n);
 
-	if (access(root, W_OK | X_OK) && errno != ENOENT)
-		return err_sys(e, errno, "cannot write to %.150s", root);
-	return 0;
+	if (r)
+		return err_sys(e, r, "state directory");
+	at = strdup(path);
+	while (at && access(at, W_OK | X_OK)) {
+		char *slash = errno == ENOENT ? strrchr(at, '/') : NULL;
+
+		if (!slash)
+			return err_sys(e, errno, "cannot write to %.150s", at);
+		slash[slash == at] = 0;
+	}
+	return at ? 0 : err_sys(e, ENOMEM, "state directory");
+}
+
+/* The cgroup of a container is made below the root of the mount. */
+static int check_cgroup_rights(struct error *e)
+{
+	return access("/sys/fs/cgroup", W_OK | X_OK)
+		? err_sys(e, errno, "cannot make cgroups in /sys/fs/cgroup")
+		: 0;
+}
+
+/* Makes the namespaces that every container has, in a child; an ordinary user's come with a user
+ * namespace. */
+static int check_namespaces(struct error *e)
+{
+	int status = 0;
+	pid_t pid = fork();
+
+	if (!pid) {
+		int flags = CLONE_NEWNS | CLONE_NEWPID | CLONE_NEWNET | CLONE_NEWIPC |
+			CLONE_NEWUTS | CLONE_NEWCGROUP;
+
+		on_its_own();
+		_exit(unshare(geteuid() ? flags | CLONE_NEWUSER : flags) ? errno & 0xff : 0);
+	}
+	if (pid < 0 || waitpid(pid, &status, 0) != pid)
+		return err_sys(e, errno, "fork");
+	if (!WIFEXITED(status))
+		return err_set(e, EIO, "the probe ended with signal %d", WTERMSIG(status));
+	return WEXITSTATUS(status)
+		? err_sys(e, WEXITSTATUS(status), "cannot make the namespaces of a container")
+		: 0;
+}
+
+static void check_rights(struct report *rep)
+{
+	struct error e = { 0 };
+	int r = check_cgroup_rights(&e);
+
+	/* an ordinary user's containers go without one */
+	if (r && geteuid())
+		add(rep, "cgroup-rights", 0, &e,
+			"none: containers stay in the caller's cgroup, and limits are refused", NULL);
+	else
+		add(rep, "cgroup-rights", r, &e, "cgroups can be made",
+			"run as root of the host, with /sys/fs/cgroup mounted read-write");
+	e = (struct error){ 0 };
+	r = check_namespaces(&e);
+	add(rep, "namespaces", r, &e,
+		geteuid() ? "can be made, within a user namespace" : "can be made",
+		geteuid() ? "allow user namespaces (sysctl user.max_user_namespaces, kernel.unprivileged_userns_clone)"
+			  : "run with CAP_SYS_ADMIN, and a kernel that has all namespaces");
 }
 
 static void collect(const struct rt *rt, struct report *rep)
@@ -241,14 +356,14 @@ static void collect(const struct rt *rt, struct report *rep)
 		(void)close(r);
 	add(rep, "cgroup-v2", r < 0 ? r : 0, &e, "mounted at /sys/fs/cgroup",
 		"boot with systemd.unified_cgroup_hierarchy=1, or mount cgroup2 there");
+	check_rights(rep);
 	e = (struct error){ 0 };
 	r = check_kernel(path, sizeof(path), &e);
 	add(rep, "guest-kernel", r, &e, path,
 		"run kernel/build, or point KRUN_OCI_KERNEL at a vmlinux");
 	e = (struct error){ 0 };
-	r = check_root(rt, &e);
-	add(rep, "state-directory", r, &e, rt->root ? rt->root : "writable",
-		"run as root, or set XDG_RUNTIME_DIR or --root");
+	r = check_root(rt, path, sizeof(path), &e);
+	add(rep, "state-directory", r, &e, path, "run as root, or set XDG_RUNTIME_DIR or --root");
 }
 
 static int print_json(const struct report *rep, bool fit, FILE *out, struct error *e)

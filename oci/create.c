@@ -201,14 +201,21 @@ static int make_terminal(struct create *x, struct error *e)
 
 static int make_cgroup(struct create *x, struct error *e)
 {
+	struct error why = { 0 };
 	int r = 0;
 
 	if (x->c.cgroup)
-		r = cgroup_make(x->c.cgroup, x->spec, &x->p.size, &x->c.cgroup_kept, e);
+		r = cgroup_make(x->c.cgroup, x->spec, &x->p.size, &x->c.cgroup_kept, &why);
+	if (!r)
+		return 0;
 	/* not made, not ours to remove */
-	if (r)
-		free(TAKE_PTR(x->c.cgroup));
-	return r;
+	free(TAKE_PTR(x->c.cgroup));
+	if (x->rt->rootless && (r == -EACCES || r == -EPERM || r == -EROFS) &&
+		!cgroup_has_limits(x->spec, &x->p.size)) {
+		log_warn("%s: the container stays in the caller's", why.msg);
+		return 0;
+	}
+	return err_set(e, r, "%s", why.msg);
 }
 
 /* The VMM process has made the VM: it goes into the cgroup and on record. */
@@ -241,6 +248,38 @@ static int user_namespace(struct create *x, struct error *e)
 	return r ? r : sync_send(x->sync[0], SYNC_GO);
 }
 
+/* Sets our own: what is cloned then has it, whatever namespaces it is in. *@old gets what it was. */
+static int set_oom_score(long v, long *old)
+{
+	CLEAN_FREE char *was = NULL;
+	char text[16];
+	int r = read_file_at(AT_FDCWD, "/proc/self/oom_score_adj", 16, &was, NULL);
+
+	if (r)
+		return r;
+	*old = strtol(was, NULL, 10);
+	(void)snprintf(text, sizeof(text), "%ld", v);
+	return *old == v ? 0 : write_existing_at(AT_FDCWD, "/proc/self/oom_score_adj", text);
+}
+
+/* As ns_clone(), with process.oomScoreAdj: on the host it is the VMM that the kernel may choose. */
+static pid_t clone_vmm(struct create *x, struct error *e)
+{
+	const struct spec_process *p = &x->spec->process;
+	long old = 0, ignored;
+	pid_t pid;
+	int r = p->set && p->oom_score_adj.set ? set_oom_score((long)p->oom_score_adj.v, &old) : 0;
+
+	if (r == -EACCES && x->rt->rootless)
+		log_warn("config.json: process.oomScoreAdj: lower than an ordinary user may go");
+	else if (r)
+		return err_sys(e, r, "config.json: process.oomScoreAdj");
+	pid = ns_clone(&x->p.ns);
+	if (pid && !r && p->set && p->oom_score_adj.set)
+		IGNORE_RESULT(set_oom_score(old, &ignored));
+	return pid < 0 ? err_sys(e, pid, "cannot make the VMM process") : pid;
+}
+
 static int start_vmm(struct create *x, struct error *e)
 {
 	bool late = ns_late_user(&x->p.ns);
@@ -260,9 +299,9 @@ static int start_vmm(struct create *x, struct error *e)
 	x->p.c = &x->c;
 	x->p.sync_fd = x->sync[1];
 	x->p.parent = getpid();
-	pid = ns_clone(&x->p.ns);
+	pid = clone_vmm(x, e);
 	if (pid < 0)
-		return err_sys(e, pid, "cannot make the VMM process");
+		return pid;
 	if (!pid) {
 		(void)close(x->sync[0]);
 		if (x->master >= 0)
@@ -338,8 +377,7 @@ static int create(struct create *x, struct error *e)
 		x->c.cgroup = cgroup_path(x->spec, x->c.id, e);
 		if (!x->c.cgroup)
 			return -EINVAL;
-		/* until it is known what was there, nothing above is ours to remove */
-		x->c.cgroup_kept = strlen(x->c.cgroup);
+		x->c.cgroup_kept = cgroup_there(x->c.cgroup);
 	}
 	r = container_make(x->rt, &x->c, x->config, x->config_len, e);
 	if (r)
@@ -486,7 +524,10 @@ int rt_run(const struct rt *rt, const struct rt_create *o, int *code, struct err
 	if (x.master < 0)
 		leave_stdio(&x);
 	*code = x.master >= 0 ? console_proxy(x.master, x.c.pid) : wait_vmm(x.c.pid);
+	/* its own words went to the log; our stderr is the one that is left */
+	if (container_was_lost(&x.c))
+		r = err_set(e, EIO, "the VM of container \"%s\" ended under its process", o->id);
 	if (!o->keep)
 		remove_ended(&x.c);
-	return 0;
+	return r;
 }

@@ -33,6 +33,12 @@ static const char *const TAKEN_AWAY[][2] = {
 	{ "SCMP_ACT_NOTIFY", "linux.seccomp.listenerPath" },
 	{ "SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV", "linux.seccomp.listenerPath" },
 	{ "time", "linux.namespaces.time" },
+	{ "sync", "mounts[].options" },
+	{ "dirsync", "mounts[].options" },
+	{ "mand", "mounts[].options" },
+	{ "iversion", "mounts[].options" },
+	{ "lazytime", "mounts[].options" },
+	{ "remount", "mounts[].options" },
 };
 
 static bool taken_away(const char *word)
@@ -122,7 +128,7 @@ int features_json(const char *version, char **out, size_t *len)
 	jw_init(&w, true);
 	jw_object(&w, NULL);
 	jw_string(&w, "ociVersionMin", "1.0.0");
-	jw_string(&w, "ociVersionMax", "1.3.0");
+	jw_string(&w, "ociVersionMax", SPEC_VERSION);
 	if (spec_is_refused("hooks"))
 		jw_strings(&w, "hooks", NULL, 0);
 	else

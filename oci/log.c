@@ -40,6 +40,7 @@ static struct {
 	int fd;
 	bool json;
 	enum oci_level max;
+	bool alone;
 	char id[64];
 } sink = { .fd = -1 };
 
@@ -201,9 +202,16 @@ void oci_log_fail(const char *msg)
 	to_stderr(msg);
 }
 
+void oci_log_alone(void)
+{
+	sink.alone = true;
+}
+
 void oci_log_sink(enum log_level level, const char *line)
 {
-	enum oci_level to = level <= LOG_WARN ? OCI_WARNING : OCI_DEBUG;
+	enum oci_level to = level > LOG_WARN ? OCI_DEBUG
+		: level == LOG_ERROR && sink.alone ? OCI_ERROR
+						 : OCI_WARNING;
 
 	if (to <= sink.max)
 		emit(to, line);
@@ -211,7 +219,7 @@ void oci_log_sink(enum log_level level, const char *line)
 
 int oci_log_fd(void)
 {
-	return sink.kind == TO_FILE ? sink.fd : -1;
+	return sink.kind == TO_STDERR ? -1 : sink.fd;
 }
 
 void oci_log_close(void)
@@ -220,6 +228,7 @@ void oci_log_close(void)
 		(void)close(sink.fd);
 	sink.fd = -1;
 	sink.kind = TO_STDERR;
+	sink.alone = false;
 }
 
 static int open_file(const char *path, struct error *e)

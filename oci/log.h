@@ -4,8 +4,9 @@
  *
  * Managers read both. podman takes the whole log file as one JSON object, so a command that fails
  * writes exactly one error: the one that its main function reports by oci_log_fail(). All the rest
- * (warnings, what libvmm says) stays below level error, which is the default threshold. Each line
- * is one write(2). Callable from any thread after oci_log_open(); the sink is the process's one
+ * (warnings, what libvmm says) stays below level error, which is the default threshold, until the
+ * VMM is on its own: then what it calls an error is one, as nobody else would tell. Each line is one
+ * write(2). Callable from any thread after oci_log_open(); the sink is the process's one
  * global of oci/.
  */
 #ifndef KRUN_OCI_LOG_H
@@ -32,7 +33,7 @@ enum oci_level {
 int oci_log_open(const char *target, const char *format, const char *level, struct error *e);
 void oci_log_close(void);
 
-/* The fd of a file target, -1 otherwise: for those who close all others. */
+/* The fd of the target, -1 when that is stderr: for those who close all others. */
 int oci_log_fd(void);
 
 /* To the log where the level passes; to stderr only where there is no log. */
@@ -41,7 +42,9 @@ void oci_log(enum oci_level level, const char *fmt, ...) __attribute__((format(p
 /* The one error of a failed command: to the log and, as "krun-oci: ...", to stderr. */
 void oci_log_fail(const char *msg);
 
-/* For log_set_sink(): errors of libvmm become warnings here, see above. */
+/* No command reports for this process any more. */
+void oci_log_alone(void);
+/* For log_set_sink(): errors become warnings as long as a command reports, see above. */
 void oci_log_sink(enum log_level level, const char *line);
 
 #define OCI_LOG_LINE 1024

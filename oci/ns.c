@@ -106,12 +106,16 @@ pid_t ns_clone(const struct ns_set *n)
 	return pid < 0 ? -errno : (pid_t)pid;
 }
 
-static int write_map(int dir, const char *file, const struct spec_id_maps *m, struct error *e)
+static int write_map(int dir, const char *file, const struct spec_id_maps *m, unsigned own,
+	struct error *e)
 {
 	char text[SPEC_LIM_ID_MAPS * 36];
 	size_t n = 0;
 	int r;
 
+	/* none given: root in there is who we are, and nobody else exists */
+	if (!m->n)
+		(void)snprintf(text, sizeof(text), "0 %u 1\n", own);
 	for (size_t i = 0; i < m->n && n < sizeof(text); i++)
 		n += (size_t)snprintf(text + n, sizeof(text) - n, "%u %u %u\n", m->v[i].container,
 			m->v[i].host, m->v[i].size);
@@ -132,8 +136,8 @@ int ns_write_maps(pid_t pid, const struct spec *s, struct error *e)
 	/* without the right to map ids freely, setgroups() must be given up first */
 	if (geteuid())
 		IGNORE_RESULT(write_existing_at(dir, "setgroups", "deny"));
-	r = write_map(dir, "uid_map", &s->linux_.uid_maps, e);
-	return r ? r : write_map(dir, "gid_map", &s->linux_.gid_maps, e);
+	r = write_map(dir, "uid_map", &s->linux_.uid_maps, geteuid(), e);
+	return r ? r : write_map(dir, "gid_map", &s->linux_.gid_maps, getegid(), e);
 }
 
 int ns_become_root(struct error *e)
@@ -143,7 +147,8 @@ int ns_become_root(struct error *e)
 	if (setgroups(0, NULL) && errno != EPERM)
 		return err_sys(e, errno, "setgroups");
 	if (setresgid(0, 0, 0) || setresuid(0, 0, 0))
-		return err_sys(e, errno, "config.json: linux.uidMappings: id 0 is not mapped");
+		return err_sys(e, errno,
+			"config.json: linux.uidMappings: id 0 of the user namespace is not mapped");
 	return 0;
 }
 
@@ -160,15 +165,47 @@ static int loopback_up(struct error *e)
 		: 0;
 }
 
+static int join_one(const struct ns_set *n, int t, struct error *e)
+{
+	return setns(n->fd[t], (int)types[t].flag)
+		? err_sys(e, errno, "config.json: linux.namespaces: cannot join the %s namespace",
+			  types[t].name)
+		: 0;
+}
+
 int ns_join(const struct ns_set *n, struct error *e)
 {
-	for (int t = 0; t < SPEC_NS_TYPES; t++) {
-		if (n->fd[t] >= 0 && setns(n->fd[t], (int)types[t].flag))
-			return err_sys(e, errno,
+	unsigned inside = 0;
+	int r = 0;
+
+	/* what belongs to the host is joined with the rights of the host; what belongs to the user
+	 * namespace, or is an ordinary user's, can only be joined from inside of that */
+	for (int t = 0; t < SPEC_NS_TYPES && !r; t++) {
+		if (n->fd[t] < 0 || t == SPEC_NS_USER)
+			continue;
+		r = join_one(n, t, n->fd[SPEC_NS_USER] < 0 ? e : NULL);
+		if (r == -EPERM && n->fd[SPEC_NS_USER] >= 0) {
+			inside |= 1U << t;
+			r = 0;
+		} else if (r) {
+			(void)err_sys(e, r,
 				"config.json: linux.namespaces: cannot join the %s namespace",
 				types[t].name);
+		}
 	}
-	return 0;
+	if (r || n->fd[SPEC_NS_USER] < 0)
+		return r;
+	r = join_one(n, SPEC_NS_USER, e);
+	for (int t = 0; t < SPEC_NS_TYPES && !r; t++) {
+		if (inside & 1U << t)
+			r = join_one(n, t, e);
+	}
+	return r ? r : ns_become_root(e);
+}
+
+bool ns_joins_user(const struct ns_set *n)
+{
+	return n->fd[SPEC_NS_USER] >= 0;
 }
 
 bool ns_late_user(const struct ns_set *n)

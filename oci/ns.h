@@ -26,13 +26,15 @@ void ns_close(struct ns_set *n);
  * -errno. */
 pid_t ns_clone(const struct ns_set *n);
 
-/* In the CLI: writes the id maps of @pid, whose user namespace is new. */
+/* In the CLI: writes the id maps of @pid, whose user namespace is new; without any in the config
+ * root is the caller. */
 int ns_write_maps(pid_t pid, const struct spec *s, struct error *e);
 /* In the VMM process, once its maps are written: root of the namespace. */
 int ns_become_root(struct error *e);
 
-/* In the VMM process: joins what was given by path. */
+/* In the VMM process: joins what was given by path, as root of a user namespace among it. */
 int ns_join(const struct ns_set *n, struct error *e);
+bool ns_joins_user(const struct ns_set *n);
 /* True when the user namespace was not made at clone, because something else had to be joined
  * first. */
 bool ns_late_user(const struct ns_set *n);

@@ -19,6 +19,7 @@ struct rt {
 	const char *root;     /* --root, or NULL for the default */
 	bool cgroup_disabled; /* --cgroup-manager disabled */
 	bool systemd_cgroup;  /* --systemd-cgroup, --cgroup-manager systemd */
+	bool rootless;	      /* where the caller may not make a cgroup, go on without */
 };
 
 struct rt_create {
@@ -38,7 +39,8 @@ struct rt_create {
 int rt_create(const struct rt *rt, const struct rt_create *o, struct error *e);
 /*
  * Foreground: returns the workload's exit code in *code (128 + n for a signal). With an error *code is
- * the exit status that goes with it: 126 or 127 when the start failed in exec(), else 1.
+ * the exit status that goes with it: 126 or 127 when the start failed in exec(), 125 when the VM
+ * ended under the workload, else 1.
  */
 int rt_run(const struct rt *rt, const struct rt_create *o, int *code, struct error *e);
 int rt_start(const struct rt *rt, const char *id, struct error *e);

@@ -80,9 +80,9 @@ static void read_version(struct rd *p, const struct json *root)
 		rd_fail(p, root, "ociVersion", "%s is not a version", QUOTE(v));
 	else if (part[0] != 1)
 		rd_fail(p, root, "ociVersion", "%s is not supported, only 1.x is", QUOTE(v));
-	else if (part[1] > 3)
-		rd_warn(p, root, "ociVersion", "%s is newer than what is known here (1.3)",
-			QUOTE(v));
+	else if (part[1] > SPEC_VERSION_MINOR)
+		rd_warn(p, root, "ociVersion",
+			"%s is newer than what is known here (" SPEC_VERSION ")", QUOTE(v));
 	p->s->version = v;
 }
 

@@ -26,6 +26,10 @@
 struct error;
 struct arena;
 
+/* The newest version of the runtime specification that is known here. */
+#define SPEC_VERSION	   "1.3.0"
+#define SPEC_VERSION_MINOR 3
+
 struct strv {
 	char **v; /* v[n] is NULL; v itself is never NULL after a parse */
 	size_t n;

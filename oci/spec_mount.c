@@ -2,8 +2,8 @@
 /* The `mounts` section: option words become flags, the rest becomes the file system's data. */
 /*
  * How it works: one table maps every option word to one of a few actions. Words that no table knows
- * are data of the file system; a bind mount has none, and tmpfs and devpts, which the guest mounts
- * from what we send it, know a closed list, so that a typing error is an error and not a silent
+ * are data of the file system; a bind mount has none, and tmpfs, devpts and cgroup, which the guest
+ * mounts from what we send it, know a closed list, so that a typing error is an error and not a silent
  * no-op.
  */
 #include <linux/mount.h>
@@ -224,6 +224,15 @@ static const struct data_key DEVPTS_DATA[] = {
 	{ "max", D_COUNT },
 };
 
+/* Of the whole hierarchy: from inside of a cgroup namespace the kernel takes and ignores them. */
+static const struct data_key CGROUP_DATA[] = {
+	{ "nsdelegate", D_FLAG },
+	{ "favordynmods", D_FLAG },
+	{ "nofavordynmods", D_FLAG },
+	{ "memory_localevents", D_FLAG },
+	{ "memory_recursiveprot", D_FLAG },
+};
+
 static bool data_ok(const char *value, enum data_type t)
 {
 	if (t == D_FLAG)
@@ -272,6 +281,8 @@ static bool data_word(struct rd *p, const struct json *n, const struct spec_moun
 		return check_data(p, n, TMPFS_DATA, ARRAY_SIZE(TMPFS_DATA), "tmpfs");
 	case SPEC_MNT_DEVPTS:
 		return check_data(p, n, DEVPTS_DATA, ARRAY_SIZE(DEVPTS_DATA), "devpts");
+	case SPEC_MNT_CGROUP:
+		return check_data(p, n, CGROUP_DATA, ARRAY_SIZE(CGROUP_DATA), m->type);
 	case SPEC_MNT_SYSFS:
 	case SPEC_MNT_MQUEUE:
 		return rd_fail(p, n, NULL, "unknown option %s for %s", QUOTE(n->text), m->type);

@@ -238,6 +238,8 @@ WHEN(mount_ns, s->linux_.ns[SPEC_NS_MOUNT].path)
 WHEN(pid_ns, s->linux_.ns[SPEC_NS_PID].path)
 WHEN(time_ns, s->linux_.ns[SPEC_NS_TIME].set)
 WHEN(netdevs, s->linux_.n_netdevs)
+/* The spec's swap is memory and swap together. */
+WHEN(swap_alone, s->linux_.res.memory.swap.v > 0 && s->linux_.res.memory.limit.v <= 0)
 WHEN(swappiness, s->linux_.res.memory.swappiness.set)
 WHEN(oom_killer, s->linux_.res.memory.disable_oom_killer)
 WHEN(realtime, s->linux_.res.cpu.rt_runtime.v || s->linux_.res.cpu.rt_period.v)
@@ -274,6 +276,8 @@ static const struct row ROWS[] = {
 	{ "linux.netDevices", netdevs, "not supported by this version" },
 	{ "linux.resources.devices", device_rule,
 		"to deny one of the guest's own devices is not supported by this version" },
+	{ "linux.resources.memory.swap", swap_alone,
+		"it includes memory, so it needs linux.resources.memory.limit" },
 	{ "linux.resources.memory.swappiness", swappiness, "cgroup v2 has no such setting" },
 	{ "linux.resources.memory.disableOOMKiller", oom_killer, "cgroup v2 has no such setting" },
 	{ "linux.resources.cpu.realtimeRuntime", realtime, "cgroup v2 has no such setting" },

@@ -41,6 +41,10 @@ static void read_memory(struct rd *p, const struct json *n, struct spec_memory *
 	if (m->kernel.set || m->kernel_tcp.set)
 		rd_warn(p, n, m->kernel.set ? "kernel" : "kernelTCP",
 			"left out, cgroup v2 has no such limit");
+	if (m->use_hierarchy)
+		rd_warn(p, n, "useHierarchy", "left out, cgroup v2 has nothing else");
+	if (m->check_before_update)
+		rd_warn(p, n, "checkBeforeUpdate", "left out, a new container uses nothing yet");
 }
 
 static const char *read_list(struct rd *p, const struct json *n, const char *key, unsigned *count)

@@ -414,11 +414,21 @@ int status_open(const struct container *c)
 	return fd < 0 ? -errno : fd;
 }
 
-int status_write(int fd, enum phase p, int exit_code)
+bool container_was_lost(const struct container *c)
+{
+	struct status_file st = { 0 };
+	CLEAN_FD int fd = openat(c->dir_fd, "status", O_RDONLY | O_CLOEXEC);
+
+	return fd >= 0 && pread(fd, &st, sizeof(st), 0) == (ssize_t)sizeof(st) &&
+		le32toh(st.magic) == STATUS_MAGIC && le32toh(st.flags) & STATUS_LOST;
+}
+
+int status_write(int fd, enum phase p, int exit_code, uint32_t flags)
 {
 	struct status_file st = { .magic = htole32(STATUS_MAGIC),
 		.phase = htole32(p),
-		.exit_code = (int32_t)htole32((uint32_t)exit_code) };
+		.exit_code = (int32_t)htole32((uint32_t)exit_code),
+		.flags = htole32(flags) };
 	ssize_t n = pwrite(fd, &st, sizeof(st), 0);
 
 	return n == (ssize_t)sizeof(st) ? 0 : n < 0 ? -errno : -EIO;

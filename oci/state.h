@@ -39,8 +39,9 @@ struct status_file {
 	uint32_t magic;
 	uint32_t phase;
 	int32_t exit_code; /* valid when phase is STOPPED */
-	uint32_t flags;
+	uint32_t flags;	   /* STATUS_* */
 };
+#define STATUS_LOST 1u /* the VM ended under the workload: exit_code is not the workload's */
 _Static_assert(sizeof(struct status_file) == 16, "on disk");
 
 struct container {
@@ -93,7 +94,9 @@ enum phase container_phase(const struct container *c, int *exit_code);
 int container_pidfd(const struct container *c);
 /* The VMM's side: opens the status file for writing and stores @p. */
 int status_open(const struct container *c);
-int status_write(int fd, enum phase p, int exit_code);
+int status_write(int fd, enum phase p, int exit_code, uint32_t flags);
+/* True when the VM ended under the workload. */
+bool container_was_lost(const struct container *c);
 
 /* Kills whatever is left and waits up to @ms; removes cgroup and directory. */
 int container_destroy(struct container *c, unsigned ms, struct error *e);

@@ -31,6 +31,7 @@
 #include "oci/agent.h"
 #include "oci/ctl.h"
 #include "oci/guest_blob.h"
+#include "oci/log.h"
 #include "oci/sync.h"
 #include "oci/trace.h"
 #include "oci/vmproc.h"
@@ -59,13 +60,14 @@ struct vmloop {
 	bool exited;	       /* the workload has ended with @code */
 	unsigned streams_open; /* BLOB_STDIO bits of the output streams that are not finished */
 	int code;
+	uint32_t flags; /* STATUS_*, for the status file */
 	bool quit;
 };
 
 static void set_phase(struct vmloop *l, enum phase ph)
 {
 	l->phase = ph;
-	if (status_write(l->status_fd, ph, l->code))
+	if (status_write(l->status_fd, ph, l->code, l->flags))
 		log_err("cannot write the container's status");
 }
 
@@ -186,6 +188,7 @@ static void vm_gone(struct vmloop *l, const char *why)
 	if (l->exited)
 		return finish(l, l->code);
 	log_err("%s", text);
+	l->flags |= STATUS_LOST;
 	fail_start(l, EIO, CODE_LOST, text);
 }
 
@@ -252,6 +255,7 @@ static void on_sync(struct loop_src *src, uint32_t events)
 		return;
 	}
 	(void)prctl(PR_SET_PDEATHSIG, 0);
+	oci_log_alone();
 	/* a CLI that ended before this call would have taken us with it */
 	IGNORE_RESULT(sync_send(src->fd, SYNC_COMMITTED));
 	loop_del(l->loop, src);

@@ -85,6 +85,9 @@ static int enter_namespaces(const struct vmproc *p, struct error *e)
 {
 	int r = ns_join(&p->ns, e);
 
+	/* a change of ids clears it */
+	if (!r && ns_joins_user(&p->ns))
+		r = die_with_parent(p, e);
 	if (!r && ns_late_user(&p->ns)) {
 		r = ns_make_user(e);
 		if (!r)

@@ -8,8 +8,8 @@
  * exit status and leaves one sentence in struct error; only main() prints it, once, to log and
  * stderr. Managers read that line, so usage errors go the same way and exit with 1.
  *
- * Options that other runtimes take and that mean nothing here (--criu, --rootless) are accepted, as
- * managers pass them unasked. fds 0 to 2 are opened first if the caller closed them.
+ * Options that other runtimes take and that mean nothing here (--criu) are accepted, as managers pass
+ * them unasked. fds 0 to 2 are opened first if the caller closed them.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -20,6 +20,7 @@
 
 #include "config.h"
 #include "oci/log.h"
+#include "oci/spec.h"
 #include "oci/trace.h"
 #include "src/cli.h"
 
@@ -55,7 +56,9 @@ static const struct opt globals[] = {
 		&g.cgroup_manager },
 	{ "systemd-cgroup", 0, OPT_FLAG, NULL, "the same as --cgroup-manager systemd",
 		&g.systemd_cgroup },
-	{ "rootless", 0, OPT_MAYBE, NULL, NULL, &g.rootless },
+	{ "rootless", 0, OPT_MAYBE, NULL,
+		"=true, =false or =auto (default): go on without a cgroup where none can be made",
+		&g.rootless },
 	{ "criu", 0, OPT_STRING, NULL, NULL, NULL },
 	{ "version", 'v', OPT_FLAG, NULL, "print the version", &g.version },
 	{ "Version", 'V', OPT_FLAG, NULL, NULL, &g.version },
@@ -65,8 +68,8 @@ static const struct opt globals[] = {
 static void print_version(const char *name)
 {
 	(void)printf(
-		"%s version %s\ncommit: %s\nspec: 1.2.0\n+CGROUP_V2 +SECCOMP +CAP +YAJL +KVM\n",
-		name, PACKAGE_VERSION, GIT_COMMIT);
+		"%s version %s\ncommit: %s\nspec: %s\n+CGROUP_V2 +SECCOMP +CAP +YAJL +KVM\n",
+		name, PACKAGE_VERSION, GIT_COMMIT, SPEC_VERSION);
 }
 
 static void print_help(const char *name)
@@ -97,6 +100,19 @@ static void cmd_help(const char *name, const struct cmd *c)
 	}
 }
 
+static int fill_rootless(struct rt *rt, struct error *e)
+{
+	const char *v = g.rootless;
+
+	if (!v || !strcmp(v, "auto"))
+		rt->rootless = geteuid() != 0;
+	else if (!strcmp(v, "true") || !strcmp(v, "1"))
+		rt->rootless = true;
+	else if (strcmp(v, "false") && strcmp(v, "0"))
+		return err_set(e, EINVAL, "--rootless: \"%.80s\" is none of true, false, auto", v);
+	return 0;
+}
+
 static int fill_rt(struct rt *rt, struct error *e)
 {
 	const char *m = g.cgroup_manager;
@@ -110,7 +126,7 @@ static int fill_rt(struct rt *rt, struct error *e)
 	else if (m && strcmp(m, "cgroupfs"))
 		return err_set(e, EINVAL,
 			"--cgroup-manager: \"%.80s\" is none of cgroupfs, systemd, disabled", m);
-	return 0;
+	return fill_rootless(rt, e);
 }
 
 static const struct cmd *find_cmd(const char *name)
@@ -156,6 +172,7 @@ static int dispatch(struct rt *rt, char **argv, int argc, struct error *e)
 	unsigned n = 0;
 	int r = opt_parse(globals, argv, argc, true, &n, e);
 	const struct cmd *c;
+	bool debug;
 
 	if (r < 0)
 		return 1;
@@ -169,7 +186,8 @@ static int dispatch(struct rt *rt, char **argv, int argc, struct error *e)
 	}
 	if (oci_log_open(g.log, g.log_format, g.debug ? "debug" : g.log_level, e) || fill_rt(rt, e))
 		return 1;
-	log_set_sink(oci_log_sink, g.debug ? LOG_DEBUG : LOG_WARN);
+	debug = g.debug || (g.log_level && !strcmp(g.log_level, "debug"));
+	log_set_sink(oci_log_sink, debug ? LOG_DEBUG : LOG_WARN);
 	if (!n) {
 		print_help(rt->name);
 		return err_set(e, EINVAL, "no command given") ? 1 : 0;
