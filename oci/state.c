@@ -400,8 +400,9 @@ enum phase container_phase(const struct container *c, int *exit_code)
 		phase = le32toh(st.phase);
 	if (phase == PHASE_STOPPED && exit_code)
 		*exit_code = (int)le32toh((uint32_t)st.exit_code);
+	/* with the lock in our own hands there is no create */
 	if (!c->pid)
-		return lock_is_held(c) ? PHASE_CREATING : PHASE_STOPPED;
+		return c->lock_fd < 0 && lock_is_held(c) ? PHASE_CREATING : PHASE_STOPPED;
 	if (pidfd < 0 || phase > PHASE_STOPPED)
 		return PHASE_STOPPED;
 	return (enum phase)phase;

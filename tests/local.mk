@@ -49,6 +49,7 @@ unit_programs = \
 	tests/unit/test_signals \
 	tests/unit/test_spec \
 	tests/unit/test_spec_bad \
+	tests/unit/test_state \
 	tests/unit/test_vdev_mmio \
 	tests/unit/test_vdev_save \
 	tests/unit/test_vmm \
