@@ -107,13 +107,34 @@ static void conn_gc(struct agent *a)
 
 static void conn_opened(struct agent *a, struct conn *c);
 
+/* Waits for the token: its opening is whole. */
+static bool conn_is_early(const struct conn *c)
+{
+	return !c->dead && !c->control && c->got == sizeof(c->u.bytes);
+}
+
 /* The token is known now: what waited for it goes on. */
 static void conn_opened_early(struct agent *a)
 {
 	for (struct conn *c = a->conns; c; c = c->next) {
-		if (!c->dead && !c->control && c->got == sizeof(c->u.bytes))
+		if (conn_is_early(c))
 			conn_opened(a, c);
 	}
+}
+
+/* The host sent the control connection's opening first, but that socket was accepted and read a
+ * moment before it came: this one waits for it. */
+static void conn_wait(struct agent *a, struct conn *c)
+{
+	unsigned n = 0;
+
+	for (const struct conn *o = a->conns; o; o = o->next)
+		n += conn_is_early(o);
+	/* @c is among them. Room must be left for the control connection. */
+	if (n > AGENT_MAX_EARLY)
+		conn_close(a, c);
+	else
+		agent_rewatch(a, &c->ev, 0);
 }
 
 /* The opening is whole: the connection becomes a control connection, or its socket goes to a
@@ -130,9 +151,7 @@ static void conn_opened(struct agent *a, struct conn *c)
 		return;
 	}
 	if (!a->have_token && o->kind != PROTO_CONTROL) {
-		/* The host sent the control connection's opening first, but that socket was
-		 * accepted and read a moment before it came: this one waits for it. */
-		agent_rewatch(a, &c->ev, 0);
+		conn_wait(a, c);
 		return;
 	}
 	if (!a->have_token) {

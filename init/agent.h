@@ -20,6 +20,7 @@
 #include "proto/msg.h"
 
 #define AGENT_MAX_CONNS	  1024
+#define AGENT_MAX_EARLY	  8 /* openings that wait for the token; the first three streams may */
 #define AGENT_MAX_PROCS	  4096
 #define AGENT_MAX_STREAMS 8192
 #define AGENT_MAX_OUT	  (1u << 20) /* bytes of replies and events that wait for the host */

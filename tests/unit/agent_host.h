@@ -217,10 +217,10 @@ static inline void h_agent(int lfd)
 	_exit(agent_init(&a, &cfg, lfd) || agent_run(&a));
 }
 
-static inline bool h_start_agent(void)
+/* Starts it; nobody has connected yet. */
+static inline bool h_spawn_agent(void)
 {
 	struct sockaddr_un sa = { .sun_family = AF_UNIX, .sun_path = SOCK };
-	struct msg_time t = { 0 };
 	int lfd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0), null, i;
 
 	(void)unlink(SOCK);
@@ -238,8 +238,21 @@ static inline bool h_start_agent(void)
 	h_have_exit = false;
 	h_log[0] = 0;
 	msg_rx_init(&h_rx, MSG_MAX_TO_HOST, 1);
+	return h_pid > 0;
+}
+
+/* Opens the control connection and shakes hands. */
+static inline bool h_hello(void)
+{
+	struct msg_time t = { 0 };
+
 	h_ctrl = h_open(PROTO_CONTROL, 0, 0);
-	return h_pid > 0 && h_ctrl >= 0 && !h_ask(MSG_HELLO, &t, sizeof(t));
+	return h_ctrl >= 0 && !h_ask(MSG_HELLO, &t, sizeof(t));
+}
+
+static inline bool h_start_agent(void)
+{
+	return h_spawn_agent() && h_hello();
 }
 
 static inline bool h_stop_agent(void)
