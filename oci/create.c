@@ -218,21 +218,25 @@ static int make_cgroup(struct create *x, struct error *e)
 	return err_set(e, r, "%s", why.msg);
 }
 
-/* The VMM process has made the VM: it goes into the cgroup and on record. */
-static int adopt(struct create *x, struct error *e)
+/* From the clone on it can be found, and ended, by those whom this create keeps waiting. */
+static int record(struct create *x, struct error *e)
 {
 	bool zombie = false;
+
+	/* ours until we reap it, so it is there, if only as a zombie */
+	if (proc_start_time(x->c.pid, &x->c.pid_start, &zombie))
+		return err_set(e, ECONNRESET,
+			"the VMM process ended while the container was being created");
+	return container_store(&x->c, e);
+}
+
+/* The VMM process has made the VM: it goes into the cgroup. */
+static int adopt(struct create *x, struct error *e)
+{
 	int r = sync_wait(x->sync[0], SYNC_VM_MADE, e);
 
 	if (!r && x->c.cgroup)
 		r = cgroup_add(x->c.cgroup, x->c.pid, e);
-	if (r)
-		return r;
-	r = proc_start_time(x->c.pid, &x->c.pid_start, &zombie);
-	if (r || zombie)
-		return err_set(e, ECONNRESET,
-			"the VMM process ended while the container was being created");
-	r = container_store(&x->c, e);
 	return r ? r : sync_send(x->sync[0], SYNC_GO);
 }
 
@@ -312,7 +316,9 @@ static int start_vmm(struct create *x, struct error *e)
 	(void)close(TAKE_FD(x->sync[1]));
 	/* a copy of ours would take connections that nobody answers once the VMM is gone */
 	(void)close(TAKE_FD(x->p.ctl_fd));
-	r = late ? 0 : user_namespace(x, e);
+	r = record(x, e);
+	if (!r && !late)
+		r = user_namespace(x, e);
 	if (!r)
 		r = adopt(x, e);
 	if (!r && late)

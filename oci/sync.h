@@ -15,7 +15,7 @@
 
 enum sync_type {
 	SYNC_USERNS = 1, /* VMM: I am in my new user namespace, write my id maps */
-	SYNC_VM_MADE,	 /* VMM: the VM exists; move me into the cgroup and note my pid */
+	SYNC_VM_MADE,	 /* VMM: the VM exists; move me into the cgroup */
 	SYNC_GO,	 /* CLI: done, go on */
 	SYNC_READY,	 /* VMM: the container is created, its process is held */
 	SYNC_COMMIT,	 /* CLI: everything is on record; you no longer die with me */

@@ -22,9 +22,9 @@ trap 'umount "$work/src/sub"; cleanup' EXIT
 snapshot_host | sort >"$work/host.before"
 
 # Sets binds (a JSON array of mounts added to the others) and a script, and runs it.
-case_() { # MOUNTS SCRIPT
+case_() { # MOUNTS SCRIPT [JQ]
 	cp "$top/tests/bundles/config.json" "$work/b/config.json"
-	edit b ".mounts+=$1 | .process.args=[\"sh\",\"-c\",$(jq -n --arg s "$2" '$s')]"
+	edit b ".mounts+=$1 | .process.args=[\"sh\",\"-c\",$(jq -n --arg s "$2" '$s')] | ${3:-.}"
 	run krun-oci run --bundle "$work/b" "$id"
 	[ "$rc" = 0 ] || die "exit status $rc"
 }
@@ -61,7 +61,20 @@ case_ "$(bind /mnt/exec "$work/src" '["bind","noexec","nosuid","nodev"]')" 'cp /
 out_has "ermission denied"
 out_has "nosuid,nodev,noexec"
 
+say "below a read-only root"
+case_ "$(bind /mnt/w "$work/src" '["rbind"]' | sed 's/]$//'),$(bind /etc/one "$work/one" '["rbind"]' | sed 's/^\[//')" \
+	'touch /x 2>&1; echo dir >/mnt/w/ro-new; echo sub >/mnt/w/sub/ro-new; echo changed >/etc/one; cat /etc/one' '.root.readonly=true'
+check "the root cannot be written" "1 changed" "$(grep -c "Read-only file system" "$work/out") $(tail -n 1 "$work/out")"
+check "a directory can, its submount, and a file" "dir sub changed" "$(cat "$work/src/ro-new") $(cat "$work/src/sub/ro-new") $(cat "$work/one")"
+echo one-file >"$work/one"
+
 say "symlinks"
+rm -rf "$root/var/run"
+mkdir -p "$root/var"
+ln -s /run "$root/var/run"
+case_ "[{\"destination\":\"/run\",\"type\":\"tmpfs\",\"source\":\"t\"},$(bind /var/run/x "$work/src" '["rbind"]' | sed 's/^\[//')" \
+	'touch /run/mine; cat /run/x/file; ls /var/run'
+check "a symlink below a tmpfs of the guest" "from-host mine x" "$(paste -sd' ' "$work/out")"
 case_ "$(bind /link/inner "$work/src" '["bind"]')" 'cat /link/inner/file; cat /link/file 2>/dev/null; true'
 check "a symlink as destination is taken inside of the root" from-host "$(cat "$work/out")"
 check "nothing was made in the host's directory of that name" file "$(ls "$work/secret")"

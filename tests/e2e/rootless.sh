@@ -1,0 +1,43 @@
+#!/bin/bash
+# SPDX-License-Identifier: Apache-2.0
+# An ordinary user, who may make user namespaces and open /dev/kvm, and no cgroup.
+# host: user
+# timeout: 240
+# shellcheck source=lib.sh
+. "$(dirname "$0")/lib.sh"
+
+[ "$(id -u)" != 0 ] || die "this test runs as root"
+[ -r /dev/kvm ] && [ -w /dev/kvm ] || skip "/dev/kvm is not this user's"
+unshare -Ur true 2>/dev/null || skip "no user namespaces for this user"
+bundle b busybox
+rm "$work/b/config.json"
+status 0 krun-oci spec --rootless --bundle "$work/b"
+edit b '.process.terminal=false | .process.args=["sh","-c","id -u; echo written >/out; cat /proc/sys/kernel/ostype"] | .root.readonly=false'
+cp "$work/b/config.json" "$work/config.good"
+
+status 0 krun-oci check
+grep -q "^ok  *namespaces " "$work/out" || die "check does not look at namespaces"
+grep -q "^ok  *state-directory  *${XDG_RUNTIME_DIR:?}/" "$work/out" || die "check looks at another state directory"
+ok "check knows what an ordinary user may"
+
+status 0 krun-oci --log "$work/log" --log-level warning run --bundle "$work/b" "$id"
+check "it runs as root of its own" "0 Linux" "$(paste -sd' ' "$work/out")"
+check "its files are the user's" "$(id -u) written" "$(stat -c %u "$work/b/rootfs/out") $(cat "$work/b/rootfs/out")"
+grep -q "stays in the caller's" "$work/log" || die "no warning about the cgroup: $(cat "$work/log")"
+ok "it warns that there is no cgroup"
+check "nothing is left" "" "$(ls -A "$XDG_RUNTIME_DIR/krun-oci")"
+
+say "a user namespace without mappings"
+edit b 'del(.linux.uidMappings, .linux.gidMappings)'
+status 0 krun-oci run --bundle "$work/b" "$id"
+check "root is the caller" "$(id -u)" "$(stat -c %u "$work/b/rootfs/out")"
+
+say "limits need a cgroup"
+cp "$work/config.good" "$work/b/config.json"
+edit b '.linux.resources.pids.limit=100'
+status 1 krun-oci run --bundle "$work/b" "$id"
+err_has "ermission denied"
+status 1 krun-oci --rootless=false run --bundle "$work/b" "$id"
+status 1 krun-oci --rootless=perhaps list
+err_has "--rootless"
+done_testing
