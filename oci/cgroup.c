@@ -6,10 +6,10 @@
  * The limits are a list of {controller, file, value} made from the spec first; then the path is
  * walked down from the mount, enabling the controllers on every level that lacks them, and the
  * values are written. What of the path was there before is looked up and recorded first, so that
- * also a create that is killed leaves nothing that nobody removes; a parent that another container's
- * delete takes away on the walk down is made again. The host's limits hold for the VMM: memory is the guest's RAM plus what the
- * VMM needs (struct vm_size), pids counts the VMM's own threads on top, since the workload's
- * processes live in the guest and are limited there.
+ * also a create that is killed leaves nothing that nobody removes; a parent that another
+ * container's delete takes away on the walk down is made again. The host's limits hold for the VMM:
+ * memory is the guest's RAM plus what the VMM needs (struct vm_size), pids counts the VMM's own
+ * threads on top, since the workload's processes live in the guest and are limited there.
  */
 #include <dirent.h>
 #include <errno.h>

@@ -30,8 +30,8 @@ bool cgroup_has_limits(const struct spec *s, const struct vm_size *size);
 /*
  * Makes the cgroup, enables the controllers that @s asks for on the way down, and writes the
  * limits; @size gives memory.max. -EEXIST when it or one below holds processes already. On error
- * nothing that this call made is left. *@kept: what cgroup_there() said; less when some of that went
- * meanwhile and was made again.
+ * nothing that this call made is left. *@kept: what cgroup_there() said; less when some of that
+ * went meanwhile and was made again.
  */
 int cgroup_make(const char *path, const struct spec *s, const struct vm_size *size, size_t *kept,
 	struct error *e);

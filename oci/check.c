@@ -220,8 +220,8 @@ static void keep_verdict(int kvm_fd, const char *text, bool slow)
 /* Says nothing about the host, only about this moment. */
 static bool may_pass(int err)
 {
-	return err == -ENOMEM || err == -EAGAIN || err == -EMFILE ||
-		err == -ENFILE || err == -EINTR || err == -EBUSY;
+	return err == -ENOMEM || err == -EAGAIN || err == -EMFILE || err == -ENFILE ||
+		err == -EINTR || err == -EBUSY;
 }
 
 static int run_probes(int kvm_fd, struct report *rep, struct error *first)
@@ -326,7 +326,8 @@ static void check_rights(struct report *rep)
 	/* an ordinary user's containers go without one */
 	if (r && geteuid())
 		add(rep, "cgroup-rights", 0, &e,
-			"none: containers stay in the caller's cgroup, and limits are refused", NULL);
+			"none: containers stay in the caller's cgroup, and limits are refused",
+			NULL);
 	else
 		add(rep, "cgroup-rights", r, &e, "cgroups can be made",
 			"run as root of the host, with /sys/fs/cgroup mounted read-write");
@@ -334,8 +335,9 @@ static void check_rights(struct report *rep)
 	r = check_namespaces(&e);
 	add(rep, "namespaces", r, &e,
 		geteuid() ? "can be made, within a user namespace" : "can be made",
-		geteuid() ? "allow user namespaces (sysctl user.max_user_namespaces, kernel.unprivileged_userns_clone)"
-			  : "run with CAP_SYS_ADMIN, and a kernel that has all namespaces");
+		geteuid()
+			? "allow user namespaces (sysctl user.max_user_namespaces, kernel.unprivileged_userns_clone)"
+			: "run with CAP_SYS_ADMIN, and a kernel that has all namespaces");
 }
 
 static void collect(const struct rt *rt, struct report *rep)

@@ -54,7 +54,7 @@ int console_open(const struct spec_process *p, int like, int *master, int *slave
 	return 0;
 }
 
-int console_send(const char *path, int master, struct error *e)
+int socket_send_fd(const char *flag, const char *path, const char *text, int send, struct error *e)
 {
 	CLEAN_FD int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
 	union {
@@ -62,7 +62,7 @@ int console_send(const char *path, int master, struct error *e)
 		char buf[CMSG_SPACE(sizeof(int))];
 	} c = { .buf = { 0 } };
 	struct sockaddr_un a = { .sun_family = AF_UNIX };
-	struct iovec iov = { .iov_base = (void *)(uintptr_t) " ", .iov_len = 1 };
+	struct iovec iov = { .iov_base = (void *)(uintptr_t)text, .iov_len = strlen(text) };
 	struct msghdr m = { .msg_iov = &iov,
 		.msg_iovlen = 1,
 		.msg_control = c.buf,
@@ -70,18 +70,17 @@ int console_send(const char *path, int master, struct error *e)
 	struct cmsghdr *h = CMSG_FIRSTHDR(&m);
 
 	if (strlen(path) >= sizeof(a.sun_path))
-		return err_set(e, ENAMETOOLONG,
-			"--console-socket: \"%.120s\" is longer than a socket's address", path);
+		return err_set(e, ENAMETOOLONG, "%s: \"%.120s\" is longer than a socket's address",
+			flag, path);
 	memcpy(a.sun_path, path, strlen(path) + 1);
 	if (fd < 0 || connect(fd, (struct sockaddr *)&a, sizeof(a)))
-		return err_sys(e, errno, "--console-socket: \"%.120s\"", path);
+		return err_sys(e, errno, "%s: \"%.120s\"", flag, path);
 	h->cmsg_level = SOL_SOCKET;
 	h->cmsg_type = SCM_RIGHTS;
 	h->cmsg_len = CMSG_LEN(sizeof(int));
-	(void)memcpy(CMSG_DATA(h), &master, sizeof(int));
-	if (sendmsg(fd, &m, MSG_NOSIGNAL) != 1)
-		return err_sys(
-			e, errno, "--console-socket: cannot send the terminal to \"%.100s\"", path);
+	(void)memcpy(CMSG_DATA(h), &send, sizeof(int));
+	if (sendmsg(fd, &m, MSG_NOSIGNAL) != (ssize_t)iov.iov_len)
+		return err_sys(e, errno, "%s: cannot send to \"%.100s\"", flag, path);
 	return 0;
 }
 

@@ -15,10 +15,11 @@
 /* A new pty, the slave raw: echo, line editing and signals are the guest's business. The size is
  * that of the config, else of @like when it is a terminal. */
 int console_open(const struct spec_process *p, int like, int *master, int *slave, struct error *e);
-/* Sends @master through the socket at @path (one byte of data, one descriptor). */
-int console_send(const char *path, int master, struct error *e);
-/* The VMM process, which leads a session: @slave becomes its terminal, so that a change of size is a
- * signal. */
+/* Sends @send through the stream socket at @path: @text, at least a byte, with one descriptor.
+ * @flag: the option that gave the path, for the errors. */
+int socket_send_fd(const char *flag, const char *path, const char *text, int send, struct error *e);
+/* The VMM process, which leads a session: @slave becomes its terminal, so that a change of size is
+ * a signal. */
 int console_take(int slave, struct error *e);
 
 /* Relays between our stdin/stdout and @master until process @pid has ended; returns its exit code.

@@ -194,7 +194,7 @@ static int make_terminal(struct create *x, struct error *e)
 	r = console_open(p, STDIN_FILENO, &x->master, &x->p.tty_fd, e);
 	if (r || !x->o->console_socket)
 		return r;
-	r = console_send(x->o->console_socket, x->master, e);
+	r = socket_send_fd("--console-socket", x->o->console_socket, " ", x->master, e);
 	(void)close(TAKE_FD(x->master));
 	return r;
 }
@@ -252,7 +252,8 @@ static int user_namespace(struct create *x, struct error *e)
 	return r ? r : sync_send(x->sync[0], SYNC_GO);
 }
 
-/* Sets our own: what is cloned then has it, whatever namespaces it is in. *@old gets what it was. */
+/* Sets our own: what is cloned then has it, whatever namespaces it is in. *@old gets what it was.
+ */
 static int set_oom_score(long v, long *old)
 {
 	CLEAN_FREE char *was = NULL;
@@ -339,6 +340,18 @@ static int write_pid_file(const struct create *x, struct error *e)
 	return r ? err_sys(e, r, "--pid-file \"%.150s\"", x->o->pid_file) : 0;
 }
 
+static int send_pidfd(const struct create *x, struct error *e)
+{
+	CLEAN_FD int fd = -1;
+
+	if (!x->o->pidfd_socket)
+		return 0;
+	fd = (int)syscall(SYS_pidfd_open, x->c.pid, 0);
+	if (fd < 0)
+		return err_sys(e, errno, "--pidfd-socket: pidfd_open");
+	return socket_send_fd("--pidfd-socket", x->o->pidfd_socket, "pidfd", fd, e);
+}
+
 /* From here on the VMM lives without us. */
 static int commit(struct create *x, struct error *e)
 {
@@ -393,6 +406,8 @@ static int create(struct create *x, struct error *e)
 		r = make_terminal(x, e);
 	if (!r)
 		r = start_vmm(x, e);
+	if (!r)
+		r = send_pidfd(x, e);
 	if (!r)
 		r = write_pid_file(x, e);
 	if (!r)

@@ -5,8 +5,8 @@
  * A SOCK_SEQPACKET socket "s" in the container's directory, reached through a dirfd
  * (/proc/self/fd/N/s), since the directory's path may be longer than a socket address. One request
  * and one reply a connection; who may connect is decided by the directory's mode. The VMM answers
- * from its main loop; the asking side waits a bounded time. A request whose asker has hung up before
- * it was looked at is dropped: a kill that waited in vain signals the VMM itself.
+ * from its main loop; the asking side waits a bounded time. A request whose asker has hung up
+ * before it was looked at is dropped: a kill that waited in vain signals the VMM itself.
  */
 #ifndef KRUN_OCI_CTL_H
 #define KRUN_OCI_CTL_H

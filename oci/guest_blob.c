@@ -198,6 +198,29 @@ static void put_devices(struct blob_w *w, const struct spec *s)
 	}
 }
 
+/* What of the config a record is made from. */
+static const char *field(uint16_t tag)
+{
+	static const char *const names[] = {
+		[BLOB_T_ARG] = "process.args",
+		[BLOB_T_ENV] = "process.env",
+		[BLOB_T_CWD] = "process.cwd",
+		[BLOB_T_GIDS] = "process.user.additionalGids",
+		[BLOB_T_RLIMIT] = "process.rlimits",
+		[BLOB_T_SECCOMP] = "linux.seccomp",
+		[BLOB_T_HOSTNAME] = "hostname",
+		[BLOB_T_DOMAINNAME] = "domainname",
+		[BLOB_T_MOUNT] = "mounts",
+		[BLOB_T_MASKED] = "linux.maskedPaths",
+		[BLOB_T_READONLY] = "linux.readonlyPaths",
+		[BLOB_T_DEVICE] = "linux.devices",
+		[BLOB_T_SYSCTL] = "linux.sysctl",
+		[BLOB_T_CGROUP] = "linux.resources",
+	};
+
+	return tag < ARRAY_SIZE(names) && names[tag] ? names[tag] : "process";
+}
+
 int guest_blob(const struct spec *s, const struct vm_size *size, unsigned stdio, uint8_t **out,
 	size_t *len, struct error *e)
 {
@@ -220,7 +243,7 @@ int guest_blob(const struct spec *s, const struct vm_size *size, unsigned stdio,
 	}
 	r = blob_done(&w, out, len);
 	if (r)
-		return err_sys(e, r, "config.json: too large for the guest (record %u)", w.err_tag);
+		return err_sys(e, r, "config.json: %s: too large for the guest", field(w.err_tag));
 	(void)memcpy(*out, &head, sizeof(head));
 	return 0;
 }

@@ -23,6 +23,7 @@ liboci_a_SOURCES = \
 	oci/json_text.c \
 	oci/json_write.c \
 	oci/kernel.c \
+	oci/list.c \
 	oci/log.c \
 	oci/mounts.c \
 	oci/ns.c \

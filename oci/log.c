@@ -209,9 +209,9 @@ void oci_log_alone(void)
 
 void oci_log_sink(enum log_level level, const char *line)
 {
-	enum oci_level to = level > LOG_WARN ? OCI_DEBUG
+	enum oci_level to = level > LOG_WARN	   ? OCI_DEBUG
 		: level == LOG_ERROR && sink.alone ? OCI_ERROR
-						 : OCI_WARNING;
+						   : OCI_WARNING;
 
 	if (to <= sink.max)
 		emit(to, line);

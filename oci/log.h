@@ -5,9 +5,9 @@
  * Managers read both. podman takes the whole log file as one JSON object, so a command that fails
  * writes exactly one error: the one that its main function reports by oci_log_fail(). All the rest
  * (warnings, what libvmm says) stays below level error, which is the default threshold, until the
- * VMM is on its own: then what it calls an error is one, as nobody else would tell. Each line is one
- * write(2). Callable from any thread after oci_log_open(); the sink is the process's one
- * global of oci/.
+ * VMM is on its own: then what it calls an error is one, as nobody else would tell. Each line is
+ * one write(2). Callable from any thread after oci_log_open(); the sink is the process's one global
+ * of oci/.
  */
 #ifndef KRUN_OCI_LOG_H
 #define KRUN_OCI_LOG_H

@@ -106,8 +106,8 @@ pid_t ns_clone(const struct ns_set *n)
 	return pid < 0 ? -errno : (pid_t)pid;
 }
 
-static int write_map(int dir, const char *file, const struct spec_id_maps *m, unsigned own,
-	struct error *e)
+static int write_map(
+	int dir, const char *file, const struct spec_id_maps *m, unsigned own, struct error *e)
 {
 	char text[SPEC_LIM_ID_MAPS * 36];
 	size_t n = 0;

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-/* start, kill, delete, state and list: each a look at the state directory and at most one question
- * to the VMM. */
+/* start, kill and delete: each a look at the state directory and at most one question to the VMM.
+ */
 /*
  * How it works
  *
@@ -10,16 +10,12 @@
  *
  * SIGKILL goes to the VMM itself, the wall around the container, and needs no cooperation from
  * inside; other signals are asked of it, and of a VMM that does not answer too, by sending it the
- * signal. start and delete take the container's lock, then look again, since a create may have ended
- * meanwhile. delete --force kills a VMM whose create, start or delete holds the lock and does not
- * end, and also removes what cannot be read. list skips what it cannot open: a delete may be
- * quicker.
+ * signal. start and delete take the container's lock, then look again, since a create may have
+ * ended meanwhile. delete --force kills a VMM whose create, start or delete holds the lock and does
+ * not end, and also removes what cannot be read.
  */
-#include <dirent.h>
 #include <errno.h>
-#include <fcntl.h>
 #include <poll.h>
-#include <pwd.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
@@ -31,7 +27,6 @@
 #include "oci/create.h"
 #include "oci/ctl.h"
 #include "oci/fsutil.h"
-#include "oci/json_write.h"
 #include "util/cleanup.h"
 
 int rt_start(const struct rt *rt, const char *id, struct error *e)
@@ -145,7 +140,8 @@ int container_destroy(struct container *c, unsigned ms, struct error *e)
 	return container_remove(c, e);
 }
 
-/* As container_lock(); a create or start that holds the lock ends with the VMM that it waits for. */
+/* As container_lock(); a create or start that holds the lock ends with the VMM that it waits for.
+ */
 static int lock_by_force(struct container *c, struct error *e)
 {
 	for (unsigned waited = 0;; waited += FORCE_MS) {
@@ -209,144 +205,4 @@ int rt_delete(const struct rt *rt, const char *id, bool force, struct error *e)
 	if (r == -ENOENT && force)
 		return 0;
 	return r ? err_set(e, r, "%s", why.msg) : 0;
-}
-
-static void put_state(struct json_writer *w, const struct container *c, bool owner)
-{
-	enum phase ph = container_phase(c, NULL);
-
-	jw_object(w, NULL);
-	jw_string(w, "ociVersion", c->version ? c->version : "1.0.0");
-	jw_string(w, "id", c->id);
-	jw_i64(w, "pid", ph == PHASE_STOPPED ? 0 : c->pid);
-	jw_string(w, "status", phase_name(ph));
-	jw_string(w, "bundle", c->bundle);
-	jw_string(w, "rootfs", c->rootfs);
-	jw_string(w, "created", c->created);
-	if (owner) {
-		const struct passwd *pw = getpwuid(c->owner);
-		char num[16];
-
-		(void)snprintf(num, sizeof(num), "%u", c->owner);
-		jw_string(w, "owner", pw ? pw->pw_name : num);
-	}
-}
-
-static int print(struct json_writer *w, FILE *out, struct error *e)
-{
-	CLEAN_FREE char *text = NULL;
-	size_t len = 0;
-	int r = jw_finish(w, &text, &len);
-
-	if (!r && (fwrite(text, 1, len, out) != len || fflush(out)))
-		r = -EIO;
-	return r ? err_sys(e, r, "cannot write the output") : 0;
-}
-
-int rt_state(const struct rt *rt, const char *id, FILE *out, struct error *e)
-{
-	CLEAN(container_free) struct container c;
-	CLEAN(spec_freep) struct spec *s = NULL;
-	struct json_writer w;
-	int r = container_open(rt, id, &c, e);
-
-	if (r)
-		return r;
-	jw_init(&w, true);
-	put_state(&w, &c, false);
-	/* the copy made at create: it was checked then */
-	if (!spec_load(c.dir_fd, "config.json", &s, NULL, NULL, NULL) && s->n_annotations) {
-		jw_object(&w, "annotations");
-		for (size_t i = 0; i < s->n_annotations; i++)
-			jw_string(&w, s->annotations[i].key, s->annotations[i].value);
-		jw_end(&w);
-	}
-	return print(&w, out, e);
-}
-
-static int by_name(const void *a, const void *b)
-{
-	return strcmp(*(char *const *)a, *(char *const *)b);
-}
-
-/* The names of what may be containers, sorted; the caller frees. */
-static char **names_below(int root, size_t *n)
-{
-	int fd = openat(root, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	CLEAN_DIR DIR *d = fd < 0 ? NULL : fdopendir(fd);
-	const struct dirent *de;
-	char **v = NULL;
-	size_t cap = 0;
-
-	*n = 0;
-	while (d && (de = readdir(d))) {
-		if (spec_check_id(de->d_name, NULL))
-			continue;
-		if (*n == cap) {
-			char **bigger = realloc(v, (cap = cap ? cap * 2 : 64) * sizeof(*v));
-
-			if (!bigger)
-				break;
-			v = bigger;
-		}
-		v[*n] = strdup(de->d_name);
-		if (v[*n])
-			++*n;
-	}
-	if (*n)
-		qsort(v, *n, sizeof(*v), by_name);
-	return v;
-}
-
-static void list_row(const struct container *c, bool quiet, FILE *out)
-{
-	enum phase ph = container_phase(c, NULL);
-	const struct passwd *pw = getpwuid(c->owner);
-
-	if (quiet) {
-		(void)fprintf(out, "%s\n", c->id);
-		return;
-	}
-	(void)fprintf(out, "%-24s %-9d %-10s %-40s %-32s %s\n", c->id,
-		ph == PHASE_STOPPED ? 0 : (int)c->pid, phase_name(ph), c->bundle, c->created,
-		pw ? pw->pw_name : "?");
-}
-
-int rt_list(const struct rt *rt, enum rt_format format, bool quiet, FILE *out, struct error *e)
-{
-	CLEAN_FD int root = state_root(rt, false, e);
-	struct json_writer w;
-	char **names;
-	size_t n = 0;
-
-	if (root < 0 && root != -ENOENT)
-		return root;
-	if (root < 0 && rt->root)
-		return root;
-	names = root < 0 ? NULL : names_below(root, &n);
-	jw_init(&w, false);
-	jw_array(&w, NULL);
-	if (format == RT_TABLE && !quiet)
-		(void)fprintf(out, "%-24s %-9s %-10s %-40s %-32s %s\n", "ID", "PID", "STATUS",
-			"BUNDLE", "CREATED", "OWNER");
-	for (size_t i = 0; i < n; i++) {
-		CLEAN(container_free) struct container c;
-
-		/* other runtimes keep their state beside ours, and a delete may be quicker than we
-		 * are */
-		if (!container_open(rt, names[i], &c, NULL)) {
-			if (format == RT_JSON && !quiet) {
-				put_state(&w, &c, true);
-				jw_end(&w);
-			} else {
-				list_row(&c, quiet, out);
-			}
-		}
-		free(names[i]);
-	}
-	free(names);
-	if (format == RT_JSON && !quiet)
-		return print(&w, out, e);
-	jw_free(&w);
-	return fflush(out) ? err_sys(e, EIO, "cannot write the output") : 0;
 }

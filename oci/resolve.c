@@ -16,13 +16,12 @@
 
 static const char *env_path(const struct spec_process *p)
 {
-	const char *path = NULL;
-
+	/* of two the first, as the guest and getenv() have it */
 	for (size_t i = 0; i < p->env.n; i++) {
 		if (!strncmp(p->env.v[i], "PATH=", 5))
-			path = p->env.v[i] + 5;
+			return p->env.v[i] + 5;
 	}
-	return path ? path : DEFAULT_PATH;
+	return DEFAULT_PATH;
 }
 
 /* A guest-side mount on the way: only the guest can see what is there. */

@@ -29,6 +29,7 @@ struct rt_create {
 	int config_fd;	    /* the same, open; owned by the caller; looked at when @config is set */
 	const char *pid_file;	    /* or NULL */
 	const char *console_socket; /* or NULL */
+	const char *pidfd_socket;   /* or NULL */
 	unsigned preserve_fds;
 	bool no_pivot; /* accepted; the VMM's tree is pivoted into all the same */
 	bool no_new_keyring;
@@ -38,8 +39,8 @@ struct rt_create {
 
 int rt_create(const struct rt *rt, const struct rt_create *o, struct error *e);
 /*
- * Foreground: returns the workload's exit code in *code (128 + n for a signal). With an error *code is
- * the exit status that goes with it: 126 or 127 when the start failed in exec(), 125 when the VM
+ * Foreground: returns the workload's exit code in *code (128 + n for a signal). With an error *code
+ * is the exit status that goes with it: 126 or 127 when the start failed in exec(), 125 when the VM
  * ended under the workload, else 1.
  */
 int rt_run(const struct rt *rt, const struct rt_create *o, int *code, struct error *e);
@@ -47,6 +48,11 @@ int rt_start(const struct rt *rt, const char *id, struct error *e);
 int rt_state(const struct rt *rt, const char *id, FILE *out, struct error *e);
 int rt_kill(const struct rt *rt, const char *id, int sig, bool all, struct error *e);
 int rt_delete(const struct rt *rt, const char *id, bool force, struct error *e);
+
+/* Calls @fn for each container whose id @regex (POSIX extended) matches; the first error, after all
+ * of them. */
+typedef int rt_each_fn(const struct rt *rt, const char *id, void *arg, struct error *e);
+int rt_matching(const struct rt *rt, const char *regex, rt_each_fn *fn, void *arg, struct error *e);
 
 enum rt_format {
 	RT_TABLE,

@@ -3,8 +3,8 @@
 /*
  * How it works: one table maps every option word to one of a few actions. Words that no table knows
  * are data of the file system; a bind mount has none, and tmpfs, devpts and cgroup, which the guest
- * mounts from what we send it, know a closed list, so that a typing error is an error and not a silent
- * no-op.
+ * mounts from what we send it, know a closed list, so that a typing error is an error and not a
+ * silent no-op.
  */
 #include <linux/mount.h>
 #include <string.h>

@@ -9,8 +9,8 @@
  * files away, so a delete that is killed leaves the id free. What a dead create or delete left
  * aside is swept by the next of either.
  *
- * A lock counts only while the id still leads to the directory it is in: who waited for it meanwhile
- * may hold the lock of what was deleted, beside a new container of the same id.
+ * A lock counts only while the id still leads to the directory it is in: who waited for it
+ * meanwhile may hold the lock of what was deleted, beside a new container of the same id.
  *
  * container_phase() asks three things in order: is there a VMM pid, is that very process (same
  * start time, no zombie) alive, and what does its status file say. A dead VMM is "stopped" whatever
@@ -168,7 +168,8 @@ void state_sweep(int root_fd)
 	while ((de = readdir(d))) {
 		int pid;
 
-		/* what is to be deleted anybody may delete; what is being made belongs to its maker */
+		/* what is to be deleted anybody may delete; what is being made belongs to its maker
+		 */
 		if (!strncmp(de->d_name, ".del-", 5) ||
 			(sscanf(de->d_name, ".new-%d-", &pid) == 1 && kill(pid, 0) &&
 				errno == ESRCH))
@@ -235,9 +236,8 @@ static bool still_there(const struct container *c)
 {
 	struct stat a, b;
 
-	return !fstat(c->dir_fd, &a) &&
-		!fstatat(c->root_fd, c->id, &b, AT_SYMLINK_NOFOLLOW) && a.st_dev == b.st_dev &&
-		a.st_ino == b.st_ino;
+	return !fstat(c->dir_fd, &a) && !fstatat(c->root_fd, c->id, &b, AT_SYMLINK_NOFOLLOW) &&
+		a.st_dev == b.st_dev && a.st_ino == b.st_ino;
 }
 
 static int no_such(const struct container *c, struct error *e)
@@ -255,10 +255,10 @@ static int read_state(struct container *c, struct error *e)
 	int r = read_file_at(c->dir_fd, "state.json", STATE_MAX, &text, &len);
 
 	if (r == -ENOENT)
-		return still_there(c) ? err_set(e, ENODATA,
-						"the directory of container \"%s\" has no state.json",
-						c->id)
-				      : no_such(c, e);
+		return still_there(c)
+			? err_set(e, ENODATA, "the directory of container \"%s\" has no state.json",
+				  c->id)
+			: no_such(c, e);
 	if (r)
 		return err_sys(e, r, "cannot read the state of container \"%s\"", c->id);
 	r = json_parse("state.json", text, len, &doc, e);
@@ -346,9 +346,10 @@ int container_remove(struct container *c, struct error *e)
 	struct stat st;
 	int r = fstat(c->dir_fd, &st) ? -errno : 0;
 
-	/* aside in one step: a kill in the middle of what follows must not leave half a container */
-	(void)snprintf(aside, sizeof(aside), ".del-%d-%llx", (int)getpid(),
-		(unsigned long long)st.st_ino);
+	/* aside in one step: a kill in the middle of what follows must not leave half a container
+	 */
+	(void)snprintf(
+		aside, sizeof(aside), ".del-%d-%llx", (int)getpid(), (unsigned long long)st.st_ino);
 	if (!r && renameat2(c->root_fd, c->id, c->root_fd, aside, RENAME_NOREPLACE))
 		r = -errno;
 	if (!r)

@@ -10,8 +10,8 @@
  *	s		control socket of the VMM
  *
  * The directory appears complete (built aside, renamed), goes the same way, state.json is replaced
- * by rename, and what the VMM says of itself counts only while that very process lives: so a kill -9 at any moment
- * leaves something that can be read, is true, and can be deleted.
+ * by rename, and what the VMM says of itself counts only while that very process lives: so a kill
+ *-9 at any moment leaves something that can be read, is true, and can be deleted.
  */
 #ifndef KRUN_OCI_STATE_H
 #define KRUN_OCI_STATE_H

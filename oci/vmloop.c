@@ -371,7 +371,8 @@ static void on_pause_over(struct loop_src *src, uint32_t events)
 	uint64_t n;
 
 	(void)events;
-	if (read(src->fd, &n, sizeof(n)) == (ssize_t)sizeof(n) && loop_add(l->loop, &l->ctl, EPOLLIN))
+	if (read(src->fd, &n, sizeof(n)) == (ssize_t)sizeof(n) &&
+		loop_add(l->loop, &l->ctl, EPOLLIN))
 		log_err("the control socket is lost");
 }
 

@@ -22,6 +22,8 @@ static bool ignored;
 			&o.pid_file },                                                            \
 		{ "console-socket", 0, OPT_STRING, "PATH", "where to send the terminal's master", \
 			&o.console_socket },                                                      \
+		{ "pidfd-socket", 0, OPT_STRING, "PATH", "where to send a pidfd of the VMM",      \
+			&o.pidfd_socket },                                                        \
 		{ "preserve-fds", 0, OPT_STRING, "N", NULL, &preserve },                          \
 		{ "no-pivot", 0, OPT_FLAG, NULL, NULL, &o.no_pivot },                             \
 		{ "no-new-keyring", 0, OPT_FLAG, NULL, NULL, &o.no_new_keyring },                 \

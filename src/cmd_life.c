@@ -26,16 +26,28 @@ static int state(const struct rt *rt, char **args, unsigned n, struct error *e)
 const struct cmd cmd_state = { "state", "ID", "Print a container's state as JSON", NULL, no_opts, 1,
 	1, state };
 
-static bool all;
+static bool all, regex;
+
+static int kill_one(const struct rt *rt, const char *id, void *arg, struct error *e)
+{
+	return rt_kill(rt, id, *(const int *)arg, all, e);
+}
 
 static int kill_(const struct rt *rt, char **args, unsigned n, struct error *e)
 {
 	int sig = signal_parse(n > 1 ? args[1] : "TERM", e);
 
-	return sig < 0 || rt_kill(rt, args[0], sig, all, e) ? 1 : 0;
+	if (sig < 0)
+		return 1;
+	return (regex ? rt_matching(rt, args[0], kill_one, &sig, e)
+		      : rt_kill(rt, args[0], sig, all, e))
+		? 1
+		: 0;
 }
 
 static const struct opt kill_opts[] = {
+	{ "regex", 'r', OPT_FLAG, NULL, "ID is a regular expression: to every container it matches",
+		&regex },
 	{ "all", 'a', OPT_FLAG, NULL, "to every process of the container", &all },
 	OPT_END,
 };
@@ -46,13 +58,24 @@ const struct cmd cmd_kill = { "kill", "ID [SIGNAL]", "Send a signal to a contain
 
 static bool force;
 
+static int delete_one(const struct rt *rt, const char *id, void *arg, struct error *e)
+{
+	(void)arg;
+	return rt_delete(rt, id, force, e);
+}
+
 static int delete_(const struct rt *rt, char **args, unsigned n, struct error *e)
 {
 	(void)n;
-	return rt_delete(rt, args[0], force, e) ? 1 : 0;
+	return (regex ? rt_matching(rt, args[0], delete_one, NULL, e)
+		      : rt_delete(rt, args[0], force, e))
+		? 1
+		: 0;
 }
 
 static const struct opt delete_opts[] = {
+	{ "regex", 'r', OPT_FLAG, NULL, "ID is a regular expression: every container it matches",
+		&regex },
 	{ "force", 'f', OPT_FLAG, NULL, "kill it first if it runs; no error if it does not exist",
 		&force },
 	OPT_END,

@@ -8,8 +8,8 @@
  * exit status and leaves one sentence in struct error; only main() prints it, once, to log and
  * stderr. Managers read that line, so usage errors go the same way and exit with 1.
  *
- * Options that other runtimes take and that mean nothing here (--criu) are accepted, as managers pass
- * them unasked. fds 0 to 2 are opened first if the caller closed them.
+ * Options that other runtimes take and that mean nothing here (--criu) are accepted, as managers
+ * pass them unasked. fds 0 to 2 are opened first if the caller closed them.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -67,8 +67,7 @@ static const struct opt globals[] = {
 
 static void print_version(const char *name)
 {
-	(void)printf(
-		"%s version %s\ncommit: %s\nspec: %s\n+CGROUP_V2 +SECCOMP +CAP +YAJL +KVM\n",
+	(void)printf("%s version %s\ncommit: %s\nspec: %s\n+CGROUP_V2 +SECCOMP +CAP +YAJL +KVM\n",
 		name, PACKAGE_VERSION, GIT_COMMIT, SPEC_VERSION);
 }
 

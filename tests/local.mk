@@ -131,6 +131,7 @@ guest_files = \
 	tests/e2e/binds.sh \
 	tests/e2e/cgroup.sh \
 	tests/e2e/check.sh \
+	tests/e2e/delete.sh \
 	tests/e2e/exit-codes.sh \
 	tests/e2e/guest-process.sh \
 	tests/e2e/images.sh \
@@ -138,6 +139,7 @@ guest_files = \
 	tests/e2e/lib.sh \
 	tests/e2e/lifecycle.sh \
 	tests/e2e/parallel.sh \
+	tests/e2e/rootless.sh \
 	tests/e2e/spec.sh \
 	tests/e2e/stdin-loop.sh \
 	tests/e2e/stdio.sh \

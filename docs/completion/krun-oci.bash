@@ -2,15 +2,15 @@
 # shellcheck shell=bash
 # Completion of krun-oci for bash: verbs, their options, ids of containers, files, signals.
 
-_krun_oci_globals='--root --log --log-format --log-level --debug --cgroup-manager --systemd-cgroup --version --help'
+_krun_oci_globals='--root --log --log-format --log-level --debug --cgroup-manager --systemd-cgroup --rootless --version --help'
 
 # The options of a verb.
 _krun_oci_options() { # VERB
 	case $1 in
-	create) echo '--bundle --config --pid-file --console-socket --help' ;;
-	run) echo '--bundle --config --pid-file --console-socket --detach --keep --help' ;;
-	kill) echo '--all --help' ;;
-	delete) echo '--force --help' ;;
+	create) echo '--bundle --config --pid-file --console-socket --pidfd-socket --help' ;;
+	run) echo '--bundle --config --pid-file --console-socket --pidfd-socket --detach --keep --help' ;;
+	kill) echo '--all --regex --help' ;;
+	delete) echo '--force --regex --help' ;;
 	list) echo '--format --quiet --help' ;;
 	spec) echo '--bundle --rootless --help' ;;
 	check) echo '--json --help' ;;
@@ -22,7 +22,7 @@ _krun_oci_options() { # VERB
 _krun_oci_value() { # OPTION CURRENT
 	case $1 in
 	--root | --bundle | -b) mapfile -t COMPREPLY < <(compgen -d -- "$2") ;;
-	--log | --config | --pid-file | --console-socket) mapfile -t COMPREPLY < <(compgen -f -- "$2") ;;
+	--log | --config | --pid-file | --console-socket | --pidfd-socket) mapfile -t COMPREPLY < <(compgen -f -- "$2") ;;
 	--log-format) mapfile -t COMPREPLY < <(compgen -W 'text json' -- "$2") ;;
 	--log-level) mapfile -t COMPREPLY < <(compgen -W 'error warning debug' -- "$2") ;;
 	--cgroup-manager) mapfile -t COMPREPLY < <(compgen -W 'cgroupfs systemd disabled' -- "$2") ;;
@@ -42,7 +42,7 @@ _krun_oci() {
 			[ -n "$verb" ] || root=(--root "${COMP_WORDS[i + 1]}")
 			i=$((i + 1))
 			;;
-		--log | --log-format | --log-level | --cgroup-manager | --bundle | -b | --config | --pid-file | --console-socket | --format)
+		--log | --log-format | --log-level | --cgroup-manager | --bundle | -b | --config | --pid-file | --console-socket | --pidfd-socket | --format)
 			i=$((i + 1))
 			;;
 		-f) case $verb in create | run | list) i=$((i + 1)) ;; esac ;;
