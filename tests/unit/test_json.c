@@ -204,6 +204,19 @@ static void round_trip(void)
 	CHECK(!none);
 }
 
+static bool refused_option(const char *word)
+{
+	CLEAN(spec_freep) struct spec *s = NULL;
+	bool bind = strcmp(word, "tmpcopyup") != 0;
+	char text[512];
+
+	(void)snprintf(text, sizeof(text),
+		"{\"ociVersion\":\"1.0.0\",\"root\":{\"path\":\"r\"},\"mounts\":[{\"destination\":\"/x\","
+		"\"type\":\"%s\",\"source\":\"/s\",\"options\":[\"%s\"]}]}",
+		bind ? "bind" : "tmpfs", word);
+	return spec_parse(text, strlen(text), &s, NULL) || spec_refusals(s, NULL);
+}
+
 static void features(void)
 {
 	CLEAN_FREE char *text = NULL;
@@ -215,11 +228,13 @@ static void features(void)
 	CHECK_EQ(features_json("1.2.3", &text, &len), 0);
 	CHECK_EQ(json_parse("features", text, len, &d, NULL), 0);
 	CHECK_STR(json_get_string(json_root(d), "ociVersionMin"), "1.0.0");
-	CHECK_STR(json_get_string(json_root(d), "ociVersionMax"), "1.3.0");
+	CHECK_STR(json_get_string(json_root(d), "ociVersionMax"), SPEC_VERSION);
 	CHECK(json_get(json_root(d), "hooks"));
 	json_for_each(o, json_get(json_root(d), "mountOptions")) rro =
 		rro || !strcmp(o->text, "rro");
 	CHECK(rro);
+	/* what a config is refused for is not announced */
+	json_for_each(o, json_get(json_root(d), "mountOptions")) CHECK(!refused_option(o->text));
 	l = json_get(json_root(d), "linux");
 	CHECK_EQ(json_get(l, "capabilities")->n, 41);
 	s = json_get(l, "seccomp");
@@ -284,6 +299,18 @@ static void log_file(void)
 	CHECK(n > 0);
 	CHECK_EQ(json_parse("log", buf, (size_t)n, &d, NULL), 0);
 	CHECK_STR(json_get_string(json_root(d), "msg"), "but this");
+	json_free(d);
+	d = NULL;
+	/* a process that no command speaks for speaks for itself */
+	CHECK_EQ(oci_log_open(path, "json", NULL, NULL), 0);
+	oci_log_alone();
+	oci_log_sink(LOG_WARN, "still not this");
+	oci_log_sink(LOG_ERROR, "and this");
+	oci_log_close();
+	n = read(fd, buf, sizeof(buf));
+	CHECK(n > 0);
+	CHECK_EQ(json_parse("log", buf, (size_t)n, &d, NULL), 0);
+	CHECK_STR(json_get_string(json_root(d), "msg"), "and this");
 	(void)unlink(path);
 	CHECK_EQ(oci_log_open(NULL, "xml", NULL, &e), -EINVAL);
 	CHECK_STR(e.msg, "unknown log format \"xml\"");
