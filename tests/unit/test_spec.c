@@ -8,6 +8,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "init/proto/blob.h"
+#include "oci/guest_blob.h"
 #include "oci/spec.h"
 #include "oci/spec_limits.h"
 #include "tests/unit/bad_configs/make.h"
@@ -442,6 +444,51 @@ static void loading(void)
 	CHECK_EQ(rmdir(dir), 0);
 }
 
+/* The guest makes every bind again, in its place among the others: with or without flags, hidden by
+ * a mount of the guest's or not. */
+static void guest_mounts(void)
+{
+	static const struct {
+		uint32_t kind;
+		const char *dest;
+		bool readonly;
+	} want[] = {
+		{ BLOB_M_FS, "/dev", false },
+		{ BLOB_M_BIND, "/plain", false },
+		{ BLOB_M_BIND, "/flags", true },
+		{ BLOB_M_FS, "/run", false },
+		{ BLOB_M_BIND, "/var/run/x", false },
+	};
+	CLEAN(spec_freep)
+	struct spec *s = parse(
+		HEAD "'process':{'args':['x'],'cwd':'/','user':{'uid':0,'gid':0}},'mounts':["
+		     "{'destination':'/plain','source':'/a','options':['rbind']},"
+		     "{'destination':'/flags','source':'/a','type':'bind','options':['bind','ro']},"
+		     "{'destination':'/run','type':'tmpfs','source':'t'},"
+		     "{'destination':'/var/run/x','source':'/b','options':['bind']}]}");
+	CLEAN_FREE uint8_t *blob = NULL;
+	struct vm_size size = { .vcpus = 1 };
+	const char *why = NULL;
+	struct blob_view v;
+	size_t len = 0;
+
+	CHECK(s);
+	CHECK_EQ(guest_blob(s, &size, 0, &blob, &len, NULL), 0);
+	CHECK(len > sizeof(struct msg_proc));
+	CHECK_EQ(blob_read(blob + sizeof(struct msg_proc), len - sizeof(struct msg_proc),
+			 BLOB_CREATE, &v, &why),
+		0);
+	CHECK_EQ(v.nmounts, ARRAY_SIZE(want));
+	for (size_t i = 0; i < ARRAY_SIZE(want); i++) {
+		CHECK_EQ(v.mounts[i].m.kind, want[i].kind);
+		CHECK_STR(v.mounts[i].dest, want[i].dest);
+		CHECK_EQ(!!(v.mounts[i].m.attr_set & MOUNT_ATTR_RDONLY), want[i].readonly);
+		if (want[i].kind == BLOB_M_BIND)
+			CHECK_STR(v.mounts[i].source, want[i].dest);
+	}
+	blob_view_free(&v);
+}
+
 static const struct test_case CASES[] = {
 	TEST(process),
 	TEST(mounts),
@@ -451,6 +498,7 @@ static const struct test_case CASES[] = {
 	TEST(own_output),
 	TEST(partial_documents),
 	TEST(vm_sizes),
+	TEST(guest_mounts),
 	TEST(bad_sizes),
 	TEST(ids),
 	TEST(loading),
