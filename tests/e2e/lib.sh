@@ -16,7 +16,7 @@ id=t-$test_name-$$
 checks=0
 
 # The scratch disk of the test host has user xattrs and takes overlays; elsewhere a temporary directory has to do.
-if [ -d /var/lib/krun-test ]; then
+if [ -w /var/lib/krun-test ]; then
 	work=$(mktemp -d "/var/lib/krun-test/$test_name.XXXXXX")
 else
 	work=$(mktemp -d "${TMPDIR:-/tmp}/krun-$test_name.XXXXXX")

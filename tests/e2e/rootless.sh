@@ -3,6 +3,7 @@
 # An ordinary user, who may make user namespaces and open /dev/kvm, and no cgroup.
 # host: user
 # timeout: 240
+export TMPDIR=${HOME:?} # on a disk of the test host, and his own
 # shellcheck source=lib.sh
 . "$(dirname "$0")/lib.sh"
 
