@@ -505,7 +505,7 @@ static int not_started(struct create *x)
 	if (x->o->pid_file)
 		(void)unlink(x->o->pid_file);
 	/* it ends by itself then, as soon as it has told us why */
-	if (fd >= 0 && poll(&p, 1, EXIT_MS) == 1 && waitpid(x->c.pid, &status, 0) == x->c.pid) {
+	if (fd >= 0 && poll(&p, 1, FAILED_MS) == 1 && waitpid(x->c.pid, &status, 0) == x->c.pid) {
 		if (WIFEXITED(status) && (WEXITSTATUS(status) == 126 || WEXITSTATUS(status) == 127))
 			code = WEXITSTATUS(status);
 		x->reaped = true;

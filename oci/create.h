@@ -17,6 +17,8 @@
 #define FORCE_MS 200
 /* How long a VMM that has written its last status may take to end. */
 #define EXIT_MS 1000
+/* The same for one whose start failed, on a loaded host. */
+#define FAILED_MS 5000
 /* How long a VMM that was killed, and its cgroup, may take to be gone. */
 #define DESTROY_MS 10000
 

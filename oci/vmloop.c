@@ -42,7 +42,7 @@
 
 #define BOOT_SECONDS 120 /* a guest that says nothing for so long is lost */
 #define CODE_LOST    125 /* the VM failed under the workload */
-#define CTL_ASKERS   16	 /* connections that may be silent at a time */
+#define CTL_ASKERS   64	 /* connections that may be silent at a time */
 
 struct vmloop {
 	struct vmproc *p;
@@ -303,6 +303,8 @@ static void ctl_signal(struct vmloop *l, int conn, const struct ctl_req *q)
 	answer(conn, 0, "");
 }
 
+static void add_asker(struct vmloop *l, int conn);
+
 /* True when nobody waits for the answer any more: who gave up has perhaps done without us. */
 static bool asker_gone(int conn)
 {
@@ -323,26 +325,38 @@ static void ctl_request(struct vmloop *l, int conn, const struct ctl_req *q)
 		answer(conn, ENOTSUP, "the VMM does not know this request");
 }
 
-/* An asker has sent its request, or gone. */
-static void on_asker(struct loop_src *src, uint32_t events)
+/* Takes the request if it is there, and the connection with it; false when it has to be waited for.
+ */
+static bool ctl_take(struct vmloop *l, int conn)
 {
-	struct vmloop *l = src->arg;
 	struct ctl_req q;
-	int conn = src->fd;
 	ssize_t n = recv(conn, &q, sizeof(q), MSG_DONTWAIT);
 
-	(void)events;
 	if (n < 0 && (errno == EAGAIN || errno == EINTR))
-		return;
-	loop_del(l->loop, src);
-	src->fd = -1;
+		return false;
 	if (n == (ssize_t)sizeof(q))
 		ctl_request(l, conn, &q);
 	else
 		(void)close(conn);
+	return true;
 }
 
-/* Watches a new connection; the oldest that has not said anything yet goes when all are taken. */
+/* An asker has sent its request, or gone. */
+static void on_asker(struct loop_src *src, uint32_t events)
+{
+	struct vmloop *l = src->arg;
+	int conn = src->fd;
+
+	(void)events;
+	/* first: what is taken may be closed, and its number used again */
+	loop_del(l->loop, src);
+	src->fd = -1;
+	if (!ctl_take(l, conn))
+		add_asker(l, conn);
+}
+
+/* Watches a connection; the oldest that has not said anything yet goes when all places are taken.
+ */
 static void add_asker(struct vmloop *l, int conn)
 {
 	struct loop_src *src = &l->asker[l->next_asker];
@@ -382,8 +396,11 @@ static void on_ctl(struct loop_src *src, uint32_t events)
 	int conn;
 
 	(void)events;
-	while ((conn = accept4(src->fd, NULL, NULL, SOCK_CLOEXEC)) >= 0)
-		add_asker(l, conn);
+	/* the asking side sends right after it connected: most often it is there already */
+	while ((conn = accept4(src->fd, NULL, NULL, SOCK_CLOEXEC)) >= 0) {
+		if (!ctl_take(l, conn))
+			add_asker(l, conn);
+	}
 	/* no descriptor is free: who waits there goes on waiting, and we must not spin meanwhile */
 	if (errno == EMFILE || errno == ENFILE || errno == ENOMEM || errno == ENOBUFS)
 		pause_ctl(l);
