@@ -44,12 +44,14 @@ status 0 krun-oci delete --force "$id"
 check "the other one" 0 "$(ended)"
 host_is_as "$work/host.before"
 
-# A VMM that does not go on: the create waits for it.
+# A guest whose kernel only halts: the create waits for it.
+printf '.globl _start\n_start: cli\n1: hlt\njmp 1b\n' |
+	gcc -nostdlib -static -Wl,-n,-Ttext=0x1000000,--build-id=none -x assembler - -o "$work/halts"
+cp "$work/b/config.json" "$work/config.good"
 hang() {
+	edit b ".vm.kernel.path=\"$work/halts\""
 	in_background krun-oci create --bundle "$work/b" "$id"
 	wait_for 60 sh -c "krun-oci state '$id' | jq -e '.pid > 0'"
-	vmm=$(krun-oci state "$id" | jq .pid)
-	kill -STOP "$vmm"
 	check "it is being created" creating "$(krun-oci state "$id" | jq -r .status)"
 }
 say "a create that hangs"
@@ -66,6 +68,8 @@ check "create fails after kill KILL" 1 "$(ended)"
 status 1 krun-oci state "$id"
 err_has "does not exist"
 host_is_as "$work/host.before"
+
+cp "$work/config.good" "$work/b/config.json"
 
 say "what a delete that was killed leaves"
 mkdir "/run/krun-oci/.del-1-1"
