@@ -45,6 +45,13 @@ static inline bool h_readable(int fd)
 	return poll(&p, 1, WAIT_S * 1000) == 1;
 }
 
+static inline bool h_closed(int fd)
+{
+	char c;
+
+	return h_readable(fd) && recv(fd, &c, 1, 0) <= 0;
+}
+
 static inline int h_connect(void)
 {
 	struct sockaddr_un sa = { .sun_family = AF_UNIX, .sun_path = SOCK };

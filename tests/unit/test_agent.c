@@ -484,63 +484,6 @@ static void exec_terminal(void)
 	CHECK(h_stop_agent());
 }
 
-static bool closed_by_peer(int fd)
-{
-	char c;
-
-	return h_readable(fd) && recv(fd, &c, 1, 0) <= 0;
-}
-
-/* Streams whose openings come before the control connection's wait for it, a few of them; what they
- * bring is not lost, and a wrong token is found out then. */
-static void early_streams(void)
-{
-	struct proto_open o;
-	struct box b;
-	int fd[3], wrong, more[AGENT_MAX_EARLY - 4], last;
-	uint8_t *buf;
-	size_t len;
-	struct msg_proc mp = { .proc = PROTO_PROC_INIT };
-
-	CHECK(h_spawn_agent());
-	for (uint32_t i = 0; i < 3; i++)
-		fd[i] = h_open(PROTO_STREAM, PROTO_PROC_INIT, i);
-	CHECK_EQ(send(fd[0], "early\n", 6, 0), 6);
-	CHECK(!shutdown(fd[0], SHUT_WR));
-	proto_open_fill(&o, PROTO_STREAM, (const uint8_t *)"wrong token here", PROTO_PROC_INIT, 1);
-	wrong = h_connect();
-	CHECK_EQ(send(wrong, &o, sizeof(o), 0), sizeof(o));
-	for (size_t i = 0; i < sizeof(more) / sizeof(more[0]); i++)
-		more[i] = h_open(PROTO_STREAM, PROTO_PROC_INIT + 1 + (uint32_t)i, 0);
-	/* all places are taken: one more is not kept, and those before it are */
-	last = h_open(PROTO_STREAM, PROTO_PROC_INIT + 100, 0);
-	CHECK(closed_by_peer(last));
-	CHECK_EQ(recv(wrong, &o, 1, MSG_DONTWAIT), -1);
-	CHECK_EQ(errno, EAGAIN);
-	CHECK(h_hello());
-	CHECK(closed_by_peer(wrong));
-	box_begin(&b, BLOB_CREATE);
-	box_arg(&b, "cat");
-	blob_put_process(&b.w, &b.p);
-	blob_put_container(&b.w, &b.c);
-	CHECK_EQ(blob_done(&b.w, &buf, &len), 0);
-	memcpy(buf, &mp, sizeof(mp));
-	CHECK_EQ(h_ask(MSG_CREATE, buf, len), 0);
-	free(buf);
-	CHECK_EQ(h_ask_proc(MSG_START, PROTO_PROC_INIT), 0);
-	CHECK_EQ(h_slurp(fd[1], out, sizeof(out)), 6);
-	CHECK_STR(out, "early\n");
-	CHECK(h_wait_exit(PROTO_PROC_INIT));
-	CHECK_EQ(h_exit.code, 0);
-	for (size_t i = 0; i < sizeof(more) / sizeof(more[0]); i++)
-		close(more[i]);
-	for (int i = 0; i < 3; i++)
-		close(fd[i]);
-	close(wrong);
-	close(last);
-	CHECK(h_stop_agent());
-}
-
 static void bad_peers(void)
 {
 	struct proto_open o;
@@ -553,16 +496,16 @@ static void bad_peers(void)
 	proto_open_fill(&o, PROTO_CONTROL, (const uint8_t *)"wrong token here", 0, 0);
 	fd = h_connect();
 	CHECK_EQ(send(fd, &o, sizeof(o), 0), sizeof(o));
-	CHECK(closed_by_peer(fd));
+	CHECK(h_closed(fd));
 	close(fd);
 	proto_open_fill(&o, PROTO_STREAM, h_token, 1, 7);
 	fd = h_connect();
 	CHECK_EQ(send(fd, &o, sizeof(o), 0), sizeof(o));
-	CHECK(closed_by_peer(fd));
+	CHECK(h_closed(fd));
 	close(fd);
 	fd = h_open(PROTO_CONTROL, 0, 0);
 	CHECK_EQ(send(fd, &h, sizeof(h), 0), sizeof(h)); /* shorter than its own header */
-	CHECK(closed_by_peer(fd));
+	CHECK(h_closed(fd));
 	close(fd);
 	/* Well framed nonsense is answered, and the connection lives. */
 	CHECK_EQ(h_ask(MSG_START, "x", 1), -EPROTO);
@@ -599,7 +542,6 @@ static const struct test_case cases[] = {
 	TEST(hundred_execs),
 	TEST(terminal),
 	TEST(exec_terminal),
-	TEST(early_streams),
 	TEST(bad_peers),
 };
 
