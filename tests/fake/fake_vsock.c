@@ -1,6 +1,16 @@
 // SPDX-License-Identifier: Apache-2.0
 // The guest's half of vsock, for tests.
-
+/*
+ * How it works
+ *
+ * A driver over fake_guest's queues. RX buffers are all of one size and are given back as soon as
+ * their packet was taken in, unless a test starves the device. TX packets use 64 slots; a packet
+ * that may ask for an answer is taken in only while two slots are free, so an answer can always be
+ * sent. Content is fv_byte() of the position in the stream, in either direction with another seed:
+ * nothing that was sent has to be kept to be compared. What breaks the protocol sets `bad`, of the
+ * connection or of the whole, and the test looks there at its end. fv_settle() goes on until
+ * nothing has moved for four steps, since a step of one side may need two of the other.
+ */
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>

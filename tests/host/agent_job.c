@@ -1,5 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 // Starts one command in the test host and finds the processes that came of it.
+/*
+ * How it works: the request is one block of zero-terminated strings (directory, environment,
+ * arguments) that is checked while it is cut up. The command gets pipes or a terminal, a session of
+ * its own and every signal as by default. What came of it is found in /proc: as the server is a
+ * subreaper, everything that descends from the command, daemons included, has the server as its
+ * ancestor, so the tree below our PID is exactly that. It is used to say where each process sleeps,
+ * and to kill.
+ */
 #define _GNU_SOURCE
 #include <dirent.h>
 #include <errno.h>

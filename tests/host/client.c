@@ -3,12 +3,22 @@
 /*
  *   testhost-client [options] DIR COMMAND [ARG...]
  *
- *   -t S   time limit of the command    -b S  time limit until the agent answers    -T  a terminal
- * -i  pass stdin on -e NAME=VALUE  set (or NAME: unset) in the command's environment; all else is
- * ours
+ *   -t S           time limit of the command
+ *   -b S           time limit until the agent answers
+ *   -T             a terminal
+ *   -i             pass stdin on
+ *   -e NAME=VALUE  set (or NAME: unset) in the command's environment; all else is ours
  *
  * DIR holds port.N (QEMU's sockets), port.N.lock and console.log. Exit: the command's status; 124
  * time is up; 125 the test host failed.
+ *
+ * How it works: a port serves one client at a time, so the client takes the lock of a free one, or
+ * waits for one chosen by its PID. QEMU listens long before the agent runs, and the last client's
+ * bytes may still be on their way, so both ends look for a hello with a fresh number before frames
+ * count (see chan.h). Then one poll loop passes frames on: output as it comes, input within a
+ * window that the agent acknowledges, signals and the terminal's size. When time is up the agent is
+ * asked to stop the command, which prints where its processes stand; only an agent that does not
+ * answer that is given up.
  */
 #define _GNU_SOURCE
 #include <errno.h>

@@ -1,5 +1,16 @@
 // SPDX-License-Identifier: Apache-2.0
 /* A guest for the snapshot test: building, loading, talking to its agent and its workload. */
+/*
+ * How it works
+ *
+ * What the runtime's VMM process does, with nothing of the runtime but the agent's protocol and
+ * initramfs: a VM, four vsock streams (control, stdin, stdout, stderr) whose other ends this
+ * process holds as a socket and pipes, and on the control stream requests that wait for their
+ * reply. Booting and loading differ only in where the VM comes from and in that streams are made or
+ * found again by their ids. Every wait also watches the VM's end and the time, and says what it
+ * waited for. Bytes of stdout are counted, and compared at the end with what the agent says it
+ * sent: none may be lost or doubled by a save.
+ */
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
