@@ -24,13 +24,15 @@ kernel_inputs = \
 
 EXTRA_DIST += $(kernel_inputs) kernel/README.md
 
-kernel/vmlinux: $(kernel_inputs)
+# Not only our files count but the versions of the source package, gcc and ld, which make does not see: so it is asked
+# every time, which takes a quarter of a second.
+kernel/vmlinux: $(kernel_inputs) FORCE
 	$(srcdir)/kernel/build --out kernel
 
 # Both come from one run.
 kernel/bzImage kernel/vmlinux.config: kernel/vmlinux
 
-.PHONY: kernel
+.PHONY: kernel FORCE
 kernel: kernel/vmlinux
 
 CLEANFILES += kernel/vmlinux kernel/bzImage kernel/vmlinux.config

@@ -124,7 +124,8 @@ slow_lint_scripts = \
 
 # list: tests/build/*[!~] !tests/build/*.*
 build_scripts = \
-	tests/build/install
+	tests/build/install \
+	tests/build/options
 
 # list: tests/e2e/*.sh tests/e2e/*.c tests/soak/* tests/guest/*.sh tests/guest/*/run tests/guest/*/*.sh tests/guest/*/*.c tests/guest/*/*.h
 guest_files = \
@@ -189,7 +190,7 @@ bench_files = \
 	tests/soak/run
 
 EXTRA_DIST += $(test_headers) $(lint_scripts) $(slow_lint_scripts) tests/lint/lib.sh tests/lint/srclist $(guest_files) $(host_files) \
-	$(bundle_files) $(bench_files) $(build_scripts) tests/deps tests/fuzz/corpus tests/fuzz/run tests/unit/goldens run-tests quickstart .ci/run \
+	$(bundle_files) $(bench_files) $(build_scripts) tests/coverage/run tests/deps tests/fuzz/corpus tests/fuzz/run tests/unit/goldens run-tests quickstart .ci/run \
 	$(addsuffix .c,$(agent_programs))
 
 # A fuzz target is built of libFuzzer's main instead; objects are instrumented by SAN_FLAGS.
@@ -249,18 +250,31 @@ lint-slow:
 		abs_top_builddir='$(abs_top_builddir)' $(srcdir)/$$t || test $$? = 77 || s=1; \
 	done; exit $$s
 
+if FUZZERS
 fuzz: $(fuzz_programs)
 	$(srcdir)/tests/fuzz/run --build . --seconds $(FUZZ_SECONDS)
+else
+fuzz:
+	@echo 'make fuzz: this build has no libFuzzer; make one with: CC=clang ./configure --enable-fuzzers' >&2; exit 1
+endif
 FUZZ_SECONDS = 60
 
-bench: all
+if COVERAGE
+coverage: $(unit_programs) $(fuzz_programs)
+	$(srcdir)/tests/coverage/run --build . $(unit_programs) $(fuzz_programs)
+else
+coverage:
+	@echo 'make coverage: this build does not count lines; make one with: ./configure --enable-coverage' >&2; exit 1
+endif
+
+bench: all kernel/vmlinux
 	KRUN_BUILD='$(abs_top_builddir)' $(srcdir)/tests/host/run --mem 4096 --cpus 2 --timeout 1800 \
 		$(abs_srcdir)/tests/bench/run --json '$(abs_top_builddir)/bench.json'
 
-soak: all
+soak: all kernel/vmlinux
 	KRUN_BUILD='$(abs_top_builddir)' $(srcdir)/tests/soak/run
 
-.PHONY: test-programs thread-programs print-thread-programs lint-slow fuzz bench soak
+.PHONY: test-programs thread-programs print-thread-programs lint-slow fuzz coverage bench soak
 
 musl-programs: $(musl_programs)
 .PHONY: musl-programs
