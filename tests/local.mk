@@ -113,6 +113,7 @@ lint_scripts = \
 	tests/lint/includes \
 	tests/lint/kernel-config \
 	tests/lint/listed \
+	tests/lint/man \
 	tests/lint/shell \
 	tests/lint/sizes \
 	tests/lint/spdx \
