@@ -136,6 +136,7 @@ guest_files = \
 	tests/e2e/check.sh \
 	tests/e2e/delete.sh \
 	tests/e2e/exit-codes.sh \
+	tests/e2e/figures.sh \
 	tests/e2e/guest-process.sh \
 	tests/e2e/images.sh \
 	tests/e2e/kill9.sh \
