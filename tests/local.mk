@@ -148,6 +148,7 @@ guest_files = \
 	tests/e2e/stdin-loop.sh \
 	tests/e2e/stdio.sh \
 	tests/e2e/version.sh \
+	tests/e2e/fault.c \
 	tests/soak/run \
 	tests/guest/boot/run \
 	tests/guest/snapshot/run \

@@ -1,6 +1,7 @@
 #!/bin/bash
 # SPDX-License-Identifier: Apache-2.0
 # What `run` exits with: the workload's code, 128 + n, and 126 or 127 or an error of create where nothing could run.
+# ALL=1 tries each of the 256 codes.
 # timeout: 900
 # shellcheck source=lib.sh
 . "$(dirname "$0")/lib.sh"
@@ -17,12 +18,26 @@ runs() { # EXPECTED WHAT ARGS_JSON
 	ok "$2: $1"
 }
 
-for code in 0 1 2 42 126 127 255; do
+codes=(0 1 2 42 126 127 128 255)
+[ -z "${ALL:-}" ] || mapfile -t codes < <(seq 0 255)
+for code in "${codes[@]}"; do
 	runs "$code" "exit $code" "[\"sh\",\"-c\",\"exit $code\"]"
 	check "no message of the runtime's" "" "$(cat "$work/out" "$work/err")"
 done
-# PID 1 of a pid namespace ignores signals from inside without a handler: the fatal ones come from the agent, or are faults.
-runs 137 "killed by signal 9" '["sh","-c","sh -c \"kill -9 \\$\\$\"; exit $?"]'
+say "PID 1 dies of a signal: by faults, since it ignores what is sent from inside without a handler"
+gcc -O0 -static -o "$work/b/rootfs/fault" "$top/tests/e2e/fault.c" 2>"$work/err" || die "cannot compile tests/e2e/fault.c"
+cp "$work/b/config.json" "$work/config.good"
+for fault in "SEGV 139" "ILL 132" "FPE 136" "TRAP 133"; do
+	runs "${fault#* }" "PID 1 dies of SIG${fault% *}" "[\"/fault\",\"${fault% *}\"]"
+	check "no message of the runtime's" "" "$(cat "$work/out" "$work/err")"
+done
+edit b '.linux.seccomp={"defaultAction":"SCMP_ACT_ALLOW","architectures":["SCMP_ARCH_X86_64"],"syscalls":[{"names":["sched_yield"],"action":"SCMP_ACT_KILL_PROCESS"}]}'
+runs 159 "PID 1 dies of SIGSYS, by its seccomp filter" '["/fault","SYS"]'
+cp "$work/config.good" "$work/b/config.json"
+# abort() sends a signal, which PID 1 does not feel, and then faults; in a child it is felt.
+runs 139 "PID 1 calls abort()" '["/fault","ABRT"]'
+runs 134 "a child dies of SIGABRT" '["sh","-c","/fault ABRT; exit $?"]'
+runs 137 "a child killed by signal 9" '["sh","-c","sh -c \"kill -9 \\$\\$\"; exit $?"]'
 runs 143 "a child killed by signal 15" '["sh","-c","sh -c \"kill -15 \\$\\$\"; exit $?"]'
 
 say "signals from outside: PID 1 feels those that it handles, and SIGKILL"
