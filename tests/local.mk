@@ -147,6 +147,7 @@ guest_files = \
 	tests/e2e/spec.sh \
 	tests/e2e/stdin-loop.sh \
 	tests/e2e/stdio.sh \
+	tests/e2e/userns.sh \
 	tests/e2e/version.sh \
 	tests/e2e/fault.c \
 	tests/soak/run \
