@@ -147,9 +147,11 @@ guest_files = \
 	tests/e2e/spec.sh \
 	tests/e2e/stdin-loop.sh \
 	tests/e2e/stdio.sh \
+	tests/e2e/terminal.sh \
 	tests/e2e/userns.sh \
 	tests/e2e/version.sh \
 	tests/e2e/fault.c \
+	tests/e2e/pty-host.c \
 	tests/soak/run \
 	tests/guest/boot/run \
 	tests/guest/snapshot/run \
