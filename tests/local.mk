@@ -144,6 +144,7 @@ guest_files = \
 	tests/e2e/lifecycle.sh \
 	tests/e2e/parallel.sh \
 	tests/e2e/rootless.sh \
+	tests/e2e/size.sh \
 	tests/e2e/spec.sh \
 	tests/e2e/stdin-loop.sh \
 	tests/e2e/stdio.sh \

@@ -1,0 +1,75 @@
+#!/bin/bash
+# SPDX-License-Identifier: Apache-2.0
+# The largest number of CPUs, and RAM beyond the hole below 4 GiB: what the guest makes of them.
+# timeout: 180
+# shellcheck source=lib.sh
+. "$(dirname "$0")/lib.sh"
+
+snapshot_host | sort >"$work/host.before"
+bundle b busybox
+cat >"$work/b/rootfs/look" <<'SH'
+#!/bin/sh
+say() { echo "$1: $2"; }
+c=/sys/devices/system/cpu
+say online "$(cat $c/online)"
+say cpuinfo "$(grep -c ^processor /proc/cpuinfo)"
+for f in apicid 'initial apicid' 'core id'; do say "$f" "$(sed -n "s/^$f[[:space:]]*: //p" /proc/cpuinfo | sort -n | uniq | paste -sd, -)"; done
+for f in 'physical id' siblings 'cpu cores'; do say "$f" "$(sed -n "s/^$f[[:space:]]*: //p" /proc/cpuinfo | sort -u | paste -sd, -)"; done
+say threads "$(cat $c/cpu*/topology/thread_siblings_list | sort -n | paste -sd, -)"
+say cores "$(cat $c/cpu*/topology/core_siblings_list | sort -u)"
+# Each CPU in turn runs a process that is bound to it.
+i=0 ran=
+while [ $i -lt "$(nproc)" ]; do
+	ran="$ran $(taskset $(printf %x $((1 << i))) awk '{ print $39 }' /proc/self/stat)"
+	i=$((i + 1))
+done
+say ran "${ran# }"
+say memtotal "$(awk '/^MemTotal/ { print int($2 / 1024) }' /proc/meminfo)"
+# The first page above 4 GiB is number 1048576.
+say high "$(awk '/zone +Normal/ { n = 1 } n && /present/ { p = $2 } n && /start_pfn/ { print $2, int(p / 256); exit }' /proc/zoneinfo)"
+head -c 33554432 /dev/urandom >/dev/shm/x
+say same "$([ "$(md5sum </dev/shm/x)" = "$(cat /dev/shm/x | md5sum)" ] && echo yes)"
+SH
+chmod 755 "$work/b/rootfs/look"
+
+edit b '.process.args=["/look"] | .annotations={"krun.cpus":"16","krun.ram_mib":"4096"}'
+start=$EPOCHSECONDS
+run krun-oci run --bundle "$work/b" "$id"
+say "$((EPOCHSECONDS - start)) s"
+check "exit status" 0 "$rc"
+value() { sed -n "s/^$1: //p" "$work/out"; }
+all=$(seq -s, 0 15)
+check "CPUs online" 0-15 "$(value online)"
+check "CPUs in /proc/cpuinfo" 16 "$(value cpuinfo)"
+check "APIC ids" "$all" "$(value apicid)"
+check "APIC ids by CPUID" "$all" "$(value 'initial apicid')"
+check "core ids" "$all" "$(value 'core id')"
+check "packages" 0 "$(value 'physical id')"
+check "siblings" 16 "$(value siblings)"
+check "cores" 16 "$(value 'cpu cores')"
+check "no CPU shares a core" "$all" "$(value threads)"
+check "all are in one package" 0-15 "$(value cores)"
+check "each CPU runs what is bound to it" "${all//,/ }" "$(value ran)"
+mem=$(value memtotal)
+[ "$mem" -gt 3900 ] && [ "$mem" -le 4096 ] || die "MemTotal is $mem MiB"
+ok "MemTotal: $mem MiB of 4096"
+high=$(value high)
+check "the first page above the hole" 1048576 "${high% *}"
+[ "${high#* }" -ge 512 ] || die "${high#* } MiB lie above the hole"
+ok "${high#* } MiB lie above the hole"
+check "memory holds what is written" yes "$(value same)"
+
+say "one CPU, the least RAM that counts"
+edit b '.process.args=["sh","-c","nproc; cat /sys/devices/system/cpu/online; awk \"/^MemTotal/ { print int(\\$2 / 1024) }\" /proc/meminfo"] | .annotations={"krun.cpus":"1","krun.ram_mib":"129"}'
+run krun-oci run --bundle "$work/b" "$id"
+check "CPUs" "0 1 0" "$rc $(head -n 2 "$work/out" | paste -sd' ')"
+mem=$(tail -n 1 "$work/out")
+[ "$mem" -gt 90 ] && [ "$mem" -le 129 ] || die "MemTotal is $mem MiB"
+ok "MemTotal: $mem MiB of 129"
+for bad in 0 17 x; do
+	edit b ".annotations={\"krun.cpus\":\"$bad\"}"
+	status 1 krun-oci create --bundle "$work/b" "$id"
+	err_has krun.cpus
+done
+host_is_as "$work/host.before"
+done_testing
