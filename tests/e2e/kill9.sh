@@ -1,7 +1,7 @@
 #!/bin/bash
 # SPDX-License-Identifier: Apache-2.0
-# kill -9 of the runtime or of the VMM at any moment: state tells the truth, delete --force cleans up, nothing is left. KILLS sets
-# the number.
+# kill -9 of the runtime, of the VMM or of a delete at any moment: state tells the truth, delete --force cleans up, nothing is left.
+# KILLS sets the number.
 # timeout: 870
 # shellcheck source=lib.sh
 . "$(dirname "$0")/lib.sh"
@@ -46,33 +46,91 @@ truth() { # ID; prints the status
 	echo "$s"
 }
 
-declare -A seen=()
-for ((k = 0; k < kills; k++)); do
-	c=$id-$k
-	what=$((RANDOM % 2))
-	after=$(((RANDOM * 32768 + RANDOM) % (span + span / 8)))
-	krun-oci run --detach --bundle "$work/b" "$c" >/dev/null 2>&1 </dev/null &
-	cli=$!
-	nap "$after"
-	if [ $what = 0 ]; then
-		victim=runtime
-		kill -9 "$cli" 2>/dev/null || true
+# Every other container is in a cgroup below cgroups of its own, which have to go as well.
+place() { # ID
+	if [ $((hits % 2)) = 0 ]; then
+		edit b 'del(.linux.cgroupsPath)'
 	else
-		victim=VMM
-		vm=$(pgrep -x krun-oci-vm | head -n 1 || true)
-		[ -z "$vm" ] || kill -9 "$vm" 2>/dev/null || true
+		edit b ".linux.cgroupsPath=\"/$id-a/b/$1\""
 	fi
+}
+
+random_up_to() { # MICROSECONDS
+	echo $(((RANDOM * 32768 + RANDOM) % ($1 + $1 / 8)))
+}
+
+# Kills PID when it lives; false: it has ended before (a child that is not waited for stays as a zombie).
+hit() { # PID
+	local state
+	[ -n "$1" ] || return 1
+	state=$(sed -n 's/^State:\t\(.\).*/\1/p' "/proc/$1/status" 2>/dev/null) || return 1
+	case $state in '' | Z | X) return 1 ;; esac
+	kill -9 "$1" 2>/dev/null
+}
+
+# Kills what makes container ID, or its VMM, at a moment of the first SPAN microseconds.
+kill_of_run() { # ID runtime|VMM
+	local cli got=0 victim
+	krun-oci run --detach --bundle "$work/b" "$1" >/dev/null 2>&1 </dev/null &
+	cli=$!
+	nap "$(random_up_to "$span")"
+	victim=$cli
+	[ "$2" = runtime ] || victim=$(pgrep -x krun-oci-vm | head -n 1 || true)
+	hit "$victim" || got=1
 	wait "$cli" 2>/dev/null || true
+	return $got
+}
+
+# Kills a delete --force of a running container.
+kill_of_delete() { # ID
+	local cli got=0
+	status 0 krun-oci run --detach --bundle "$work/b" "$1"
+	krun-oci delete --force "$1" >/dev/null 2>&1 </dev/null &
+	cli=$!
+	nap "$(random_up_to "$delete_span")"
+	hit "$cli" || got=1
+	wait "$cli" 2>/dev/null || true
+	return $got
+}
+
+status 0 krun-oci run --detach --bundle "$work/b" "$id"
+start=$(now)
+status 0 krun-oci delete --force "$id"
+delete_span=$(($(now) - start))
+say "delete --force takes $((delete_span / 1000)) ms"
+
+declare -A seen=()
+victims=(runtime VMM delete)
+hits=0 misses=0
+while [ "$hits" -lt "$kills" ]; do
+	c=$id-$((hits + misses))
+	victim=${victims[hits % 3]}
+	place "$c"
+	got=1
+	if [ "$victim" = delete ]; then
+		! kill_of_delete "$c" || got=0
+	else
+		! kill_of_run "$c" "$victim" || got=0
+	fi
 	# The kernel ends the VMM with its parent asynchronously: what state says may change once, but never to a lie.
 	s=$(truth "$c")
-	seen[$victim:$s]=$((${seen[$victim:$s]:-0} + 1))
-	say "kill $k: the $victim after $((after / 1000)) ms: $s"
 	status 0 krun-oci delete --force "$c"
 	[ "$(truth "$c")" = gone ] || die "delete --force left it"
-	# What a create that was killed left aside goes with the next create at the latest.
+	host_is_as "$work/host.before"
+	# The name is free again.
 	status 0 krun-oci run --bundle "$work/b" --detach "$c"
 	status 0 krun-oci delete --force "$c"
 	host_is_as "$work/host.before"
+	if [ $got = 0 ]; then
+		hits=$((hits + 1))
+		seen[$victim:$s]=$((${seen[$victim:$s]:-0} + 1))
+		say "kill $hits: the $victim: $s"
+	else
+		misses=$((misses + 1))
+		[ "$misses" -lt $((3 * kills + 10)) ] || die "$misses kills found nothing to kill, $hits did"
+	fi
 done
+ok "$hits kills that hit, $misses that came too early or late"
 for s in "${!seen[@]}"; do say "$s: ${seen[$s]}"; done
+say "misses: $misses"
 done_testing
