@@ -257,6 +257,8 @@ lint-slow:
 		abs_top_builddir='$(abs_top_builddir)' $(srcdir)/$$t || test $$? = 77 || s=1; \
 	done; exit $$s
 
+fuzz-programs: $(fuzz_programs)
+
 if FUZZERS
 fuzz: $(fuzz_programs)
 	$(srcdir)/tests/fuzz/run --build . --seconds $(FUZZ_SECONDS)
@@ -281,7 +283,7 @@ bench: all kernel/vmlinux
 soak: all kernel/vmlinux
 	KRUN_BUILD='$(abs_top_builddir)' $(srcdir)/tests/soak/run
 
-.PHONY: test-programs thread-programs print-thread-programs lint-slow fuzz coverage bench soak
+.PHONY: test-programs thread-programs print-thread-programs lint-slow fuzz-programs fuzz coverage bench soak
 
 musl-programs: $(musl_programs)
 .PHONY: musl-programs

@@ -1,6 +1,6 @@
 #!/bin/bash
 # SPDX-License-Identifier: Apache-2.0
-# What `spec` of this runtime and of others writes runs as it is, but for the terminal.
+# What `spec` of this runtime and of others writes runs as it is, but for the terminal (which terminal.sh tries).
 # timeout: 360
 # shellcheck source=lib.sh
 . "$(dirname "$0")/lib.sh"
@@ -8,7 +8,7 @@
 snapshot_host | sort >"$work/host.before"
 bundle b busybox
 for rt in krun-oci crun runc; do
-	command -v $rt >/dev/null || { say "no $rt here"; continue; }
+	command -v $rt >/dev/null || die "no $rt (tests/deps e2e installs it)"
 	rm "$work/b/config.json"
 	(cd "$work/b" && $rt spec) || die "$rt spec"
 	edit b '.process.terminal=false'
