@@ -93,7 +93,7 @@ musl_programs = $(agent_programs) tests/unit/test_proto_musl
 
 check_PROGRAMS += $(unit_programs) $(fuzz_programs) $(proof_programs)
 check_SCRIPTS += $(musl_programs)
-CLEANFILES += $(musl_programs)
+CLEANFILES += $(musl_programs) coverage.txt bench.json
 
 # list: tests/unit/*.h tests/unit/*/*.h tests/proof/*.h tests/fuzz/*.dict
 test_headers = \
