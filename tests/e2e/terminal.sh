@@ -57,9 +57,9 @@ for rt in krun-oci crun; do
 	check "the caller's terminal is raw meanwhile" 1 "$(stty -F "$(cat "$work/tty")" -a | grep -c -e '-icanon')"
 	stty -F "$(cat "$work/tty")" rows 44 cols 111
 	until tr -d '\r' <"$work/screen" | grep -qx '44 111'; do
-		[ "$((waited += 1))" -lt 300 ] || shows -x '44 111'
+		[ "$((waited += 1))" -lt 60 ] || shows -x "44 111"
 		echo 'stty size' >&7
-		sleep 0.2
+		sleep 1
 	done
 	ok "a change of the size arrives while it runs"
 	# Ctrl-C is the guest's: it ends what runs there and not the shell, nor us.
