@@ -68,6 +68,26 @@ static bool vcpu_may_run(struct vcpu *c)
 	return run;
 }
 
+static void nothing(void *arg)
+{
+	(void)arg;
+}
+
+/*
+ * The guest reset its machine, as its kernel does when it panics. The io loop first sees what was
+ * written to the console until then: the kicks came before the calls here, of which the first may
+ * run ahead of the events of its round.
+ */
+static void guest_reset(struct vmm *vm)
+{
+	loop_call(vm->io, nothing, NULL);
+	loop_call(vm->io, nothing, NULL);
+	if (vm->panic[0])
+		vm_end(vm, VMM_END_GUEST, "the guest's kernel panicked: %s", vm->panic);
+	else
+		vm_end(vm, VMM_END_GUEST, "the guest reset the machine");
+}
+
 /* Runs guest code until it traps, and serves the trap. Returns false when this vCPU is done for
  * good. */
 static bool vcpu_step(struct vcpu *c)
@@ -91,7 +111,7 @@ static bool vcpu_step(struct vcpu *c)
 		return true;
 	case HV_EXIT_SHUTDOWN:
 	case HV_EXIT_RESET:
-		vm_end(c->vm, VMM_END_GUEST, "the guest shut down");
+		guest_reset(c->vm);
 		return false;
 	case HV_EXIT_FAIL:
 		break;

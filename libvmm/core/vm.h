@@ -71,6 +71,7 @@ struct vmm {
 
 	char line[256]; /* console output up to its newline; io loop */
 	unsigned line_len;
+	char panic[160]; /* what the guest's kernel said when it gave up; io loop */
 };
 
 /* Ends the VM: the first call counts. Any thread. */

@@ -184,6 +184,22 @@ static int add_device(struct vmm *vm, struct vdev *v, char *cmdline, struct erro
 	return r;
 }
 
+/* A line of the console is whole. What a kernel says last is kept: nothing else tells why it ended.
+ */
+static void line_done(struct vmm *vm)
+{
+	static const char words[] = "Kernel panic - not syncing: ";
+	const char *p;
+
+	vm->line[vm->line_len] = 0;
+	p = strstr(vm->line, words);
+	if (p && !vm->panic[0])
+		(void)snprintf(vm->panic, sizeof(vm->panic), "%s", p + sizeof(words) - 1);
+	if (vm->line_len)
+		log_guest("guest: %s", vm->line);
+	vm->line_len = 0;
+}
+
 /* Console output without a port of its own becomes log lines. */
 static void console_to_log(void *arg, const char *bytes, unsigned n)
 {
@@ -192,12 +208,8 @@ static void console_to_log(void *arg, const char *bytes, unsigned n)
 	for (unsigned i = 0; i < n; i++) {
 		unsigned char c = (unsigned char)bytes[i];
 
-		if (c == '\n' || vm->line_len == sizeof(vm->line) - 1) {
-			vm->line[vm->line_len] = 0;
-			if (vm->line_len)
-				log_guest("guest: %s", vm->line);
-			vm->line_len = 0;
-		}
+		if (c == '\n' || vm->line_len == sizeof(vm->line) - 1)
+			line_done(vm);
 		if (c >= ' ' && c < 127)
 			vm->line[vm->line_len++] = (char)c;
 	}

@@ -2,11 +2,12 @@
 /*
  * Boots a kernel through the public interface of libvmm, with every device but a root file system.
  *
- *   boot_vmm [-p] [-c VCPUS] [-m MIB] [-t SECONDS] KERNEL INITRD
+ *   boot_vmm [-p] [-x] [-c VCPUS] [-m MIB] [-t SECONDS] KERNEL INITRD
  *
  * How it works: the guest's init (init.c) writes what it sees to the kernel's log, which the virtio
  * console brings here. Passed when the guest said the right numbers and ended the machine by
- * itself.
+ * itself. With -x there is neither init nor console port: the kernel panics, and the VM's end must
+ * tell so.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -80,13 +81,15 @@ int main(int argc, char **argv)
 	struct error e = { 0 };
 	struct vmm *vm;
 	struct stat st;
-	bool ok;
+	bool ok, panics = false;
 
-	while ((c = getopt(argc, argv, "pc:m:t:")) != -1) {
+	while ((c = getopt(argc, argv, "pxc:m:t:")) != -1) {
 		unsigned n = optarg ? (unsigned)strtoul(optarg, NULL, 10) : 0;
 
 		if (c == 'p')
 			cfg.prefer_pvh = true;
+		else if (c == 'x')
+			panics = true;
 		else if (c == 'c')
 			cfg.vcpus = n;
 		else if (c == 'm')
@@ -114,12 +117,24 @@ int main(int argc, char **argv)
 	if (cfg.initrd == MAP_FAILED)
 		return fail("initrd", &e);
 	cfg.port[0].out_fd = p[1];
+	if (panics) {
+		cfg.nports = 0;
+		cfg.initrd = NULL;
+		cfg.initrd_len = 0;
+		(void)close(p[1]);
+	}
 	if (vmm_new(kvm, &vm, &e) || vmm_build(vm, &cfg, &e) || vmm_start(vm, &e))
 		return fail("start", &e);
 	ok = listen_to(vm, p[0], seconds);
 	if (!ok)
 		printf("no end after %u s\n", seconds);
 	ok &= vmm_state(vm) == VMM_END_GUEST;
+	if (panics) {
+		printf("%s\n", vmm_why(vm));
+		ok &= !!strstr(vmm_why(vm), "panicked: VFS: ");
+		vmm_free(vm);
+		return !ok;
+	}
 	vmm_free(vm);
 	/* what was on its way is in the pipe now */
 	for (ssize_t r = 1; r > 0 && out_len < OUT_MAX - 1;) {
