@@ -46,7 +46,8 @@ static bool obey(int master)
 	if (!fgets(line, sizeof(line), stdin))
 		return false;
 	if (sscanf(line, "size %hu %hu", &ws.ws_row, &ws.ws_col) == 2)
-		return !ioctl(master, TIOCSWINSZ, &ws);
+		return !ioctl(master, TIOCSWINSZ, &ws) &&
+			dprintf(STDOUT_FILENO, "size %d %d is set\n", ws.ws_row, ws.ws_col) > 0;
 	return !strncmp(line, "type ", 5) &&
 		write(master, line + 5, strlen(line + 5)) == (ssize_t)strlen(line + 5);
 }

@@ -1,7 +1,7 @@
 #!/bin/bash
 # SPDX-License-Identifier: Apache-2.0
 # The largest number of CPUs, and RAM beyond the hole below 4 GiB: what the guest makes of them.
-# timeout: 180
+# timeout: 300
 # shellcheck source=lib.sh
 . "$(dirname "$0")/lib.sh"
 
