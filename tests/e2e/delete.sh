@@ -12,15 +12,16 @@ snapshot_host | sort >"$work/host.before"
 
 # A foreground run: its status in $work/run.rc.
 in_background() { # COMMAND...
+	rm -f "$work/run.rc"
 	(
 		st=0
 		"$@" </dev/null >"$work/run.out" 2>"$work/run.err" || st=$?
-		echo $st >"$work/run.rc"
+		echo $st >"$work/rc.new"
+		mv "$work/rc.new" "$work/run.rc"
 	) &
-	background=$!
 }
 ended() {
-	wait "$background"
+	wait_for 60 test -e "$work/run.rc"
 	cat "$work/run.rc"
 }
 
