@@ -178,7 +178,6 @@ host_files = \
 	tests/host/kernel.pin \
 	tests/host/kvmprobe.c \
 	tests/host/lib.sh \
-	tests/host/qemu.sh \
 	tests/host/run \
 	tests/host/selftest \
 	tests/host/session \

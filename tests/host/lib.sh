@@ -12,8 +12,6 @@ root_modules=(virtio_pci virtiofs overlay virtio_blk virtio_console)
 later_modules=(veth bridge br_netfilter nf_tables nft_compat nft_chain_nat xt_comment xt_conntrack xt_addrtype
 	xt_mark xt_nat xt_MASQUERADE xt_multiport xt_tcpudp tun fuse loop)
 host_cflags=(-std=gnu11 -O2 -g -Wall -Wextra)
-# shellcheck source=qemu.sh
-. "$host_dir/qemu.sh"
 
 say() { echo "test host: $*" >&2; }
 
@@ -118,7 +116,6 @@ ensure_host() {
 	local hash tmp
 	need_tools
 	ensure_kernel
-	ensure_qemu
 	hash=$(cat "$host_dir"/{init,systemd-units,lib.sh,kernel.pin,chan.h,agent.h,agent.c,agent_job.c,client.c} \
 		"$(command -v busybox)" | sha256sum | cut -c1-16)
 	host_cache=$cache_root/testhost-$hash
@@ -202,7 +199,7 @@ boot_host() {
 		args+=(-drive "file=$run/disk,format=raw,if=none,id=disk,cache=unsafe,discard=unmap,aio=threads"
 			-device virtio-blk-pci,drive=disk)
 	fi
-	setpriv --pdeathsig KILL "${qemu[@]}" -name krun-testhost -nodefaults -no-user-config -display none \
+	setpriv --pdeathsig KILL qemu-system-x86_64 -name krun-testhost -nodefaults -no-user-config -display none \
 		-machine q35,memory-backend=mem,hpet=off,vmport=off -cpu max,xsave=off,erms=off,fsrm=off -accel tcg,thread=multi,tb-size=512 \
 		-smp "$cpus" -m "$mem" -object "memory-backend-memfd,id=mem,size=${mem}M,share=on" \
 		-kernel "$kernel_dir/vmlinuz" -initrd "$host_cache/initrd" -no-reboot \
