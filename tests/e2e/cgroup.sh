@@ -9,7 +9,7 @@ snapshot_host | sort >"$work/host.before"
 mib=$((1024 * 1024))
 bundle b busybox
 edit b '.process.args=["sh","-c","cat /sys/fs/cgroup/memory.max /sys/fs/cgroup/pids.max; grep -c ^processor /proc/cpuinfo; awk \"/^MemTotal/ { print \\$2 }\" /proc/meminfo; exec sleep 1000"]
-	| .linux.cgroupsPath="/krun-test/a/'"$id"'" | .linux.resources={"memory":{"limit":'$((128 * mib))'},"cpu":{"quota":150000,"period":100000,"shares":512},"pids":{"limit":50}}'
+	| .linux.cgroupsPath="/krun-test/a/'"$id"'" | .linux.resources={"memory":{"limit":'$((128 * mib))'},"cpu":{"quota":150000,"period":100000,"shares":512},"pids":{"limit":50}} | del(.annotations)'
 created "$id" b
 [ "$rc" = 0 ] || { cp "$work/$id.err" "$work/err"; die "create: status $rc"; }
 pid=$(cat "$work/$id.pid")
@@ -33,7 +33,8 @@ status 0 krun-oci delete --force "$id"
 ok "the cgroup is gone"
 
 say "128 MiB are enough to work in"
-edit b 'del(.linux.cgroupsPath) | .process.args=["sh","-c","dd if=/dev/zero of=/dev/shm/x bs=1M count=32 2>/dev/null; ls -R / >/dev/null 2>&1; md5sum /bin/busybox >/dev/null; echo done"]'
+edit b 'if env.KRUN_TEST_CPUS then .annotations["krun.cpus"]=env.KRUN_TEST_CPUS else . end
+	| del(.linux.cgroupsPath) | .process.args=["sh","-c","dd if=/dev/zero of=/dev/shm/x bs=1M count=32 2>/dev/null; ls -R / >/dev/null 2>&1; md5sum /bin/busybox >/dev/null; echo done"]'
 run krun-oci run --bundle "$work/b" "$id"
 check "memory.limit of 128 MiB" "0 done" "$rc $(cat "$work/out")"
 
