@@ -4,6 +4,7 @@
 # timeout: 720
 # shellcheck source=lib.sh
 . "$(dirname "$0")/lib.sh"
+one_cpu
 
 snapshot_host | sort >"$work/host.before"
 bundle b busybox
