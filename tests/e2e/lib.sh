@@ -118,14 +118,14 @@ container_is() { # ID STATUS
 
 # What a container may leave behind: processes, mounts, cgroups, sockets, state, files of /tmp, /run and /dev/shm.
 # Kernel threads and this test's own processes are not in it, nor is the directory of all states, which the first container
-# of a host makes and which stays.
+# of a host makes and which stays; nor what mount(8) makes for itself.
 snapshot_host() {
 	ps -e -o ppid=,pid=,comm= | awk -v me=$$ '$1 != 2 && $2 != 2 && $1 != me && $2 != me && $3 !~ /^(ps|awk|sort|bash|sleep)$/ { print "process", $2, $3 }'
 	awk '{ print "mount", $5, $9 }' /proc/self/mountinfo
 	find /sys/fs/cgroup -type d -printf 'cgroup %p\n' 2>/dev/null || true
 	awk 'NR > 1 && $NF ~ /^[\/@]/ { print "socket", $NF }' /proc/net/unix
 	ip netns list 2>/dev/null | sed 's/^/netns /' || true
-	find /run /dev/shm -xdev -path "$work" -prune -o ! -path /run/krun-oci -printf 'file %p\n' 2>/dev/null | grep -v "krun-oci-check" || true
+	find /run /dev/shm -xdev -path "$work" -prune -o ! -path /run/krun-oci ! -path '/run/mount*' -printf 'file %p\n' 2>/dev/null | grep -v "krun-oci-check" || true
 	files_of_tmp
 }
 
