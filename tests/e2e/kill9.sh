@@ -104,7 +104,7 @@ victims=(runtime VMM delete)
 hits=0 misses=0
 while [ "$hits" -lt "$kills" ]; do
 	c=$id-$((hits + misses))
-	victim=${victims[hits % 3]}
+	victim=${victims[(hits + misses) % 3]}
 	place "$c"
 	got=1
 	if [ "$victim" = delete ]; then
