@@ -11,13 +11,6 @@
 set -Eeuo pipefail
 export LC_ALL=C.UTF-8
 top=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd -P)
-# The emulator of the test host translates code without a lock on its page: a jump label that one vCPU changes can stay in the
-# other's translation for ever, and the guest's kernel then panics at an int3 that is in memory no more, about once in fifty boots
-# of two vCPUs. One vCPU never does, nor do several that one processor of the host runs in turn. So tests get one vCPU there, and
-# those that are about more say one_cpu first.
-emulated() { grep -q ' th\.mode=' /proc/cmdline; }
-if emulated; then export KRUN_TEST_CPUS=1; fi
-one_cpu() { ! emulated || taskset -pc 0 $$ >/dev/null; }
 test_name=$(basename "$0" .sh)
 id=t-$test_name-$$
 checks=0
@@ -31,6 +24,7 @@ fi
 
 cleanup() {
 	local c
+	if [ -s "$work/stands" ]; then sed 's/^/# /' "$work/stands"; fi
 	for c in $(krun-oci list -q 2>/dev/null | grep -F -- "t-$test_name-$$" || true); do
 		krun-oci delete --force "$c" >/dev/null 2>&1 || true
 	done
@@ -110,6 +104,46 @@ wait_for() { # SECONDS COMMAND...
 		[ "$EPOCHSECONDS" -lt "$end" ] || die "waited in vain for: $*"
 		sleep 0.05
 	done
+}
+
+# What a VMM that does not end is doing. It goes to a file that is shown at the test's end: stdout may be what is tested.
+where_it_stands() { # ID
+	local pid t f
+	pid=$(krun-oci state "$1" 2>&1 | jq -r '.pid // 0' 2>/dev/null) || pid=0
+	{
+		echo "$1 does not end; $(krun-oci state "$1" 2>&1 | tr -d '\n')"
+		for t in /proc/"$pid"/task/*; do
+			echo "thread ${t##*/} $(cat "$t/comm"), $(sed -n 's/^State:\t//p' "$t/status"): $(paste -sd' ' "$t/stack")"
+		done
+		for f in /proc/"$pid"/fd/*; do echo "$f $(readlink "$f")"; done
+		grep -H '' /proc/"$pid"/fdinfo/* | grep -E 'tfd|eventfd-count'
+		ss -xp | grep "pid=$pid,"
+		if command -v gdb >/dev/null; then gdb -p "$pid" -batch -nx -ex 'thread apply all bt 12' | grep -E '^(#|Thread)'; fi
+	} >>"$work/stands" 2>&1 || true
+}
+
+# The status of the child PID, which is about the container ID. After SECONDS tells where it stands, ends the container (who has its
+# pipes would wait for it), and returns 124.
+ended() { # SECONDS ID PID
+	local watch who='' rc=0
+	sleep "$1" >/dev/null 2>&1 &
+	watch=$!
+	wait -n -p who "$watch" "$3" || rc=$?
+	if [ "$who" = "$3" ]; then
+		disown "$watch" # the shell says nothing of its end then
+		kill "$watch" 2>/dev/null || true
+		return $rc
+	fi
+	where_it_stands "$2"
+	krun-oci delete --force "$2" </dev/null >/dev/null 2>&1 || true
+	kill -KILL "$3" 2>/dev/null || true
+	return 124
+}
+
+# Runs COMMAND so, with the caller's stdio, which the shell holds meanwhile, too.
+limited() { # SECONDS ID COMMAND...
+	"${@:3}" <&0 &
+	ended "$1" "$2" $!
 }
 
 container_is() { # ID STATUS

@@ -6,7 +6,6 @@
 export TMPDIR=${HOME:?} # on a disk of the test host, and his own
 # shellcheck source=lib.sh
 . "$(dirname "$0")/lib.sh"
-one_cpu
 
 [ "$(id -u)" != 0 ] || die "this test runs as root"
 [ -r /dev/kvm ] && [ -w /dev/kvm ] || skip "/dev/kvm is not this user's"

@@ -4,7 +4,6 @@
 # timeout: 300
 # shellcheck source=lib.sh
 . "$(dirname "$0")/lib.sh"
-one_cpu
 
 snapshot_host | sort >"$work/host.before"
 bundle b busybox

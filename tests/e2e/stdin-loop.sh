@@ -15,32 +15,11 @@ spinners=()
 for _ in 1 2; do (while :; do :; done) & spinners+=("$!"); done
 trap 'kill "${spinners[@]}"; cleanup' EXIT
 
-where_it_stands() { # PID of the VMM
-	local t
-	for t in /proc/"$1"/task/*; do
-		echo "# thread ${t##*/} $(cat "$t/comm"): $(paste -sd' ' "$t/stack")"
-	done
-	for f in "/proc/$1/fd"/*; do echo "# $f $(readlink "$f")"; done
-	grep -H '' /proc/"$1"/fdinfo/* | grep -E 'tfd|eventfd-count' | sed 's/^/# /'
-	ss -xp | grep "pid=$1," | sed 's/^/# /' || true
-	if command -v gdb >/dev/null; then gdb -p "$1" -batch -nx -ex 'thread apply all bt 12' 2>/dev/null | grep -E '^(#|Thread)' | sed 's/^/# /'; fi
-}
-
 for ((i = 0; i < loops; i++)); do
 	rm -f "$work/log"
-	krun-oci --debug --log "$work/log" run --bundle "$work/b" "$id-$i" <"$work/in" >"$work/out" 2>"$work/err" &
-	cli=$!
-	end=$((EPOCHSECONDS + 60))
-	while kill -0 $cli 2>/dev/null; do
-		if [ "$EPOCHSECONDS" -ge "$end" ]; then
-			where_it_stands "$(krun-oci state "$id-$i" | jq .pid)"
-			die "run $i hangs"
-		fi
-		sleep 0.1
-	done
 	rc=0
-	wait $cli || rc=$?
-	[ "$rc" = 7 ] || { tail -n 40 "$work/log" >"$work/out"; die "run $i: exit status $rc"; }
+	limited 60 "$id-$i" krun-oci --debug --log "$work/log" run --bundle "$work/b" "$id-$i" <"$work/in" >"$work/out" 2>"$work/err" || rc=$?
+	[ "$rc" = 7 ] || { tail -n 40 "$work/log" >"$work/out"; die "run $i: exit status $rc (124: it hung)"; }
 	[ "$(head -n 1 "$work/out")" = "$sum" ] || die "run $i: a wrong sum"
 done
 ok "$loops runs"

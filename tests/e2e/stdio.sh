@@ -19,8 +19,8 @@ script() { # TEXT
 go() {
 	n=$((n + 1))
 	rc=0
-	timeout -k 5 120 krun-oci run --bundle "$work/b" "$id-$n" || rc=$?
-	[ "$rc" != 124 ] && [ "$rc" != 137 ] || die "the container hangs"
+	limited 120 "$id-$n" krun-oci run --bundle "$work/b" "$id-$n" || rc=$?
+	[ "$rc" != 124 ] || die "the container hangs"
 }
 
 say "two streams"
@@ -86,13 +86,14 @@ say "early ends"
 script 'echo first; exec >&-; echo second >&2; read x; echo "read $x" >&2'
 mkfifo "$work/f.in" "$work/f.out"
 krun-oci run --bundle "$work/b" "$id-early" <"$work/f.in" >"$work/f.out" 2>"$work/e" &
+early=$!
 exec 7>"$work/f.in"
 check "its stdout ends early" first "$(timeout 60 cat "$work/f.out" || echo "(no end)")"
-kill -0 $! || die "the container ended too early"
+kill -0 $early || die "the container ended too early"
 echo go >&7
 exec 7>&-
 rc=0
-wait $! || rc=$?
+ended 120 "$id-early" $early || rc=$?
 check "and the workload goes on" "0 second read go" "$rc $(paste -sd' ' "$work/e")"
 # Our reader goes away: the workload gets SIGPIPE, or EPIPE when it ignores that.
 script 'sh -c "while :; do echo line; done" 2>/dev/null; echo "status $?" >&2'
@@ -104,8 +105,11 @@ printf 12345 | go >"$work/o" 2>"$work/e"
 check "half close" "got 5" "$(cat "$work/o")"
 # The workload does not read: the writer gets EPIPE, and the container's end does not wait for stdin.
 script 'exec <&-; echo closed'
-(trap '' PIPE; while echo data 2>/dev/null; do :; done; echo gone >"$work/writer") |
-	krun-oci run --bundle "$work/b" "$id-noread" >"$work/o" 2>"$work/e" || die "status $?"
+mkfifo "$work/f.noread"
+krun-oci run --bundle "$work/b" "$id-noread" <"$work/f.noread" >"$work/o" 2>"$work/e" &
+noread=$!
+(trap '' PIPE; while echo data 2>/dev/null; do :; done; echo gone >"$work/writer") >"$work/f.noread" &
+ended 120 "$id-noread" $noread || die "status $?"
 check "a workload that closes stdin" closed "$(cat "$work/o")"
 wait_for 20 test -s "$work/writer"
 ok "whoever feeds it gets EPIPE"
@@ -123,10 +127,10 @@ want=$(md5sum <"$work/big")
 edit b '.process.args=["cat"]'
 start=$EPOCHREALTIME
 # shellcheck disable=SC2002
-check "a pipe in, a pipe out" "$want" "$(cat "$work/big" | timeout 280 krun-oci run --bundle "$work/b" "$id-big" | md5sum)"
+check "a pipe in, a pipe out" "$want" "$(cat "$work/big" | limited 280 "$id-big" krun-oci run --bundle "$work/b" "$id-big" | md5sum)"
 say "$(echo "scale=1; $mib / ($EPOCHREALTIME - $start)" | bc) MiB/s"
 start=$EPOCHREALTIME
-timeout 280 krun-oci run --bundle "$work/b" "$id-big2" <"$work/big" >"$work/big.out"
+limited 280 "$id-big2" krun-oci run --bundle "$work/b" "$id-big2" <"$work/big" >"$work/big.out"
 check "a file in, a file out" "$want" "$(md5sum <"$work/big.out")"
 say "$(echo "scale=1; $mib / ($EPOCHREALTIME - $start)" | bc) MiB/s"
 rm -f "$work/big" "$work/big.out"

@@ -4,7 +4,6 @@
 # timeout: 360
 # shellcheck source=lib.sh
 . "$(dirname "$0")/lib.sh"
-one_cpu
 
 command -v script >/dev/null || die "no script (Debian: bsdutils)"
 command -v crun >/dev/null || die "no crun (tests/deps e2e installs it)"

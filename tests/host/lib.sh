@@ -199,6 +199,9 @@ boot_host() {
 		args+=(-drive "file=$run/disk,format=raw,if=none,id=disk,cache=unsafe,discard=unmap,aio=threads"
 			-device virtio-blk-pci,drive=disk)
 	fi
+	# QEMU translates code without a lock on its page. With several processors a jump label that one of them changes can stay in
+	# the other's translation for ever, and a guest dies of an int3 that is in memory no more, about once in fifty boots; so can
+	# what the host's kernel moves about (huge pages) on one processor while a guest runs on another. One processor meets neither.
 	setpriv --pdeathsig KILL qemu-system-x86_64 -name krun-testhost -nodefaults -no-user-config -display none \
 		-machine q35,memory-backend=mem,hpet=off,vmport=off -cpu max,xsave=off,erms=off,fsrm=off -accel tcg,thread=multi,tb-size=512 \
 		-smp "$cpus" -m "$mem" -object "memory-backend-memfd,id=mem,size=${mem}M,share=on" \
