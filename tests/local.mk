@@ -276,7 +276,7 @@ coverage:
 endif
 
 bench: all kernel/vmlinux
-	KRUN_BUILD='$(abs_top_builddir)' $(srcdir)/tests/host/run --mem 4096 --cpus 2 --timeout 1800 \
+	KRUN_BUILD='$(abs_top_builddir)' $(srcdir)/tests/host/run --mem 4096 --timeout 1800 \
 		$(abs_srcdir)/tests/bench/run --json '$(abs_top_builddir)/bench.json'
 
 soak: all kernel/vmlinux
