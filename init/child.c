@@ -351,7 +351,10 @@ _Noreturn void child_main(struct child *c)
 			(void)close(master);
 		if (create)
 			wait_for_go(c);
-		err = process_exec(c, &stage, &f);
+		if (create)
+			err = hooks_run(c, &f);
+		if (!err)
+			err = process_exec(c, &stage, &f);
 	}
 	tell(c, SYNC_FAIL, stage, &f, -1);
 	_exit(err == -ENOENT ? 127 : 126);

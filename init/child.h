@@ -42,6 +42,9 @@ int devices_console(struct child *c, const char *slave, struct fail *f);
 /* home.c: the environment, with a HOME if it has none. On the heap or @s's own. */
 char **env_with_home(const struct blob_view *s);
 
+/* hooks.c: runs the startContainer hooks; the first that fails ends it, with *@f. */
+int hooks_run(struct child *c, struct fail *f);
+
 /* process.c */
 /* What needs the rights of the initial user namespace: rlimits, oom_score_adj, scheduling. Once per
  * process. */

@@ -21,6 +21,7 @@ agent_sources = \
 	init/ctrl.c \
 	init/devices.c \
 	init/home.c \
+	init/hooks.c \
 	init/main.c \
 	init/mounts.c \
 	init/proc.c \

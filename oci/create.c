@@ -29,6 +29,7 @@
 #include "oci/create.h"
 #include "oci/ctl.h"
 #include "oci/fsutil.h"
+#include "oci/hooks.h"
 #include "oci/kernel.h"
 #include "oci/sync.h"
 #include "oci/trace.h"
@@ -103,6 +104,7 @@ static int load_bundle(struct create *x, struct error *e)
 		return r;
 	x->c.id = strdup(o->id);
 	x->c.version = strdup(x->spec->version);
+	x->c.hooks = hooks_in(x->spec);
 	x->c.bundle = absolute(x->bundle_fd, "bundle", e);
 	if (!x->c.bundle)
 		return -ENOENT;
@@ -285,6 +287,26 @@ static pid_t clone_vmm(struct create *x, struct error *e)
 	return pid < 0 ? err_sys(e, pid, "cannot make the VMM process") : pid;
 }
 
+/* Between the VMM process's tree and its pivot: the hooks that run where the CLI is. */
+static int host_hooks(struct create *x, struct error *e)
+{
+	CLEAN_FD int fd = -1;
+	struct hook_state st = { .c = &x->c, .status = "created", .pid = x->c.pid };
+	int r;
+
+	if (!(x->c.hooks & (HOOK_BIT(SPEC_HOOK_PRESTART) | HOOK_BIT(SPEC_HOOK_CREATE_RUNTIME))))
+		return 0;
+	r = sync_wait(x->sync[0], SYNC_TREE_MADE, e);
+	if (r)
+		return r;
+	fd = container_pidfd(&x->c);
+	st.watch_fd = fd;
+	r = hooks_run(x->spec, SPEC_HOOK_PRESTART, &st, e);
+	if (!r)
+		r = hooks_run(x->spec, SPEC_HOOK_CREATE_RUNTIME, &st, e);
+	return r ? r : sync_send(x->sync[0], SYNC_GO);
+}
+
 static int start_vmm(struct create *x, struct error *e)
 {
 	bool late = ns_late_user(&x->p.ns);
@@ -324,6 +346,8 @@ static int start_vmm(struct create *x, struct error *e)
 		r = adopt(x, e);
 	if (!r && late)
 		r = user_namespace(x, e);
+	if (!r)
+		r = host_hooks(x, e);
 	return r ? r : sync_wait(x->sync[0], SYNC_READY, e);
 }
 
@@ -517,7 +541,6 @@ static int not_started(struct create *x)
 int rt_run(const struct rt *rt, const struct rt_create *o, int *code, struct error *e)
 {
 	CLEAN(create_free) struct create x;
-	struct ctl_req q = { .op = CTL_START };
 	sigset_t set;
 	int r;
 
@@ -532,7 +555,7 @@ int rt_run(const struct rt *rt, const struct rt_create *o, int *code, struct err
 	r = create(&x, e);
 	if (r)
 		return r;
-	r = ctl_ask(&x.c, &q, CTL_START_MS, e);
+	r = container_start(&x.c, x.spec, e);
 	if (r) {
 		*code = not_started(&x);
 		return r;

@@ -22,4 +22,8 @@
 /* How long a VMM that was killed, and its cgroup, may take to be gone. */
 #define DESTROY_MS 10000
 
+/* Releases the process of @c, which is created and locked, and runs what poststart hooks there are;
+ * when one of them fails the VMM is killed. */
+int container_start(const struct container *c, const struct spec *s, struct error *e);
+
 #endif

@@ -37,8 +37,8 @@ struct ctl_reply {
 /* The VMM process (before it loses sight of the host's tree): a listening socket in @c's directory.
  */
 int ctl_listen(const struct container *c, struct error *e);
-/* The CLI: asks and waits at most @ms for the answer. -ETIMEDOUT, -ECONNREFUSED when nobody
- * listens. */
+/* The CLI: asks and waits at most @ms (UINT_MAX: for ever) for the answer. -ETIMEDOUT,
+ * -ECONNREFUSED when nobody listens. */
 int ctl_ask(const struct container *c, const struct ctl_req *q, unsigned ms, struct error *e);
 
 #endif

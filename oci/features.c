@@ -129,10 +129,7 @@ int features_json(const char *version, char **out, size_t *len)
 	jw_object(&w, NULL);
 	jw_string(&w, "ociVersionMin", "1.0.0");
 	jw_string(&w, "ociVersionMax", SPEC_VERSION);
-	if (spec_is_refused("hooks"))
-		jw_strings(&w, "hooks", NULL, 0);
-	else
-		words(&w, "hooks", hook);
+	words(&w, "hooks", hook);
 	mount_options(&w);
 	linux_section(&w);
 	jw_object(&w, "annotations");

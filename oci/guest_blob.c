@@ -21,6 +21,7 @@
 #include <sys/stat.h>
 
 #include "oci/guest_blob.h"
+#include "oci/hooks.h"
 #include "oci/mounts.h"
 #include "oci/seccomp_compile.h"
 #include "util/cleanup.h"
@@ -198,6 +199,35 @@ static void put_devices(struct blob_w *w, const struct spec *s)
 	}
 }
 
+/* startContainer hooks run in the container's namespaces, which are the guest's. */
+static int put_hooks(
+	struct blob_w *w, const struct spec *s, const struct container *c, struct error *e)
+{
+	const struct spec_hooks *hooks = &s->hooks[SPEC_HOOK_START_CONTAINER];
+	CLEAN_FREE char *state = NULL;
+	size_t len = 0;
+	int r = hooks->n ? hooks_state_json(s, c, "created", 1, &state, &len) : 0;
+
+	if (r)
+		return err_sys(e, r, "the state for hooks");
+	if (state)
+		blob_put_str(w, BLOB_T_HOOK_STATE, state);
+	for (size_t i = 0; i < hooks->n; i++) {
+		const struct spec_hook *h = &hooks->v[i];
+		struct blob_hook b = { .timeout = h->timeout,
+			.flags = h->env_set ? BLOB_HOOK_ENV : 0 };
+
+		blob_put_hook(w, &b, h->path);
+		if (!h->args.n)
+			blob_put_str(w, BLOB_T_HOOK_ARG, h->path);
+		for (size_t k = 0; k < h->args.n; k++)
+			blob_put_str(w, BLOB_T_HOOK_ARG, h->args.v[k]);
+		for (size_t k = 0; h->env_set && k < h->env.n; k++)
+			blob_put_str(w, BLOB_T_HOOK_ENV, h->env.v[k]);
+	}
+	return 0;
+}
+
 /* What of the config a record is made from. */
 static const char *field(uint16_t tag)
 {
@@ -215,14 +245,18 @@ static const char *field(uint16_t tag)
 		[BLOB_T_READONLY] = "linux.readonlyPaths",
 		[BLOB_T_DEVICE] = "linux.devices",
 		[BLOB_T_SYSCTL] = "linux.sysctl",
+		[BLOB_T_HOOK] = "hooks.startContainer",
+		[BLOB_T_HOOK_ARG] = "hooks.startContainer",
+		[BLOB_T_HOOK_ENV] = "hooks.startContainer",
+		[BLOB_T_HOOK_STATE] = "hooks.startContainer: the state, annotations among it",
 		[BLOB_T_CGROUP] = "linux.resources",
 	};
 
 	return tag < ARRAY_SIZE(names) && names[tag] ? names[tag] : "process";
 }
 
-int guest_blob(const struct spec *s, const struct vm_size *size, unsigned stdio, uint8_t **out,
-	size_t *len, struct error *e)
+int guest_blob(const struct spec *s, const struct container *c, const struct vm_size *size,
+	unsigned stdio, uint8_t **out, size_t *len, struct error *e)
 {
 	struct msg_proc head = { .proc = PROTO_PROC_INIT };
 	struct blob_w w;
@@ -237,6 +271,8 @@ int guest_blob(const struct spec *s, const struct vm_size *size, unsigned stdio,
 	put_container(&w, s);
 	put_devices(&w, s);
 	put_limits(&w, s, size);
+	if (!r)
+		r = put_hooks(&w, s, c, e);
 	if (r) {
 		free(w.buf);
 		return r;

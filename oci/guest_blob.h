@@ -8,13 +8,15 @@
 
 #include "init/proto/blob.h"
 #include "oci/spec.h"
+#include "oci/state.h"
 #include "util/err.h"
 
 /*
  * The payload of MSG_CREATE: msg_proc and blob; heap. @stdio: BLOB_STDIO() bits of the streams that
- * exist. Compiles the seccomp filter on the way.
+ * exist. @c goes into the state that startContainer hooks read; NULL is fine where there are none.
+ * Compiles the seccomp filter on the way.
  */
-int guest_blob(const struct spec *s, const struct vm_size *size, unsigned stdio, uint8_t **out,
-	size_t *len, struct error *e);
+int guest_blob(const struct spec *s, const struct container *c, const struct vm_size *size,
+	unsigned stdio, uint8_t **out, size_t *len, struct error *e);
 
 #endif

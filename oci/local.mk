@@ -18,6 +18,7 @@ liboci_a_SOURCES = \
 	oci/features.c \
 	oci/fsutil.c \
 	oci/guest_blob.c \
+	oci/hooks.c \
 	oci/initramfs.c \
 	oci/json.c \
 	oci/json_text.c \
@@ -58,6 +59,7 @@ liboci_a_SOURCES = \
 	oci/ctl.h \
 	oci/fsutil.h \
 	oci/guest_blob.h \
+	oci/hooks.h \
 	oci/initramfs.h \
 	oci/json.h \
 	oci/json_text.h \

@@ -27,12 +27,43 @@
 #include "oci/create.h"
 #include "oci/ctl.h"
 #include "oci/fsutil.h"
+#include "oci/hooks.h"
 #include "util/cleanup.h"
+#include "util/log.h"
+
+static int poststart(const struct container *c, const struct spec *s, struct error *e)
+{
+	CLEAN_FD int fd = container_pidfd(c);
+	struct hook_state st = { .c = c, .status = "running", .pid = c->pid, .watch_fd = fd };
+	int r = hooks_run(s, SPEC_HOOK_POSTSTART, &st, e);
+
+	if (r && fd >= 0)
+		(void)syscall(SYS_pidfd_send_signal, fd, SIGKILL, NULL, 0);
+	return r;
+}
+
+int container_start(const struct container *c, const struct spec *s, struct error *e)
+{
+	struct ctl_req q = { .op = CTL_START };
+	unsigned ms = s ? hooks_ms(s, SPEC_HOOK_START_CONTAINER, CTL_START_MS) : CTL_START_MS;
+	int r = ctl_ask(c, &q, ms, e);
+
+	return !r && s ? poststart(c, s, e) : r;
+}
+
+/* As container_start(); the config is needed for hooks alone. */
+static int start_created(const struct container *c, struct error *e)
+{
+	const uint32_t both = HOOK_BIT(SPEC_HOOK_START_CONTAINER) | HOOK_BIT(SPEC_HOOK_POSTSTART);
+	CLEAN(spec_freep) struct spec *s = NULL;
+	int r = c->hooks & both ? spec_load(c->dir_fd, "config.json", &s, NULL, NULL, e) : 0;
+
+	return r ? r : container_start(c, s, e);
+}
 
 int rt_start(const struct rt *rt, const char *id, struct error *e)
 {
 	CLEAN(container_free) struct container c;
-	struct ctl_req q = { .op = CTL_START };
 	enum phase ph;
 	int r = container_open(rt, id, &c, e);
 
@@ -48,7 +79,7 @@ int rt_start(const struct rt *rt, const char *id, struct error *e)
 	}
 	switch (ph) {
 	case PHASE_CREATED:
-		return ctl_ask(&c, &q, CTL_START_MS, e);
+		return start_created(&c, e);
 	case PHASE_RUNNING:
 	case PHASE_PAUSED:
 		return err_set(e, EBUSY, "cannot start an already running container");
@@ -125,8 +156,23 @@ static int end_vmm(const struct container *c, unsigned ms)
 	return wait_end(fd, ms);
 }
 
+/* The config of a container that is about to go, when it has poststop hooks. */
+static struct spec *poststop_spec(const struct container *c)
+{
+	struct spec *s = NULL;
+	struct error why = { 0 };
+
+	/* without a VMM nothing was ever made that they could be about */
+	if (c->pid > 0 && c->hooks & HOOK_BIT(SPEC_HOOK_POSTSTOP) &&
+		spec_load(c->dir_fd, "config.json", &s, NULL, NULL, &why))
+		log_warn("poststop hooks: %s", why.msg);
+	return s;
+}
+
 int container_destroy(struct container *c, unsigned ms, struct error *e)
 {
+	CLEAN(spec_freep) struct spec *s = poststop_spec(c);
+	struct hook_state st = { .c = c, .status = "stopped", .watch_fd = -1 };
 	int r = end_vmm(c, ms);
 
 	if (r)
@@ -137,7 +183,11 @@ int container_destroy(struct container *c, unsigned ms, struct error *e)
 		if (r)
 			return r;
 	}
-	return container_remove(c, e);
+	r = container_remove(c, e);
+	/* their failures are warnings */
+	if (!r && s)
+		r = hooks_run(s, SPEC_HOOK_POSTSTOP, &st, e);
+	return r;
 }
 
 /* As container_lock(); a create or start that holds the lock ends with the VMM that it waits for.

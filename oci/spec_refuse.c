@@ -24,17 +24,6 @@ struct row {
 	const char *why;
 };
 
-static bool hooks(const struct spec *s, char where[static WHERE_MAX])
-{
-	for (int k = 0; k < SPEC_HOOK_KINDS; k++)
-		if (s->hooks[k].n) {
-			(void)snprintf(where, WHERE_MAX, "hooks.%s",
-				spec_hook_name((enum spec_hook_kind)k));
-			return true;
-		}
-	return false;
-}
-
 static bool idmap(const struct spec *s, char where[static WHERE_MAX])
 {
 	for (size_t i = 0; i < s->n_mounts; i++)
@@ -260,7 +249,6 @@ static const struct row ROWS[] = {
 	{ "process.scheduler", scheduler, "not supported by this version" },
 	{ "process.ioPriority", ioprio, "not supported by this version" },
 	{ "process.execCPUAffinity", affinity, "not supported by this version" },
-	{ "hooks", hooks, "hooks are not supported by this version" },
 	{ "mounts[].uidMappings", idmap, "idmapped mounts are not supported by this version" },
 	{ "mounts[].options", super_flags,
 		"sync, dirsync, mand, iversion, lazytime and remount are not supported by this "

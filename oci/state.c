@@ -128,6 +128,7 @@ static int make_json(const struct container *c, char **out, size_t *len)
 	jw_u64(&w, "owner", c->owner);
 	jw_i64(&w, "pid", c->pid);
 	jw_u64(&w, "pidStart", c->pid_start);
+	jw_u64(&w, "hooks", c->hooks);
 	jw_end(&w);
 	return jw_finish(&w, out, len);
 }
@@ -250,7 +251,7 @@ static int read_state(struct container *c, struct error *e)
 	CLEAN(json_freep) struct json_doc *doc = NULL;
 	CLEAN_FREE char *text = NULL;
 	const struct json *root;
-	int64_t pid = 0, start = 0, owner = 0, kept = 0;
+	int64_t pid = 0, start = 0, owner = 0, kept = 0, hooks = 0;
 	size_t len = 0;
 	int r = read_file_at(c->dir_fd, "state.json", STATE_MAX, &text, &len);
 
@@ -273,12 +274,13 @@ static int read_state(struct container *c, struct error *e)
 	c->version = dup_member(root, "ociVersion");
 	if (!c->bundle || !c->rootfs || !c->created || !json_get_i64(root, "pid", &pid) ||
 		!json_get_i64(root, "pidStart", &start) || !json_get_i64(root, "owner", &owner) ||
-		!json_get_i64(root, "cgroupKept", &kept))
+		!json_get_i64(root, "cgroupKept", &kept) || !json_get_i64(root, "hooks", &hooks))
 		return err_set(e, EPROTO, "container \"%s\" was not made by this runtime", c->id);
 	c->pid = (pid_t)pid;
 	c->pid_start = (uint64_t)start;
 	c->owner = (uint32_t)owner;
 	c->cgroup_kept = (size_t)kept;
+	c->hooks = (uint32_t)hooks;
 	return 0;
 }
 

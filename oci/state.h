@@ -55,6 +55,7 @@ struct container {
 	uint32_t owner;
 	pid_t pid;	    /* 0 until it exists */
 	uint64_t pid_start; /* its start time, field 22 of stat */
+	uint32_t hooks;	    /* HOOK_BIT()s of the kinds that the config has */
 };
 
 void container_free(

@@ -4,7 +4,7 @@
  *
  * One SOCK_SEQPACKET pair, one struct per packet, both ends ours and of the same binary. The VMM's
  * end closes when it dies, so a wait never hangs on a dead peer. Order: [USERNS GO] VM_MADE GO
- * READY COMMIT COMMITTED; ERROR from the VMM at any point ends it.
+ * [TREE_MADE GO] READY COMMIT COMMITTED; ERROR from the VMM at any point ends it.
  */
 #ifndef KRUN_OCI_SYNC_H
 #define KRUN_OCI_SYNC_H
@@ -16,6 +16,7 @@
 enum sync_type {
 	SYNC_USERNS = 1, /* VMM: I am in my new user namespace, write my id maps */
 	SYNC_VM_MADE,	 /* VMM: the VM exists; move me into the cgroup */
+	SYNC_TREE_MADE,	 /* VMM: namespaces and mount tree are there; run the host's hooks */
 	SYNC_GO,	 /* CLI: done, go on */
 	SYNC_READY,	 /* VMM: the container is created, its process is held */
 	SYNC_COMMIT,	 /* CLI: everything is on record; you no longer die with me */

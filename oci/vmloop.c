@@ -453,7 +453,7 @@ static int send_create(struct vmloop *l, unsigned stdio, struct error *e)
 {
 	CLEAN_FREE uint8_t *blob = NULL;
 	size_t len = 0;
-	int r = guest_blob(l->p->spec, &l->p->size, stdio, &blob, &len, e);
+	int r = guest_blob(l->p->spec, l->p->c, &l->p->size, stdio, &blob, &len, e);
 
 	if (r)
 		return r;

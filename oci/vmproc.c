@@ -8,7 +8,8 @@
  * of milliseconds) and before any thread; the cgroup before guest memory is touched, because that
  * is where it is charged; the cgroup namespace after the move; the mount tree, then the VM's
  * devices while the host's /proc can still be seen, then the pivot; capabilities and no_new_privs
- * last, and only then threads. Nothing is forked or loaded from files after the clone.
+ * last, and only then threads. Nothing is forked or loaded from files after the clone; the
+ * createContainer hooks are spawned, while the host's tree can be seen.
  *
  * Until COMMIT the process dies with the CLI, so a create that is killed leaves nothing running.
  * Errors go to the CLI as one sentence.
@@ -30,6 +31,7 @@
 #include "oci/confine.h"
 #include "oci/console.h"
 #include "oci/fsutil.h"
+#include "oci/hooks.h"
 #include "oci/initramfs.h"
 #include "oci/kernel.h"
 #include "oci/resolve.h"
@@ -158,6 +160,34 @@ static void size_fd_table(void)
 		(void)close(high);
 }
 
+/* The caller's environment may hold secrets, and whoever may look at this process could read them
+ * for as long as it lives. */
+static void forget_environ(void)
+{
+	for (char **v = environ; v && *v; v++)
+		explicit_bzero(*v, strlen(*v));
+	environ = NULL;
+}
+
+/* The tree is there and still hangs in the host's: the CLI's hooks first, then those of the
+ * container's namespaces, which are children of ours. */
+static int run_hooks(const struct vmproc *p, struct error *e)
+{
+	const struct spec_hooks *h = p->spec->hooks;
+	struct hook_state st = { .c = p->c, .status = "created", .pid = getpid(), .watch_fd = -1 };
+	int r = 0;
+
+	if (h[SPEC_HOOK_PRESTART].n || h[SPEC_HOOK_CREATE_RUNTIME].n) {
+		r = sync_send(p->sync_fd, SYNC_TREE_MADE);
+		if (!r)
+			r = sync_wait(p->sync_fd, SYNC_GO, e);
+	}
+	if (!r)
+		r = hooks_run(p->spec, SPEC_HOOK_CREATE_CONTAINER, &st, e);
+	forget_environ();
+	return r;
+}
+
 /* What the VMM process holds when it is ready to run. */
 struct ready {
 	struct vmm *vm;
@@ -185,7 +215,9 @@ static int prepare(struct vmproc *p, struct ready *y, int done_fd, struct error 
 	root = mount_plan_execute(&p->plan, e);
 	if (root < 0)
 		return root;
-	r = resolve_args0(root, p->spec, e);
+	r = run_hooks(p, e);
+	if (!r)
+		r = resolve_args0(root, p->spec, e);
 	if (!r)
 		r = build_vm(p, y->vm, root, done_fd, e);
 	trace_vm(y->vm);
@@ -212,15 +244,6 @@ static void close_cli(struct vmproc *p)
 	}
 }
 
-/* The caller's environment may hold secrets, and whoever may look at this process could read them
- * for as long as it lives. */
-static void forget_environ(void)
-{
-	for (char **v = environ; v && *v; v++)
-		explicit_bzero(*v, strlen(*v));
-	environ = NULL;
-}
-
 _Noreturn void vmproc_main(struct vmproc *p)
 {
 	struct error e = { 0 };
@@ -228,7 +251,6 @@ _Noreturn void vmproc_main(struct vmproc *p)
 	int done[2], r;
 
 	trace_mark(TRACE_CLONED);
-	forget_environ();
 	/* signals of the caller's terminal and group are its own to pass on; cannot fail, a clone
 	 * leads no process group */
 	IGNORE_RESULT(setsid());

@@ -35,6 +35,7 @@ unit_programs = \
 	tests/unit/test_fs_nodes \
 	tests/unit/test_fs_random \
 	tests/unit/test_fs_wall \
+	tests/unit/test_hooks \
 	tests/unit/test_hostfd \
 	tests/unit/test_io \
 	tests/unit/test_iobuf \
@@ -138,6 +139,7 @@ guest_files = \
 	tests/e2e/exit-codes.sh \
 	tests/e2e/figures.sh \
 	tests/e2e/guest-process.sh \
+	tests/e2e/hooks.sh \
 	tests/e2e/images.sh \
 	tests/e2e/kill9.sh \
 	tests/e2e/lib.sh \

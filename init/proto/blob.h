@@ -32,6 +32,7 @@
 #define BLOB_MAX_IDMAPS	  680 /* uid and gid ranges together */
 #define BLOB_MAX_TIMEOFFS 2
 #define BLOB_MAX_CGROUP	  128
+#define BLOB_MAX_HOOKS	  256
 #define BLOB_MAX_STR	  131072 /* one argument or variable, NUL included: the kernel's own limit */
 #define BLOB_MAX_PATH	  4096	 /* a path or name, NUL included */
 
@@ -64,6 +65,10 @@ enum blob_tag {
 	BLOB_T_SYSCTL = 24,	/* strings: dotted name, value */
 	BLOB_T_IDMAP = 25,	/* blob_idmap */
 	BLOB_T_TIMEOFF = 26,	/* blob_timeoff */
+	BLOB_T_HOOK = 27,	/* blob_hook, then string: absolute path */
+	BLOB_T_HOOK_ARG = 28,	/* string, of the hook before it; at least one, argv[0] included */
+	BLOB_T_HOOK_ENV = 29,	/* string, of the hook before it, behind its arguments */
+	BLOB_T_HOOK_STATE = 30, /* string: what hooks read on stdin; at most one */
 
 	/* BLOB_CREATE and BLOB_UPDATE */
 	BLOB_T_CGROUP = 32, /* strings: file name ("memory.max"), value; written to the container's
@@ -207,6 +212,13 @@ struct blob_timeoff {
 	int64_t secs;
 };
 
+#define BLOB_HOOK_ENV 1u /* its environment is that of its records, else the container's */
+
+struct blob_hook {
+	uint32_t timeout; /* seconds; 0: none */
+	uint32_t flags;	  /* BLOB_HOOK_* */
+};
+
 PROTO_SIZE(blob_hdr, 16);
 PROTO_AT(blob_hdr, magic, 0, 4);
 PROTO_AT(blob_hdr, version, 4, 2);
@@ -268,6 +280,9 @@ PROTO_AT(blob_idmap, is_gid, 0, 4);
 PROTO_AT(blob_idmap, inside, 4, 4);
 PROTO_AT(blob_idmap, outside, 8, 4);
 PROTO_AT(blob_idmap, count, 12, 4);
+PROTO_SIZE(blob_hook, 8);
+PROTO_AT(blob_hook, timeout, 0, 4);
+PROTO_AT(blob_hook, flags, 4, 4);
 PROTO_SIZE(blob_timeoff, 16);
 PROTO_AT(blob_timeoff, clock, 0, 4);
 PROTO_AT(blob_timeoff, nsecs, 4, 4);
@@ -305,6 +320,7 @@ void blob_put_mount(struct blob_w *w, const struct blob_mount *m, const char *ty
 void blob_put_device(struct blob_w *w, const struct blob_device *d, const char *path);
 void blob_put_idmap(
 	struct blob_w *w, int is_gid, uint32_t inside, uint32_t outside, uint32_t count);
+void blob_put_hook(struct blob_w *w, const struct blob_hook *h, const char *path);
 void blob_put_timeoff(struct blob_w *w, uint32_t clock, int64_t secs, uint32_t nsecs);
 /*
  * 0 and the buffer (free() it): *@len bytes, the reserved ones included and zero; or -ENOMEM,
@@ -321,6 +337,12 @@ struct blob_view_mount {
 struct blob_view_device {
 	struct blob_device d;
 	const char *path;
+};
+
+struct blob_view_hook {
+	struct blob_hook h;
+	const char *path;
+	char **args, **env; /* NULL-terminated */
 };
 
 struct blob_view_pair {
@@ -356,7 +378,12 @@ struct blob_view {
 	size_t nidmaps;
 	struct blob_timeoff *timeoffs;
 	size_t ntimeoffs;
-	void *mem; /* the arrays */
+	struct blob_view_hook *hooks;
+	size_t nhooks;
+	char **hook_strs; /* args and env of all hooks, each list with its NULL */
+	size_t nhook_strs;
+	const char *hook_state; /* or NULL */
+	void *mem;		/* the arrays */
 };
 
 /*

@@ -41,6 +41,10 @@ static const struct blob_tag_info tags[BLOB_TAGS] = {
 	[BLOB_T_SYSCTL] = { C, 0, 2, 0, BLOB_MAX_SYSCTLS, BLOB_MAX_PATH },
 	[BLOB_T_IDMAP] = { C, sizeof(struct blob_idmap), 0, 0, BLOB_MAX_IDMAPS, 0 },
 	[BLOB_T_TIMEOFF] = { C, sizeof(struct blob_timeoff), 0, 0, BLOB_MAX_TIMEOFFS, 0 },
+	[BLOB_T_HOOK] = { C, sizeof(struct blob_hook), 1, 0, BLOB_MAX_HOOKS, BLOB_MAX_PATH },
+	[BLOB_T_HOOK_ARG] = { C, 0, 1, 0, BLOB_MAX_ARGS, BLOB_MAX_STR },
+	[BLOB_T_HOOK_ENV] = { C, 0, 1, 0, BLOB_MAX_ENV, BLOB_MAX_STR },
+	[BLOB_T_HOOK_STATE] = { C, 0, 1, 0, 1, BLOB_MAX_STR },
 	[BLOB_T_CGROUP] = { CU, 0, 2, 0, BLOB_MAX_CGROUP, BLOB_MAX_PATH },
 };
 
@@ -163,6 +167,11 @@ static int make_arrays(struct rd *r, struct blob_view *s)
 		{ &s->cgroup, r->counts[BLOB_T_CGROUP], sizeof(*s->cgroup) },
 		{ &s->idmaps, r->counts[BLOB_T_IDMAP], sizeof(*s->idmaps) },
 		{ &s->timeoffs, r->counts[BLOB_T_TIMEOFF], sizeof(*s->timeoffs) },
+		{ &s->hooks, r->counts[BLOB_T_HOOK], sizeof(*s->hooks) },
+		{ &s->hook_strs,
+			(size_t)r->counts[BLOB_T_HOOK_ARG] + r->counts[BLOB_T_HOOK_ENV] +
+				(size_t)2 * r->counts[BLOB_T_HOOK],
+			sizeof(char *) },
 	};
 	size_t total = 0;
 	uint8_t *mem;
@@ -287,6 +296,34 @@ static int fill_mount(struct rd *r, struct blob_view *s, const uint8_t *p)
 	return check_mount(r, m);
 }
 
+/* A hook's strings follow it: arguments, then environment. Its two lists end where the next one's
+ * begin, with a NULL that is there from the start. */
+static int fill_hook_tag(
+	struct rd *r, struct blob_view *s, const struct blob_rec *rec, const uint8_t *p)
+{
+	struct blob_view_hook *h = s->nhooks ? &s->hooks[s->nhooks - 1] : NULL;
+	char *str = (char *)(uintptr_t)p;
+
+	if (rec->tag == BLOB_T_HOOK) {
+		if (h && !h->args[0])
+			return bad(r, "a hook without arguments");
+		s->nhook_strs += h ? 1 + !h->env : 0;
+		h = &s->hooks[s->nhooks++];
+		memcpy(&h->h, p, sizeof(h->h));
+		h->path = str + sizeof(h->h);
+		h->args = s->hook_strs + s->nhook_strs;
+		return h->path[0] == '/' && !(h->h.flags & ~BLOB_HOOK_ENV) ? 0
+									   : bad(r, "a wrong hook");
+	}
+	if (!h || (rec->tag == BLOB_T_HOOK_ARG && h->env) ||
+		(rec->tag == BLOB_T_HOOK_ENV && !(h->h.flags & BLOB_HOOK_ENV)))
+		return bad(r, "a hook's string in a wrong place");
+	if (rec->tag == BLOB_T_HOOK_ENV && !h->env)
+		h->env = s->hook_strs + ++s->nhook_strs;
+	s->hook_strs[s->nhook_strs++] = str;
+	return 0;
+}
+
 static int fill_container_tag(
 	struct rd *r, struct blob_view *s, const struct blob_rec *rec, const uint8_t *p)
 {
@@ -328,6 +365,13 @@ static int fill_container_tag(
 	case BLOB_T_CGROUP:
 		s->cgroup[s->ncgroup++] = (struct blob_view_pair){ str, second(str) };
 		return plain_name(str) ? 0 : bad(r, "a wrong name of a cgroup file");
+	case BLOB_T_HOOK:
+	case BLOB_T_HOOK_ARG:
+	case BLOB_T_HOOK_ENV:
+		return fill_hook_tag(r, s, rec, p);
+	case BLOB_T_HOOK_STATE:
+		s->hook_state = str;
+		return 0;
 	case BLOB_T_IDMAP:
 		memcpy(&s->idmaps[s->nidmaps], p, sizeof(*s->idmaps));
 		return s->idmaps[s->nidmaps++].is_gid > 1 ? bad(r, "a wrong id map") : 0;
@@ -355,6 +399,8 @@ static int fill_all(struct rd *r, uint32_t count, struct blob_view *s)
 		else
 			err = fill_container_tag(r, s, &rec, p);
 	}
+	if (!err && s->nhooks && !s->hooks[s->nhooks - 1].args[0])
+		err = bad(r, "a hook without arguments");
 	return err;
 }
 
@@ -386,6 +432,11 @@ int blob_read(const void *blob, size_t len, uint16_t kind, struct blob_view *s, 
 		return err;
 	}
 	s->kind = kind;
+	/* lists that no string came for: an empty one */
+	for (size_t i = 0; i < s->nhooks; i++) {
+		if (!s->hooks[i].env)
+			s->hooks[i].env = s->args + s->nargs;
+	}
 	if (!s->cwd)
 		s->cwd = "/";
 	if (!s->root_type && kind == BLOB_CREATE) {

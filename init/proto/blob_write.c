@@ -206,6 +206,11 @@ void blob_put_idmap(struct blob_w *w, int is_gid, uint32_t inside, uint32_t outs
 	blob_put(w, BLOB_T_IDMAP, &m, sizeof(m), NULL, 0);
 }
 
+void blob_put_hook(struct blob_w *w, const struct blob_hook *h, const char *path)
+{
+	blob_put(w, BLOB_T_HOOK, h, sizeof(*h), &path, 1);
+}
+
 void blob_put_timeoff(struct blob_w *w, uint32_t clock, int64_t secs, uint32_t nsecs)
 {
 	struct blob_timeoff t = { .clock = clock, .secs = secs, .nsecs = nsecs };

@@ -360,6 +360,73 @@ static void early_streams(void)
 	CHECK(h_stop_agent());
 }
 
+static void put_hook(struct box *b, const char *script, unsigned timeout, const char *env)
+{
+	struct blob_hook h = { .timeout = timeout, .flags = env ? BLOB_HOOK_ENV : 0 };
+
+	blob_put_hook(&b->w, &h, "/bin/sh");
+	blob_put_str(&b->w, BLOB_T_HOOK_ARG, "sh");
+	blob_put_str(&b->w, BLOB_T_HOOK_ARG, "-c");
+	blob_put_str(&b->w, BLOB_T_HOOK_ARG, script);
+	if (env)
+		blob_put_str(&b->w, BLOB_T_HOOK_ENV, env);
+}
+
+/* In the container, as its root, before its process and before that becomes another user. */
+static void start_hooks(void)
+{
+	struct box b;
+
+	begin(&b);
+	b.p.uid = 1000;
+	box_fs(&b, "proc", "/proc", "");
+	blob_put_str(&b.w, BLOB_T_HOOK_STATE, "the state\n");
+	put_hook(&b, "cat; id -u; echo $A; pwd; exec >&-; readlink /proc/1/exe", 0, "A=own");
+	put_hook(&b, "echo $PATH; (sleep 1000 <&- >&- 2>&- &)", 9, NULL);
+	box_sh(&b, "id -u");
+	CHECK_EQ(RUN(&b, out), 0);
+	CHECK_STR(out, "the state\n0\nown\n/\n/bin\n1000\n");
+}
+
+static void hook_fails(const char *script, unsigned timeout, const char *text)
+{
+	struct box b;
+
+	begin(&b);
+	put_hook(&b, "exit 0", 0, NULL);
+	put_hook(&b, script, timeout, NULL);
+	box_sh(&b, "echo ran >/tmp/ran");
+	CHECK_EQ(box_make(&b), 0);
+	CHECK(h_ask_proc(MSG_START, PROTO_PROC_INIT) < 0);
+	CHECK_EQ(h_stage, MSG_STAGE_SETUP);
+	CHECK_STR(h_text, text);
+	CHECK(access(T "/root/tmp/ran", F_OK));
+	box_end(&b);
+	CHECK(h_stop_agent());
+}
+
+static void bad_start_hooks(void)
+{
+	struct blob_hook h = { 0 };
+	struct box b;
+
+	hook_fails("exit 7", 0, "error running startContainer hook #1: \"/bin/sh\": exit status 7");
+	hook_fails("kill -9 $$", 0,
+		"error running startContainer hook #1: \"/bin/sh\": killed by signal 9");
+	hook_fails("sleep 1000 & sleep 1000", 1,
+		"error running startContainer hook #1: \"/bin/sh\": timed out after 1 s and was killed");
+	begin(&b);
+	blob_put_hook(&b.w, &h, "/no/such");
+	blob_put_str(&b.w, BLOB_T_HOOK_ARG, "x");
+	box_sh(&b, "true");
+	CHECK_EQ(box_make(&b), 0);
+	CHECK_EQ(h_ask_proc(MSG_START, PROTO_PROC_INIT), -ENOENT);
+	CHECK_STR(h_text,
+		"error running startContainer hook #0: \"/no/such\": No such file or directory");
+	box_end(&b);
+	CHECK(h_stop_agent());
+}
+
 static const struct test_case cases[] = {
 	TEST(identity),
 	TEST(capabilities),
@@ -376,6 +443,8 @@ static const struct test_case cases[] = {
 	TEST(seccomp),
 	TEST(cwd_is_made),
 	TEST(early_streams),
+	TEST(start_hooks),
+	TEST(bad_start_hooks),
 };
 
 AGENT_TEST_MAIN(cases)

@@ -97,6 +97,7 @@ static int make_create(uint8_t **buf, size_t *len)
 	struct blob_device d = {
 		.type = S_IFCHR, .major = 10, .minor = 229, .mode = 0666, .uid = 1, .gid = 2
 	};
+	struct blob_hook h = { .timeout = 5, .flags = BLOB_HOOK_ENV };
 	struct blob_w w;
 
 	blob_begin(&w, BLOB_CREATE, sizeof(struct msg_proc));
@@ -123,6 +124,14 @@ static int make_create(uint8_t **buf, size_t *len)
 	blob_put_idmap(&w, 0, 0, 100000, 65536);
 	blob_put_idmap(&w, 1, 0, 200000, 65536);
 	blob_put_timeoff(&w, 7, -5, 999999999);
+	blob_put_hook(&w, &h, "/bin/first");
+	blob_put_str(&w, BLOB_T_HOOK_ARG, "first");
+	blob_put_str(&w, BLOB_T_HOOK_ARG, "-x");
+	blob_put_str(&w, BLOB_T_HOOK_ENV, "A=1");
+	h = (struct blob_hook){ 0 };
+	blob_put_hook(&w, &h, "/bin/second");
+	blob_put_str(&w, BLOB_T_HOOK_ARG, "second");
+	blob_put_str(&w, BLOB_T_HOOK_STATE, "{}");
 	blob_put_pair(&w, BLOB_T_CGROUP, "memory.max", "1048576");
 	return blob_done(&w, buf, len);
 }
@@ -399,6 +408,17 @@ static void read_create(void)
 	CHECK_EQ(s.nidmaps, 2);
 	CHECK_EQ(s.idmaps[1].outside, 200000);
 	CHECK_EQ(s.timeoffs[0].secs, -5);
+	CHECK_EQ(s.nhooks, 2);
+	CHECK_EQ(s.hooks[0].h.timeout, 5);
+	CHECK_STR(s.hooks[0].path, "/bin/first");
+	CHECK_STR(s.hooks[0].args[1], "-x");
+	CHECK(!s.hooks[0].args[2]);
+	CHECK_STR(s.hooks[0].env[0], "A=1");
+	CHECK(!s.hooks[0].env[1]);
+	CHECK_STR(s.hooks[1].args[0], "second");
+	CHECK(!s.hooks[1].args[1]);
+	CHECK(!s.hooks[1].env[0]);
+	CHECK_STR(s.hook_state, "{}");
 	CHECK_STR(s.cgroup[0].name, "memory.max");
 	blob_view_free(&s);
 	CHECK_EQ(blob_read(g, n, BLOB_EXEC, &s, &why), -EPROTO);
@@ -531,6 +551,35 @@ static void too_big(struct blob_w *w)
 	free(s);
 }
 
+static void hook_without_args(struct blob_w *w)
+{
+	struct blob_hook h = { 0 };
+
+	blob_put_hook(w, &h, "/bin/x");
+}
+
+static void hook_env_unasked(struct blob_w *w)
+{
+	hook_without_args(w);
+	blob_put_str(w, BLOB_T_HOOK_ARG, "x");
+	blob_put_str(w, BLOB_T_HOOK_ENV, "A=1");
+}
+
+static void hook_arg_after_env(struct blob_w *w)
+{
+	struct blob_hook h = { .flags = BLOB_HOOK_ENV };
+
+	blob_put_hook(w, &h, "/bin/x");
+	blob_put_str(w, BLOB_T_HOOK_ENV, "A=1");
+	blob_put_str(w, BLOB_T_HOOK_ARG, "x");
+}
+
+static void hook_string_first(struct blob_w *w)
+{
+	blob_put_str(w, BLOB_T_HOOK_ARG, "x");
+	hook_env_unasked(w);
+}
+
 static void writer_and_reader_refuse(void)
 {
 	CHECK_EQ(try_one(NULL, BLOB_CREATE), 0);
@@ -545,6 +594,10 @@ static void writer_and_reader_refuse(void)
 	CHECK_EQ(try_one(hostname_in_exec, BLOB_EXEC), -EPROTO);
 	CHECK_EQ(try_one(wrong_shape, BLOB_CREATE), -EINVAL);
 	CHECK_EQ(try_one(many_rlimits, BLOB_EXEC), -EPROTO);
+	CHECK_EQ(try_one(hook_without_args, BLOB_CREATE), -EPROTO);
+	CHECK_EQ(try_one(hook_env_unasked, BLOB_CREATE), -EPROTO);
+	CHECK_EQ(try_one(hook_arg_after_env, BLOB_CREATE), -EPROTO);
+	CHECK_EQ(try_one(hook_string_first, BLOB_CREATE), -EPROTO);
 	CHECK_EQ(try_one(too_big, BLOB_EXEC), -E2BIG);
 }
 

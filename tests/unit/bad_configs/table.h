@@ -349,7 +349,6 @@ static const struct bad_config REFUSED_CONFIGS[] = {
 	{ "io-priority", PROCESS, "'ioPriority':{'class':'IOPRIO_CLASS_IDLE'}",
 		"process.ioPriority: " },
 	{ "affinity", PROCESS, "'execCPUAffinity':{'initial':'0'}", "process.execCPUAffinity: " },
-	{ "hooks", TOP, "'hooks':{'poststart':[{'path':'/x'}]}", "hooks.poststart: " },
 	{ "idmap", MOUNT, "'type':'bind','source':'/a','options':['idmap']",
 		"mounts[0].options: " },
 	{ "idmap-maps", MOUNT,

@@ -1,0 +1,261 @@
+// SPDX-License-Identifier: Apache-2.0
+/* Runs hooks of the host. */
+/*
+ * How it works
+ *
+ * posix_spawn(), which shares the address space until the exec: it may be called in the VMM process
+ * too, where a fork would copy a virtual machine. It also tells why an exec failed. The state is a
+ * memfd and not a pipe, so that a hook that reads none of it, or closes its stdin, holds nobody.
+ * The hook is awaited by a pidfd, beside that of the container: who deletes a container by force
+ * while its hook hangs need not wait for the hook.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <poll.h>
+#include <signal.h>
+#include <spawn.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "oci/fsutil.h"
+#include "oci/hooks.h"
+#include "oci/json_write.h"
+#include "util/cleanup.h"
+#include "util/log.h"
+
+uint32_t hooks_in(const struct spec *s)
+{
+	uint32_t bits = 0;
+
+	for (int k = 0; k < SPEC_HOOK_KINDS; k++)
+		bits |= s->hooks[k].n ? HOOK_BIT(k) : 0;
+	return bits;
+}
+
+unsigned hooks_ms(const struct spec *s, enum spec_hook_kind kind, unsigned ms)
+{
+	uint64_t sum = ms;
+
+	for (size_t i = 0; i < s->hooks[kind].n; i++) {
+		if (!s->hooks[kind].v[i].timeout)
+			return UINT_MAX;
+		sum += 1000ULL * s->hooks[kind].v[i].timeout;
+	}
+	return (unsigned)MIN(sum, (uint64_t)INT_MAX);
+}
+
+int hooks_state_json(const struct spec *s, const struct container *c, const char *status, pid_t pid,
+	char **out, size_t *len)
+{
+	struct json_writer w;
+
+	jw_init(&w, false);
+	jw_object(&w, NULL);
+	jw_string(&w, "ociVersion", c->version ? c->version : "1.0.0");
+	jw_string(&w, "id", c->id);
+	jw_string(&w, "status", status);
+	jw_i64(&w, "pid", pid);
+	jw_string(&w, "bundle", c->bundle);
+	jw_string(&w, "root", c->rootfs);
+	if (s->n_annotations) {
+		jw_object(&w, "annotations");
+		for (size_t i = 0; i < s->n_annotations; i++)
+			jw_string(&w, s->annotations[i].key, s->annotations[i].value);
+		jw_end(&w);
+	}
+	return jw_finish(&w, out, len);
+}
+
+/* A file of memory to be read from its beginning. */
+static int state_fd(const char *text, size_t len)
+{
+	CLEAN_FD int fd = memfd_create("state", MFD_CLOEXEC);
+	int r = fd < 0 ? -errno : write_full(fd, text, len);
+
+	if (!r && lseek(fd, 0, SEEK_SET) < 0)
+		r = -errno;
+	return r ? r : TAKE_FD(fd);
+}
+
+/* Where its output goes: our own, or the file that one of crun's annotations names. */
+static int output_fd(const struct spec *s, const char *key, int own, struct error *e)
+{
+	const char *path = spec_annotation(s, key);
+	int fd = path ? open(path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC | O_NOCTTY, 0644)
+		      : fcntl(own, F_DUPFD_CLOEXEC, 3);
+
+	return fd >= 0 ? fd
+		       : err_sys(e, errno, "config.json: annotations[\"%s\"]: \"%.120s\"", key,
+				 path ? path : "");
+}
+
+/* The descriptors of one kind's hooks. */
+struct hook_fds {
+	int state, out, err, bundle;
+};
+
+static int spawn(const struct spec_hook *h, const struct hook_fds *d, pid_t *pid)
+{
+	char *self[] = { (char *)(uintptr_t)h->path, NULL };
+	posix_spawn_file_actions_t fa;
+	posix_spawnattr_t at;
+	sigset_t none, all;
+	int r;
+
+	(void)sigemptyset(&none);
+	(void)sigfillset(&all);
+	(void)posix_spawn_file_actions_init(&fa);
+	(void)posix_spawnattr_init(&at);
+	(void)posix_spawnattr_setsigmask(&at, &none);
+	(void)posix_spawnattr_setsigdefault(&at, &all);
+	(void)posix_spawnattr_setflags(
+		&at, POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF | POSIX_SPAWN_SETPGROUP);
+	r = posix_spawn_file_actions_adddup2(&fa, d->state, STDIN_FILENO);
+	if (!r)
+		r = posix_spawn_file_actions_adddup2(&fa, d->out, STDOUT_FILENO);
+	if (!r)
+		r = posix_spawn_file_actions_adddup2(&fa, d->err, STDERR_FILENO);
+	if (!r)
+		r = posix_spawn_file_actions_addfchdir_np(&fa, d->bundle);
+	if (!r)
+		r = posix_spawn_file_actions_addclosefrom_np(&fa, 3);
+	if (!r)
+		r = posix_spawn(pid, h->path, &fa, &at, h->args.n ? h->args.v : self,
+			h->env_set ? h->env.v : environ);
+	(void)posix_spawn_file_actions_destroy(&fa);
+	(void)posix_spawnattr_destroy(&at);
+	return -r;
+}
+
+static int64_t now_ms(void)
+{
+	struct timespec ts;
+
+	(void)clock_gettime(CLOCK_MONOTONIC, &ts);
+	return (int64_t)ts.tv_sec * 1000 + ts.tv_nsec / 1000000;
+}
+
+/* 0 with its wait status; -ETIMEDOUT or -ESRCH (the container went) after the hook was killed. */
+static int wait_hook(pid_t pid, unsigned seconds, int watch_fd, int *status)
+{
+	CLEAN_FD int fd = (int)syscall(SYS_pidfd_open, pid, 0);
+	struct pollfd p[] = { { .fd = fd, .events = POLLIN },
+		{ .fd = watch_fd, .events = POLLIN } };
+	int64_t end = now_ms() + 1000 * (int64_t)seconds;
+	int r = fd < 0 ? -errno : 0;
+
+	while (!r) {
+		int64_t left = MAX(end - now_ms(), (int64_t)0);
+		int n = poll(p, ARRAY_SIZE(p), seconds ? (int)left : -1);
+
+		if (n < 0 && errno != EINTR)
+			r = -errno;
+		else if (n > 0 && p[0].revents)
+			break;
+		else if (n > 0 && p[1].revents)
+			r = -ESRCH;
+		else if (!n && seconds && now_ms() >= end)
+			r = -ETIMEDOUT;
+	}
+	/* with what it started */
+	if (r)
+		(void)kill(-pid, SIGKILL);
+	while (waitpid(pid, status, 0) < 0 && errno == EINTR)
+		;
+	return r;
+}
+
+static int run_one(const struct spec_hook *h, const char *name, size_t i, const struct hook_fds *d,
+	int watch_fd, struct error *e)
+{
+	int status = 0, r;
+	pid_t pid = 0;
+
+	if (lseek(d->state, 0, SEEK_SET) < 0)
+		return err_sys(e, errno, "error running %s hook #%zu: its state", name, i);
+	r = spawn(h, d, &pid);
+	if (r)
+		return err_sys(e, r, "error running %s hook #%zu: \"%.120s\"", name, i, h->path);
+	r = wait_hook(pid, h->timeout, watch_fd, &status);
+	if (r == -ETIMEDOUT)
+		return err_set(e, r,
+			"error running %s hook #%zu: \"%.120s\": timed out after %u s and was killed",
+			name, i, h->path, h->timeout);
+	if (r == -ESRCH)
+		return err_set(e, r,
+			"error running %s hook #%zu: \"%.100s\": killed, as the container ended meanwhile",
+			name, i, h->path);
+	if (r)
+		return err_sys(e, r, "error running %s hook #%zu: \"%.120s\"", name, i, h->path);
+	if (WIFSIGNALED(status))
+		return err_set(e, ECANCELED,
+			"error running %s hook #%zu: \"%.120s\": killed by signal %d", name, i,
+			h->path, WTERMSIG(status));
+	if (WEXITSTATUS(status))
+		return err_set(e, ECANCELED,
+			"error running %s hook #%zu: \"%.120s\": exit status %d", name, i, h->path,
+			WEXITSTATUS(status));
+	return 0;
+}
+
+static void close_fds(struct hook_fds *d)
+{
+	int *fds[] = { &d->state, &d->out, &d->err, &d->bundle };
+
+	for (size_t i = 0; i < ARRAY_SIZE(fds); i++) {
+		if (*fds[i] >= 0)
+			(void)close(TAKE_FD(*fds[i]));
+	}
+}
+
+static int open_fds(
+	const struct spec *s, const struct hook_state *st, struct hook_fds *d, struct error *e)
+{
+	CLEAN_FREE char *text = NULL;
+	size_t len = 0;
+	int r = hooks_state_json(s, st->c, st->status, st->pid, &text, &len);
+
+	d->state = r ? r : state_fd(text, len);
+	if (d->state < 0)
+		return err_sys(e, d->state, "the state for hooks");
+	d->out = output_fd(s, "run.oci.hooks.stdout", STDOUT_FILENO, e);
+	if (d->out < 0)
+		return d->out;
+	d->err = output_fd(s, "run.oci.hooks.stderr", STDERR_FILENO, e);
+	if (d->err < 0)
+		return d->err;
+	/* the bundle may be gone when the container is deleted, and hooks are to run all the same
+	 */
+	d->bundle = open(st->c->bundle, O_PATH | O_DIRECTORY | O_CLOEXEC);
+	if (d->bundle < 0)
+		d->bundle = open("/", O_PATH | O_DIRECTORY | O_CLOEXEC);
+	return d->bundle < 0 ? err_sys(e, errno, "the bundle") : 0;
+}
+
+int hooks_run(const struct spec *s, enum spec_hook_kind kind, const struct hook_state *st,
+	struct error *e)
+{
+	CLEAN(close_fds) struct hook_fds d = { -1, -1, -1, -1 };
+	const struct spec_hooks *h = &s->hooks[kind];
+	int r = h->n ? open_fds(s, st, &d, e) : 0;
+
+	for (size_t i = 0; i < h->n && !r; i++) {
+		struct error why = { 0 };
+
+		r = run_one(&h->v[i], spec_hook_name(kind), i, &d, st->watch_fd, &why);
+		if (r && kind == SPEC_HOOK_POSTSTOP) {
+			log_warn("%s", why.msg);
+			r = 0;
+		} else if (r) {
+			(void)err_set(e, r, "%s", why.msg);
+		}
+	}
+	return r;
+}
