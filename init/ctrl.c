@@ -161,6 +161,18 @@ static int reseed(const uint8_t entropy[32], bool forked)
 	return err;
 }
 
+/* The guest's clock goes on while it is paused, and what the message took on its way would set it
+ * back: only a clock that is really wrong is set. */
+static bool clock_is_right(uint64_t ns)
+{
+	struct timespec ts = { 0 };
+	uint64_t now;
+
+	(void)clock_gettime(CLOCK_REALTIME, &ts);
+	now = (uint64_t)ts.tv_sec * 1000000000u + (uint64_t)ts.tv_nsec;
+	return (now > ns ? now - ns : ns - now) < 100000000u;
+}
+
 static int set_time(struct agent *a, const struct msg_hdr *h, const uint8_t *p, bool forked)
 {
 	struct msg_time t;
@@ -171,7 +183,7 @@ static int set_time(struct agent *a, const struct msg_hdr *h, const uint8_t *p, 
 		return -EPROTO;
 	if (!a->cfg.machine)
 		return 0;
-	if (t.realtime_ns) {
+	if (t.realtime_ns && !(forked && clock_is_right(t.realtime_ns))) {
 		ts.tv_sec = (time_t)(t.realtime_ns / 1000000000u);
 		ts.tv_nsec = (long)(t.realtime_ns % 1000000000u);
 		if (clock_settime(CLOCK_REALTIME, &ts))

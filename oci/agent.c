@@ -171,13 +171,25 @@ uint32_t agent_signal(struct agent *a, uint32_t proc, uint32_t signo, uint32_t f
 	return agent_send(a, MSG_SIGNAL, &s, sizeof(s));
 }
 
-static int say_hello(struct agent *a)
+static uint64_t realtime_ns(void)
 {
-	struct msg_time t = { .flags = MSG_TIME_RESEED };
 	struct timespec ts;
 
 	(void)clock_gettime(CLOCK_REALTIME, &ts);
-	t.realtime_ns = (uint64_t)ts.tv_sec * 1000000000ULL + (uint64_t)ts.tv_nsec;
+	return (uint64_t)ts.tv_sec * 1000000000ULL + (uint64_t)ts.tv_nsec;
+}
+
+uint32_t agent_resumed(struct agent *a)
+{
+	struct msg_time t = { .realtime_ns = realtime_ns() };
+
+	return agent_send(a, MSG_RESUMED, &t, sizeof(t));
+}
+
+static int say_hello(struct agent *a)
+{
+	struct msg_time t = { .realtime_ns = realtime_ns(), .flags = MSG_TIME_RESEED };
+
 	if (getrandom(t.entropy, sizeof(t.entropy), 0) != (ssize_t)sizeof(t.entropy))
 		return -errno;
 	return agent_send(a, MSG_HELLO, &t, sizeof(t)) ? 0 : -ENOMEM;

@@ -59,6 +59,8 @@ void agent_close(struct agent *a);
 uint32_t agent_send(struct agent *a, enum msg_type type, const void *payload, size_t len);
 uint32_t agent_send_proc(struct agent *a, enum msg_type type, uint32_t proc);
 uint32_t agent_signal(struct agent *a, uint32_t proc, uint32_t signo, uint32_t flags);
+/* Tells the time, after a pause in which the host's clock may have been set. As agent_send(). */
+uint32_t agent_resumed(struct agent *a);
 /* Opens the stream of one fd of @proc; takes @fd over. */
 int agent_stream(struct agent *a, struct vmm *vm, uint32_t proc, enum proto_fd which, int fd);
 

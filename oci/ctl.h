@@ -18,6 +18,9 @@
 enum ctl_op {
 	CTL_START = 1, /* release the workload; the reply comes when it has been exec'ed */
 	CTL_SIGNAL,    /* arg: signal number; flags: CTL_ALL */
+
+	CTL_PAUSE = 32, /* park the vCPUs and quiet the devices; nothing to do when they are */
+	CTL_RESUME = 33,
 };
 
 #define CTL_ALL 1u

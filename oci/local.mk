@@ -29,6 +29,7 @@ liboci_a_SOURCES = \
 	oci/mounts.c \
 	oci/ns.c \
 	oci/ops.c \
+	oci/pause.c \
 	oci/resolve.c \
 	oci/seccomp_compile.c \
 	oci/signals.c \

@@ -47,6 +47,10 @@ int rt_run(const struct rt *rt, const struct rt_create *o, int *code, struct err
 int rt_start(const struct rt *rt, const char *id, struct error *e);
 int rt_state(const struct rt *rt, const char *id, FILE *out, struct error *e);
 int rt_kill(const struct rt *rt, const char *id, int sig, bool all, struct error *e);
+/* Nothing to do, and no error, where it is paused (or runs) already. -ESRCH when it has stopped;
+ * but a paused container that was killed can be resumed. */
+int rt_pause(const struct rt *rt, const char *id, struct error *e);
+int rt_resume(const struct rt *rt, const char *id, struct error *e);
 int rt_delete(const struct rt *rt, const char *id, bool force, struct error *e);
 
 /* Calls @fn for each container whose id @regex (POSIX extended) matches; the first error, after all

@@ -389,17 +389,32 @@ static bool lock_is_held(const struct container *c)
 	return fd >= 0 && flock(fd, LOCK_SH | LOCK_NB) && errno == EWOULDBLOCK;
 }
 
+static bool read_status(const struct container *c, struct status_file *st)
+{
+	CLEAN_FD int fd = openat(c->dir_fd, "status", O_RDONLY | O_CLOEXEC);
+
+	return fd >= 0 && pread(fd, st, sizeof(*st), 0) == (ssize_t)sizeof(*st) &&
+		le32toh(st->magic) == STATUS_MAGIC;
+}
+
+enum phase status_read(const struct container *c)
+{
+	struct status_file st;
+
+	return read_status(c, &st) && le32toh(st.phase) <= PHASE_STOPPED
+		? (enum phase)le32toh(st.phase)
+		: PHASE_STOPPED;
+}
+
 enum phase container_phase(const struct container *c, int *exit_code)
 {
 	struct status_file st = { 0 };
 	CLEAN_FD int pidfd = container_pidfd(c);
-	CLEAN_FD int fd = openat(c->dir_fd, "status", O_RDONLY | O_CLOEXEC);
 	uint32_t phase = PHASE_CREATING;
 
 	if (exit_code)
 		*exit_code = -1;
-	if (fd >= 0 && pread(fd, &st, sizeof(st), 0) == (ssize_t)sizeof(st) &&
-		le32toh(st.magic) == STATUS_MAGIC)
+	if (read_status(c, &st))
 		phase = le32toh(st.phase);
 	if (phase == PHASE_STOPPED && exit_code)
 		*exit_code = (int)le32toh((uint32_t)st.exit_code);
@@ -420,11 +435,9 @@ int status_open(const struct container *c)
 
 bool container_was_lost(const struct container *c)
 {
-	struct status_file st = { 0 };
-	CLEAN_FD int fd = openat(c->dir_fd, "status", O_RDONLY | O_CLOEXEC);
+	struct status_file st;
 
-	return fd >= 0 && pread(fd, &st, sizeof(st), 0) == (ssize_t)sizeof(st) &&
-		le32toh(st.magic) == STATUS_MAGIC && le32toh(st.flags) & STATUS_LOST;
+	return read_status(c, &st) && le32toh(st.flags) & STATUS_LOST;
 }
 
 int status_write(int fd, enum phase p, int exit_code, uint32_t flags)

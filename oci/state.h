@@ -96,6 +96,8 @@ int container_pidfd(const struct container *c);
 /* The VMM's side: opens the status file for writing and stores @p. */
 int status_open(const struct container *c);
 int status_write(int fd, enum phase p, int exit_code, uint32_t flags);
+/* The phase that the VMM has written last, whether or not it lives. */
+enum phase status_read(const struct container *c);
 /* True when the VM ended under the workload. */
 bool container_was_lost(const struct container *c);
 

@@ -54,7 +54,7 @@ struct vmloop {
 	struct loop_src asker[CTL_ASKERS]; /* connections whose request has not come yet */
 	unsigned next_asker;
 	int status_fd;
-	enum phase phase;
+	enum phase phase, unpaused; /* @unpaused: what it was before it was paused */
 	uint32_t create_seq, start_seq;
 	int start_conn;	       /* control connection that waits for the start, or -1 */
 	bool exited;	       /* the workload has ended with @code */
@@ -303,6 +303,40 @@ static void ctl_signal(struct vmloop *l, int conn, const struct ctl_req *q)
 	answer(conn, 0, "");
 }
 
+static void ctl_pause(struct vmloop *l, int conn)
+{
+	int r;
+
+	if (l->phase == PHASE_PAUSED)
+		return answer(conn, 0, "");
+	if (l->phase != PHASE_RUNNING && (l->phase != PHASE_CREATED || l->start_conn >= 0))
+		return answer(conn, EBUSY,
+			"cannot pause a container that is neither created nor running");
+	r = vmm_pause(l->vm);
+	if (r)
+		return answer(conn, r,
+			r == -EAGAIN ? "a CPU of the guest cannot be stopped now"
+				     : "the VM has ended");
+	l->unpaused = l->phase;
+	set_phase(l, PHASE_PAUSED);
+	answer(conn, 0, "");
+}
+
+static void ctl_resume(struct vmloop *l, int conn)
+{
+	int r;
+
+	if (l->phase != PHASE_PAUSED)
+		return answer(conn, 0, "");
+	/* waits in the stream, to be read before anything that is sent later */
+	(void)agent_resumed(&l->agent);
+	r = vmm_resume(l->vm);
+	if (r)
+		return answer(conn, r, "the VM has ended");
+	set_phase(l, l->unpaused);
+	answer(conn, 0, "");
+}
+
 static void add_asker(struct vmloop *l, int conn);
 
 /* True when nobody waits for the answer any more: who gave up has perhaps done without us. */
@@ -321,6 +355,10 @@ static void ctl_request(struct vmloop *l, int conn, const struct ctl_req *q)
 		ctl_start(l, conn);
 	else if (q->op == CTL_SIGNAL)
 		ctl_signal(l, conn, q);
+	else if (q->op == CTL_PAUSE)
+		ctl_pause(l, conn);
+	else if (q->op == CTL_RESUME)
+		ctl_resume(l, conn);
 	else
 		answer(conn, ENOTSUP, "the VMM does not know this request");
 }

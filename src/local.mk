@@ -13,6 +13,7 @@ krun_oci_SOURCES = \
 	src/cmd_create.c \
 	src/cmd_life.c \
 	src/cmd_misc.c \
+	src/cmd_pause.c \
 	src/opt.c \
 	src/cli.h
 

@@ -31,6 +31,8 @@ const struct cmd *const commands[] = {
 	&cmd_kill,
 	&cmd_delete,
 	&cmd_run,
+	&cmd_pause,
+	&cmd_resume,
 	&cmd_list,
 	&cmd_spec,
 	&cmd_features,

@@ -145,6 +145,7 @@ guest_files = \
 	tests/e2e/lib.sh \
 	tests/e2e/lifecycle.sh \
 	tests/e2e/parallel.sh \
+	tests/e2e/pause.sh \
 	tests/e2e/rootless.sh \
 	tests/e2e/size.sh \
 	tests/e2e/spec.sh \

@@ -14,7 +14,7 @@ _krun_oci_options() { # VERB
 	list) echo '--format --quiet --help' ;;
 	spec) echo '--bundle --rootless --help' ;;
 	check) echo '--json --help' ;;
-	start | state | features) echo '--help' ;;
+	start | state | pause | resume | features) echo '--help' ;;
 	esac
 }
 
@@ -60,7 +60,7 @@ _krun_oci() {
 	if [ -z "$verb" ]; then
 		case $cur in
 		-*) mapfile -t COMPREPLY < <(compgen -W "$_krun_oci_globals" -- "$cur") ;;
-		*) mapfile -t COMPREPLY < <(compgen -W 'create start state kill delete run list spec features check' -- "$cur") ;;
+		*) mapfile -t COMPREPLY < <(compgen -W 'create start state kill delete run pause resume list spec features check' -- "$cur") ;;
 		esac
 		return 0
 	fi
@@ -68,7 +68,7 @@ _krun_oci() {
 	-*) mapfile -t COMPREPLY < <(compgen -W "$(_krun_oci_options "$verb")" -- "$cur") ;;
 	*)
 		case $verb:$n in
-		start:0 | state:0 | kill:0 | delete:0)
+		start:0 | state:0 | pause:0 | resume:0 | kill:0 | delete:0)
 			mapfile -t COMPREPLY < <(compgen -W "$("${COMP_WORDS[0]}" "${root[@]}" list --quiet 2>/dev/null)" -- "$cur")
 			;;
 		kill:1) mapfile -t COMPREPLY < <(compgen -W 'TERM KILL INT HUP QUIT USR1 USR2 STOP CONT WINCH' -- "$cur") ;;

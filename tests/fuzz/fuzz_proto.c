@@ -45,6 +45,14 @@ static void walk(const struct blob_view *s)
 	}
 	for (size_t i = 0; i < s->ncgroup; i++)
 		use(s->cgroup[i].value);
+	for (size_t i = 0; i < s->nhooks; i++) {
+		use(s->hooks[i].path);
+		for (char **v = s->hooks[i].args; *v; v++)
+			use(*v);
+		for (char **v = s->hooks[i].env; *v; v++)
+			use(*v);
+	}
+	use(s->hook_state);
 	use(s->cwd);
 	use(s->root_type);
 	use(s->root_data);
