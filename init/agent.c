@@ -170,7 +170,10 @@ static void conn_opened(struct agent *a, struct conn *c)
 			conn_opened_early(a);
 		return;
 	}
-	s = stream_get(a, o->proc, o->fd);
+	s = stream_find(a, o->proc, o->fd);
+	/* of a process that is over, or was refused: nobody would ever end it */
+	if (!s && (o->proc > a->last_proc || proc_find(a, o->proc)))
+		s = stream_get(a, o->proc, o->fd);
 	if (!s || s->ended || s->sock.fd >= 0 || o->offset != s->bytes) {
 		conn_close(a, c);
 		return;

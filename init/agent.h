@@ -124,7 +124,8 @@ struct agent {
 	struct proc *procs;
 	struct stream *streams;
 	size_t nconns, nprocs, nstreams;
-	bool stop; /* the test's way out; a machine reboots */
+	uint32_t last_proc; /* highest process id that was asked for */
+	bool stop;	    /* the test's way out; a machine reboots */
 
 	/* the container */
 	int init_pidfd; /* -1: no container */

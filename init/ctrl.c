@@ -225,15 +225,20 @@ static int on_spawn(struct agent *a, struct conn *c, const struct msg_hdr *h, co
 		return -EINVAL;
 	if (proc_find(a, mp.proc) || a->nprocs >= AGENT_MAX_PROCS)
 		return -EEXIST;
+	if (mp.proc > a->last_proc)
+		a->last_proc = mp.proc;
 	err = blob_read(blob, len, create ? BLOB_CREATE : BLOB_EXEC, &s, &why);
 	if (err) {
+		stream_drop_proc(a, mp.proc);
 		ctrl_fail(a, c, h->type, h->seq, MSG_STAGE_PROTO, err, why);
 		return 1;
 	}
 	err = proc_spawn(a, c, h->type, h->seq, mp.proc, mp.flags, &s, &f);
 	blob_view_free(&s);
-	if (err)
+	if (err) {
+		stream_drop_proc(a, mp.proc);
 		ctrl_fail(a, c, h->type, h->seq, MSG_STAGE_SETUP, err, f.text);
+	}
 	return 1;
 }
 

@@ -7,6 +7,8 @@
 #ifndef KRUN_OCI_CONSOLE_H
 #define KRUN_OCI_CONSOLE_H
 
+#include <stdbool.h>
+#include <sys/ioctl.h>
 #include <sys/types.h>
 
 #include "oci/spec.h"
@@ -22,8 +24,23 @@ int socket_send_fd(const char *flag, const char *path, const char *text, int sen
  * a signal. */
 int console_take(int slave, struct error *e);
 
-/* Relays between our stdin/stdout and @master until process @pid has ended; returns its exit code.
- * Our terminal is raw meanwhile. */
+/*
+ * Who is behind a terminal that console_relay() serves. @fd is polled beside the signals, -1: none.
+ * ready() is called when @fd is readable or a child has ended, and returns true with *@code once
+ * all is over; signal() passes a signal on; size() tells of a new size, and may be NULL.
+ */
+struct console_peer {
+	int fd;
+	void *arg;
+	bool (*ready)(void *arg, int *code);
+	void (*signal)(void *arg, int signo);
+	void (*size)(void *arg, const struct winsize *ws);
+};
+
+/* Relays between our stdin/stdout and @master until the peer says that it is over; returns its
+ * code. Our terminal is raw meanwhile. Signals are blocked by the caller. */
+int console_relay(int master, const struct console_peer *peer);
+/* The same for process @pid, whose exit code it returns. */
 int console_proxy(int master, pid_t pid);
 
 #endif

@@ -1,11 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
-/* `run` with a terminal: relays between the caller's terminal and the container's. */
+/* `run` and `exec` with a terminal: relays between the caller's terminal and the container's. */
 /*
  * How it works
  *
  * One poll loop over stdin, the pty's master and a signalfd. Each direction has one small buffer
  * and is read only while that is empty, so a side that does not read stops the other and nothing
- * grows. The end is the VMM's: when it has gone, what the master still holds is passed on.
+ * grows. The end is the peer's (the VMM, or the process of an exec): when it has gone, what the
+ * master still holds is passed on.
  */
 #include <errno.h>
 #include <poll.h>
@@ -44,12 +45,15 @@ static void raw_mode(struct saved_tty *s)
 	(void)tcsetattr(STDIN_FILENO, TCSADRAIN, &t);
 }
 
-static void copy_size(int master)
+static void copy_size(int master, const struct console_peer *peer)
 {
 	struct winsize ws;
 
-	if (!ioctl(STDIN_FILENO, TIOCGWINSZ, &ws))
-		(void)ioctl(master, TIOCSWINSZ, &ws);
+	if (ioctl(STDIN_FILENO, TIOCGWINSZ, &ws))
+		return;
+	(void)ioctl(master, TIOCSWINSZ, &ws);
+	if (peer->size)
+		peer->size(peer->arg, &ws);
 }
 
 static void way_read(struct way *w)
@@ -91,28 +95,28 @@ static void way_serve(struct way *w, const struct pollfd *in, const struct pollf
 		way_write(w);
 }
 
-/* True when @pid has ended, with its status. */
-static bool on_signals(int sfd, int master, pid_t pid, int *status)
+/* True when all is over, with its code. */
+static bool on_signals(int sfd, int master, const struct console_peer *peer, int *code)
 {
 	struct signalfd_siginfo si;
 
 	while (read(sfd, &si, sizeof(si)) == (ssize_t)sizeof(si)) {
 		if (si.ssi_signo == SIGWINCH)
-			copy_size(master);
+			copy_size(master, peer);
 		else if (si.ssi_signo != SIGCHLD)
-			(void)kill(pid, (int)si.ssi_signo);
+			peer->signal(peer->arg, (int)si.ssi_signo);
 	}
-	return waitpid(pid, status, WNOHANG) == pid;
+	return peer->ready(peer->arg, code);
 }
 
-int console_proxy(int master, pid_t pid)
+int console_relay(int master, const struct console_peer *peer)
 {
 	struct way in = { .from = STDIN_FILENO, .to = master },
 		   out = { .from = master, .to = STDOUT_FILENO };
 	struct saved_tty tty;
-	struct pollfd p[5];
+	struct pollfd p[6];
 	bool ended = false;
-	int status = 0, sfd;
+	int code = 0, sfd;
 	sigset_t set;
 
 	/* the caller has blocked these already */
@@ -126,16 +130,43 @@ int console_proxy(int master, pid_t pid)
 		way_poll(&in, &p[0], &p[1]);
 		way_poll(&out, &p[2], &p[3]);
 		p[4] = (struct pollfd){ .fd = sfd, .events = POLLIN };
-		/* once the VMM is gone the master tells the end of what it holds by an error */
-		if (poll(p, 5, ended ? 1000 : -1) == 0)
+		p[5] = (struct pollfd){ .fd = ended ? -1 : peer->fd, .events = POLLIN };
+		/* once the VMM has let go of it the master tells the end of what it holds by an
+		 * error */
+		if (poll(p, 6, ended ? 1000 : -1) == 0)
 			break;
 		way_serve(&in, &p[0], &p[1]);
 		way_serve(&out, &p[2], &p[3]);
-		if (!ended && (p[4].revents || sfd < 0))
-			ended = on_signals(sfd, master, pid, &status);
+		if (!ended && (p[4].revents || p[5].revents || sfd < 0))
+			ended = on_signals(sfd, master, peer, &code);
 	}
 	if (tty.set)
 		(void)tcsetattr(STDIN_FILENO, TCSADRAIN, &tty.t);
 	(void)close(sfd);
-	return WIFSIGNALED(status) ? 128 + WTERMSIG(status) : WEXITSTATUS(status);
+	return code;
+}
+
+static bool child_ended(void *arg, int *code)
+{
+	const pid_t *pid = arg;
+	int status;
+
+	if (waitpid(*pid, &status, WNOHANG) != *pid)
+		return false;
+	*code = WIFSIGNALED(status) ? 128 + WTERMSIG(status) : WEXITSTATUS(status);
+	return true;
+}
+
+static void child_signal(void *arg, int signo)
+{
+	(void)kill(*(const pid_t *)arg, signo);
+}
+
+int console_proxy(int master, pid_t pid)
+{
+	const struct console_peer peer = {
+		.fd = -1, .arg = &pid, .ready = child_ended, .signal = child_signal
+	};
+
+	return console_relay(master, &peer);
 }

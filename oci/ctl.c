@@ -10,6 +10,7 @@
 
 #include "oci/ctl.h"
 #include "util/cleanup.h"
+#include "util/util.h"
 
 static void address(const struct container *c, struct sockaddr_un *a)
 {
@@ -39,19 +40,83 @@ static int wait_for(int fd, short events, unsigned ms)
 	return r < 0 ? -errno : r ? 0 : -ETIMEDOUT;
 }
 
-int ctl_ask(const struct container *c, const struct ctl_req *q, unsigned ms, struct error *e)
+int ctl_connect(const struct container *c, struct error *e)
 {
 	CLEAN_FD int fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
-	struct ctl_reply reply = { 0 };
 	struct sockaddr_un a;
-	ssize_t n;
-	int r;
 
 	address(c, &a);
 	if (fd < 0)
 		return err_sys(e, errno, "control socket");
 	if (connect(fd, (struct sockaddr *)&a, sizeof(a)))
 		return err_sys(e, errno, "the VMM of container \"%s\" does not answer", c->id);
+	return TAKE_FD(fd);
+}
+
+union fd_room {
+	struct cmsghdr align;
+	char buf[CMSG_SPACE(CTL_MAX_FDS * sizeof(int))];
+};
+
+int ctl_send(int fd, const struct ctl_req *q, const int *fds, unsigned n, struct error *e)
+{
+	union fd_room c = { .buf = { 0 } };
+	struct iovec iov = { .iov_base = (void *)(uintptr_t)q, .iov_len = sizeof(*q) };
+	struct msghdr m = { .msg_iov = &iov, .msg_iovlen = 1 };
+	struct cmsghdr *h;
+
+	if (n) {
+		m.msg_control = c.buf;
+		m.msg_controllen = CMSG_SPACE(n * sizeof(int));
+		h = CMSG_FIRSTHDR(&m);
+		h->cmsg_level = SOL_SOCKET;
+		h->cmsg_type = SCM_RIGHTS;
+		h->cmsg_len = CMSG_LEN(n * sizeof(int));
+		(void)memcpy(CMSG_DATA(h), fds, n * sizeof(int));
+	}
+	if (sendmsg(fd, &m, MSG_NOSIGNAL) != (ssize_t)sizeof(*q))
+		return err_sys(e, errno, "the VMM of the container does not listen");
+	return 0;
+}
+
+int ctl_recv(int fd, struct ctl_req *q, int fds[static CTL_MAX_FDS])
+{
+	union fd_room c = { .buf = { 0 } };
+	struct iovec iov = { .iov_base = q, .iov_len = sizeof(*q) };
+	struct msghdr m = { .msg_iov = &iov,
+		.msg_iovlen = 1,
+		.msg_control = c.buf,
+		.msg_controllen = sizeof(c.buf) };
+	const struct cmsghdr *h;
+	ssize_t n;
+
+	for (unsigned i = 0; i < CTL_MAX_FDS; i++)
+		fds[i] = -1;
+	n = recvmsg(fd, &m, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
+	if (n < 0)
+		return errno == EAGAIN || errno == EINTR ? 0 : -errno;
+	h = CMSG_FIRSTHDR(&m);
+	if (h && h->cmsg_level == SOL_SOCKET && h->cmsg_type == SCM_RIGHTS)
+		(void)memcpy(fds, CMSG_DATA(h),
+			MIN(h->cmsg_len - CMSG_LEN(0), CTL_MAX_FDS * sizeof(int)));
+	if (n == (ssize_t)sizeof(*q) && !(m.msg_flags & (MSG_CTRUNC | MSG_TRUNC)))
+		return 1;
+	for (unsigned i = 0; i < CTL_MAX_FDS; i++) {
+		if (fds[i] >= 0)
+			(void)close(TAKE_FD(fds[i]));
+	}
+	return n ? -EPROTO : -ECONNRESET;
+}
+
+int ctl_ask(const struct container *c, const struct ctl_req *q, unsigned ms, struct error *e)
+{
+	struct ctl_reply reply = { 0 };
+	CLEAN_FD int fd = ctl_connect(c, e);
+	ssize_t n;
+	int r;
+
+	if (fd < 0)
+		return fd;
 	if (send(fd, q, sizeof(*q), MSG_NOSIGNAL) != (ssize_t)sizeof(*q))
 		return err_sys(e, errno, "the VMM of container \"%s\" does not listen", c->id);
 	r = wait_for(fd, POLLIN, ms);

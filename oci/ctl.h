@@ -7,6 +7,9 @@
  * and one reply a connection; who may connect is decided by the directory's mode. The VMM answers
  * from its main loop; the asking side waits a bounded time. A request whose asker has hung up
  * before it was looked at is dropped: a kill that waited in vain signals the VMM itself.
+ *
+ * CTL_EXEC is longer: descriptors come with it, the connection lives as long as the process, and
+ * oci/vmexec.h says what travels on it.
  */
 #ifndef KRUN_OCI_CTL_H
 #define KRUN_OCI_CTL_H
@@ -19,11 +22,16 @@ enum ctl_op {
 	CTL_START = 1, /* release the workload; the reply comes when it has been exec'ed */
 	CTL_SIGNAL,    /* arg: signal number; flags: CTL_ALL */
 
+	CTL_EXEC = 16,	 /* see oci/vmexec.h */
+	CTL_EXEC_SIGNAL, /* on the connection of an exec; arg: signal number */
+	CTL_EXEC_SIZE,	 /* the same; arg: rows << 16 | columns of its terminal */
+
 	CTL_PAUSE = 32, /* park the vCPUs and quiet the devices; nothing to do when they are */
 	CTL_RESUME = 33,
 };
 
-#define CTL_ALL 1u
+#define CTL_ALL	    1u
+#define CTL_MAX_FDS 4 /* descriptors that may come with a request */
 
 struct ctl_req {
 	uint32_t op;
@@ -40,6 +48,13 @@ struct ctl_reply {
 /* The VMM process (before it loses sight of the host's tree): a listening socket in @c's directory.
  */
 int ctl_listen(const struct container *c, struct error *e);
+/* The CLI: a connection to the VMM. -ECONNREFUSED when nobody listens. */
+int ctl_connect(const struct container *c, struct error *e);
+/* Sends @q with @n descriptors, which stay the caller's. */
+int ctl_send(int fd, const struct ctl_req *q, const int *fds, unsigned n, struct error *e);
+/* The VMM: one request with the descriptors that came with it, -1 where there is none; the caller
+ * owns them. 1; 0 when it has not come yet; -errno: the connection is of no use. */
+int ctl_recv(int fd, struct ctl_req *q, int fds[static CTL_MAX_FDS]);
 /* The CLI: asks and waits at most @ms (UINT_MAX: for ever) for the answer. -ETIMEDOUT,
  * -ECONNREFUSED when nobody listens. */
 int ctl_ask(const struct container *c, const struct ctl_req *q, unsigned ms, struct error *e);

@@ -283,3 +283,22 @@ int guest_blob(const struct spec *s, const struct container *c, const struct vm_
 	(void)memcpy(*out, &head, sizeof(head));
 	return 0;
 }
+
+int guest_blob_exec(const struct spec *s, const struct spec_process *p, unsigned stdio,
+	uint8_t **out, size_t *len, struct error *e)
+{
+	struct blob_w w;
+	int r;
+
+	blob_begin(&w, BLOB_EXEC, sizeof(struct msg_proc));
+	put_process(&w, p, stdio);
+	r = put_seccomp(&w, s, e);
+	if (r) {
+		free(w.buf);
+		return r;
+	}
+	r = blob_done(&w, out, len);
+	if (r)
+		return err_sys(e, r, "%s: too large for the guest", field(w.err_tag));
+	return 0;
+}

@@ -15,6 +15,9 @@ liboci_a_SOURCES = \
 	oci/console_proxy.c \
 	oci/create.c \
 	oci/ctl.c \
+	oci/exec.c \
+	oci/exec_process.c \
+	oci/exec_proxy.c \
 	oci/features.c \
 	oci/fsutil.c \
 	oci/guest_blob.c \
@@ -48,6 +51,7 @@ liboci_a_SOURCES = \
 	oci/state.c \
 	oci/sync.c \
 	oci/trace.c \
+	oci/vmexec.c \
 	oci/vmloop.c \
 	oci/vmproc.c \
 	oci/agent.h \
@@ -58,6 +62,7 @@ liboci_a_SOURCES = \
 	oci/console.h \
 	oci/create.h \
 	oci/ctl.h \
+	oci/exec.h \
 	oci/fsutil.h \
 	oci/guest_blob.h \
 	oci/hooks.h \
@@ -79,6 +84,7 @@ liboci_a_SOURCES = \
 	oci/state.h \
 	oci/sync.h \
 	oci/trace.h \
+	oci/vmexec.h \
 	oci/vmproc.h
 
 liboci_a_CPPFLAGS = $(AM_CPPFLAGS) -DAGENT_FILE=\"$(abs_top_builddir)/init/agent\"

@@ -37,6 +37,25 @@ struct rt_create {
 	bool detach; /* run */
 };
 
+/* Words that an option gave, in their order; of argv. */
+struct rt_words {
+	const char **v;
+	unsigned n;
+};
+
+struct rt_exec {
+	const char *id;
+	char **args; /* of the command line; n_args 0 with @process */
+	unsigned n_args;
+	const char *process;	    /* a file with a process object, or NULL */
+	const char *pid_file;	    /* or NULL */
+	const char *console_socket; /* or NULL */
+	const char *pidfd_socket;   /* or NULL */
+	const char *cwd, *user, *cgroup, *apparmor, *label; /* or NULL */
+	struct rt_words env, caps, gids;
+	bool detach, tty, no_new_privs, ignore_paused;
+};
+
 int rt_create(const struct rt *rt, const struct rt_create *o, struct error *e);
 /*
  * Foreground: returns the workload's exit code in *code (128 + n for a signal). With an error *code
@@ -44,6 +63,12 @@ int rt_create(const struct rt *rt, const struct rt_create *o, struct error *e);
  * ended under the workload, else 1.
  */
 int rt_run(const struct rt *rt, const struct rt_create *o, int *code, struct error *e);
+/*
+ * Without --detach: returns the process's exit code in *code, 128 + n for a signal, 137 when the VM
+ * ended. With an error *code is 127 or 126 when it could not be executed, else 1. With --detach 0
+ * and a proxy process left behind.
+ */
+int rt_exec(const struct rt *rt, const struct rt_exec *o, int *code, struct error *e);
 int rt_start(const struct rt *rt, const char *id, struct error *e);
 int rt_state(const struct rt *rt, const char *id, FILE *out, struct error *e);
 int rt_kill(const struct rt *rt, const char *id, int sig, bool all, struct error *e);

@@ -96,6 +96,7 @@ struct spec_process {
 	bool terminal;
 	bool no_new_privs;
 	uint16_t rows, cols; /* consoleSize, 0 when absent */
+	bool user_set;	     /* "user" stands there */
 	struct spec_user user;
 	struct strv args; /* at least one when set, args[0] not empty */
 	struct strv env;

@@ -270,6 +270,7 @@ void spec_read_process(struct rd *p, const struct json *n, struct spec_process *
 	out->rows = (uint16_t)rd_u32(p, size, "height", UINT16_MAX).v;
 	out->cols = (uint16_t)rd_u32(p, size, "width", UINT16_MAX).v;
 	part = rd_get(p, n, "user", JSON_OBJECT);
+	out->user_set = part;
 	if (part)
 		read_user(p, part, &out->user);
 	read_args(p, n, out);

@@ -34,6 +34,7 @@
 #include "oci/log.h"
 #include "oci/sync.h"
 #include "oci/trace.h"
+#include "oci/vmexec.h"
 #include "oci/vmproc.h"
 #include "util/cleanup.h"
 #include "util/log.h"
@@ -49,6 +50,7 @@ struct vmloop {
 	struct vmm *vm;
 	struct loop *loop;
 	struct agent agent;
+	struct vmexec exec; /* processes of exec */
 	struct loop_src sync, sig, ctl, event, done, timer;
 	struct loop_src pause;		   /* of the control socket, while no descriptor is free */
 	struct loop_src asker[CTL_ASKERS]; /* connections whose request has not come yet */
@@ -147,6 +149,8 @@ static void on_reply(void *arg, const struct agent_reply *r)
 			finish(l, 1);
 		return;
 	}
+	if (vmexec_reply(&l->exec, r))
+		return;
 	if (r->seq != l->start_seq || l->phase != PHASE_CREATED)
 		return;
 	if (r->status)
@@ -163,7 +167,9 @@ static void on_exited(void *arg, const struct msg_exit *x)
 {
 	struct vmloop *l = arg;
 
-	if (x->proc != PROTO_PROC_INIT || l->exited)
+	if (x->proc != PROTO_PROC_INIT)
+		return vmexec_exited(&l->exec, x);
+	if (l->exited)
 		return;
 	trace_mark(TRACE_EXITED);
 	l->exited = true;
@@ -239,6 +245,7 @@ static void on_done(struct loop_src *src, uint32_t events)
 			if (d.id == AGENT_ID_STREAM(PROTO_PROC_INIT, fd))
 				l->streams_open &= ~BLOB_STDIO(fd);
 		}
+		vmexec_done(&l->exec, d.id);
 	}
 	maybe_finish(l);
 }
@@ -347,10 +354,13 @@ static bool asker_gone(int conn)
 	return poll(&p, 1, 0) != 0;
 }
 
-static void ctl_request(struct vmloop *l, int conn, const struct ctl_req *q)
+/* @fds: what came with it, of which it takes what it wants. */
+static void ctl_request(struct vmloop *l, int conn, const struct ctl_req *q, int *fds)
 {
 	if (asker_gone(conn))
 		(void)close(conn);
+	else if (q->op == CTL_EXEC)
+		vmexec_request(&l->exec, l->phase, conn, q, fds);
 	else if (q->op == CTL_START)
 		ctl_start(l, conn);
 	else if (q->op == CTL_SIGNAL)
@@ -367,15 +377,21 @@ static void ctl_request(struct vmloop *l, int conn, const struct ctl_req *q)
  */
 static bool ctl_take(struct vmloop *l, int conn)
 {
+	int fds[CTL_MAX_FDS];
 	struct ctl_req q;
-	ssize_t n = recv(conn, &q, sizeof(q), MSG_DONTWAIT);
+	int r = ctl_recv(conn, &q, fds);
 
-	if (n < 0 && (errno == EAGAIN || errno == EINTR))
+	if (!r)
 		return false;
-	if (n == (ssize_t)sizeof(q))
-		ctl_request(l, conn, &q);
-	else
+	if (r < 0) {
 		(void)close(conn);
+		return true;
+	}
+	ctl_request(l, conn, &q, fds);
+	for (unsigned i = 0; i < CTL_MAX_FDS; i++) {
+		if (fds[i] >= 0)
+			(void)close(fds[i]);
+	}
 	return true;
 }
 
@@ -518,6 +534,7 @@ int vmloop_new(struct vmproc *p, struct vmm *vm, struct vmloop **out, struct err
 	r = loop_new("main", &l->loop, e);
 	if (!r)
 		r = agent_open(&l->agent, l->loop, vm, &agent_ops, l, e);
+	vmexec_init(&l->exec, l->loop, &l->agent, vm);
 	if (!r)
 		r = give_stdio(l, &stdio);
 	if (!r)

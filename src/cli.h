@@ -18,6 +18,7 @@ enum opt_kind {
 	OPT_FLAG,   /* no value; takes "=true" and "=false" too */
 	OPT_STRING, /* needs a value */
 	OPT_MAYBE,  /* a value only by "=" */
+	OPT_LIST,   /* needs a value; each time one more */
 };
 
 struct opt {
@@ -26,7 +27,7 @@ struct opt {
 	enum opt_kind kind;
 	const char *arg;  /* name of the value in the help */
 	const char *help; /* NULL: accepted, not shown */
-	void *to;	  /* bool * or const char **; NULL: accepted and ignored */
+	void *to; /* bool *, const char ** or struct rt_words *; NULL: accepted and ignored */
 };
 
 #define OPT_END              \
@@ -34,20 +35,23 @@ struct opt {
 		.name = NULL \
 	}
 
+#define ARGS_REST (~0U)
+
 struct cmd {
 	const char *name;
 	const char *args;  /* "ID", "ID [SIGNAL]" */
 	const char *brief; /* one line */
 	const char *help;  /* more, or NULL */
 	const struct opt *opts;
-	unsigned min_args, max_args;
+	unsigned min_args,
+		max_args; /* max ARGS_REST: what follows the first is none of our options */
 	/* Returns the exit status; errors in @e are reported by main(). */
 	int (*run)(const struct rt *rt, char **args, unsigned n, struct error *e);
 };
 
 extern const struct cmd *const commands[]; /* NULL-terminated */
 extern const struct cmd cmd_create, cmd_start, cmd_state, cmd_kill, cmd_delete, cmd_run, cmd_list,
-	cmd_features, cmd_spec, cmd_check, cmd_pause, cmd_resume;
+	cmd_features, cmd_spec, cmd_check, cmd_exec, cmd_pause, cmd_resume;
 
 /* Reads options up to the first positional (@stop) or throughout; *n positionals are left in @argv.
  * 1: help was asked for. */

@@ -31,6 +31,7 @@ const struct cmd *const commands[] = {
 	&cmd_kill,
 	&cmd_delete,
 	&cmd_run,
+	&cmd_exec,
 	&cmd_pause,
 	&cmd_resume,
 	&cmd_list,
@@ -142,7 +143,7 @@ static const struct cmd *find_cmd(const char *name)
 static int run_cmd(struct rt *rt, const struct cmd *c, char **argv, int argc, struct error *e)
 {
 	unsigned n = 0;
-	int r = opt_parse(c->opts, argv, argc, false, &n, e);
+	int r = opt_parse(c->opts, argv, argc, c->max_args == ARGS_REST, &n, e);
 
 	if (r == 1) {
 		cmd_help(rt->name, c);

@@ -2,6 +2,7 @@
 /* Reads options as the clients of runc and crun write them. */
 #include <errno.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "src/cli.h"
@@ -37,6 +38,17 @@ static int set_flag(const struct opt *o, const char *value, const char *word, st
 	return 0;
 }
 
+static int add_word(struct rt_words *w, const char *value, struct error *e)
+{
+	const char **more = realloc(w->v, (w->n + 1) * sizeof(*more));
+
+	if (!more)
+		return err_sys(e, ENOMEM, "arguments");
+	w->v = more;
+	w->v[w->n++] = value;
+	return 0;
+}
+
 /* One option; *i is moved on when its value is the next word. */
 static int apply(
 	const struct opt *o, const char *value, char **argv, int argc, int *i, struct error *e)
@@ -45,11 +57,13 @@ static int apply(
 
 	if (o->kind == OPT_FLAG)
 		return set_flag(o, value, word, e);
-	if (!value && o->kind == OPT_STRING) {
+	if (!value && o->kind != OPT_MAYBE) {
 		if (*i + 1 >= argc)
 			return err_set(e, EINVAL, "%.100s: flag needs an argument", word);
 		value = argv[++*i];
 	}
+	if (o->to && o->kind == OPT_LIST)
+		return add_word(o->to, value, e);
 	if (o->to)
 		*(const char **)o->to = value;
 	return 0;
@@ -120,7 +134,8 @@ void opt_help(const struct opt *opts)
 			continue;
 		(void)snprintf(left, sizeof(left), "%c%c%c --%s%s%s", o->letter ? '-' : ' ',
 			o->letter ? o->letter : ' ', o->letter ? ',' : ' ', o->name,
-			o->kind == OPT_STRING ? " " : "", o->kind == OPT_STRING ? o->arg : "");
+			o->arg && o->kind != OPT_MAYBE ? " " : "",
+			o->arg && o->kind != OPT_MAYBE ? o->arg : "");
 		(void)printf("  %-30s %s\n", left, o->help);
 	}
 }

@@ -28,6 +28,7 @@ tests_unit_test_kvm_cpuid_LDADD = libhvkvm.a $(LDADD)
 unit_programs = \
 	tests/unit/test_bus \
 	tests/unit/test_console \
+	tests/unit/test_exec \
 	tests/unit/test_fake_hv \
 	tests/unit/test_fs_cred \
 	tests/unit/test_fs_dev \
@@ -136,6 +137,7 @@ guest_files = \
 	tests/e2e/cgroup.sh \
 	tests/e2e/check.sh \
 	tests/e2e/delete.sh \
+	tests/e2e/exec.sh \
 	tests/e2e/exit-codes.sh \
 	tests/e2e/figures.sh \
 	tests/e2e/guest-process.sh \

@@ -9,6 +9,7 @@ _krun_oci_options() { # VERB
 	case $1 in
 	create) echo '--bundle --config --pid-file --console-socket --pidfd-socket --help' ;;
 	run) echo '--bundle --config --pid-file --console-socket --pidfd-socket --detach --keep --help' ;;
+	exec) echo '--process --tty --console-socket --detach --pid-file --pidfd-socket --cwd --env --user --additional-gids --cap --no-new-privs --ignore-paused --help' ;;
 	kill) echo '--all --regex --help' ;;
 	delete) echo '--force --regex --help' ;;
 	list) echo '--format --quiet --help' ;;
@@ -21,8 +22,8 @@ _krun_oci_options() { # VERB
 # What may follow an option that takes a value; status 1 when it takes none.
 _krun_oci_value() { # OPTION CURRENT
 	case $1 in
-	--root | --bundle | -b) mapfile -t COMPREPLY < <(compgen -d -- "$2") ;;
-	--log | --config | --pid-file | --console-socket | --pidfd-socket) mapfile -t COMPREPLY < <(compgen -f -- "$2") ;;
+	--root | --bundle | -b | --cwd) mapfile -t COMPREPLY < <(compgen -d -- "$2") ;;
+	--log | --config | --process | -p | --pid-file | --console-socket | --pidfd-socket) mapfile -t COMPREPLY < <(compgen -f -- "$2") ;;
 	--log-format) mapfile -t COMPREPLY < <(compgen -W 'text json' -- "$2") ;;
 	--log-level) mapfile -t COMPREPLY < <(compgen -W 'error warning debug' -- "$2") ;;
 	--cgroup-manager) mapfile -t COMPREPLY < <(compgen -W 'cgroupfs systemd disabled' -- "$2") ;;
@@ -42,7 +43,7 @@ _krun_oci() {
 			[ -n "$verb" ] || root=(--root "${COMP_WORDS[i + 1]}")
 			i=$((i + 1))
 			;;
-		--log | --log-format | --log-level | --cgroup-manager | --bundle | -b | --config | --pid-file | --console-socket | --pidfd-socket | --format)
+		--log | --log-format | --log-level | --cgroup-manager | --bundle | -b | --config | --process | -p | --pid-file | --console-socket | --pidfd-socket | --format | --cwd | --env | -e | --user | -u | --additional-gids | -g | --cap | -c)
 			i=$((i + 1))
 			;;
 		-f) case $verb in create | run | list) i=$((i + 1)) ;; esac ;;
@@ -60,7 +61,7 @@ _krun_oci() {
 	if [ -z "$verb" ]; then
 		case $cur in
 		-*) mapfile -t COMPREPLY < <(compgen -W "$_krun_oci_globals" -- "$cur") ;;
-		*) mapfile -t COMPREPLY < <(compgen -W 'create start state kill delete run pause resume list spec features check' -- "$cur") ;;
+		*) mapfile -t COMPREPLY < <(compgen -W 'create start state kill delete run exec pause resume list spec features check' -- "$cur") ;;
 		esac
 		return 0
 	fi
@@ -68,7 +69,7 @@ _krun_oci() {
 	-*) mapfile -t COMPREPLY < <(compgen -W "$(_krun_oci_options "$verb")" -- "$cur") ;;
 	*)
 		case $verb:$n in
-		start:0 | state:0 | pause:0 | resume:0 | kill:0 | delete:0)
+		start:0 | state:0 | pause:0 | resume:0 | kill:0 | delete:0 | exec:0)
 			mapfile -t COMPREPLY < <(compgen -W "$("${COMP_WORDS[0]}" "${root[@]}" list --quiet 2>/dev/null)" -- "$cur")
 			;;
 		kill:1) mapfile -t COMPREPLY < <(compgen -W 'TERM KILL INT HUP QUIT USR1 USR2 STOP CONT WINCH' -- "$cur") ;;

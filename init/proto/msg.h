@@ -18,11 +18,11 @@
  * (length, type, flags) ends the connection. There may be several control connections: events of a
  * process go to the one that made it, or that asked for it last by MSG_ATTACH.
  *
- * Process ids are chosen by the host and never used twice: PROTO_PROC_INIT is the container's,
- * others come from MSG_EXEC. A stream connection belongs to one (process, fd). It may be opened
- * before or after the process is made; the process is not held up by a stream that is late, its
- * bytes wait in the pipe. Which streams a process has is declared in its blob (struct
- * blob_process.stdio).
+ * Process ids are chosen by the host, each greater than the ones before: PROTO_PROC_INIT is the
+ * container's, others come from MSG_EXEC. A stream connection belongs to one (process, fd). It may
+ * be opened before or after the process is made; the process is not held up by a stream that is
+ * late, its bytes wait in the pipe. One for a process that is over, or was refused, is closed.
+ * Which streams a process has is declared in its blob (struct blob_process.stdio).
  *
  *   fd 0      host -> guest. The host's shutdown(SHUT_WR) is end of file. When the workload closes
  * its end, the agent does shutdown(SHUT_RD), so that the host's writes get EPIPE. fd 1, 2   guest

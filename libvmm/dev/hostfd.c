@@ -91,8 +91,12 @@ void hostfd_open(struct hostfd *h, int fd)
 		h->pollable = false;
 	} else if (reopenable(&st)) {
 		own = reopen(fd, &st);
-		if (own < 0)
+		if (own < 0) {
+			own = fcntl(fd, F_GETFL);
+			if (own >= 0 && own & O_NONBLOCK)
+				h->kind = HOSTFD_OWN;
 			return;
+		}
 		(void)close(fd);
 		h->fd = own;
 		h->kind = HOSTFD_OWN;

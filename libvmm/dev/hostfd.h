@@ -7,7 +7,8 @@
  *
  *   socket                      MSG_DONTWAIT (and MSG_NOSIGNAL)
  *   pipe, FIFO, pty slave       a file description of our own, non-blocking, opened through /proc;
- * the first is closed the same, where that fails  RWF_NOWAIT, and where the kernel has none for
+ * the first is closed the same, where that fails  as it is if it has O_NONBLOCK (who passes such a
+ * one vouches that nobody takes that away), RWF_NOWAIT, and where the kernel has none for
  * this file: poll first, then one read, or one write that is small enough for what poll promised
  *   regular file, block device  plain calls; such a file is always ready and epoll refuses it
  *

@@ -318,9 +318,8 @@ static void exec_joins(void)
 		if (id == 2)
 			CHECK_EQ(h_ask_proc(MSG_START, 1), 0);
 	}
-	CHECK_EQ(exec_sh(4, "exit 0", &e, h_ctrl, 0),
-		0); /* its predecessor is reported: ids are the host's business */
-	CHECK(h_wait_exit(4));
+	CHECK_EQ(exec_sh(5, "exit 0", &e, h_ctrl, 0), 0);
+	CHECK(h_wait_exit(5));
 	box_end(&e);
 	box_begin(&e, BLOB_EXEC);
 	box_arg(&e, "/nothing");
@@ -362,6 +361,47 @@ static void exec_dies_with_proxy(void)
 	CHECK_EQ(h_ask_proc(MSG_ATTACH, 2), 0);
 	CHECK(h_wait_exit(2));
 	CHECK_EQ(h_exit.signo, SIGKILL);
+	CHECK_EQ(h_kill(1, SIGKILL), 0);
+	CHECK(h_wait_exit(1));
+	box_end(&b);
+	CHECK(h_stop_agent());
+}
+
+/* The streams of a process that was refused, or is over, do not stay for ever. */
+static void streams_of_nobody(void)
+{
+	struct msg_proc mp = { .proc = 5 };
+	struct box b, e;
+	int fd;
+
+	begin(&b);
+	box_arg(&b, "sleep");
+	box_arg(&b, "1000");
+	CHECK_EQ(box_make(&b), 0);
+	/* opened before: gone with the refusal, of whatever stage */
+	box_begin(&e, BLOB_EXEC);
+	box_arg(&e, "/nothing");
+	CHECK_EQ(box_send(&e, 2, 0, h_ctrl), -ENOENT);
+	for (int i = 0; i < 3; i++)
+		CHECK(h_closed(e.fd[i]));
+	box_end(&e);
+	fd = h_open(PROTO_STREAM, 5, PROTO_STDOUT);
+	CHECK_EQ(h_ask(MSG_PING, NULL, 0), 0);
+	CHECK_EQ(h_ask(MSG_EXEC, &mp, sizeof(mp)), -EPROTO);
+	CHECK(h_closed(fd));
+	close(fd);
+	/* opened after */
+	for (uint32_t id = 2; id < 6; id++) {
+		fd = h_open(PROTO_STREAM, id, PROTO_STDIN);
+		CHECK(h_closed(fd));
+		close(fd);
+	}
+	/* one that is still to come waits */
+	CHECK_EQ(exec_sh(6, "cat", &e, h_ctrl, 0), 0);
+	close(e.fd[0]);
+	e.fd[0] = -1;
+	CHECK(h_wait_exit(6));
+	box_end(&e);
 	CHECK_EQ(h_kill(1, SIGKILL), 0);
 	CHECK(h_wait_exit(1));
 	box_end(&b);
@@ -539,6 +579,7 @@ static const struct test_case cases[] = {
 	TEST(not_found),
 	TEST(exec_joins),
 	TEST(exec_dies_with_proxy),
+	TEST(streams_of_nobody),
 	TEST(hundred_execs),
 	TEST(terminal),
 	TEST(exec_terminal),

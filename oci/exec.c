@@ -1,0 +1,429 @@
+// SPDX-License-Identifier: Apache-2.0
+/* exec: another process in a container, from the command line's side. */
+/*
+ * How it works
+ *
+ * The process is described here, handed to the VMM with our stdio (oci/vmexec.h), and waited for.
+ * In the foreground the command itself waits. With --detach it leaves a proxy behind, cloned into
+ * the container's cgroup: its parent tells it to go on once the guest has executed the program and
+ * the pid file is written, and when the parent dies before that, the proxy ends, its connection
+ * with it, and so the process in the guest.
+ *
+ * The guest begins to work as soon as the request is sent; the proxy is cloned meanwhile.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/sched.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/mman.h>
+#include <sys/prctl.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "init/proto/blob.h"
+#include "oci/cgroup.h"
+#include "oci/console.h"
+#include "oci/create.h"
+#include "oci/ctl.h"
+#include "oci/exec.h"
+#include "oci/fsutil.h"
+#include "oci/guest_blob.h"
+#include "oci/vmexec.h"
+#include "util/cleanup.h"
+
+struct exec {
+	const struct rt_exec *o;
+	struct container c;
+	struct spec *spec, *own; /* the container's; what holds strings of the process */
+	struct spec_process p;
+	bool child; /* a proxy beside us, rather than ourselves */
+	int master, slave, blob, null, conn;
+	int vm_slave; /* the VMM's, which does not block */
+	int go[2];    /* a byte sends the proxy on its way */
+	pid_t pid;    /* the proxy */
+};
+
+static void exec_free(struct exec *x)
+{
+	int *fds[] = { &x->master, &x->slave, &x->vm_slave, &x->blob, &x->null, &x->conn, &x->go[0],
+		&x->go[1] };
+
+	for (size_t i = 0; i < ARRAY_SIZE(fds); i++) {
+		if (*fds[i] >= 0)
+			(void)close(TAKE_FD(*fds[i]));
+	}
+	spec_free(x->own);
+	spec_free(x->spec);
+	container_free(&x->c);
+}
+
+static int check_phase(const struct exec *x, struct error *e)
+{
+	switch (container_phase(&x->c, NULL)) {
+	case PHASE_CREATED:
+	case PHASE_RUNNING:
+		return 0;
+	case PHASE_PAUSED:
+		return x->o->ignore_paused ? 0
+					   : err_set(e, EBUSY, "cannot exec in a paused container");
+	case PHASE_STOPPED:
+		return err_set(e, EINVAL,
+			"container \"%s\" is not running: cannot exec in a stopped container",
+			x->c.id);
+	case PHASE_CREATING:
+		break;
+	}
+	return err_set(
+		e, EBUSY, "container \"%s\" is not running: it is still being created", x->c.id);
+}
+
+static int check_request(struct exec *x, struct error *e)
+{
+	const struct rt_exec *o = x->o;
+
+	if (o->cgroup)
+		return err_set(e, ENOTSUP,
+			"--cgroup: processes of a guest cannot be put into a cgroup of their own by this version");
+	if (x->p.terminal && o->detach && !o->console_socket)
+		return err_set(e, EINVAL, "a terminal with --detach needs --console-socket");
+	if (o->console_socket && !x->p.terminal)
+		return err_set(e, EINVAL, "--console-socket: the process has no terminal");
+	/* who is to follow a terminal's size must lead a session of its own */
+	x->child = o->detach || o->console_socket;
+	return 0;
+}
+
+static int make_terminal(struct exec *x, struct error *e)
+{
+	int r = console_open(&x->p, x->child ? -1 : STDIN_FILENO, &x->master, &x->slave, e);
+	struct winsize ws;
+
+	if (r)
+		return r;
+	x->vm_slave = ioctl(x->master, TIOCGPTPEER, O_RDWR | O_NOCTTY | O_CLOEXEC | O_NONBLOCK);
+	if (x->vm_slave < 0)
+		return err_sys(e, errno, "cannot open the terminal's other side");
+	/* the guest's terminal begins with it */
+	if (!ioctl(x->master, TIOCGWINSZ, &ws)) {
+		x->p.rows = ws.ws_row;
+		x->p.cols = ws.ws_col;
+	}
+	if (!x->o->console_socket)
+		return 0;
+	r = socket_send_fd("--console-socket", x->o->console_socket, " ", x->master, e);
+	(void)close(TAKE_FD(x->master));
+	return r;
+}
+
+static int make_blob(struct exec *x, struct error *e)
+{
+	unsigned stdio = x->p.terminal
+		? BLOB_STDIO(PROTO_TTY)
+		: BLOB_STDIO(PROTO_STDIN) | BLOB_STDIO(PROTO_STDOUT) | BLOB_STDIO(PROTO_STDERR);
+	CLEAN_FREE uint8_t *blob = NULL;
+	size_t len = 0;
+	int r = guest_blob_exec(x->spec, &x->p, stdio, &blob, &len, e);
+
+	if (r)
+		return r;
+	x->blob = memfd_create("krun-oci-exec", MFD_CLOEXEC);
+	r = x->blob < 0 ? -errno : write_full(x->blob, blob, len);
+	return r ? err_sys(e, r, "cannot describe the process to the VMM") : 0;
+}
+
+/*
+ * A description of a pipe that is nobody else's, so that the VMM may read and write
+ * without waiting: after its pivot it cannot make one itself. What cannot be opened again (another
+ * user's pipe, a socket, a file) goes as it is.
+ */
+static int own_description(int fd)
+{
+	int flags = fcntl(fd, F_GETFL);
+	struct stat st;
+	char path[32];
+
+	if (flags < 0 || fstat(fd, &st) || !S_ISFIFO(st.st_mode))
+		return fcntl(fd, F_DUPFD_CLOEXEC, 3);
+	(void)snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
+	return open(path, (flags & (O_ACCMODE | O_DIRECT)) | O_NONBLOCK | O_CLOEXEC);
+}
+
+static int send_request(struct exec *x, struct error *e)
+{
+	struct ctl_req q = { .op = CTL_EXEC };
+	int fds[CTL_MAX_FDS] = { x->blob, -1, -1, -1 };
+	unsigned n = 1;
+	int r = 0;
+
+	x->conn = ctl_connect(&x->c, e);
+	if (x->conn < 0)
+		return x->conn;
+	q.flags = (x->p.terminal ? EXEC_TTY : 0) | (x->o->ignore_paused ? EXEC_PAUSED : 0);
+	if (x->p.terminal) {
+		fds[n++] = x->vm_slave;
+		r = ctl_send(x->conn, &q, fds, n, e);
+		(void)close(TAKE_FD(x->vm_slave));
+		return r;
+	}
+	for (int fd = 0; fd <= 2; fd++) {
+		int own = own_description(fd);
+
+		fds[n] = own >= 0 ? own : fcntl(fd, F_DUPFD_CLOEXEC, 3);
+		if (fds[n] < 0)
+			r = err_sys(e, errno, "cannot hand stdio over");
+		n++;
+	}
+	if (!r)
+		r = ctl_send(x->conn, &q, fds, n, e);
+	for (unsigned i = 1; i < n; i++)
+		(void)close(fds[i]);
+	return r;
+}
+
+/* What was handed over we do not hold: a reader would wait for us, a writer go on to fill. stderr
+ * stays for our own words, unless @all. */
+static void leave_stdio(const struct exec *x, bool all)
+{
+	for (int fd = 0; fd <= (all ? 2 : 1); fd++)
+		(void)dup2(x->null, fd);
+}
+
+/* What the caller's environment and our arguments hold may be secret, and whoever may look at this
+ * process could read them for as long as it lives. */
+static void forget_words(const struct rt_exec *o)
+{
+	for (char **v = environ; v && *v; v++)
+		explicit_bzero(*v, strlen(*v));
+	for (unsigned i = 0; i < o->n_args; i++)
+		explicit_bzero(o->args[i], strlen(o->args[i]));
+	for (unsigned i = 0; i < o->env.n; i++)
+		explicit_bzero((void *)(uintptr_t)o->env.v[i], strlen(o->env.v[i]));
+}
+
+static void close_but(int a, int b)
+{
+	int low = MIN(a, b), high = MAX(a, b);
+
+	if (low > 3)
+		(void)close_range(3, (unsigned)low - 1, 0);
+	if (high > MAX(low, 2) + 1)
+		(void)close_range((unsigned)MAX(low, 2) + 1, (unsigned)high - 1, 0);
+	(void)close_range((unsigned)high + 1, ~0U, 0);
+}
+
+static _Noreturn void proxy_main(struct exec *x)
+{
+	struct exec_proxy p = { .c = &x->c, .name = "", .conn = x->conn, .tty = x->slave };
+	char byte;
+
+	(void)prctl(PR_SET_NAME, "krun-oci-exec");
+	(void)setsid(); /* a clone leads no process group: it cannot fail */
+	if (x->slave >= 0)
+		(void)ioctl(x->slave, TIOCSCTTY, 0);
+	(void)close(TAKE_FD(x->go[1]));
+	leave_stdio(x, true);
+	/* the end of the pipe: the command failed, or was killed */
+	if (read(x->go[0], &byte, 1) != 1)
+		_exit(1);
+	forget_words(x->o);
+	close_but(x->conn, x->slave);
+	if (exec_proxy_confine())
+		_exit(1);
+	_exit(exec_proxy_wait(&p));
+}
+
+static void block_signals(void)
+{
+	sigset_t set;
+
+	(void)sigfillset(&set);
+	(void)sigdelset(&set, SIGTTIN);
+	(void)sigdelset(&set, SIGTTOU);
+	(void)sigprocmask(SIG_BLOCK, &set, NULL);
+}
+
+/* Cloned right into the container's cgroup: to move it there later would wait for all CPUs. */
+static pid_t clone_proxy(const struct exec *x, struct error *e)
+{
+	struct clone_args a = { .exit_signal = SIGCHLD };
+	CLEAN_FD int cg = -1;
+	long pid;
+
+	if (x->c.cgroup) {
+		CLEAN_FD int mnt = cgroup_mount(e);
+
+		if (mnt < 0)
+			return mnt;
+		cg = openat(mnt, x->c.cgroup, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+		if (cg < 0)
+			return err_sys(e, errno, "the cgroup of container \"%s\"", x->c.id);
+		a.flags = CLONE_INTO_CGROUP;
+		a.cgroup = (uint64_t)cg;
+	}
+	pid = syscall(SYS_clone3, &a, sizeof(a));
+	return pid < 0 ? err_sys(e, errno, "cannot make the exec's process") : (pid_t)pid;
+}
+
+static int start_proxy(struct exec *x, struct error *e)
+{
+	if (pipe2(x->go, O_CLOEXEC))
+		return err_sys(e, errno, "pipe");
+	x->pid = clone_proxy(x, e);
+	if (x->pid < 0)
+		return x->pid;
+	if (!x->pid)
+		proxy_main(x);
+	(void)close(TAKE_FD(x->go[0]));
+	if (x->slave >= 0)
+		(void)close(TAKE_FD(x->slave));
+	return 0;
+}
+
+/* It ends with the pipe; nobody but us is to reap it. */
+static void stop_proxy(struct exec *x)
+{
+	(void)close(TAKE_FD(x->go[1]));
+	while (waitpid(x->pid, NULL, 0) < 0 && errno == EINTR)
+		;
+}
+
+static int write_pid_file(const struct exec *x, struct error *e)
+{
+	char text[16];
+	int n, r;
+
+	if (!x->o->pid_file)
+		return 0;
+	n = snprintf(text, sizeof(text), "%d", (int)x->pid);
+	r = write_file_path(x->o->pid_file, text, (size_t)n, 0644);
+	return r ? err_sys(e, r, "--pid-file \"%.150s\"", x->o->pid_file) : 0;
+}
+
+static int send_pidfd(const struct exec *x, struct error *e)
+{
+	CLEAN_FD int fd = -1;
+
+	if (!x->o->pidfd_socket)
+		return 0;
+	fd = (int)syscall(SYS_pidfd_open, x->pid, 0);
+	if (fd < 0)
+		return err_sys(e, errno, "--pidfd-socket: pidfd_open");
+	return socket_send_fd("--pidfd-socket", x->o->pidfd_socket, "pidfd", fd, e);
+}
+
+/* The process runs: those who wait for its pid get it. */
+static int announce(struct exec *x, struct error *e)
+{
+	int r = write_pid_file(x, e);
+
+	if (!r)
+		r = send_pidfd(x, e);
+	if (r && x->o->pid_file)
+		(void)unlink(x->o->pid_file);
+	return r;
+}
+
+/* Of a child that is not left behind: signals go to it, its status comes from it. */
+static int wait_child(pid_t pid)
+{
+	sigset_t set;
+	int status, sig;
+
+	(void)sigfillset(&set);
+	(void)sigdelset(&set, SIGTTIN);
+	(void)sigdelset(&set, SIGTTOU);
+	while (waitpid(pid, &status, WNOHANG) != pid) {
+		sig = sigwaitinfo(&set, NULL);
+		if (sig > 0 && sig != SIGCHLD && sig != SIGPIPE)
+			(void)kill(pid, sig);
+	}
+	return WIFSIGNALED(status) ? 128 + WTERMSIG(status) : WEXITSTATUS(status);
+}
+
+static int by_child(struct exec *x, int *code, struct error *e)
+{
+	struct exec_proxy p = { .c = &x->c, .name = x->p.args.v[0], .conn = x->conn, .tty = -1 };
+	int r = start_proxy(x, e);
+
+	if (r)
+		return r;
+	r = exec_proxy_started(&p, x->o->ignore_paused ? -1 : CTL_START_MS, code, e);
+	if (!r)
+		r = announce(x, e);
+	if (!r && write(x->go[1], "", 1) != 1)
+		r = err_set(e, ECONNRESET, "the exec's process was killed");
+	if (r) {
+		stop_proxy(x);
+		return r;
+	}
+	(void)close(TAKE_FD(x->conn));
+	*code = x->o->detach ? 0 : wait_child(x->pid);
+	return 0;
+}
+
+static int by_ourselves(struct exec *x, int *code, struct error *e)
+{
+	struct exec_proxy p = { .c = &x->c, .name = x->p.args.v[0], .conn = x->conn, .tty = -1 };
+	int r;
+
+	if (x->slave >= 0)
+		(void)close(TAKE_FD(x->slave));
+	else
+		leave_stdio(x, false);
+	r = exec_proxy_started(&p, x->o->ignore_paused ? -1 : CTL_START_MS, code, e);
+	x->pid = getpid();
+	if (!r)
+		r = announce(x, e);
+	if (r)
+		return r;
+	*code = x->master >= 0 ? exec_proxy_relay(&p, x->master) : exec_proxy_wait(&p);
+	if (x->o->pid_file)
+		(void)unlink(x->o->pid_file);
+	return 0;
+}
+
+int rt_exec(const struct rt *rt, const struct rt_exec *o, int *code, struct error *e)
+{
+	CLEAN(exec_free)
+	struct exec x = { .o = o,
+		.master = -1,
+		.slave = -1,
+		.vm_slave = -1,
+		.blob = -1,
+		.null = -1,
+		.conn = -1,
+		.go = { -1, -1 } };
+	int r = container_open(rt, o->id, &x.c, e);
+
+	*code = 1;
+	if (!r)
+		r = check_phase(&x, e);
+	if (!r)
+		r = spec_load(x.c.dir_fd, "config.json", &x.spec, NULL, NULL, e);
+	if (!r)
+		r = exec_process(x.spec, o, &x.own, &x.p, e);
+	if (!r)
+		r = check_request(&x, e);
+	if (r)
+		return r;
+	x.null = open("/dev/null", O_RDWR | O_CLOEXEC);
+	if (x.null < 0)
+		return err_sys(e, errno, "/dev/null");
+	/* from here on they are the process's, also those that come while it starts */
+	block_signals();
+	if (x.p.terminal)
+		r = make_terminal(&x, e);
+	if (!r)
+		r = make_blob(&x, e);
+	if (!r)
+		r = send_request(&x, e);
+	if (r)
+		return r;
+	return x.child ? by_child(&x, code, e) : by_ourselves(&x, code, e);
+}

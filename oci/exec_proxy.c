@@ -1,0 +1,226 @@
+// SPDX-License-Identifier: Apache-2.0
+/* The process of ours that stands for one in the guest: signals in, exit code out. */
+/*
+ * How it works
+ *
+ * The VMM carries the streams, so there is nothing to do but to wait on two descriptors: the
+ * connection and a signalfd. With --detach this is a child that the caller of the runtime inherits,
+ * in the container's cgroup; without, it is the command itself. The size of a terminal that is not
+ * ours is followed by SIGWINCH: the child leads a session whose terminal it is.
+ */
+#include <errno.h>
+#include <linux/audit.h>
+#include <linux/filter.h>
+#include <linux/seccomp.h>
+#include <poll.h>
+#include <signal.h>
+#include <stddef.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/prctl.h>
+#include <sys/signalfd.h>
+#include <sys/socket.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include "init/proto/msg.h"
+#include "oci/console.h"
+#include "oci/ctl.h"
+#include "oci/exec.h"
+#include "oci/vmexec.h"
+#include "util/util.h"
+
+#define CODE_VM_GONE 137 /* as if it had been killed: so it has */
+
+/* 1: *@v is there; 0: not yet; -ECONNRESET: there will be none. */
+static int next_event(int conn, struct exec_event *v)
+{
+	ssize_t n = recv(conn, v, sizeof(*v), MSG_DONTWAIT);
+
+	if (n < 0 && (errno == EAGAIN || errno == EINTR))
+		return 0;
+	if (n != (ssize_t)sizeof(*v))
+		return -ECONNRESET;
+	v->text[sizeof(v->text) - 1] = 0;
+	return 1;
+}
+
+/* Managers look for these words: "not found" is their 127, "permission denied" their 126. */
+static int not_executed(const char *name, int code, struct error *e)
+{
+	switch (code) {
+	case ENOENT:
+		return err_set(e, ENOENT,
+			"executable file `%.120s` not found in $PATH: No such file or directory",
+			name);
+	case EACCES:
+		return err_set(e, EACCES, "open executable `%.150s`: permission denied", name);
+	default:
+		return err_sys(e, code, "exec `%.150s`", name);
+	}
+}
+
+int exec_proxy_started(const struct exec_proxy *p, int ms, int *code, struct error *e)
+{
+	struct pollfd pf = { .fd = p->conn, .events = POLLIN };
+	struct exec_event v;
+	int r;
+
+	*code = 1;
+	do {
+		r = poll(&pf, 1, ms);
+	} while (r < 0 && errno == EINTR);
+	if (r == 0)
+		return err_sys(e, ETIMEDOUT, "container \"%s\" does not answer", p->c->id);
+	r = next_event(p->conn, &v);
+	if (r <= 0)
+		return err_set(e, ECONNRESET, "container \"%s\" is not running", p->c->id);
+	if (v.what == EXEC_STARTED)
+		return 0;
+	if (v.stage != MSG_STAGE_EXEC)
+		return err_set(e, v.code ? v.code : EPROTO, "%s", v.text);
+	*code = v.code == ENOENT ? 127 : 126;
+	return not_executed(p->name, v.code, e);
+}
+
+static void send_req(const struct exec_proxy *p, uint32_t op, uint32_t arg)
+{
+	struct ctl_req q = { .op = op, .arg = arg };
+
+	/* when the VMM is gone the connection tells us so */
+	(void)send(p->conn, &q, sizeof(q), MSG_NOSIGNAL);
+}
+
+static void pass_size(void *arg, const struct winsize *ws)
+{
+	if (ws->ws_row || ws->ws_col)
+		send_req(arg, CTL_EXEC_SIZE, (uint32_t)ws->ws_row << 16 | ws->ws_col);
+}
+
+static void pass_signal(void *arg, int signo)
+{
+	send_req(arg, CTL_EXEC_SIGNAL, (uint32_t)signo);
+}
+
+/* As console_peer wants it. */
+static bool ended(void *arg, int *code)
+{
+	const struct exec_proxy *p = arg;
+	struct exec_event v;
+	int r = next_event(p->conn, &v);
+
+	if (r < 0)
+		*code = CODE_VM_GONE;
+	else if (r > 0 && v.what == EXEC_ENDED)
+		*code = v.code & 0xff;
+	else
+		return false;
+	return true;
+}
+
+static void on_signals(const struct exec_proxy *p, int sfd)
+{
+	struct signalfd_siginfo si;
+	struct winsize ws;
+
+	while (read(sfd, &si, sizeof(si)) == (ssize_t)sizeof(si)) {
+		if (si.ssi_signo == SIGCHLD || si.ssi_signo == SIGPIPE)
+			continue;
+		if (si.ssi_signo != SIGWINCH || p->tty < 0)
+			pass_signal((void *)(uintptr_t)p, (int)si.ssi_signo);
+		else if (!ioctl(p->tty, TIOCGWINSZ, &ws))
+			pass_size((void *)(uintptr_t)p, &ws);
+	}
+}
+
+int exec_proxy_wait(const struct exec_proxy *p)
+{
+	struct pollfd pf[2] = { { .fd = p->conn, .events = POLLIN }, { .events = POLLIN } };
+	struct winsize ws;
+	sigset_t set;
+	int code = 1;
+
+	(void)sigfillset(&set);
+	(void)sigdelset(&set, SIGTTIN);
+	(void)sigdelset(&set, SIGTTOU);
+	pf[1].fd = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
+	if (pf[1].fd < 0)
+		return code; /* our end of the connection goes with us, and the process with that */
+	/* who holds the terminal may have set its size before we were told of changes */
+	if (p->tty >= 0 && !ioctl(p->tty, TIOCGWINSZ, &ws))
+		pass_size((void *)(uintptr_t)p, &ws);
+	for (;;) {
+		if (poll(pf, 2, -1) < 0 && errno != EINTR)
+			break;
+		if (pf[1].revents)
+			on_signals(p, pf[1].fd);
+		if (pf[0].revents && ended((void *)(uintptr_t)p, &code))
+			break;
+	}
+	(void)close(pf[1].fd);
+	return code;
+}
+
+int exec_proxy_relay(const struct exec_proxy *p, int master)
+{
+	const struct console_peer peer = { .fd = p->conn,
+		.arg = (void *)(uintptr_t)p,
+		.ready = ended,
+		.signal = pass_signal,
+		.size = pass_size };
+
+	return console_relay(master, &peer);
+}
+
+#if defined(__x86_64__)
+#define PROXY_ARCH AUDIT_ARCH_X86_64
+#elif defined(__aarch64__)
+#define PROXY_ARCH AUDIT_ARCH_AARCH64
+#else
+#define PROXY_ARCH AUDIT_ARCH_RISCV64
+#endif
+
+/* #syscalls:proxy poll ppoll read recvfrom sendto ioctl signalfd4 close exit_group rt_sigreturn
+ * restart_syscall */
+static const unsigned allowed[] = {
+#ifdef SYS_poll
+	SYS_poll,
+#endif
+	SYS_ppoll,
+	SYS_read,
+	SYS_recvfrom,
+	SYS_sendto,
+	SYS_ioctl,
+	SYS_signalfd4,
+	SYS_close,
+	SYS_exit_group,
+	SYS_rt_sigreturn,
+	SYS_restart_syscall,
+};
+
+int exec_proxy_confine(void)
+{
+	enum {
+		N = ARRAY_SIZE(allowed)
+	};
+	struct sock_filter f[N + 6];
+	struct sock_fprog prog = { .filter = f };
+	unsigned short n = 0;
+
+	f[n++] = (struct sock_filter)BPF_STMT(
+		BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, arch));
+	f[n++] = (struct sock_filter)BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, PROXY_ARCH, 1, 0);
+	f[n++] = (struct sock_filter)BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_KILL_PROCESS);
+	f[n++] = (struct sock_filter)BPF_STMT(
+		BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr));
+	for (unsigned i = 0; i < N; i++)
+		f[n++] = (struct sock_filter)BPF_JUMP(
+			BPF_JMP | BPF_JEQ | BPF_K, allowed[i], (unsigned char)(N - i), 0);
+	f[n++] = (struct sock_filter)BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_KILL_PROCESS);
+	f[n++] = (struct sock_filter)BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW);
+	prog.len = n;
+	if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) ||
+		syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, 0, &prog))
+		return -errno;
+	return 0;
+}

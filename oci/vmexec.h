@@ -1,0 +1,61 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The VMM's part of exec: processes that other invocations of the runtime have started in the
+ * guest.
+ *
+ * A proxy (oci/exec.c) sends CTL_EXEC with a memfd that holds the process's blob and with its
+ * descriptors: stdin, stdout and stderr, or one terminal. They become streams of the guest's, which
+ * end here for all of them; the proxy holds only the connection. On that it is told by one struct
+ * exec_event that the process was executed or could not be, and by another one, after the last byte
+ * of output was written, that it has ended. It may send CTL_EXEC_SIGNAL and CTL_EXEC_SIZE. When it
+ * hangs up, the process is killed. When the VM goes, the connection ends without an event.
+ *
+ * Called on the VMM's main loop. @flags of the request: EXEC_*.
+ */
+#ifndef KRUN_OCI_VMEXEC_H
+#define KRUN_OCI_VMEXEC_H
+
+#include "oci/agent.h"
+#include "oci/ctl.h"
+
+#define EXEC_MAX 256 /* at a time; three streams each, of LIM_VSOCK_CONNS */
+
+#define EXEC_TTY    1u /* the second descriptor is a terminal, and the only one */
+#define EXEC_PAUSED 2u /* into a paused container too: it begins when that is resumed */
+
+enum exec_what {
+	EXEC_STARTED = 1,
+	EXEC_FAILED, /* code: positive errno, stage: enum msg_stage, text */
+	EXEC_ENDED,  /* code: exit status, 128 + n for a signal */
+};
+
+struct exec_event {
+	uint32_t what;
+	int32_t code;
+	uint32_t stage;
+	uint32_t reserved;
+	char text[ERR_MSG_MAX];
+};
+
+struct vmexec_proc;
+
+struct vmexec {
+	struct loop *loop;
+	struct agent *agent;
+	struct vmm *vm;
+	struct vmexec_proc *procs;
+	unsigned n;
+	uint32_t last; /* process id given out last: none is used twice */
+};
+
+void vmexec_init(struct vmexec *x, struct loop *loop, struct agent *agent, struct vmm *vm);
+/* A CTL_EXEC: takes @conn over, and of @fds (CTL_MAX_FDS) what it sets to -1. */
+void vmexec_request(
+	struct vmexec *x, enum phase phase, int conn, const struct ctl_req *q, int *fds);
+/* True when it was the answer to one of ours. */
+bool vmexec_reply(struct vmexec *x, const struct agent_reply *r);
+void vmexec_exited(struct vmexec *x, const struct msg_exit *m);
+/* Stream @id has ended: all was written, or nobody reads it any more. */
+void vmexec_done(struct vmexec *x, uint32_t id);
+
+#endif

@@ -1,0 +1,67 @@
+// SPDX-License-Identifier: Apache-2.0
+/* exec: the verb and its options. */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "src/cli.h"
+
+static struct rt_exec o;
+static const char *preserve_fds, *preserve_file;
+
+static int exec(const struct rt *rt, char **args, unsigned n, struct error *e)
+{
+	int code = 1;
+
+	o.id = args[0];
+	o.args = args + 1;
+	o.n_args = n - 1;
+	if (preserve_fds && strcmp(preserve_fds, "0") != 0)
+		return err_set(e, ENOTSUP,
+			       "--preserve-fds: a file descriptor of the host cannot be passed into the guest")
+			? 1
+			: 0;
+	if (preserve_file)
+		return err_set(e, ENOTSUP,
+			       "--preserve-file: a file descriptor of the host cannot be passed into the guest")
+			? 1
+			: 0;
+	/* with an error it is that of the failure */
+	(void)rt_exec(rt, &o, &code, e);
+	return code;
+}
+
+static const struct opt exec_opts[] = {
+	{ "process", 'p', OPT_STRING, "FILE",
+		"a file with the process as JSON, as in config.json, instead of COMMAND",
+		&o.process },
+	{ "tty", 't', OPT_FLAG, NULL, "give it a terminal", &o.tty },
+	{ "console-socket", 0, OPT_STRING, "PATH", "where to send the terminal's master",
+		&o.console_socket },
+	{ "detach", 'd', OPT_FLAG, NULL, "return once it runs", &o.detach },
+	{ "pid-file", 0, OPT_STRING, "FILE",
+		"write there the id of the process that stands for it on the host", &o.pid_file },
+	{ "pidfd-socket", 0, OPT_STRING, "PATH", "where to send a pidfd of that process",
+		&o.pidfd_socket },
+	{ "cwd", 0, OPT_STRING, "DIR", "working directory (default: the container's)", &o.cwd },
+	{ "env", 'e', OPT_LIST, "NAME=VALUE", "set a variable, beside the container's", &o.env },
+	{ "user", 'u', OPT_STRING, "UID[:GID]", "user and group (default: the container's; GID: 0)",
+		&o.user },
+	{ "additional-gids", 'g', OPT_LIST, "GID[,...]", "more groups", &o.gids },
+	{ "cap", 'c', OPT_LIST, "CAP", "a capability more than the container's", &o.caps },
+	{ "no-new-privs", 0, OPT_FLAG, NULL, "set no_new_privs", &o.no_new_privs },
+	{ "ignore-paused", 0, OPT_FLAG, NULL,
+		"into a paused container too; it begins when that is resumed", &o.ignore_paused },
+	{ "apparmor", 0, OPT_STRING, "PROFILE", NULL, &o.apparmor },
+	{ "process-label", 0, OPT_STRING, "LABEL", NULL, &o.label },
+	{ "cgroup", 0, OPT_STRING, "PATH", NULL, &o.cgroup },
+	{ "preserve-fds", 0, OPT_STRING, "N", NULL, &preserve_fds },
+	{ "preserve-file", 0, OPT_STRING, "FD:PATH", NULL, &preserve_file },
+	OPT_END,
+};
+
+const struct cmd cmd_exec = { "exec", "ID [COMMAND [ARG...]]",
+	"Run another process in a container that was created or runs",
+	"The exit status is that of the process, 128 + n when signal n ended it, 127 and 126 when it\n"
+	"could not be executed. What follows ID is the command's.",
+	exec_opts, 1, ARGS_REST, exec };

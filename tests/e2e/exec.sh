@@ -1,0 +1,203 @@
+#!/bin/bash
+# SPDX-License-Identifier: Apache-2.0
+# exec: exit codes, streams, what the options change, --process, the proxy of --detach, what is refused, 100 at once.
+# timeout: 600
+# shellcheck source=lib.sh
+. "$(dirname "$0")/lib.sh"
+
+bundle b busybox --args '["sleep","100000"]'
+# a filter that exec'ed processes get as well
+edit b '.process.env=["PATH=/bin:/usr/bin","COLOUR=red","SHAPE=round"] | .process.cwd="/tmp" | .process.rlimits=[{"type":"RLIMIT_NOFILE","soft":123,"hard":456}]
+	| .linux.seccomp={"defaultAction":"SCMP_ACT_ALLOW","syscalls":[{"names":["sethostname"],"action":"SCMP_ACT_ERRNO","errnoRet":38}]}
+	| .process.capabilities={"bounding":["CAP_KILL"],"permitted":["CAP_KILL"],"effective":["CAP_KILL"],"inheritable":[],"ambient":[]} | .process.noNewPrivileges=false | .root.readonly=false'
+snapshot_host | sort >"$work/host.before"
+created "$id" b
+check "create" 0 "$rc"
+
+say "while created"
+status 0 krun-oci exec "$id" sh -c 'echo "$(cat /proc/1/comm), $$"'
+grep -Eqx 'init, [0-9]+' "$work/out" || die "the exec'ed process is not beside the held one"
+status 0 krun-oci start "$id"
+
+say "exit codes"
+for code in 0 1 7 255; do status $code krun-oci exec "$id" sh -c "exit $code"; done
+# shellcheck disable=SC2016 # the guest's
+status 143 krun-oci exec "$id" sh -c 'kill -TERM $$'
+# shellcheck disable=SC2016
+status 137 krun-oci exec "$id" sh -c 'kill -KILL $$'
+status 127 krun-oci exec "$id" no-such-program
+err_has "executable file \`no-such-program\` not found in \$PATH: No such file or directory"
+status 127 krun-oci exec "$id" /no/such/program
+err_has "No such file or directory"
+status 126 krun-oci exec "$id" /etc
+err_has "permission denied"
+printf 'nonsense' >"$work/b/rootfs/tmp/nonsense"
+chmod 755 "$work/b/rootfs/tmp/nonsense"
+status 126 krun-oci exec "$id" /tmp/nonsense
+err_has "Exec format error"
+
+say "streams"
+status 0 krun-oci exec "$id" sh -c 'echo to stdout; echo to stderr >&2'
+check "stdout alone" "to stdout" "$(cat "$work/out")"
+check "stderr alone" "to stderr" "$(cat "$work/err")"
+check "stdin, to its end" "5 hello" "$(printf hello | krun-oci exec "$id" sh -c 'x=$(cat); echo "${#x} $x"')"
+check "no stdin" "" "$(krun-oci exec "$id" cat </dev/null)"
+head -c 3000000 /dev/urandom >"$work/data"
+krun-oci exec "$id" cat <"$work/data" >"$work/back" || die "cat"
+cmp "$work/data" "$work/back" || die "3 MB did not come back as they went"
+ok "3 MB go in and come back"
+rc=0
+timeout 60 krun-oci exec "$id" yes 2>"$work/err" | head -n 3 >"$work/out" || rc=$?
+check "a reader that is gone ends the writer" "3" "$(grep -cx y "$work/out")"
+# a writer whose reader in the guest is gone: the first write after that fails
+(yes | timeout 60 krun-oci exec "$id" true) 2>/dev/null || true
+ok "a writer does not hang on a process that does not read"
+check "a background child does not hold the exec" "done" \
+	"$(timeout 60 krun-oci exec "$id" sh -c 'sleep 1000 >/dev/null 2>&1 </dev/null & echo done')"
+exec 9< <(timeout 60 krun-oci exec "$id" sh -c 'sleep 3 & echo first')
+read -r line <&9
+check "output comes at once" first "$line"
+exec 9<&-
+
+say "what it is given"
+cat_status() { krun-oci exec "$@" "$id" cat /proc/self/status >"$work/out" || die "exec $*"; }
+has() { # FIELD VALUE
+	check "$1" "$2" "$(sed -n "s/^$1:[[:space:]]*//p" "$work/out" | tr '\t' ' ' | sed 's/ *$//')"
+}
+cat_status
+has Uid "0 0 0 0"
+has CapEff 0000000000000020
+has CapBnd 0000000000000020
+has NoNewPrivs 0
+has Seccomp 2
+cat_status --user 1000:100 --no-new-privs -g 5 --additional-gids 6,7
+has Uid "1000 1000 1000 1000"
+has Gid "100 100 100 100"
+has Groups "5 6 7"
+has CapEff 0000000000000000
+has NoNewPrivs 1
+cat_status --cap CAP_CHOWN -c cap_fowner
+has CapEff 0000000000000029
+has CapBnd 0000000000000029
+check "a user without a group has group 0" "uid=12 gid=0" "$(krun-oci exec -u 12 "$id" sh -c 'echo "uid=$(id -u) gid=$(id -g)"')"
+check "the container's environment, and HOME" "red round /root" "$(krun-oci exec "$id" sh -c 'echo $COLOUR $SHAPE $HOME')"
+check "variables are added and replaced" "green round 1=2" "$(krun-oci exec -e COLOUR=green --env=NEW=1=2 "$id" sh -c 'echo $COLOUR $SHAPE $NEW')"
+check "the container's working directory" /tmp "$(krun-oci exec "$id" pwd)"
+check "another one" /etc "$(krun-oci exec --cwd /etc "$id" pwd)"
+check "rlimits" "123 456" "$(krun-oci exec "$id" sh -c 'echo $(ulimit -Sn) $(ulimit -Hn)')"
+status 1 krun-oci exec "$id" hostname nonsense
+check "options behind the id are the command's" "-d -t" "$(krun-oci exec "$id" echo -d -t)"
+
+say "--process"
+cat >"$work/process.json" <<'END_OF_FILE'
+{"args": ["sh", "-c", "echo $A $(id -u):$(id -g) $(pwd); exit 9"], "cwd": "/usr", "env": ["A=b", "PATH=/bin"], "user": {"uid": 3, "gid": 4},
+ "capabilities": {}, "noNewPrivileges": true}
+END_OF_FILE
+status 9 krun-oci exec --process "$work/process.json" "$id"
+out_has "b 3:4 /usr"
+jq 'del(.user) | .args=["sh","-c","/usr/bin/id -u"]' "$work/process.json" >"$work/no-user.json"
+check "without a user it is the container's" 0 "$(krun-oci exec --process "$work/no-user.json" "$id")"
+for bad in '.selinuxLabel="a:b:c"' '.apparmorProfile="p"' '.scheduler={"policy":"SCHED_FIFO","priority":3}' '.cwd="relative"' '.args=[]'; do
+	jq "$bad" "$work/process.json" >"$work/bad.json"
+	status 1 krun-oci exec --process "$work/bad.json" "$id"
+done
+
+say "a proxy that is left behind"
+krun-oci exec --detach --pid-file "$work/p" "$id" sh -c 'trap "exit 44" USR1; while :; do sleep 0.1; done' </dev/null >/dev/null 2>&1 || die "exec --detach"
+pid=$(cat "$work/p")
+krun-oci exec "$id" ps | grep -q 'exit 44' || die "the process does not run"
+check "digits and nothing else" "${#pid}" "$(stat -c %s "$work/p")"
+check "its cgroup" "0::/$id" "$(cat "/proc/$pid/cgroup")"
+check "its pid namespace is the host's" "$(readlink /proc/self/ns/pid)" "$(readlink "/proc/$pid/ns/pid")"
+check "its seccomp" 2 "$(sed -n 's/^Seccomp:\t//p' "/proc/$pid/status")"
+check "it shows no arguments" "" "$(tr -d '\0' <"/proc/$pid/cmdline" | grep -o trap || true)"
+proxy_end() { # STATUS COMMAND_OF_THE_GUEST: what it ended with, as its parent sees
+	wait_for 60 grep -q "^$(cat "$work/p") " "$work/exits"
+	check "the proxy's status" "$1" "$(sed -n "s/^$(cat "$work/p") //p" "$work/exits")"
+}
+detached() { # COMMAND...: as a container manager does it
+	: >"$work/exits"
+	rm -f "$work/p"
+	monitor "$work/exits" krun-oci exec --detach --pid-file "$work/p" "$id" "$@" </dev/null >"$work/d.out" 2>"$work/d.err" &
+	wait_for 60 test -s "$work/p"
+}
+kill -KILL "$pid"
+runs() { # PATTERN COUNT: so many processes of the guest match
+	[ "$(krun-oci exec "$id" ps | grep -c "$1")" = "$2" ]
+}
+wait_for 30 runs 'exit 44' 0
+ok "its death is that of the process"
+detached sh -c 'exit 3'
+proxy_end 3
+detached sh -c 'trap "exit 44" USR1; echo ready; while :; do sleep 0.1; done'
+wait_for 30 grep -q ready "$work/d.out"
+kill -USR1 "$(cat "$work/p")"
+proxy_end 44
+detached sleep 1000
+kill -TERM "$(cat "$work/p")"
+proxy_end 143
+rm -f "$work/p"
+status 127 krun-oci exec --detach --pid-file "$work/p" "$id" no-such-program
+[ ! -e "$work/p" ] || die "a failed exec leaves a pid file"
+ok "a failed exec leaves no pid file"
+krun-oci exec "$id" sleep 1000 &
+cli=$!
+wait_for 30 runs 'sleep 1000$' 1
+kill -INT $cli
+rc=0
+wait $cli || rc=$?
+check "signals reach the process of an exec in the foreground" 130 "$rc"
+
+say "100 at once"
+for i in {1..100}; do
+	krun-oci exec "$id" sh -c "echo $i; exit $((i % 7))" >"$work/many.$i" 2>&1 </dev/null &
+	pids[i]=$!
+done
+for i in {1..100}; do
+	rc=0
+	wait "${pids[i]}" || rc=$?
+	[ "$rc" = $((i % 7)) ] && [ "$(cat "$work/many.$i")" = "$i" ] || { cp "$work/many.$i" "$work/err"; die "number $i of 100: status $rc"; }
+done
+ok "100 at once, each with its output and status"
+check "nothing of them is left in the VMM" 0 "$(find "/proc/$(cat "$work/$id.pid")/fd" -lname 'pipe:*' | wc -l | awk '{ print ($1 > 8) }')"
+
+say "what is refused"
+refused() { # WORD ARG...
+	local word=$1
+	shift
+	status 1 krun-oci exec "$@"
+	err_has "$word"
+}
+refused "does not exist" "$id-none" true
+refused "needs a command" "$id"
+refused --preserve-fds --preserve-fds 1 "$id" true
+refused --preserve-file --preserve-file 3:/x "$id" true
+refused --apparmor --apparmor profile "$id" true
+refused --process-label --process-label label "$id" true
+refused --cgroup --cgroup sub "$id" true
+refused --user --user root "$id" true
+refused --env --env NAME "$id" true
+refused --cap --cap CAP_NONE "$id" true
+refused --cwd --cwd relative "$id" true
+refused --console-socket -t -d "$id" true
+refused --console-socket --console-socket "$work/none" "$id" true
+refused --env --process "$work/process.json" --env A=b "$id"
+refused "$work/none" --process "$work/none" "$id"
+refused --wrong --wrong "$id" true
+
+say "the VM goes"
+detached sleep 1000
+krun-oci exec "$id" sleep 1000 &
+cli=$!
+wait_for 30 runs 'sleep 1000$' 2
+status 0 krun-oci kill "$id" KILL
+proxy_end 137
+rc=0
+wait $cli || rc=$?
+check "exec in the foreground" 137 "$rc"
+wait_for 30 container_is "$id" stopped
+refused "is not running" "$id" true
+refused "cannot exec in a stopped container" "$id" true
+status 0 krun-oci delete "$id"
+host_is_as "$work/host.before"
+done_testing
