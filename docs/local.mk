@@ -11,6 +11,7 @@ doc_files = \
 	docs/adding-a-device.md \
 	docs/architecture.md \
 	docs/config.md \
+	docs/files.md \
 	docs/performance.md \
 	docs/soak.md \
 	docs/style.md \

@@ -60,6 +60,7 @@ libvmmcore_a_SOURCES = \
 	libvmm/dev/fs_handle.c \
 	libvmm/dev/fs_init.c \
 	libvmm/dev/fs_io.c \
+	libvmm/dev/fs_lock.c \
 	libvmm/dev/fs_meta.c \
 	libvmm/dev/fs_name.c \
 	libvmm/dev/fs_node.c \
@@ -69,6 +70,7 @@ libvmmcore_a_SOURCES = \
 	libvmm/dev/fs_save.c \
 	libvmm/dev/fs_serve.c \
 	libvmm/dev/fs_table.c \
+	libvmm/dev/fs_wait.c \
 	libvmm/dev/fs_xattr.c \
 	libvmm/dev/hostfd.c \
 	libvmm/dev/rng.c \

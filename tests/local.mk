@@ -33,6 +33,7 @@ unit_programs = \
 	tests/unit/test_fs_cred \
 	tests/unit/test_fs_dev \
 	tests/unit/test_fs_io \
+	tests/unit/test_fs_lock \
 	tests/unit/test_fs_nodes \
 	tests/unit/test_fs_random \
 	tests/unit/test_fs_wall \
@@ -244,6 +245,7 @@ thread_programs = \
 	tests/unit/test_fs_cred \
 	tests/unit/test_fs_dev \
 	tests/unit/test_fs_io \
+	tests/unit/test_fs_lock \
 	tests/unit/test_fs_nodes \
 	tests/unit/test_fs_random \
 	tests/unit/test_fs_wall \

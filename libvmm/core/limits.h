@@ -39,6 +39,9 @@
 #define LIM_FS_NODE_RAM(ram) ((ram) / 8)
 #define LIM_FS_OPEN_INODES   2048	/* O_PATH fds kept open for them */
 #define LIM_FS_HANDLES	     16384	/* open files and directories */
+#define LIM_FS_LOCK_OWNERS   1024	/* owners of locks on files; an fd each at most */
+#define LIM_FS_LOCKS	     4096	/* ranges that they hold */
+#define LIM_FS_LOCK_WAITS    512	/* requests that wait for a lock: half of a queue */
 #define LIM_FS_IO	     (1U << 20) /* bytes of one read or write */
 #define LIM_FS_NAME	     255
 

@@ -1,12 +1,16 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
- * The virtio-fs device (virtio 1.2, section 5.11): queue 0 for requests that must not wait
- * (FORGET), queue 1 for all others. Both are served on the owner loop, one request after the other;
- * fs_serve() is the server behind it.
+ * The virtio-fs device (virtio 1.2, section 5.11).
+ *
+ * How it works: queue 0 is for requests that must not wait (FORGET, INTERRUPT), queue 1 for all
+ * others. Both are served on the owner loop, one request after the other; fs_serve_later() is the
+ * server behind it. A request that waits for a lock stays in flight; it has had no effect, so a
+ * saved queue offers it again.
  */
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/epoll.h>
 #include <unistd.h>
 
 #include "dev/fs.h"
@@ -19,12 +23,58 @@
 struct fs_dev {
 	struct vdev v;
 	struct fs *fs;
+	struct loop_src timer;
+	bool answered; /* a request of the past was; its queue is to be flushed */
 	struct vq_req req;
+	struct fs_req work;
 };
+
+/* A request's name while it waits: its queue and head. */
+static void fs_answer(void *arg, uint32_t token, uint32_t written)
+{
+	struct fs_dev *d = arg;
+
+	vq_push(&d->v.vq[token >> 16], (uint16_t)token, written);
+	d->answered = true;
+}
+
+static void flush_answered(struct fs_dev *d)
+{
+	if (!d->answered)
+		return;
+	d->answered = false;
+	for (unsigned q = 0; q < d->v.nqueues; q++)
+		vdev_flush(&d->v, q);
+}
+
+static void fs_on_timer(struct loop_src *src, uint32_t events)
+{
+	struct fs_dev *d = src->arg;
+
+	(void)events;
+	if (vdev_is_broken(&d->v)) {
+		loop_del(d->v.loop, src);
+		return;
+	}
+	fs_wait_tick(d->fs);
+	flush_answered(d);
+}
 
 static int fs_start(struct vdev *v)
 {
-	return fs_attach_thread(CONTAINER_OF(v, struct fs_dev, v)->fs);
+	struct fs_dev *d = CONTAINER_OF(v, struct fs_dev, v);
+	int r = fs_attach_thread(d->fs);
+
+	return r < 0 ? r : loop_add(v->loop, &d->timer, EPOLLIN);
+}
+
+static void fs_pause(struct vdev *v, bool paused)
+{
+	struct fs_dev *d = CONTAINER_OF(v, struct fs_dev, v);
+
+	loop_del(v->loop, &d->timer);
+	if (!paused && v->running && loop_add(v->loop, &d->timer, EPOLLIN) < 0)
+		vdev_broken(v, "the timer could not be watched");
 }
 
 static void fs_kick(struct vdev *v, unsigned q)
@@ -40,10 +90,12 @@ static void fs_kick(struct vdev *v, unsigned q)
 		return;
 	}
 	for (; n < FS_BATCH && (r = vq_pop(&v->vq[q], &d->req)) > 0; n++) {
-		fs_serve(d->fs, &d->req.rd, &d->req.wr, &written);
-		vq_push(&v->vq[q], d->req.head, written);
+		if (fs_serve_later(d->fs, &d->work, &d->req.rd, &d->req.wr, q << 16 | d->req.head,
+			    &written))
+			vq_push(&v->vq[q], d->req.head, written);
 	}
 	vdev_flush(v, q);
+	flush_answered(d);
 	if (r < 0)
 		vdev_broken(v, "a bad request queue");
 	else if (n == FS_BATCH)
@@ -54,6 +106,7 @@ static void fs_stop(struct vdev *v)
 {
 	struct fs_dev *d = CONTAINER_OF(v, struct fs_dev, v);
 
+	loop_del(v->loop, &d->timer);
 	fs_server_reset(d->fs);
 }
 
@@ -85,9 +138,11 @@ static const struct vdev_class fs_class = {
 	.qsizes = fs_qsizes,
 	.cfg_len = FS_TAG_LEN + 4,
 	.essential = true,
+	.redo = true,
 	.start = fs_start,
 	.kick = fs_kick,
 	.stop = fs_stop,
+	.pause = fs_pause,
 	.save = fs_dev_save,
 	.load = fs_dev_load,
 	.destroy = fs_destroy,
@@ -118,6 +173,11 @@ int fs_new(struct loop *loop, struct mem *mem, const struct fs_cfg *cfg, struct 
 		vdev_fini(&d->v);
 		return r;
 	}
+	d->fs->answer = fs_answer;
+	d->fs->answer_arg = d;
+	d->timer = (struct loop_src){
+		.fd = d->fs->timer_fd, .name = "lock timer", .fn = fs_on_timer, .arg = d
+	};
 	memcpy(d->v.cfg, cfg->tag, tag);
 	d->v.cfg[FS_TAG_LEN] = 1; /* request queues, le32 */
 	*out = &d->v;

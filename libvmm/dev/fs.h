@@ -4,7 +4,7 @@
  *
  * A server is used by one thread at a time, the owner loop's after fs_attach_thread() there, so
  * nothing here locks. fs_serve() is the whole of it: one request in, one reply out, with or without
- * a queue around it.
+ * a queue around it. fs_serve_later() may put a request aside that waits for a lock.
  *
  * Nodes. A node is an inode that the guest may name by its node id (index and generation, so a
  * forged or old id is found out). It knows its parent node and its name there; its O_PATH fd is a
@@ -38,7 +38,14 @@
 #define FS_DIR_BUFS 16
 #define FS_DIR_BUF  (32U << 10)
 #define FS_UNLINKED_SAVE \
-	(48U << 20) /* bytes of unlinked open files in a saved VM; fits LIM_SAVE_STATE */
+	(48U << 20)  /* bytes of unlinked open files in a saved VM; fits LIM_SAVE_STATE */
+#define FS_INTRS 128 /* of FUSE_INTERRUPT, remembered */
+#define FS_TICK_MAX                                                                               \
+	64	       /* ms between two tries of a lock that somebody outside of the guest holds \
+			*/
+#define FS_TICK_TRY 32 /* tries of one tick */
+#define FS_NOW	    UINT32_MAX	/* a token: the request cannot be put aside */
+#define FS_LATER    1		/* of an operation: its request was put aside */
 #define FS_COPY_MAX (16U << 20) /* bytes of one COPY_FILE_RANGE: the queue waits meanwhile */
 
 /* What every statx() here asks for. */
@@ -61,6 +68,7 @@ struct fs_node {
 	uint32_t parent;       /* index; 0: none */
 	uint32_t kids;	       /* nodes whose parent this is */
 	uint32_t handles;      /* first handle of its list, as index; 0: none */
+	uint32_t locks;	       /* first lock set of its list; 0: none */
 	uint32_t inext, dnext; /* hash chains, by identity and by (parent, name); inext is also the
 				  free list */
 	uint32_t lprev, lnext; /* LRU of open fds */
@@ -86,7 +94,52 @@ struct fs_handle {
 	uint8_t kind;
 	bool append; /* O_APPEND is set on fd now */
 	bool wrote;
-	int64_t pos; /* directory: where fd stands, -1: unknown */
+	uint8_t flock;	  /* F_RDLCK, F_WRLCK: held by flock(2) on fd; F_UNLCK: not */
+	uint32_t lockset; /* whose locks are held by fd; 0: none */
+	int64_t pos;	  /* directory: where fd stands, -1: unknown */
+};
+
+/*
+ * The POSIX locks of one owner on one node. They are locks of an open file description on the host
+ * (OFD), so each set has one of its own: that of the handle that it was first locked through if no
+ * other owner has taken it, else the same file opened once more. It ends with that handle at the
+ * latest, or when the owner closes any handle of the node (FUSE_FLUSH).
+ */
+struct fs_lockset {
+	uint32_t idx, next; /* of the node's list; next is also the free list */
+	uint32_t node, handle;
+	uint32_t ranges; /* first, in order; they do not overlap */
+	uint32_t pid;	 /* of the guest, who locked last */
+	uint64_t owner;
+	int fd; /* owned if it is not the handle's */
+	bool own_fd;
+	uint8_t mode; /* O_ACCMODE bits of fd */
+};
+
+struct fs_range {
+	uint32_t idx, next;
+	uint64_t start, end; /* end is the last byte */
+	uint8_t type;
+};
+
+/* What a lock request asks for. */
+struct fs_lk {
+	uint64_t owner, start, end;
+	uint32_t pid;
+	uint8_t type; /* F_RDLCK, F_WRLCK, F_UNLCK */
+	bool flock;
+};
+
+/* A request that waits for a lock; first come, first tried. */
+struct fs_wait {
+	uint32_t idx, next; /* next is also the free list */
+	uint32_t prev;
+	uint32_t node, handle, token;
+	uint64_t unique;
+	struct fs_lk lk;
+	bool foreign; /* nobody of this guest is in the way: only trying tells */
+	struct iobuf head;
+	struct iovec iov[2]; /* of head */
 };
 
 /* A table of records that never move, by index from 1. */
@@ -143,6 +196,18 @@ struct fs {
 	struct fs_dirbuf dirbuf[FS_DIR_BUFS];
 	unsigned dirbuf_next;
 
+	struct fs_table locksets, ranges, waits;
+	uint32_t wait_first, wait_last;
+	uint32_t wait_at;  /* the foreign wait whose turn it is at the next tick; 0: the first */
+	unsigned nforeign; /* waits that are foreign */
+	unsigned wait_ms;  /* until the next tick */
+	int timer_fd;	   /* owned; readable when fs_wait_tick() is due */
+	uint64_t intr[FS_INTRS]; /* requests that were interrupted before they were seen */
+	unsigned intr_next;
+	/* Tells whoever uses fs_serve_later() that the request @token is answered. */
+	void (*answer)(void *arg, uint32_t token, uint32_t written);
+	void *answer_arg;
+
 	uint32_t chain[FS_DEPTH];
 	uint8_t in[FS_IN_MAX + 1] __attribute__((aligned(8)));
 	uint8_t out[FS_OUT_MAX] __attribute__((aligned(8)));
@@ -176,11 +241,15 @@ struct fs_req {
 		struct fuse_fallocate_in fallocate;
 		struct fuse_lseek_in lseek;
 		struct fuse_copy_file_range_in copy;
+		struct fuse_lk_in lk;
+		struct fuse_interrupt_in intr;
 	} a;
-	struct iobuf rd;  /* the arguments after @a */
-	struct iobuf wr;  /* the reply's payload */
-	const char *rest; /* names and values, copied to fs->in and NUL-terminated behind the last
-			     byte */
+	uint32_t token;	   /* of fs_serve_later() */
+	struct iobuf head; /* room for the reply's header */
+	struct iobuf rd;   /* the arguments after @a */
+	struct iobuf wr;   /* the reply's payload */
+	const char *rest;  /* names and values, copied to fs->in and NUL-terminated behind the last
+			      byte */
 	size_t nrest;
 	struct fs_node *n; /* h.nodeid, when the operation wants one */
 };
@@ -201,6 +270,15 @@ fs_op_fn fs_op_init, fs_op_destroy;
  * answered.
  */
 void fs_serve(struct fs *fs, struct iobuf *rd, struct iobuf *wr, uint32_t *written);
+/*
+ * As fs_serve(), with @q to work in. False: the request waits, and fs->answer() will be called with
+ * @token, in this or another call into the server, unless that is reset before. Of @rd and @wr
+ * nothing is remembered but where in guest memory the reply goes.
+ */
+bool fs_serve_later(struct fs *fs, struct fs_req *q, struct iobuf *rd, struct iobuf *wr,
+	uint32_t token, uint32_t *written);
+/* Writes the header of a reply; returns the bytes of all of it, 0 when that could not be. */
+uint32_t fs_reply(struct iobuf *head, uint64_t unique, int err, size_t payload);
 /* True when @opcode changes the tree, so that a read-only share answers EROFS (OPEN decides by its
  * flags). */
 bool fs_op_mutates(uint32_t opcode);
@@ -226,6 +304,10 @@ uint64_t fs_stamp(const struct statx *sx);
 void *fs_table_at(const struct fs_table *t, uint32_t idx, size_t size);
 int fs_table_grow(struct fs_table *t, size_t size, uint32_t upto) NODISCARD;
 void fs_table_free(struct fs_table *t);
+/* Records that begin with their index and a link: one zeroed but for its index, NULL at the limit
+ * or without memory; and back. */
+void *fs_pool_get(struct fs_table *t, size_t size);
+void fs_pool_put(struct fs_table *t, void *rec);
 
 /* fs_node.c */
 struct fs_node *fs_node_at(const struct fs *fs, uint32_t idx); /* 0: NULL */
@@ -298,6 +380,38 @@ void fs_handles_clear(struct fs *fs);
 /* Load: as fs_handle_new() with a given index and generation. */
 int fs_handle_new_at(struct fs *fs, uint32_t idx, uint32_t gen, struct fs_handle **out) NODISCARD;
 void fs_handles_relist(struct fs *fs, uint32_t gen);
+
+/* fs_lock.c */
+struct fs_lockset *fs_lockset_at(const struct fs *fs, uint32_t idx);
+struct fs_range *fs_range_at(const struct fs *fs, uint32_t idx);
+/*
+ * Takes, changes or gives up a lock through @h. -EAGAIN: somebody else has it; *inside tells
+ * whether that is known to be an owner in this guest, and *blocker which. Nobody is woken.
+ */
+int fs_lock_try(struct fs *fs, struct fs_node *n, struct fs_handle *h, const struct fs_lk *lk,
+	bool *inside, uint64_t *blocker) NODISCARD;
+/* Who of this guest is in the way of @lk, and by which range (NULL: never mind); NULL: nobody. */
+struct fs_lockset *fs_lock_conflict(const struct fs *fs, const struct fs_node *n,
+	const struct fs_lk *lk, struct fs_range **range);
+/* Drops the locks of @owner on @n; true when there were any. */
+bool fs_lock_drop_owner(struct fs *fs, struct fs_node *n, uint64_t owner);
+/* @h closes: drops what is held through it and ends what waits through it. */
+void fs_lock_close(struct fs *fs, struct fs_handle *h);
+void fs_locks_clear(struct fs *fs);
+void fs_locks_save(struct fs *fs, struct save_out *s);
+int fs_locks_load(struct fs *fs, struct save_in *s) NODISCARD;
+fs_op_fn fs_op_getlk;
+
+/* fs_wait.c */
+/* Something on @n was given up: whoever waits for it in this guest tries again. */
+void fs_wait_wake(struct fs *fs, struct fs_node *n);
+/* Answers what waits through @h with @err. */
+void fs_wait_cancel(struct fs *fs, struct fs_handle *h, int err);
+/* fs->timer_fd was readable. */
+void fs_wait_tick(struct fs *fs);
+/* Forgets whoever waits, unanswered. */
+void fs_waits_clear(struct fs *fs);
+fs_op_fn fs_op_setlk, fs_op_setlkw, fs_op_interrupt;
 
 /*
  * fs_cred.c. fs_attach_thread() gives the calling thread its own cwd and umask, and reads its

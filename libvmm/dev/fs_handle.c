@@ -84,6 +84,7 @@ int fs_handle_new(struct fs *fs, struct fs_node *n, enum fs_hkind kind, int fd, 
 		.fd = fd,
 		.flags = flags,
 		.kind = (uint8_t)kind,
+		.flock = F_UNLCK,
 		.append = flags & O_APPEND };
 	fs_handle_link(fs, h, n);
 	t->used++;
@@ -97,6 +98,7 @@ void fs_handle_close(struct fs *fs, struct fs_handle *h)
 
 	if (h->kind == FS_H_DIR)
 		fs_dirbuf_drop(fs, fs_handle_id(h));
+	fs_lock_close(fs, h);
 	if (h->prev)
 		fs_handle_at(fs, h->prev)->next = h->next;
 	else
@@ -153,7 +155,7 @@ int fs_handle_new_at(struct fs *fs, uint32_t idx, uint32_t gen, struct fs_handle
 	h = fs_handle_at(fs, idx);
 	if (h->kind != FS_H_FREE)
 		return -EEXIST;
-	*h = (struct fs_handle){ .idx = idx, .gen = gen, .fd = -1, .pos = -1 };
+	*h = (struct fs_handle){ .idx = idx, .gen = gen, .fd = -1, .flock = F_UNLCK, .pos = -1 };
 	fs->hands.used++;
 	*out = h;
 	return 0;

@@ -16,6 +16,7 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/timerfd.h>
 #include <sys/vfs.h>
 #include <unistd.h>
 
@@ -24,10 +25,10 @@
 
 /* Flags that we take when the guest offers them, whatever the caching. */
 #define WANTED                                                                                   \
-	(FS_I_ASYNC_READ | FS_I_ATOMIC_O_TRUNC | FS_I_BIG_WRITES | FS_I_DO_READDIRPLUS |         \
-		FS_I_READDIRPLUS_AUTO | FS_I_ASYNC_DIO | FS_I_PARALLEL_DIROPS | FS_I_MAX_PAGES | \
-		FS_I_CACHE_SYMLINKS | FS_I_SUBMOUNTS | FS_I_KILLPRIV_V2 | FS_I_INIT_EXT |        \
-		FS_I_ALLOW_IDMAP)
+	(FS_I_ASYNC_READ | FS_I_POSIX_LOCKS | FS_I_FLOCK_LOCKS | FS_I_ATOMIC_O_TRUNC |           \
+		FS_I_BIG_WRITES | FS_I_DO_READDIRPLUS | FS_I_READDIRPLUS_AUTO | FS_I_ASYNC_DIO | \
+		FS_I_PARALLEL_DIROPS | FS_I_MAX_PAGES | FS_I_CACHE_SYMLINKS | FS_I_SUBMOUNTS |   \
+		FS_I_KILLPRIV_V2 | FS_I_INIT_EXT | FS_I_ALLOW_IDMAP)
 
 int fs_op_init(struct fs *fs, struct fs_req *q)
 {
@@ -96,6 +97,8 @@ static int make_roots(struct fs *fs, int fd)
 void fs_server_reset(struct fs *fs)
 {
 	fs_req_end(fs);
+	fs_waits_clear(fs);
+	fs_locks_clear(fs);
 	fs_handles_clear(fs);
 	for (unsigned i = 0; i < FS_DIR_BUFS; i++)
 		fs->dirbuf[i].owner = 0;
@@ -107,12 +110,16 @@ void fs_server_free(struct fs *fs)
 {
 	if (!fs)
 		return;
+	fs_waits_clear(fs);
+	fs_locks_clear(fs);
 	fs_handles_clear(fs);
 	fs_nodes_clear(fs);
 	for (unsigned i = 0; i < FS_DIR_BUFS; i++)
 		free(fs->dirbuf[i].b);
 	if (fs->proc_fd >= 0)
 		(void)close(fs->proc_fd);
+	if (fs->timer_fd >= 0)
+		(void)close(fs->timer_fd);
 	free(fs->virt_name);
 	free(fs);
 }
@@ -149,7 +156,7 @@ int fs_server_new(
 
 	if (!fs)
 		return err_sys(e, ENOMEM, "virtio-fs %s", cfg->tag);
-	fs->proc_fd = -1;
+	fs->proc_fd = fs->timer_fd = -1;
 	if (fstat(root, &st) < 0)
 		return err_sys(e, errno, "virtio-fs %s: root directory", cfg->tag);
 	if (!S_ISDIR(st.st_mode))
@@ -168,6 +175,9 @@ int fs_server_new(
 		fs->lim.nodes = MIN(cfg->max_nodes, LIM_FS_INODES);
 	fs->nodes.max = fs->lim.nodes;
 	fs->hands.max = fs->lim.handles;
+	fs->locksets.max = LIM_FS_LOCK_OWNERS;
+	fs->ranges.max = LIM_FS_LOCKS;
+	fs->waits.max = LIM_FS_LOCK_WAITS;
 	fs->readonly = cfg->readonly;
 	fs->cache = cfg->cache;
 	fs->net = is_network(root);
@@ -175,6 +185,9 @@ int fs_server_new(
 	fs->proc_fd = open("/proc/self/fd", O_PATH | O_DIRECTORY | O_CLOEXEC);
 	if (fs->proc_fd < 0)
 		return err_sys(e, errno, "virtio-fs: /proc/self/fd");
+	fs->timer_fd = timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK);
+	if (fs->timer_fd < 0)
+		return err_sys(e, errno, "virtio-fs %s: timer", cfg->tag);
 	r = make_roots(fs, root);
 	if (fs_node_at(fs, FS_ROOT) && fs_node_at(fs, FS_ROOT)->fd == root)
 		(void)TAKE_FD(root);

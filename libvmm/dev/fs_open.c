@@ -246,19 +246,23 @@ int fs_op_release(struct fs *fs, struct fs_req *q)
 }
 
 /*
- * Only file systems over a network have something to say at close(). On others the answer ENOSYS is
- * remembered by the guest and saves a request for every close(); it writes its dirty mapped pages
- * first either way.
+ * A process closes a file: its POSIX locks on it end. Without those, only file systems over a
+ * network have something to say here; the answer ENOSYS is remembered by the guest and saves a
+ * request for every close(). It writes its dirty mapped pages first either way.
  */
 int fs_op_flush(struct fs *fs, struct fs_req *q)
 {
 	struct fs_handle *h = fs_handle_get(fs, q->n, q->a.flush.fh);
 	int fd;
 
-	if (!fs->net)
+	if (!fs->net && !(fs->flags & FS_I_POSIX_LOCKS))
 		return -ENOSYS;
 	if (!h)
 		return -EBADF;
+	if (fs_lock_drop_owner(fs, q->n, q->a.flush.lock_owner))
+		fs_wait_wake(fs, q->n);
+	if (!fs->net)
+		return 0;
 	if (h->fd < 0)
 		return h->kind == FS_H_VIRT ? 0 : -ESTALE;
 	fd = dup(h->fd);

@@ -19,8 +19,10 @@
 /* Bits of flags/flags2 as one 64-bit word; every one as unsigned, which the header's signed 1 << 31
  * is not. */
 #define FS_I_ASYNC_READ	      (1ULL << 0)
+#define FS_I_POSIX_LOCKS      (1ULL << 1)
 #define FS_I_ATOMIC_O_TRUNC   (1ULL << 3)
 #define FS_I_BIG_WRITES	      (1ULL << 5)
+#define FS_I_FLOCK_LOCKS      (1ULL << 10)
 #define FS_I_AUTO_INVAL_DATA  (1ULL << 12)
 #define FS_I_DO_READDIRPLUS   (1ULL << 13)
 #define FS_I_READDIRPLUS_AUTO (1ULL << 14)

@@ -10,23 +10,27 @@
  * and compares each with what is there: on the same file system the inode number must be the same,
  * on another one (the tree was copied or mounted anew) place and type decide. What is not found
  * answers ESTALE, which makes the guest look again; the VM goes on. Files without a name come back
- * as O_TMPFILE in the root, or in memory where that cannot be.
+ * as O_TMPFILE in the root, or in memory where that cannot be. Locks are taken again; those that
+ * somebody else took meanwhile are lost, which is logged. Requests that wait for one are the
+ * queue's to bring back.
  *
  * The bytes read are as hostile as a guest's: indices, counts, names, types and chains are checked.
  */
-/* #syscalls:fs pread64 pwrite64 memfd_create fchmod fchown */
+/* #syscalls:fs pread64 pwrite64 memfd_create fchmod fchown flock */
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/mman.h>
 #include <unistd.h>
 
 #include "dev/fs.h"
 #include "util/cleanup.h"
 #include "util/io.h"
+#include "util/log.h"
 
 #define FS_TAG_STATE SAVE_TAG('F', 'S', 'R', 'V')
-#define FS_VERSION   1
+#define FS_VERSION   2
 
 /* What one node takes but the content of a file without a name. */
 #define FS_NODE_BYTES (51U + LIM_FS_NAME)
@@ -148,6 +152,7 @@ static void save_handles(struct fs *fs, struct save_out *s)
 		save_u8(s, h->kind);
 		save_u32(s, (uint32_t)h->flags);
 		save_u8(s, h->wrote);
+		save_u8(s, h->flock);
 	}
 }
 
@@ -162,6 +167,7 @@ void fs_save(struct fs *fs, struct save_out *s)
 	save_u64(s, fs_node_at(fs, FS_ROOT)->nlookup);
 	save_nodes(fs, s);
 	save_handles(fs, s);
+	fs_locks_save(fs, s);
 	save_end(s, at);
 }
 
@@ -338,6 +344,7 @@ static int load_handle(struct fs *fs, struct save_in *s)
 	uint8_t kind = load_u8(s);
 	int flags = (int)load_u32(s);
 	bool wrote = load_u8(s);
+	uint8_t lock = load_u8(s);
 	struct fs_node *n = fs_node_at(fs, node);
 	struct fs_handle *h;
 	int fd = -1, r;
@@ -345,6 +352,8 @@ static int load_handle(struct fs *fs, struct save_in *s)
 	if (s->err || !n || !(n->flags & FS_N_USED))
 		return -EINVAL;
 	if (kind != FS_H_DIR && kind != FS_H_FILE && kind != FS_H_VIRT)
+		return -EINVAL;
+	if (lock > F_UNLCK || (lock != F_UNLCK && kind != FS_H_FILE))
 		return -EINVAL;
 	if ((kind == FS_H_VIRT) != !!(n->flags & FS_N_VIRT) ||
 		(kind == FS_H_DIR && n->type != S_IFDIR) ||
@@ -369,6 +378,13 @@ static int load_handle(struct fs *fs, struct save_in *s)
 	h->append = flags & O_APPEND;
 	h->wrote = wrote;
 	fs_handle_link(fs, h, n);
+	/* Somebody else may have it by now. */
+	if (h->fd >= 0 && lock != F_UNLCK) {
+		if (!flock(h->fd, (lock == F_WRLCK ? LOCK_EX : LOCK_SH) | LOCK_NB))
+			h->flock = lock;
+		else
+			log_warn("virtio-fs: a lock could not be taken again");
+	}
 	return 0;
 }
 
@@ -397,6 +413,9 @@ static int load_state(struct fs *fs, struct save_in *s)
 		if (r < 0)
 			return r;
 	}
+	r = fs_locks_load(fs, s);
+	if (r < 0)
+		return r;
 	for (uint32_t i = 1; i < fs->nodes.next; i++) {
 		struct fs_node *n = fs_node_at(fs, i);
 

@@ -54,8 +54,8 @@ static int fs_op_ignore(struct fs *fs, struct fs_req *q)
 }
 
 /*
- * What is not here answers ENOSYS, which the guest remembers: locks are then its own, DAX is not
- * used, FUSE_POLL and FUSE_BMAP are done without.
+ * What is not here answers ENOSYS, which the guest remembers: DAX is not used, FUSE_POLL and
+ * FUSE_BMAP are done without.
  */
 static const struct fs_op ops[FS_OP_MAX] = {
 	[FUSE_LOOKUP] = OP(lookup, O_NODE | O_REST, 0, ENTRY),
@@ -90,10 +90,13 @@ static const struct fs_op ops[FS_OP_MAX] = {
 	[FUSE_READDIRPLUS] = OP(readdirplus, O_NODE, SZ(fuse_read_in), 0),
 	[FUSE_RELEASEDIR] = OP(releasedir, O_NODE, SZ(fuse_release_in), 0),
 	[FUSE_FSYNCDIR] = OP(fsync, O_NODE, SZ(fuse_fsync_in), 0),
+	[FUSE_GETLK] = OP(getlk, O_NODE, SZ(fuse_lk_in), SZ(fuse_lk_out)),
+	[FUSE_SETLK] = OP(setlk, O_NODE, SZ(fuse_lk_in), 0),
+	[FUSE_SETLKW] = OP(setlkw, O_NODE, SZ(fuse_lk_in), 0),
 	[FUSE_ACCESS] = OP(access, O_NODE, SZ(fuse_access_in), 0),
 	[FUSE_CREATE] =
 		OP(create, O_NODE | O_REST | O_MUT, SZ(fuse_create_in), ENTRY + SZ(fuse_open_out)),
-	[FUSE_INTERRUPT] = OP(ignore, O_NOREPLY, 0, 0),
+	[FUSE_INTERRUPT] = OP(interrupt, O_NOREPLY, SZ(fuse_interrupt_in), 0),
 	[FUSE_DESTROY] = OP(destroy, 0, 0, 0),
 	[FUSE_IOCTL] = OP(notty, 0, 0, 0),
 	[FUSE_NOTIFY_REPLY] = OP(ignore, O_NOREPLY, 0, 0),
@@ -154,46 +157,56 @@ static int run(struct fs *fs, struct fs_req *q, const struct fs_op *op)
 	return op->fn(fs, q);
 }
 
-static void reply(struct fs_req *q, struct iobuf *head, int err, uint32_t *written)
+uint32_t fs_reply(struct iobuf *head, uint64_t unique, int err, size_t payload)
 {
 	struct fuse_out_header oh = {
-		.len = (uint32_t)(sizeof(oh) + (err ? 0 : q->wr.done)),
+		.len = (uint32_t)(sizeof(oh) + (err ? 0 : payload)),
 		.error = err,
-		.unique = q->h.unique,
+		.unique = unique,
 	};
 
-	*written = iobuf_push(head, &oh, sizeof(oh)) < 0 ? 0 : oh.len;
+	return iobuf_push(head, &oh, sizeof(oh)) < 0 ? 0 : oh.len;
 }
 
-void fs_serve(struct fs *fs, struct iobuf *rd, struct iobuf *wr, uint32_t *written)
+bool fs_serve_later(struct fs *fs, struct fs_req *q, struct iobuf *rd, struct iobuf *wr,
+	uint32_t token, uint32_t *written)
 {
 	const struct fs_op *op = NULL;
-	struct iobuf head = { 0 };
-	struct fs_req q;
 	bool answer;
 	int r;
 
 	*written = 0;
 	/* The union's first argument may be compared by an operation that got none of it. */
-	memset(&q, 0, sizeof(q));
-	if (iobuf_pull(rd, &q.h, sizeof(q.h)) < 0) {
+	memset(q, 0, sizeof(*q));
+	q->token = token;
+	if (iobuf_pull(rd, &q->h, sizeof(q->h)) < 0) {
 		log_guest("virtio-fs: a request of %zu bytes", rd->left);
-		return;
+		return true;
 	}
-	if (q.h.opcode < FS_OP_MAX)
-		op = &ops[q.h.opcode];
+	if (q->h.opcode < FS_OP_MAX)
+		op = &ops[q->h.opcode];
 	answer = !(op && (op->flags & O_NOREPLY));
-	if (answer && iobuf_take(wr, sizeof(struct fuse_out_header), &head) < 0) {
-		log_guest("virtio-fs: no room for the reply to operation %u", q.h.opcode);
-		return;
+	if (answer && iobuf_take(wr, sizeof(struct fuse_out_header), &q->head) < 0) {
+		log_guest("virtio-fs: no room for the reply to operation %u", q->h.opcode);
+		return true;
 	}
-	q.wr = *wr;
-	q.wr.done = 0;
-	if (q.h.len < sizeof(q.h) || iobuf_take(rd, q.h.len - sizeof(q.h), &q.rd) < 0)
+	q->wr = *wr;
+	q->wr.done = 0;
+	if (q->h.len < sizeof(q->h) || iobuf_take(rd, q->h.len - sizeof(q->h), &q->rd) < 0)
 		r = -EINVAL;
 	else
-		r = run(fs, &q, op);
+		r = run(fs, q, op);
 	fs_req_end(fs);
+	if (r == FS_LATER)
+		return false;
 	if (answer)
-		reply(&q, &head, r, written);
+		*written = fs_reply(&q->head, q->h.unique, r, q->wr.done);
+	return true;
+}
+
+void fs_serve(struct fs *fs, struct iobuf *rd, struct iobuf *wr, uint32_t *written)
+{
+	struct fs_req q;
+
+	(void)fs_serve_later(fs, &q, rd, wr, FS_NOW, written);
 }

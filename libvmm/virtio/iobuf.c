@@ -131,6 +131,22 @@ int iobuf_skip(struct iobuf *b, size_t n)
 	return 0;
 }
 
+int iobuf_keep(const struct iobuf *b, struct iobuf *out, struct iovec *kept, unsigned max)
+{
+	unsigned n = 0;
+
+	for (size_t sum = 0; sum < b->left; n++) {
+		struct iobuf_seg s = iobuf_seg(b, n, b->left - sum);
+
+		if (n == max || !s.n)
+			return -E2BIG;
+		kept[n] = (struct iovec){ s.p, s.n };
+		sum += s.n;
+	}
+	*out = (struct iobuf){ .iov = kept, .cnt = n, .left = b->left, .win = b->win };
+	return 0;
+}
+
 int iobuf_take(struct iobuf *b, size_t n, struct iobuf *head)
 {
 	if (n > b->left)

@@ -47,6 +47,10 @@ int iobuf_skip(struct iobuf *b, size_t n) NODISCARD;
 /* Splits: *head gets the next @n bytes, @b keeps the rest. Both share the vector; at the split one
  * entry may be used by both. -ENODATA. */
 int iobuf_take(struct iobuf *b, size_t n, struct iobuf *head) NODISCARD;
+/* A cursor over the same bytes that outlives the request's vector: @kept is its own, of @max
+ * entries. -E2BIG. */
+int iobuf_keep(
+	const struct iobuf *b, struct iobuf *out, struct iovec *kept, unsigned max) NODISCARD;
 
 /*
  * Move up to @n bytes between guest memory and @fd, advancing by what moved. off < 0: readv/writev

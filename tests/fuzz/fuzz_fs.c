@@ -4,16 +4,17 @@
  *
  * How it works: the input is a program. Each step takes an operation, a node, a handle, names,
  * flags and numbers from the input, mostly ones that mean something (ids that the server gave out,
- * names that exist), sometimes raw bytes; between requests the "host" renames, removes and replaces
- * things, idle fds are dropped, the server is saved and loaded. After each input the canary must be
- * as it was and hold the only name of its inode, and no node but the root may be left once
- * everything is forgotten.
+ * names that exist), sometimes raw bytes; locks may wait and be interrupted; between requests the
+ * "host" renames, removes and replaces things, idle fds are dropped, the server is saved and
+ * loaded. After each input the canary must be as it was and hold the only name of its inode, and no
+ * node but the root may be left once everything is forgotten.
  */
 #include <stdint.h>
 
 #include "tests/unit/fs_client.h"
 
-#define IDS 32
+#define IDS   32
+#define WAITS 16
 
 struct prog {
 	const uint8_t *p;
@@ -22,6 +23,12 @@ struct prog {
 	uint64_t node[IDS], fh[IDS];
 	unsigned nnode, nfh;
 };
+
+/* Lock requests that wait, each with the room for its answer. */
+static struct {
+	uint8_t out[16];
+	bool waits;
+} later[WAITS];
 
 static const char *const names[] = { "a", "b", "c", "d", "e", "f", "link", "..", ".", "", "a/b",
 	"../canary", "/etc/passwd", "virt", "canary", "up" };
@@ -109,6 +116,10 @@ static size_t put_args(struct prog *g, uint32_t op, uint8_t *in)
 		[FUSE_READDIR] = 40,
 		[FUSE_RELEASEDIR] = 24,
 		[FUSE_FSYNCDIR] = 16,
+		[FUSE_GETLK] = 48,
+		[FUSE_SETLK] = 48,
+		[FUSE_SETLKW] = 48,
+		[FUSE_INTERRUPT] = 8,
 		[FUSE_ACCESS] = 8,
 		[FUSE_CREATE] = 16,
 		[FUSE_BATCH_FORGET] = 8,
@@ -258,6 +269,7 @@ static void step_request(struct prog *g)
 	if (r == FC_BROKEN && op != FUSE_NOTIFY_REPLY)
 		abort();
 	if (op == FUSE_DESTROY || (op == FUSE_INIT && !r)) {
+		memset(later, 0, sizeof(later));
 		g->nfh = 0;
 		g->nnode = 0;
 		(void)fc_init(&g->c, ~0ULL);
@@ -276,6 +288,51 @@ static void step_request(struct prog *g)
 		memcpy(&o, out + sizeof(e), sizeof(o));
 		keep(g->fh, &g->nfh, o.fh);
 	}
+}
+
+static void answered(void *arg, uint32_t token, uint32_t written)
+{
+	(void)arg;
+	if (token >= WAITS || !later[token].waits || written != sizeof(later[token].out))
+		abort();
+	later[token].waits = false;
+}
+
+/* Locks, waiting ones among them, and what interrupts those. */
+static void step_lock(struct prog *g)
+{
+	uint8_t v = u8(g), owner = u8(g);
+	struct {
+		struct fuse_in_header h;
+		struct fuse_lk_in in;
+	} rq = { { .len = sizeof(rq), .nodeid = pick(g, g->node, g->nnode) },
+		{ .fh = pick(g, g->fh, g->nfh),
+			.owner = owner % 4,
+			.lk = { num(g), num(g), v >> 2 & 3, v },
+			.lk_flags = v >> 7 } };
+	struct fuse_interrupt_in intr = { owner % 16 };
+	struct iovec r = { &rq, sizeof(rq) }, w;
+	uint32_t token = 0, written;
+	struct iobuf rd, wr;
+	struct fs_req q;
+
+	if (!(v & 3)) {
+		(void)fc_call(&g->c, FUSE_INTERRUPT, 0, &intr, sizeof(intr), NULL, 0, NULL, 0);
+		return;
+	}
+	if (v & 0x10)
+		rq.in.lk.end = INT64_MAX;
+	while (token < WAITS && later[token].waits)
+		token++;
+	if (token == WAITS)
+		return;
+	g->c.fs->answer = answered;
+	rq.h.opcode = FUSE_GETLK + (v & 3) - 1;
+	rq.h.unique = token;
+	w = (struct iovec){ later[token].out, sizeof(later[token].out) };
+	iobuf_init(&rd, &r, 1);
+	iobuf_init(&wr, &w, 1);
+	later[token].waits = !fs_serve_later(g->c.fs, &q, &rd, &wr, token, &written);
 }
 
 static const char *host_name(struct prog *g)
@@ -325,6 +382,7 @@ static void step_snapshot(struct prog *g)
 	fs_save(g->c.fs, &s);
 	if (s.err)
 		abort();
+	memset(later, 0, sizeof(later));
 	if (flip && at < s.len)
 		s.buf[at] ^= flip;
 	fs_server_free(g->c.fs);
@@ -351,14 +409,19 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		home = open(".", O_PATH | O_DIRECTORY | O_CLOEXEC);
 	cfg.readonly = u8(&g) >= 240;
 	cfg.cache = u8(&g) % 3;
+	memset(later, 0, sizeof(later));
 	if (fc_new(&g.c, &cfg, &lim) < 0)
 		abort();
 	keep(g.node, &g.nnode, 1);
 	for (unsigned i = 0; i < 200 && g.n; i++) {
 		uint8_t what = u8(&g);
 
-		if (what < 220)
+		if (what < 190)
 			step_request(&g);
+		else if (what < 220)
+			step_lock(&g);
+		else if (what == 247)
+			fs_wait_tick(g.c.fs);
 		else if (what < 245)
 			step_host(&g);
 		else if (what < 250)
@@ -375,6 +438,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		if (h->kind != FS_H_FREE)
 			fs_handle_close(g.c.fs, h);
 	}
+	if (g.c.fs->locksets.used || g.c.fs->ranges.used || g.c.fs->waits.used || g.c.fs->nforeign)
+		abort();
 	for (uint32_t i = 1; i < g.c.fs->nodes.next; i++) {
 		struct fs_node *n = fs_node_at(g.c.fs, i);
 

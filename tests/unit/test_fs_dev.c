@@ -243,11 +243,106 @@ static void saved_device(void)
 	CHECK(teardown(&r));
 }
 
+/* A lock request as it lies in guest memory. */
+struct lkreq {
+	struct fuse_in_header h;
+	struct fuse_lk_in in;
+	struct fuse_out_header oh;
+};
+
+static struct lkreq *put_lk(struct rig *r, uint32_t op, uint64_t f, uint64_t fh, uint64_t owner,
+	uint32_t type, int *head)
+{
+	gpa_t at = fake_alloc(&r->g, sizeof(struct lkreq), 8);
+	struct lkreq *l = fake_ptr(&r->g, at, sizeof(*l));
+	struct fake_seg o = { at.v, offsetof(struct lkreq, oh) };
+	struct fake_seg i = { at.v + o.len, sizeof(l->oh) };
+
+	*l = (struct lkreq){ { .len = o.len, .opcode = op, .unique = r->unique += 2, .nodeid = f },
+		{ .fh = fh, .owner = owner, .lk = { .end = INT64_MAX, .type = type } }, { 0 } };
+	*head = fake_add(&r->d, 1, &o, 1, &i, 1);
+	(void)fake_kick(&r->d, 1);
+	return l;
+}
+
+/* The next answer is that of @head. */
+static bool got(struct rig *r, int head)
+{
+	uint16_t h;
+	uint32_t len;
+
+	return !fake_wait(&r->d, 1, 5000) && fake_reap(&r->d, 1, &h, &len) == 1 && h == head &&
+		len == sizeof(struct fuse_out_header);
+}
+
+static void swap_device(struct rig *r, struct save_out *s)
+{
+	struct vdev *was = r->v;
+	struct save_in in;
+
+	vdev_pause(r->v);
+	CHECK_EQ(vdev_save(r->v, s), 0);
+	vdev_fini(was);
+	CHECK_EQ(device(r), 0);
+	r->v->irq = was->irq;
+	was->cls->destroy(was);
+	in = (struct save_in){ .buf = s->buf, .len = s->len };
+	vdev_pause(r->v);
+	CHECK_EQ(vdev_load(r->v, &in), 0);
+	r->d.v = r->v;
+	r->d.mmio.v = r->v;
+	vdev_resume(r->v);
+}
+
+/* A waiting lock holds up nobody; it comes through a save, and the other queue interrupts it. */
+static void waiting_locks(void)
+{
+	struct fuse_open_in oi = { .flags = O_RDWR };
+	struct fuse_open_out oo;
+	struct save_out s = { 0 };
+	struct lkreq *l[4];
+	struct rig r;
+	int head[4];
+	uint64_t f;
+
+	CHECK_EQ(setup(&r), 0);
+	CHECK_EQ(fc_host_file(&r.c, "f", "text"), 0);
+	CHECK_EQ(fake_dev_start(&r.d, ~0ULL), 0);
+	CHECK_EQ(init(&r), 0);
+	f = lookup(&r, "f");
+	CHECK_EQ(call(&r, FUSE_OPEN, f, &oi, sizeof(oi), NULL, 0, &oo, sizeof(oo), NULL), 0);
+	l[0] = put_lk(&r, FUSE_SETLK, f, oo.fh, 1, F_WRLCK, &head[0]);
+	CHECK(got(&r, head[0]) && !l[0]->oh.error);
+	l[1] = put_lk(&r, FUSE_SETLKW, f, oo.fh, 2, F_WRLCK, &head[1]);
+	l[2] = put_lk(&r, FUSE_SETLKW, f, oo.fh, 3, F_WRLCK, &head[2]);
+	/* answered last, seen first: the two wait */
+	l[3] = put_lk(&r, FUSE_SETLK, f, oo.fh, 4, F_WRLCK, &head[3]);
+	CHECK(got(&r, head[3]));
+	CHECK_EQ(l[3]->oh.error, -EAGAIN);
+	swap_device(&r, &s);
+	struct {
+		struct fuse_in_header h;
+		struct fuse_interrupt_in in;
+	} intr = { { .len = sizeof(intr), .opcode = FUSE_INTERRUPT, .unique = l[1]->h.unique | 1 },
+		{ l[1]->h.unique } };
+	struct fake_out o = { &intr, sizeof(intr) };
+
+	CHECK_EQ(fake_guest_xfer(&r.d, 0, &o, 1, NULL, 0), 0);
+	CHECK(got(&r, head[1]));
+	CHECK_EQ(l[1]->oh.error, -EINTR);
+	l[0] = put_lk(&r, FUSE_SETLK, f, oo.fh, 1, F_UNLCK, &head[0]);
+	CHECK(got(&r, head[2]) || got(&r, head[2]));
+	CHECK_EQ(l[2]->oh.error, 0);
+	save_out_free(&s);
+	CHECK(teardown(&r));
+}
+
 static const struct test_case cases[] = {
 	TEST(requests),
 	TEST(nonsense),
 	TEST(bad_config),
 	TEST(saved_device),
+	TEST(waiting_locks),
 };
 
 TEST_MAIN(cases)
