@@ -28,7 +28,7 @@
 	(FS_I_ASYNC_READ | FS_I_POSIX_LOCKS | FS_I_FLOCK_LOCKS | FS_I_ATOMIC_O_TRUNC |           \
 		FS_I_BIG_WRITES | FS_I_DO_READDIRPLUS | FS_I_READDIRPLUS_AUTO | FS_I_ASYNC_DIO | \
 		FS_I_PARALLEL_DIROPS | FS_I_MAX_PAGES | FS_I_CACHE_SYMLINKS | FS_I_SUBMOUNTS |   \
-		FS_I_KILLPRIV_V2 | FS_I_INIT_EXT | FS_I_ALLOW_IDMAP)
+		FS_I_KILLPRIV_V2 | FS_I_INIT_EXT | FS_I_ALLOW_IDMAP | FS_I_LOCK_INTERRUPT)
 
 int fs_op_init(struct fs *fs, struct fs_req *q)
 {
@@ -47,6 +47,9 @@ int fs_op_init(struct fs *fs, struct fs_req *q)
 		offered |= (uint64_t)in->flags2 << 32;
 	/* A tree that nobody changes keeps its pages whatever its times say. */
 	want |= fs->cache == FS_CACHE_ALWAYS ? FS_I_EXPLICIT_INVAL : FS_I_AUTO_INVAL_DATA;
+	/* A close() without locks tells a server on a disk nothing. */
+	if (!fs->net)
+		want |= FS_I_FLUSH_LOCKS;
 	fs->flags = offered & want;
 	fs->minor = MIN(in->minor, (uint32_t)FS_MINOR);
 	fs->inited = true;

@@ -248,7 +248,8 @@ int fs_op_release(struct fs *fs, struct fs_req *q)
 /*
  * A process closes a file: its POSIX locks on it end. Without those, only file systems over a
  * network have something to say here; the answer ENOSYS is remembered by the guest and saves a
- * request for every close(). It writes its dirty mapped pages first either way.
+ * request for every close(), as FS_I_FLUSH_LOCKS does with a guest that knows it. It writes its
+ * dirty mapped pages first either way.
  */
 int fs_op_flush(struct fs *fs, struct fs_req *q)
 {

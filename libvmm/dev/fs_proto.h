@@ -35,6 +35,9 @@
 #define FS_I_KILLPRIV_V2      (1ULL << 28)
 #define FS_I_INIT_EXT	      (1ULL << 30)
 #define FS_I_ALLOW_IDMAP      (1ULL << 40)
+/* Not upstream's: kernel/patches has them. */
+#define FS_I_FLUSH_LOCKS    (1ULL << 61)
+#define FS_I_LOCK_INTERRUPT (1ULL << 62)
 
 #define FS_ATTR_SUBMOUNT     1U
 #define FS_OPEN_KILL_SUIDGID 1U
