@@ -7,10 +7,19 @@ check_LIBRARIES = libfake.a libreplay.a
 libfake_a_SOURCES = \
 	tests/fake/fake_guest.c \
 	tests/fake/fake_hv.c \
+	tests/fake/fake_kern.c \
+	tests/fake/fake_kern_attr.c \
+	tests/fake/fake_kern_file.c \
+	tests/fake/fake_kern_name.c \
 	tests/fake/fake_vsock.c \
+	tests/fake/fsop_gen.c \
+	tests/fake/fsop_native.c \
+	tests/fake/fsop_text.c \
 	tests/fake/fake_guest.h \
 	tests/fake/fake_hv.h \
-	tests/fake/fake_vsock.h
+	tests/fake/fake_kern.h \
+	tests/fake/fake_vsock.h \
+	tests/fake/fsop.h
 
 libreplay_a_SOURCES = tests/fuzz/replay.c tests/fuzz/fuzz.h
 
@@ -32,6 +41,7 @@ unit_programs = \
 	tests/unit/test_fake_hv \
 	tests/unit/test_fs_cred \
 	tests/unit/test_fs_dev \
+	tests/unit/test_fs_diff \
 	tests/unit/test_fs_io \
 	tests/unit/test_fs_lock \
 	tests/unit/test_fs_nodes \
@@ -244,6 +254,7 @@ thread_programs = \
 	tests/unit/test_vmm \
 	tests/unit/test_fs_cred \
 	tests/unit/test_fs_dev \
+	tests/unit/test_fs_diff \
 	tests/unit/test_fs_io \
 	tests/unit/test_fs_lock \
 	tests/unit/test_fs_nodes \

@@ -12,8 +12,10 @@
  * the host's fd follows what each request asks for.
  *
  * Set-id bits fall when an ordinary user writes. The guest says when that is so, and
- * fs_cred_fsetid() makes the host's kernel do it, in the call that writes. The queue waits while a
- * request is served, so what a guest can make long (FS_COPY_MAX, LIM_FS_IO) is bounded.
+ * fs_cred_fsetid() makes the host's kernel do it, in the call that writes. For FALLOCATE and
+ * COPY_FILE_RANGE the wire has no word for it: there anybody but uid 0 is an ordinary user. The
+ * queue waits while a request is served, so what a guest can make long (FS_COPY_MAX, LIM_FS_IO) is
+ * bounded.
  */
 /* #syscalls:fs preadv pwritev fcntl fsync fdatasync syncfs lseek fallocate copy_file_range openat
  * close */
@@ -203,7 +205,7 @@ int fs_op_fallocate(struct fs *fs, struct fs_req *q)
 		return -EOPNOTSUPP;
 	if (in->offset > INT64_MAX || in->length > INT64_MAX)
 		return -EINVAL;
-	fs_cred_fsetid(fs, true);
+	fs_cred_fsetid(fs, !q->h.uid);
 	h->wrote = true;
 	do
 		r = fallocate(h->fd, (int)in->mode, (off_t)in->offset, (off_t)in->length);
@@ -232,7 +234,7 @@ int fs_op_copy(struct fs *fs, struct fs_req *q)
 		return -EINVAL;
 	oi = (loff_t)in->off_in;
 	oo = (loff_t)in->off_out;
-	fs_cred_fsetid(fs, true);
+	fs_cred_fsetid(fs, !q->h.uid);
 	to->wrote = true;
 	n = copy_file_range(
 		from->fd, &oi, to->fd, &oo, (size_t)MIN(in->len, (uint64_t)FS_COPY_MAX), 0);

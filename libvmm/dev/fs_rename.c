@@ -126,8 +126,17 @@ static int rename_names(struct fs *fs, struct fs_req *q, uint64_t newdir, unsign
 	/* In an exchange nothing loses its name. */
 	if (!(flags & RENAME_EXCHANGE))
 		(void)held_child(fs, to, new);
+	/* What stays in the old place is new, and the user's. */
+	if (flags & RENAME_WHITEOUT) {
+		r = fs_cred_enter(fs, q->h.uid, q->h.gid);
+		if (r < 0)
+			return r;
+	}
 	if (renameat2(ofd, old, nfd, new, flags) < 0)
-		return -errno;
+		r = -errno;
+	fs_cred_leave(fs);
+	if (r < 0)
+		return r;
 	moved(fs, q->n, old, to, new, flags);
 	return 0;
 }

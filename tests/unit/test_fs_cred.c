@@ -70,6 +70,46 @@ static void two_servers(void)
 	CHECK(fc_free(&a));
 }
 
+/* What the wire has no flags for: an ordinary user's fallocate() and copy_file_range() take set-id
+ * bits, root's do not; what a move leaves in the old place is the user's who moved. */
+static void on_loop_users(void *arg)
+{
+	struct fuse_fallocate_in fa = { .length = 100 };
+	struct fuse_copy_file_range_in cp = { .len = 2 };
+	uint64_t f, g, fh, gh;
+	struct stat st;
+	struct fc c;
+
+	(void)arg;
+	CHECK_EQ(fc_new(&c, NULL, NULL), 0);
+	CHECK(open_suid(&c, &f, &fh));
+	CHECK_EQ(fc_create(&c, 1, "from", O_RDWR, 0644, &g, &gh), 0);
+	CHECK_EQ(fc_write(&c, g, gh, 0, "xyz", 3, 0, 0), 3);
+	cp.fh_in = gh;
+	cp.nodeid_out = f;
+	fa.fh = cp.fh_out = fh;
+	for (unsigned i = 0; i < 2; i++) {
+		struct fuse_write_out o;
+
+		c.uid = i ? 1234 : 0;
+		CHECK(!fchmodat(c.dir, "s", BITS, 0));
+		CHECK_EQ(fc_call(&c, FUSE_FALLOCATE, f, &fa, sizeof(fa), NULL, 0, NULL, 0), 0);
+		CHECK_EQ(mode_of(&c, "s"), i ? 0755 : BITS);
+		CHECK(!fchmodat(c.dir, "s", BITS, 0));
+		CHECK_EQ(fc_call(&c, FUSE_COPY_FILE_RANGE, g, &cp, sizeof(cp), NULL, 0, &o,
+				 sizeof(o)),
+			0);
+		CHECK_EQ(mode_of(&c, "s"), i ? 0755 : BITS);
+	}
+	c.gid = 4321;
+	CHECK_EQ(fc_rename(&c, 1, "from", 1, "to", RENAME_WHITEOUT), 0);
+	CHECK(!fstatat(c.dir, "from", &st, 0) && S_ISCHR(st.st_mode) && !st.st_rdev);
+	CHECK(st.st_uid == 1234 && st.st_gid == 4321);
+	CHECK(!fstatat(c.dir, "to", &st, 0) && !st.st_uid);
+	CHECK_EQ(setfsuid((uid_t)-1), 0);
+	CHECK(fc_free(&c));
+}
+
 /* Takes CAP_SYS_CHROOT out of what this thread may have: what it held before cannot be set again.
  */
 static int lose_a_right(void)
@@ -122,6 +162,11 @@ static void two_servers_on_one_loop(void)
 	on_loop(on_loop_two);
 }
 
+static void ordinary_users(void)
+{
+	on_loop(on_loop_users);
+}
+
 /* Also that a new thread finds its rights anew, after the loop before. */
 static void refused_by_the_kernel(void)
 {
@@ -137,6 +182,7 @@ static const struct test_case cases[] = {
 	TEST(two_servers_on_one_loop),
 	TEST(refused_by_the_kernel),
 	TEST(again),
+	TEST(ordinary_users),
 };
 
 int main(int argc, char **argv)
