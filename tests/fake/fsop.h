@@ -108,8 +108,14 @@ void fsop_time(int64_t out[2], int64_t sec, int64_t nsec);
 /* The lines of @b sorted, and summed into @r. */
 void fsop_sum_lines(struct fsres *r, char *b, size_t n);
 
-/* fsop_native.c: processes of fsop_users[], each at @dir as its root directory. */
+/*
+ * fsop_native.c: processes of fsop_users[], each at @dir as its root directory. With @here they are
+ * no processes: the calling thread acts for each of them, whose cwd must not change meanwhile.
+ * Takes root.
+ */
 struct fsop_native {
+	bool here;
+	int root, cwd, dir;
 	struct {
 		pid_t pid;
 		int fd;
@@ -119,7 +125,7 @@ struct fsop_native {
 		} * shared;
 	} proc[FSOP_PROCS];
 };
-int fsop_native_start(struct fsop_native *n, const char *dir);
+int fsop_native_start(struct fsop_native *n, const char *dir, bool here);
 /* -EPIPE when the process is gone. */
 int fsop_native_run(struct fsop_native *n, const struct fsop *op, struct fsres *res);
 void fsop_native_stop(struct fsop_native *n);

@@ -6,12 +6,18 @@
  * Each process is a fork that makes the directory its root, takes on its user and waits on a socket
  * for a byte that says that there is an operation in the memory shared with it. It answers with
  * another. The end of the socket is its end.
+ *
+ * Or the calling thread does all by itself, which saves two switches for each operation: it takes
+ * on root directory, umask, groups and ids of the process around the call. Root stays the saved
+ * user id, so that the way back is open; what the kernel asks for is the effective capabilities,
+ * and those go with the effective user.
  */
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <grp.h>
 #include <limits.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
@@ -28,7 +34,8 @@
 
 #define COUNT(a) (sizeof(a) / sizeof((a)[0]))
 
-static int fds[FSOP_SLOTS];
+static int fds[FSOP_PROCS][FSOP_SLOTS];
+static mode_t masks[FSOP_PROCS];
 static uint8_t data[FSOP_IO];
 static char text[1 << 20];
 
@@ -66,7 +73,7 @@ static int64_t do_open(const struct fsop *op)
 		(void)close(fd);
 		return FSOP_SPECIAL;
 	}
-	fds[op->slot] = fd;
+	fds[op->proc][op->slot] = fd;
 	return 0;
 }
 
@@ -119,7 +126,7 @@ static int64_t do_xattr(const struct fsop *op, struct fsres *r)
 
 static int64_t on_fd(const struct fsop *op, struct fsres *r)
 {
-	int fd = fds[op->slot];
+	int fd = fds[op->proc][op->slot];
 	off64_t a = op->off, b = op->off2;
 	struct stat st;
 	int64_t ret;
@@ -145,8 +152,8 @@ static int64_t on_fd(const struct fsop *op, struct fsres *r)
 	case FSOP_FALLOCATE:
 		return err(fallocate(fd, op->flags, op->off, op->len));
 	case FSOP_COPY:
-		return err(syscall(
-			SYS_copy_file_range, fd, &a, fds[op->slot2], &b, (size_t)op->len, 0));
+		return err(syscall(SYS_copy_file_range, fd, &a, fds[op->proc][op->slot2], &b,
+			(size_t)op->len, 0));
 	case FSOP_FTRUNCATE:
 		return err(ftruncate(fd, op->off));
 	case FSOP_FCHMOD:
@@ -210,6 +217,7 @@ static int64_t on_path(const struct fsop *op, struct fsres *r)
 	case FSOP_LIST:
 		return do_list(op, r);
 	case FSOP_UMASK:
+		masks[op->proc] = op->mode & 0777;
 		(void)umask(op->mode);
 		return 0;
 	default:
@@ -254,11 +262,59 @@ static void child(struct fsop_native *n, unsigned i, const char *dir, int fd)
 	_exit(0);
 }
 
-int fsop_native_start(struct fsop_native *n, const char *dir)
+/* Ids of this thread alone: the C library's calls would change all threads. */
+static int ids(const struct fsop_user *u, uid_t saved)
+{
+	gid_t g[2] = { u->groups[0], u->groups[1] };
+
+	if (syscall(SYS_setgroups, u->ngroups, g) < 0 ||
+		syscall(SYS_setresgid, u->gid, u->gid, 0) < 0)
+		return -errno;
+	return syscall(SYS_setresuid, u->uid, u->uid, saved) < 0 ? -errno : 0;
+}
+
+static int run_here(struct fsop_native *n, const struct fsop *op, struct fsres *res)
+{
+	static const struct fsop_user root;
+	mode_t was;
+	int r;
+
+	if (fchdir(n->dir) < 0 || chroot(".") < 0)
+		return -errno;
+	was = umask(masks[op->proc]);
+	r = ids(&fsop_users[op->proc], 0);
+	if (!r)
+		execute(op, res);
+	if (syscall(SYS_setresuid, 0, 0, 0) < 0)
+		return -errno;
+	if (!r)
+		r = ids(&root, 0);
+	(void)umask(was);
+	if (fchdir(n->root) < 0 || chroot(".") < 0 || fchdir(n->cwd) < 0)
+		return -errno;
+	return r;
+}
+
+static int start_here(struct fsop_native *n, const char *dir)
+{
+	/* Root and cwd are to be this thread's own. */
+	if (unshare(CLONE_FS) < 0)
+		return -errno;
+	memset(masks, 0, sizeof(masks));
+	n->here = true;
+	n->root = open("/", O_PATH | O_CLOEXEC);
+	n->cwd = open(".", O_PATH | O_CLOEXEC);
+	n->dir = open(dir, O_PATH | O_DIRECTORY | O_CLOEXEC);
+	return n->root < 0 || n->cwd < 0 || n->dir < 0 ? -errno : 0;
+}
+
+int fsop_native_start(struct fsop_native *n, const char *dir, bool here)
 {
 	int s[2];
 
 	memset(n, 0, sizeof(*n));
+	if (here)
+		return start_here(n, dir);
 	for (unsigned i = 0; i < FSOP_PROCS; i++) {
 		n->proc[i].fd = -1;
 		n->proc[i].shared = mmap(NULL, sizeof(*n->proc[i].shared), PROT_READ | PROT_WRITE,
@@ -286,6 +342,8 @@ int fsop_native_run(struct fsop_native *n, const struct fsop *op, struct fsres *
 {
 	char c = 0;
 
+	if (n->here)
+		return run_here(n, op, res);
 	n->proc[op->proc].shared->op = *op;
 	if (write(n->proc[op->proc].fd, &c, 1) != 1 || read(n->proc[op->proc].fd, &c, 1) != 1)
 		return -EPIPE;
@@ -295,6 +353,12 @@ int fsop_native_run(struct fsop_native *n, const struct fsop *op, struct fsres *
 
 void fsop_native_stop(struct fsop_native *n)
 {
+	if (n->here) {
+		(void)close(n->root);
+		(void)close(n->cwd);
+		(void)close(n->dir);
+		return;
+	}
 	for (unsigned i = 0; i < FSOP_PROCS; i++) {
 		if (n->proc[i].fd >= 0)
 			(void)close(n->proc[i].fd);

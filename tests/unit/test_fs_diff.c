@@ -410,19 +410,21 @@ static int setup(struct rig *t, uint64_t seed)
 	(void)snprintf(t->native, sizeof(t->native), "%s/native", t->top);
 	if (chmod(t->top, 0755) < 0 || mkdir(t->share, 0777) < 0 || mkdir(t->native, 0777) < 0)
 		return -errno;
-	r = fsop_native_start(&t->nat, t->native);
-	if (!r)
-		r = fake_guest_init(&t->g, 16 << 20);
+	r = fake_guest_init(&t->g, 16 << 20);
 	if (!r)
 		r = loop_new("fs", &t->loop, &e);
 	if (!r)
 		r = device(t);
 	if (!r)
 		r = fake_dev_init(&t->d, &t->g, t->v);
-	if (!r)
-		r = loop_thread_start(t->loop, &e);
+	/* The driver runs the loop while it waits: a thread of its own would cost two switches for
+	 * each request. */
+	t->d.pump = t->loop;
 	if (!r)
 		r = fake_dev_start(&t->d, ~0ULL);
+	/* The server has given this thread its cwd. */
+	if (!r)
+		r = fsop_native_start(&t->nat, t->native, true);
 	t->d.indirect = seed & 1;
 	if (!r)
 		r = fk_init(&t->k, &t->d, seed);
@@ -442,7 +444,6 @@ static int setup(struct rig *t, uint64_t seed)
 static void teardown(struct rig *t)
 {
 	fake_dev_reset(&t->d);
-	loop_thread_join(t->loop);
 	vdev_fini(t->v);
 	fake_dev_fini(&t->d);
 	t->v->cls->destroy(t->v);
