@@ -12,6 +12,7 @@ doc_files = \
 	docs/architecture.md \
 	docs/config.md \
 	docs/files.md \
+	docs/networking.md \
 	docs/performance.md \
 	docs/soak.md \
 	docs/style.md \

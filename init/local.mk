@@ -10,7 +10,8 @@ libproto_a_SOURCES = \
 	init/proto/msg.c \
 	init/proto/blob.h \
 	init/proto/blob_tags.h \
-	init/proto/msg.h
+	init/proto/msg.h \
+	init/proto/tsi.h
 
 # list: init/*.c init/*.h
 agent_sources = \
