@@ -76,8 +76,20 @@ libvmmcore_a_SOURCES = \
 	libvmm/dev/rng.c \
 	libvmm/dev/vsock.c \
 	libvmm/dev/vsock_conn.c \
+	libvmm/dev/vsock_end.c \
+	libvmm/dev/vsock_map.c \
+	libvmm/dev/vsock_msg.c \
 	libvmm/dev/vsock_rx.c \
 	libvmm/dev/vsock_save.c \
+	libvmm/dev/vsock_tsi.c \
+	libvmm/dev/vsock_tsi_ctl.c \
+	libvmm/dev/vsock_tsi_dgram.c \
+	libvmm/dev/vsock_tsi_krun.c \
+	libvmm/dev/vsock_tsi_opt.c \
+	libvmm/dev/vsock_tsi_own.c \
+	libvmm/dev/vsock_tsi_policy.c \
+	libvmm/dev/vsock_tsi_save.c \
+	libvmm/dev/vsock_tsi_sock.c \
 	libvmm/dev/vsock_tx.c \
 	libvmm/dev/console.h \
 	libvmm/dev/dev.h \
@@ -86,6 +98,7 @@ libvmmcore_a_SOURCES = \
 	libvmm/dev/hostfd.h \
 	libvmm/dev/rekick.h \
 	libvmm/dev/vsock.h \
+	libvmm/dev/vsock_tsi.h \
 	libvmm/include/vmm.h \
 	libvmm/arch/arch.h \
 	libvmm/hv/hv.h

@@ -11,6 +11,7 @@ libfake_a_SOURCES = \
 	tests/fake/fake_kern_attr.c \
 	tests/fake/fake_kern_file.c \
 	tests/fake/fake_kern_name.c \
+	tests/fake/fake_tsi.c \
 	tests/fake/fake_vsock.c \
 	tests/fake/fsop_gen.c \
 	tests/fake/fsop_native.c \
@@ -18,6 +19,7 @@ libfake_a_SOURCES = \
 	tests/fake/fake_guest.h \
 	tests/fake/fake_hv.h \
 	tests/fake/fake_kern.h \
+	tests/fake/fake_tsi.h \
 	tests/fake/fake_vsock.h \
 	tests/fake/fsop.h
 
@@ -64,6 +66,7 @@ unit_programs = \
 	tests/unit/test_spec \
 	tests/unit/test_spec_bad \
 	tests/unit/test_state \
+	tests/unit/test_tsi \
 	tests/unit/test_vdev_mmio \
 	tests/unit/test_vdev_save \
 	tests/unit/test_vmm \

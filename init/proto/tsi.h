@@ -18,8 +18,8 @@
  *
  * Every number is little-endian, but the addresses and ports of struct tsi_addr, which are in
  * network order as in a sockaddr. Fields that are not named for a record are 0; what is reserved is
- * sent as 0 and not looked at. The guest is never trusted: a record that breaks a rule marked "must"
- * ends the control connection, and with it every socket.
+ * sent as 0 and not looked at. The guest is never trusted: a record that breaks a rule marked
+ * "must" ends the control connection, and with it every socket.
  */
 #ifndef KRUN_PROTO_TSI_H
 #define KRUN_PROTO_TSI_H
@@ -63,9 +63,9 @@ static_assert(sizeof(struct tsi_addr) == 28, "on the wire");
  * seq and id, and a status; one with seq 0 is not answered. Answers come in any order. Events come
  * from the host, with seq 0.
  *
- * Records are acted upon in the order in which they come. The guest may send several without waiting
- * (OPEN, SETOPT, BIND, CONNECT in one write); after an unanswered OPEN that failed, every later
- * request for its id is answered by the error of that OPEN.
+ * Records are acted upon in the order in which they come. The guest may send several without
+ * waiting (OPEN, SETOPT, BIND, CONNECT in one write); after an unanswered OPEN that failed, every
+ * later request for its id is answered by the error of that OPEN.
  */
 enum tsi_type {
 	/*
@@ -89,7 +89,10 @@ enum tsi_type {
 	 * closed as usual for vsock; the host answers that with an RST packet.
 	 */
 	TSI_CLOSE = 3,
-	/* a = address. Reply: status, a = the address and port really bound. */
+	/*
+	 * a = address. Reply: status, a = the address and port really bound. -EPERM: the port is
+	 * not published on the host (a port map); the guest then binds natively only.
+	 */
 	TSI_BIND = 4,
 	/*
 	 * a = peer. TSI_TCP: arg[0] = the guest's vsock port, whose connection to TSI_DATA_PORT is
@@ -102,8 +105,8 @@ enum tsi_type {
 	/* arg[0] = backlog. Reply: status, a = local, arg[0] = the window: how many connections may
 	 * be announced that are not taken. Again on a listener: changes the backlog. */
 	TSI_LISTEN = 6,
-	/* arg[0] = n: programs have taken n more connections of listener @id, or the guest gave them
-	 * up. More than were announced must not be. Best sent with seq 0. */
+	/* arg[0] = n: programs have taken n more connections of listener @id, or the guest gave
+	 * them up. More than were announced must not be. Best sent with seq 0. */
 	TSI_TAKEN = 7,
 	/* Reply: a = local, b = peer (TSI_NONE when there is none). */
 	TSI_NAMES = 8,
@@ -119,10 +122,11 @@ enum tsi_type {
 
 	/*
 	 * A connection has come to listener @id: arg = { its new id (bit 31 set), the host's vsock
-	 * port }, a = local, b = peer. The REQUEST from that port to the guest's TSI_DATA_PORT is in
-	 * the receive queue before this record: whoever reads the record finds the connection among
-	 * those to be accepted, unless the guest has refused it itself. The new id is a TSI_TCP
-	 * socket like any other from then on; CLOSE ends it also when nobody took it.
+	 * port }, a = local, b = peer. The REQUEST from that port to the guest's TSI_DATA_PORT is
+	 * in the receive queue before this record: whoever reads the record finds the connection
+	 * among those to be accepted, unless the guest has refused it itself (then: TAKEN, CLOSE).
+	 * The new id is a TSI_TCP socket like any other from then on; CLOSE ends it also when
+	 * nobody took it.
 	 */
 	TSI_ACCEPTED = 64,
 	/*
@@ -147,7 +151,7 @@ enum tsi_kind {
 	TSI_PING = 3, /* ICMP or ICMPv6 echo (SOCK_DGRAM); datagrams begin with the ICMP header */
 };
 
-#define TSI_ID_HOST 0x80000000U /* ids that the host gives have it, those of the guest do not */
+#define TSI_ID_HOST  0x80000000U /* ids that the host gives have it, those of the guest do not */
 #define TSI_DATA_MAX 56
 
 struct tsi_msg {
@@ -177,7 +181,7 @@ static_assert(sizeof(struct tsi_msg) == 96, "on the wire");
  */
 struct tsi_dgram {
 	struct tsi_addr peer, local;
-	__le32 flags; /* reserved */
+	__le32 flags;	/* reserved */
 	__le32 ifindex; /* to the guest, with PKTINFO: the interface in the host's namespace */
 };
 static_assert(sizeof(struct tsi_dgram) == 64, "on the wire");
@@ -227,13 +231,13 @@ enum tsi_opt {
 	TSI_TCP_NOTSENT_LOWAT,
 	TSI_TCP_CONGESTION, /* data = name with a NUL, at most 16 bytes */
 	TSI_TCP_INFO,	    /* read only; data = struct tsi_tcp_info */
-	TSI_OUTQ,	    /* read only; bytes that the host's socket has not sent or not had acknowledged
-			     */
+	TSI_OUTQ, /* read only; bytes that the host's socket has not sent or not had acknowledged
+		   */
 	TSI_OPT_END,
 };
 
-/* What of struct tcp_info is true also seen from the guest: the connection between the host's kernel
- * and the peer. The counters of bytes and the queues in between are not. */
+/* What of struct tcp_info is true also seen from the guest: the connection between the host's
+ * kernel and the peer. The counters of bytes and the queues in between are not. */
 struct tsi_tcp_info {
 	__u8 state, ca_state, retransmits, options;
 	__u8 snd_wscale, rcv_wscale, reserved[2];

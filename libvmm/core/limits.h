@@ -21,10 +21,19 @@
 #define LIM_CONSOLE_PORTS 7	      /* two queues each, and two for control: LIM_VQS */
 #define LIM_CONSOLE_BUF	  (64U << 10) /* bytes held per port while its fd is full */
 
-#define LIM_VSOCK_CONNS	   1024		/* connections of one guest */
+#define LIM_VSOCK_CONNS	   2048		/* connections of one guest */
+#define LIM_VSOCK_GUEST	   1920		/* of these: those that it opened, or that came for it */
 #define LIM_VSOCK_CONN_BUF (256U << 10) /* bytes held per connection: the credit we give */
 #define LIM_VSOCK_BUF	   (32U << 20)	/* bytes held for all of them */
 #define LIM_VSOCK_CTRL	   4096		/* control packets waiting for receive buffers */
+#define LIM_VSOCK_MSGS	   256 /* messages held per SEQPACKET connection, its credit aside */
+#define LIM_VSOCK_PORTS	   32  /* ports mapped to unix sockets */
+
+#define LIM_TSI_SOCKS	2048	     /* sockets of one guest on the host */
+#define LIM_TSI_WINDOW	128	     /* announced connections of a listener that nobody took */
+#define LIM_TSI_CTL	(512U << 10) /* bytes of records that wait for the guest */
+#define LIM_TSI_DGRAMS	(8U << 20)   /* bytes of datagrams that wait for host sockets, of all */
+#define LIM_TSI_REPLIES 512	     /* answers of libkrun's protocol that wait for the guest */
 
 /*
  * Nodes that the guest may remember, at most. Each costs us some 150 bytes, LIM_FS_NODE_BYTES when

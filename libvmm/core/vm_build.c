@@ -29,7 +29,56 @@ _Static_assert((int)VMM_FS_CACHE_AUTO == (int)FS_CACHE_AUTO &&
 		(int)VMM_FS_CACHE_ALWAYS == (int)FS_CACHE_ALWAYS &&
 		(int)VMM_FS_CACHE_NONE == (int)FS_CACHE_NONE,
 	"one list, two names");
+_Static_assert(LIM_VSOCK_PORTS == VMM_MAX_VSOCK_PORTS, "one number, two names");
 _Static_assert(sizeof(struct vsock_done) == sizeof(struct vmm_vsock_done), "one report, two names");
+
+static int check_rules(const char *what, const struct vmm_net_rule *r, unsigned n, struct error *e)
+{
+	if (n > VMM_MAX_NET_RULES)
+		return err_set(e, EINVAL, "network %s: over %u rules", what, VMM_MAX_NET_RULES);
+	for (unsigned i = 0; i < n; i++) {
+		unsigned bits = r[i].family == 4 ? 32 : r[i].family == 6 ? 128 : 0;
+
+		if ((r[i].family && !bits) || r[i].prefix > bits ||
+			r[i].first_port > r[i].last_port)
+			return err_set(e, EINVAL, "network %s: rule %u makes no sense", what, i);
+	}
+	return 0;
+}
+
+static int check_net(const struct vmm_config *cfg, struct error *e)
+{
+	const struct vmm_net *net = &cfg->net;
+	int r = check_rules("egress", net->egress, net->negress, e);
+
+	if (!r)
+		r = check_rules("listen", net->listen, net->nlisten, e);
+	if (r)
+		return r;
+	if ((net->tsi || cfg->nvsock_ports) && !cfg->vsock)
+		return err_set(e, EINVAL, "TSI and mapped ports need the vsock device");
+	if (net->nmap > VMM_MAX_PORT_MAP || cfg->nvsock_ports > VMM_MAX_VSOCK_PORTS)
+		return err_set(e, EINVAL, "too many mapped ports");
+	for (unsigned i = 0; i < net->nmap; i++) {
+		const struct vmm_port_map *m = net->map;
+
+		if (!m[i].host || !m[i].guest)
+			return err_set(e, EINVAL, "port map: 0 is no port");
+		for (unsigned k = 0; k < i; k++) {
+			if (m[k].host == m[i].host || m[k].guest == m[i].guest)
+				return err_set(e, EINVAL, "port map: a port comes twice");
+		}
+	}
+	for (unsigned i = 0; i < cfg->nvsock_ports; i++) {
+		const struct vmm_vsock_port *p = &cfg->vsock_port[i];
+
+		if (p->listen != (p->fd >= 0) ||
+			strnlen(p->path, sizeof(p->path)) == sizeof(p->path) ||
+			(!p->listen && !p->path[0]))
+			return err_set(e, EINVAL, "vsock port %u: no socket, or two", p->port);
+	}
+	return 0;
+}
 
 int vm_check_config(const struct vmm_config *cfg, bool load, struct error *e)
 {
@@ -64,7 +113,7 @@ int vm_check_config(const struct vmm_config *cfg, bool load, struct error *e)
 		if (strnlen(name, sizeof(cfg->port[i].name)) == sizeof(cfg->port[i].name))
 			return err_set(e, EINVAL, "console port %u: its name has no end", i);
 	}
-	return 0;
+	return check_net(cfg, e);
 }
 
 void vm_close_config(struct vmm_config *cfg)
@@ -82,6 +131,10 @@ void vm_close_config(struct vmm_config *cfg)
 			(void)close(in);
 		if (out >= 0 && out != in)
 			(void)close(out);
+	}
+	for (unsigned i = 0; i < VMM_MAX_VSOCK_PORTS && i < cfg->nvsock_ports; i++) {
+		if (cfg->vsock_port[i].listen && cfg->vsock_port[i].fd >= 0)
+			(void)close(TAKE_FD(cfg->vsock_port[i].fd));
 	}
 }
 
@@ -279,13 +332,50 @@ static int add_rng(struct vmm *vm, char *cmdline, struct error *e)
 	return r ? r : add_device(vm, v, cmdline, e);
 }
 
-static int add_vsock(struct vmm *vm, const struct vmm_config *cfg, char *cmdline, struct error *e)
+static void copy_rules(struct net_rule *to, const struct vmm_net_rule *from, unsigned n)
 {
+	for (unsigned i = 0; i < n; i++) {
+		to[i] = (struct net_rule){ .deny = from[i].deny,
+			.family = from[i].family,
+			.prefix = from[i].prefix,
+			.first = from[i].first_port,
+			.last = from[i].last_port };
+		(void)memcpy(to[i].ip, from[i].ip, sizeof(to[i].ip));
+	}
+}
+
+static int add_vsock(struct vmm *vm, struct vmm_config *cfg, char *cmdline, struct error *e)
+{
+	struct net_rule egress[VMM_MAX_NET_RULES], listen[VMM_MAX_NET_RULES];
+	struct vsock_port port[VMM_MAX_VSOCK_PORTS];
+	struct net_map map[VMM_MAX_PORT_MAP];
+	struct vsock_net net = { .egress = egress,
+		.listen = listen,
+		.negress = cfg->net.negress,
+		.nlisten = cfg->net.nlisten,
+		.map = map,
+		.nmap = cfg->net.nmap,
+		.mapped = cfg->net.mapped };
 	struct vsock_cfg c = { .guest_cid = VMM_GUEST_CID,
 		.knock_port = cfg->vsock_knock_port,
-		.done_fd = cfg->vsock_done_fd };
-	int r = vsock_new(vm->io, &vm->mem, &c, &vm->vsock, e);
+		.done_fd = cfg->vsock_done_fd,
+		.ports = port,
+		.nports = cfg->nvsock_ports,
+		.net = cfg->net.tsi ? &net : NULL };
+	int r;
 
+	copy_rules(egress, cfg->net.egress, cfg->net.negress);
+	copy_rules(listen, cfg->net.listen, cfg->net.nlisten);
+	for (unsigned i = 0; i < cfg->net.nmap; i++)
+		map[i] = (struct net_map){ cfg->net.map[i].host, cfg->net.map[i].guest };
+	for (unsigned i = 0; i < cfg->nvsock_ports; i++) {
+		struct vmm_vsock_port *p = &cfg->vsock_port[i];
+
+		port[i] = (struct vsock_port){ .port = p->port,
+			.fd = p->listen ? TAKE_FD(p->fd) : -1 };
+		(void)memcpy(port[i].path, p->path, sizeof(port[i].path));
+	}
+	r = vsock_new(vm->io, &vm->mem, &c, &vm->vsock, e);
 	return r ? r : add_device(vm, vm->vsock, cmdline, e);
 }
 

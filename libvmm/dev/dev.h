@@ -70,6 +70,35 @@ struct vsock_cfg {
 	 * pipe of the usual size holds thousands.
 	 */
 	int done_fd;
+	const struct vsock_port *ports; /* borrowed for vsock_new(), their fds taken over */
+	unsigned nports;
+	const struct vsock_net *net; /* TSI; borrowed likewise; NULL: none */
+};
+
+/* A port that is mapped to a unix socket. */
+struct vsock_port {
+	uint32_t port;
+	int fd;		/* a socket that listens: what connects there is connected to the guest's
+			   @port. -1: the other way round */
+	char path[108]; /* connected to when the guest connects to @port, as its type says */
+};
+
+/* What the guest's sockets may do; vmm.h has the same with its explanations. */
+struct net_rule {
+	bool deny;
+	uint8_t family, prefix;
+	uint8_t ip[16];
+	uint16_t first, last;
+};
+struct net_map {
+	uint16_t host, guest;
+};
+struct vsock_net {
+	const struct net_rule *egress, *listen;
+	unsigned negress, nlisten;
+	const struct net_map *map;
+	unsigned nmap;
+	bool mapped;
 };
 
 int vsock_new(struct loop *loop, struct mem *mem, const struct vsock_cfg *cfg, struct vdev **out,

@@ -15,9 +15,10 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "dev/rekick.h"
-#include "dev/vsock.h"
+#include "dev/vsock_tsi.h"
 #include "util/bytes.h"
 #include "util/err.h"
 
@@ -98,20 +99,52 @@ uint64_t vsock_pending(struct vdev *v)
 
 /* ---- device ---- */
 
-/* First thing after a load: streams that nobody reattached end, the others go on. */
+/* Tells the driver that all its connections are gone. */
+static void vsock_send_event(struct vsock *vs)
+{
+	struct vq *q = &vs->v.vq[VSOCK_EVENT];
+	const uint32_t id = htole32(VSOCK_EVENT_RESET);
+	int r = vq_pop(q, &vs->rx);
+
+	if (r == 1) {
+		r = iobuf_push(&vs->rx.wr, &id, sizeof(id));
+		vq_push(q, vs->rx.head, r < 0 ? 0 : sizeof(id));
+		vs->event_owed = false;
+		vdev_flush(&vs->v, VSOCK_EVENT);
+	}
+	if (r < 0)
+		vdev_broken(&vs->v, "bad vsock event buffer");
+}
+
+/* First thing after a load: streams that nobody reattached end, the others go on. When none goes on
+ * and the driver can hear it, one event takes the place of all resets. */
 static void vsock_wake_loaded(struct vsock *vs)
 {
 	struct vsock_conn *c, *next;
+	bool lives = vs->tsi && vs->tsi->ctl;
 
 	vs->loaded = false;
+	TAILQ_FOREACH(c, &vs->all, all)
+	{
+		lives = lives || (!c->lost && c->state != VSOCK_DRAIN);
+	}
+	if (!lives && vs->v.vq[VSOCK_EVENT].ready) {
+		vs->event_owed = vs->rst_n || vs->nall;
+		vs->rst_head = vs->rst_n = 0;
+	}
+	if (vs->tsi)
+		tsi_wake_loaded(vs->tsi);
 	for (c = TAILQ_FIRST(&vs->all); c; c = next) {
 		next = TAILQ_NEXT(c, all);
-		if (c->lost && c->state != VSOCK_PARKED && c->state != VSOCK_DRAIN)
-			vsock_send_rst(vs, c->gport, c->hport);
+		if (c->lost && c->state != VSOCK_PARKED && c->state != VSOCK_DRAIN &&
+			!vs->event_owed)
+			vsock_send_rst(vs, c->type, c->gport, c->hport);
 		if (c->lost) {
 			conn_free(c);
 			continue;
 		}
+		if (c->ops)
+			continue;
 		if (c->state == VSOCK_ESTABLISHED && !c->wr_done && !hostfd_is_open(conn_wr(c)))
 			conn_wr_dead(c);
 		if (c->state == VSOCK_ESTABLISHED && !c->rd_done)
@@ -133,14 +166,18 @@ static void vsock_kick(struct vdev *v, unsigned q)
 		return;
 	if (vs->loaded)
 		vsock_wake_loaded(vs);
+	vsock_failed(vs);
+	if (vs->tsi)
+		tsi_turn(vs->tsi);
+	vsock_map_watch(vs, true);
 	vsock_inbox(vs);
 	vsock_unpark(vs);
+	if (vs->event_owed)
+		vsock_send_event(vs);
 	if (q == VSOCK_TX)
 		vsock_tx_run(vs);
 	else if (q == VSOCK_RX)
 		vsock_rx_run(vs);
-	/* VSOCK_EVENT: its buffers wait for a transport reset, and ours has none: streams survive
-	 * save and load. */
 }
 
 static void vsock_stop(struct vdev *v)
@@ -148,6 +185,9 @@ static void vsock_stop(struct vdev *v)
 	struct vsock *vs = vsock_of(v);
 	struct vsock_conn *c, *next;
 
+	if (vs->tsi)
+		tsi_stop(vs->tsi);
+	vsock_map_watch(vs, false);
 	for (c = TAILQ_FIRST(&vs->all); c; c = next) {
 		next = TAILQ_NEXT(c, all);
 		if (c->lost)
@@ -156,7 +196,7 @@ static void vsock_stop(struct vdev *v)
 			conn_detach(c);
 	}
 	vs->rst_head = vs->rst_n = 0;
-	vs->knocked = vs->tx_stopped = vs->loaded = false;
+	vs->knocked = vs->tx_stopped = vs->loaded = vs->event_owed = false;
 }
 
 static void vsock_pause(struct vdev *v, bool paused)
@@ -168,9 +208,12 @@ static void vsock_pause(struct vdev *v, bool paused)
 	for (c = TAILQ_FIRST(&vs->all); c; c = next) {
 		next = TAILQ_NEXT(c, all);
 		conn_update(c);
-		if (c->state == VSOCK_DRAIN && !c->lost && !c->out.len)
+		if (c->state == VSOCK_DRAIN && !c->lost && !conn_held(c))
 			conn_free(c);
 	}
+	if (vs->tsi)
+		tsi_pause(vs->tsi, paused);
+	vsock_map_watch(vs, !paused);
 }
 
 static void vsock_destroy(struct vdev *v)
@@ -179,9 +222,13 @@ static void vsock_destroy(struct vdev *v)
 	struct vsock_conn *c;
 
 	vsock_inbox(vs);
+	tsi_destroy(vs->tsi);
+	vs->tsi = NULL;
 	while ((c = TAILQ_FIRST(&vs->all)))
 		conn_free(c);
+	vsock_map_fini(vs);
 	(void)pthread_mutex_destroy(&vs->inbox_lock);
+	free(vs->tail);
 	free(vs->rst);
 	free(vs);
 }
@@ -189,6 +236,7 @@ static void vsock_destroy(struct vdev *v)
 static const struct vdev_class vsock_class = {
 	.name = "vsock",
 	.id = VSOCK_ID,
+	.features = VSOCK_F_SEQPACKET | VSOCK_F_DGRAM,
 	.nqueues = VSOCK_QUEUES,
 	.qsizes = (const uint16_t[]){ 256, 256, 16 },
 	.cfg_len = 8, /* guest_cid */
@@ -202,27 +250,8 @@ static const struct vdev_class vsock_class = {
 	.destroy = vsock_destroy,
 };
 
-int vsock_new(struct loop *loop, struct mem *mem, const struct vsock_cfg *cfg, struct vdev **out,
-	struct error *e)
+static void vsock_init(struct vsock *vs, const struct vsock_cfg *cfg)
 {
-	struct vsock *vs;
-	int ret;
-
-	/* 0-2 are the hypervisor, the local and the host's CID; a CID is 32 bits wide. */
-	if (cfg->guest_cid <= VSOCK_CID_HOST || cfg->guest_cid >= UINT32_MAX)
-		return err_set(e, EINVAL, "vsock: %llu is no CID for a guest",
-			(unsigned long long)cfg->guest_cid);
-	vs = calloc(1, sizeof(*vs));
-	if (!vs)
-		return err_sys(e, ENOMEM, "vsock");
-	vs->rst = calloc(LIM_VSOCK_CTRL, sizeof(*vs->rst));
-	ret = vs->rst ? vdev_init(&vs->v, &vsock_class, VSOCK_QUEUES, loop, mem, e)
-		      : err_sys(e, ENOMEM, "vsock");
-	if (ret < 0) {
-		free(vs->rst);
-		free(vs);
-		return ret;
-	}
 	vs->cfg = *cfg;
 	vs->next_port = VSOCK_PORT_FIRST;
 	put_le64(vs->v.cfg, cfg->guest_cid);
@@ -231,8 +260,54 @@ int vsock_new(struct loop *loop, struct mem *mem, const struct vsock_cfg *cfg, s
 	TAILQ_INIT(&vs->all);
 	TAILQ_INIT(&vs->ctl);
 	TAILQ_INIT(&vs->ready);
+	TAILQ_INIT(&vs->fail);
 	TAILQ_INIT(&vs->inbox);
 	(void)pthread_mutex_init(&vs->inbox_lock, NULL);
+	if (!cfg->net)
+		vs->v.offered &= ~VSOCK_F_DGRAM;
+}
+
+static void close_ports(const struct vsock_cfg *cfg)
+{
+	for (unsigned i = 0; i < cfg->nports; i++) {
+		if (cfg->ports[i].fd >= 0)
+			(void)close(cfg->ports[i].fd);
+	}
+}
+
+int vsock_new(struct loop *loop, struct mem *mem, const struct vsock_cfg *cfg, struct vdev **out,
+	struct error *e)
+{
+	struct vsock *vs = NULL;
+	int ret = 0;
+
+	/* 0-2 are the hypervisor, the local and the host's CID; a CID is 32 bits wide. */
+	if (cfg->guest_cid <= VSOCK_CID_HOST || cfg->guest_cid >= UINT32_MAX)
+		ret = err_set(e, EINVAL, "vsock: %llu is no CID for a guest",
+			(unsigned long long)cfg->guest_cid);
+	else if (cfg->nports > LIM_VSOCK_PORTS)
+		ret = err_set(e, EINVAL, "vsock: over %u mapped ports", LIM_VSOCK_PORTS);
+	if (!ret) {
+		vs = calloc(1, sizeof(*vs));
+		ret = vs ? vdev_init(&vs->v, &vsock_class, VSOCK_QUEUES, loop, mem, e)
+			 : err_sys(e, ENOMEM, "vsock");
+	}
+	if (ret < 0) {
+		close_ports(cfg);
+		free(vs);
+		return ret;
+	}
+	vsock_init(vs, cfg);
+	ret = vsock_map_init(vs);
+	vs->rst = calloc(LIM_VSOCK_CTRL, sizeof(*vs->rst));
+	vs->tail = malloc(VSOCK_MSG_MAX);
+	if (!ret && vs->rst && vs->tail && cfg->net)
+		ret = tsi_new(vs, cfg->net, &vs->tsi);
+	if (ret < 0 || !vs->rst || !vs->tail) {
+		vdev_fini(&vs->v);
+		vsock_destroy(&vs->v);
+		return err_sys(e, ENOMEM, "vsock");
+	}
 	*out = &vs->v;
 	return 0;
 }

@@ -3,10 +3,14 @@
  * Inside of the vsock device (virtio 1.2, section 5.10); what others call is in dev/dev.h.
  *
  *   vsock.c       device record, connects from other threads, pause and stop
- *   vsock_conn.c  the table of connections, their fds, how they end
+ *   vsock_conn.c  the table of connections
+ *   vsock_end.c   their fds: what is watched, how each direction begins and ends
  *   vsock_rx.c    host -> guest: control packets, then data, into the guest's receive buffers
  *   vsock_tx.c    guest -> host: every packet checked, then acted upon
+ *   vsock_msg.c   SEQPACKET: messages whole, in both directions
+ *   vsock_map.c   ports that are mapped to unix sockets of the host
  *   vsock_save.c  save, load, reattach
+ *   vsock_tsi*    sockets of the guest that are the host's: dev/vsock_tsi.h
  *
  * Everything but the inbox belongs to the owner loop. A connection is one of
  *
@@ -14,6 +18,10 @@
  *   REQUESTED    OP_REQUEST is sent or about to be
  *   ESTABLISHED  after OP_RESPONSE; each direction ends for itself (rd_done, wr_done, shut_*)
  *   DRAIN        over for the guest, its last bytes still wait for the host's reader
+ *
+ * The host opens connections by vsock_connect() and for what connects to it; the guest opens some
+ * by OP_REQUEST, and only to ports that vsock_map.c or TSI know. Nothing that the guest opened is
+ * ever taken for a stream that vsock_connect() made: those have host ports of their own range.
  */
 #ifndef KRUN_DEV_VSOCK_H
 #define KRUN_DEV_VSOCK_H
@@ -39,7 +47,20 @@ enum vsock_queue {
 	VSOCK_QUEUES,
 };
 
-#define VSOCK_TYPE_STREAM 1
+enum vsock_type {
+	VSOCK_TYPE_STREAM = 1,
+	VSOCK_TYPE_SEQPACKET = 2,
+	VSOCK_TYPE_DGRAM = 3, /* libkrun's */
+};
+
+#define VSOCK_F_SEQPACKET (1ULL << 1)
+#define VSOCK_F_DGRAM	  (1ULL << 3) /* libkrun's */
+
+/* Flags of OP_RW, SEQPACKET: the last packet of a message, of a record */
+#define VSOCK_SEQ_EOM 1
+#define VSOCK_SEQ_EOR 2
+
+#define VSOCK_EVENT_RESET 0 /* what is in the event queue: all connections are gone */
 
 enum vsock_op {
 	VSOCK_OP_INVALID,
@@ -71,11 +92,14 @@ struct vsock_hdr {
 #define VSOCK_PORT_FIRST (1U << 20) /* host ports of connects */
 #define VSOCK_PORT_LAST	 (1U << 30)
 
-#define VSOCK_HASH	256
-#define VSOCK_HDR_MAX	256	    /* bytes that vsock_connect() sends first */
-#define VSOCK_TURN	(64U << 10) /* bytes of one connection before the next has its turn */
-#define VSOCK_BATCH	256	    /* packets before the loop serves other devices */
-#define VSOCK_ALLOC_MIN (16U << 10) /* credit that even the last of LIM_VSOCK_CONNS gets */
+#define VSOCK_HASH	512
+#define VSOCK_HDR_MAX	256	     /* bytes that vsock_connect() sends first */
+#define VSOCK_TURN	(64U << 10)  /* bytes of one connection before the next has its turn */
+#define VSOCK_BATCH	256	     /* packets before the loop serves other devices */
+#define VSOCK_ALLOC_MIN (8U << 10)   /* credit that even the last of LIM_VSOCK_CONNS gets */
+#define VSOCK_MSG_ALLOC (128U << 10) /* credit of datagram sockets; LIM_TSI_DGRAMS bounds it */
+#define VSOCK_DGRAM_HDR 64U	     /* before each datagram of TSI */
+#define VSOCK_MSG_MAX	(65535U + VSOCK_DGRAM_HDR) /* bytes of one message */
 
 enum vsock_state {
 	VSOCK_PARKED,
@@ -89,19 +113,63 @@ enum vsock_state {
 #define VSOCK_CTL_REQUEST  1
 #define VSOCK_CTL_CREDIT   2
 #define VSOCK_CTL_SHUTDOWN 4 /* flags: shut_sent */
+#define VSOCK_CTL_RESPONSE 8
+#define VSOCK_CTL_ALL	   15U
 
 struct vsock;
+struct vsock_conn;
+struct tsi;
+
+/* What is different about a connection that is not just fds. Each may be NULL. On the owner loop.
+ */
+struct conn_ops {
+	/*
+	 * Payload of the guest, @len bytes at @rd, all of which is taken (with conn_forward(), now
+	 * or later). -errno: the connection is reset. Must not free it.
+	 */
+	int (*take)(struct vsock_conn *c, struct iobuf *rd, uint32_t len, uint32_t flags);
+	/* Payload for the guest, at most @max bytes, into @b. Bytes; -EAGAIN: none now,
+	 * conn_ready() or the fd will tell; 0: end of file; -EFAULT; another -errno. Must not free
+	 * it. */
+	ssize_t (*give)(struct vsock_conn *c, struct iobuf *b, size_t max, uint32_t *flags);
+	/* SEQPACKET, of vsock_msg.c: one whole message to the fd: 0, -EAGAIN, -errno. */
+	int (*send)(struct vsock_conn *c, struct iobuf *m);
+	/* SEQPACKET: the next message of the fd into @b, and behind it into @tail (VSOCK_MSG_MAX
+	 * bytes). As give. */
+	ssize_t (*recv)(struct vsock_conn *c, struct iobuf *b, uint8_t *tail);
+	/* OP_RESPONSE came. */
+	void (*up)(struct vsock_conn *c);
+	/* The fd failed by conn_fail(), from a place where @c may be freed. Must end it. */
+	void (*failed)(struct vsock_conn *c, int error);
+	/* It is out of the table: no packet of the guest comes any more. */
+	void (*gone)(struct vsock_conn *c);
+};
+
+/* A message on its way to a host fd that is full, or not whole yet. */
+struct vsock_msg {
+	STAILQ_ENTRY(vsock_msg) link;
+	uint32_t len;
+	uint8_t data[];
+};
+STAILQ_HEAD(vsock_msgs, vsock_msg);
 
 struct vsock_conn {
 	struct vsock *vs;
 	LIST_ENTRY(vsock_conn) hash;
-	TAILQ_ENTRY(vsock_conn) all, ctl_link, ready;
-	bool entered, hashed, on_ctl, on_ready;
+	TAILQ_ENTRY(vsock_conn) all, ctl_link, ready, fail;
+	bool entered, hashed, on_ctl, on_ready, on_fail;
+	const struct conn_ops *ops; /* NULL: fds and no more */
+	void *arg;		    /* of ops */
 
 	uint32_t gport, hport;
 	uint32_t id; /* survives save and load; 0: none */
 	enum vsock_state state;
-	bool lost; /* loaded and not yet reattached */
+	uint8_t type;  /* enum vsock_type */
+	bool guest;    /* counts towards LIM_VSOCK_GUEST */
+	bool waits;    /* ESTABLISHED, and its fd is still to come: no payload either way */
+	bool datagram; /* what cannot be held may be dropped */
+	bool keep;     /* the fd stays open until the end, both directions being over */
+	bool lost;     /* loaded and not yet reattached */
 	uint32_t ctl;
 	uint8_t shut_sent, shut_seen; /* VSOCK_SHUT_* of us, of the guest */
 
@@ -112,12 +180,20 @@ struct vsock_conn {
 	uint32_t peer_alloc, peer_fwd; /* as the guest last said */
 	uint32_t tx_cnt;	       /* payload bytes sent, wraps */
 	uint32_t turn;		       /* bytes left of its turn */
-	bool rd_done;		       /* nothing more will be read */
+	uint32_t need;		       /* credit that the next message takes; 0: any */
+	struct vsock_msg *tail;	       /* the rest of a message whose beginning is sent */
+	uint32_t tail_off;
+	int error;    /* of the fd; conn_fail() */
+	bool rd_done; /* nothing more will be read */
 
 	/* guest -> host */
 	struct hostfd wr; /* not used when @same: then rd is both */
 	bool same;
 	struct hostbuf out;
+	struct vsock_msgs msgs; /* SEQPACKET: whole ones */
+	unsigned nmsgs;
+	struct vsock_msg *partial;
+	bool skip;	  /* until the end of a message that was dropped */
 	uint32_t alloc;	  /* credit given, reserved from LIM_VSOCK_BUF; constant */
 	uint32_t rx_cnt;  /* payload bytes received, wraps */
 	uint32_t fwd_cnt; /* of these: gone from here */
@@ -129,6 +205,7 @@ struct vsock_conn {
 /* A reset that waits for a receive buffer. */
 struct vsock_rst {
 	uint32_t gport, hport;
+	uint8_t type;
 };
 
 TAILQ_HEAD(vsock_list, vsock_conn);
@@ -139,13 +216,21 @@ struct vsock {
 	struct vsock_cfg cfg;
 
 	struct vsock_bucket table[VSOCK_HASH];
-	struct vsock_list all;	 /* every connection but those in the inbox */
-	struct vsock_list ctl;	 /* those that owe a control packet */
-	struct vsock_list ready; /* those whose turn to read it is, in order */
-	unsigned nconns;	 /* atomic: inbox included */
-	unsigned nall;		 /* entries of @all */
-	uint64_t reserved;	 /* sum of alloc */
-	uint64_t pending;	 /* atomic: bytes held for host readers */
+	struct vsock_list all;	     /* every connection but those in the inbox */
+	struct vsock_list ctl;	     /* those that owe a control packet */
+	struct vsock_list ready;     /* those whose turn to read it is, in order */
+	struct vsock_list fail;	     /* those whose fd failed */
+	unsigned nconns;	     /* atomic: inbox included */
+	unsigned nall;		     /* entries of @all */
+	unsigned nguest;	     /* of these: guest */
+	uint64_t msg_bytes;	     /* held in messages of datagram connections */
+	uint8_t *tail;		     /* VSOCK_MSG_MAX bytes, for vsock_msg.c; owned */
+	struct tsi *tsi;	     /* owned; NULL: none */
+	struct vsock_listen *listen; /* sockets whose connections go to guest ports; owned */
+	unsigned nlisten;
+	bool event_owed;   /* a transport reset */
+	uint64_t reserved; /* sum of alloc */
+	uint64_t pending;  /* atomic: bytes held for host readers */
 	uint32_t next_port;
 	bool knocked;
 	bool tx_stopped; /* the RST queue was full */
@@ -159,6 +244,14 @@ struct vsock {
 	struct vsock_list inbox; /* under inbox_lock */
 
 	struct vq_req rx, tx; /* the chain in hand of each queue */
+};
+
+/* A unix socket of the host that listens for connections to a guest port. */
+struct vsock_listen {
+	struct vsock *vs;
+	struct loop_src src; /* fd owned */
+	uint32_t port;
+	bool watched;
 };
 
 static inline struct vsock *vsock_of(struct vdev *v)
@@ -178,6 +271,12 @@ static inline struct hostfd *conn_wr(struct vsock_conn *c)
 	return c->same ? &c->rd : &c->wr;
 }
 
+/* Bytes or messages of the guest that wait for the fd. */
+static inline bool conn_held(const struct vsock_conn *c)
+{
+	return c->out.len || c->nmsgs;
+}
+
 /* ---- vsock_conn.c ---- */
 
 /* A connection that takes both fds (rfd == wfd: one), in no list yet. Any thread. NULL: no memory,
@@ -188,11 +287,23 @@ void conn_attach(struct vsock_conn *c, int rfd, int wfd);
 /* Into the list of all and, but for DRAIN, the table. Reserves its credit unless it has some
  * (load). */
 void conn_enter(struct vsock_conn *c);
+/*
+ * A connection that the guest asked for by @h, ESTABLISHED; or one to the guest's @gport from a new
+ * host port. No fds, @waits; the caller sets what is special, enters it, and owes RESPONSE, or
+ * calls conn_request(). NULL: no memory or too many.
+ */
+struct vsock_conn *conn_accept(struct vsock *vs, const struct vsock_hdr *h);
+struct vsock_conn *conn_dial(struct vsock *vs, uint32_t gport);
 /* A host port that no connection has. */
 uint32_t conn_port(struct vsock *vs);
 struct vsock_conn *conn_find(struct vsock *vs, uint32_t gport, uint32_t hport);
+/* Out of everything that concerns the guest; what is held for the fd is dropped. */
+void conn_unlink(struct vsock_conn *c);
+void conn_drop_out(struct vsock_conn *c);
 /* Out of every list, fds closed, memory freed; also one that was never entered. */
 void conn_free(struct vsock_conn *c);
+
+/* ---- vsock_end.c ---- */
 
 /* Payload bytes that the guest has room for. */
 uint32_t conn_credit(const struct vsock_conn *c);
@@ -211,6 +322,12 @@ void conn_forward(struct vsock_conn *c, uint32_t n);
 
 /* Sends the parked connection's request. */
 void conn_request(struct vsock_conn *c);
+/* An accepted or dialled connection gets its fd (taken over), and payload begins to flow. */
+void conn_begin(struct vsock_conn *c, int fd);
+/* The fd failed: ops->failed follows soon, from the loop. */
+void conn_fail(struct vsock_conn *c, int error);
+/* Calls them. May free connections. */
+void vsock_failed(struct vsock *vs);
 /* There never was a reading side: nothing is sent, and the guest is not told that nothing will be.
  */
 void conn_rd_none(struct vsock_conn *c);
@@ -231,7 +348,7 @@ void conn_drain(struct vsock_conn *c);
 
 /* Queues an RST; without room there is none, and the guest gets its RST when it next sends on that
  * connection. */
-void vsock_send_rst(struct vsock *vs, uint32_t gport, uint32_t hport);
+void vsock_send_rst(struct vsock *vs, uint8_t type, uint32_t gport, uint32_t hport);
 
 static inline bool vsock_rst_full(const struct vsock *vs)
 {
@@ -245,6 +362,26 @@ void vsock_rx_run(struct vsock *vs);
 /* Takes packets of the guest, then vsock_rx_run(). May free connections. */
 void vsock_tx_run(struct vsock *vs);
 
+/* ---- vsock_msg.c ---- */
+
+/* The take and give of SEQPACKET connections. */
+int vmsg_take(struct vsock_conn *c, struct iobuf *rd, uint32_t len, uint32_t flags);
+ssize_t vmsg_give(struct vsock_conn *c, struct iobuf *b, size_t max, uint32_t *flags);
+/* Sends held messages: 0, -EAGAIN, -errno. */
+int vmsg_drain(struct vsock_conn *c);
+void vmsg_drop(struct vsock_conn *c);
+
+/* ---- vsock_map.c ---- */
+
+/* Takes over the listening sockets of vs->cfg. 0 or -ENOMEM. */
+int vsock_map_init(struct vsock *vs);
+void vsock_map_fini(struct vsock *vs);
+/* Takes connections for guest ports while the device is live and has room for them; @on false: not.
+ */
+void vsock_map_watch(struct vsock *vs, bool on);
+/* A REQUEST of the guest: true when the port is mapped, and the connection stands or is refused. */
+bool vsock_map_request(struct vsock *vs, const struct vsock_hdr *h);
+
 /* ---- vsock.c ---- */
 
 /* Connections from other threads become ours, parked. */
@@ -256,5 +393,10 @@ void vsock_unpark(struct vsock *vs);
 
 void vsock_save(struct vdev *v, struct save_out *s);
 int vsock_load(struct vdev *v, struct save_in *s);
+/* The fields of one connection. Loading neither checks nor enters it. */
+void conn_save(const struct vsock_conn *c, struct save_out *s);
+void conn_load(struct vsock_conn *c, struct save_in *s);
+/* Its counters agree with each other; @held bytes of the guest are not forwarded yet. */
+bool conn_counts(const struct vsock_conn *c, uint32_t held);
 
 #endif

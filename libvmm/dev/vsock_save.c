@@ -18,16 +18,16 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#include "dev/vsock.h"
+#include "dev/vsock_tsi.h"
 #include "util/save.h"
 
 #define VSOCK_SAVE_TAG	   SAVE_TAG('V', 'S', 'C', 'K')
-#define VSOCK_SAVE_VERSION 1
+#define VSOCK_SAVE_VERSION 2
 
 #define CONN_RD_DONE 1
 #define CONN_WR_DONE 2
 
-static void save_conn(const struct vsock_conn *c, struct save_out *s)
+void conn_save(const struct vsock_conn *c, struct save_out *s)
 {
 	save_u32(s, c->id);
 	save_u32(s, c->gport);
@@ -49,6 +49,27 @@ static void save_conn(const struct vsock_conn *c, struct save_out *s)
 	hostbuf_save(&c->out, s);
 }
 
+/* Neither saved nor told: TSI knows what becomes of it. */
+static bool is_tsi(const struct vsock_conn *c)
+{
+	return c->ops == &tsi_ctl_ops ||
+		(c->arg && (c->ops == &tsi_stream_ops || c->ops == &tsi_dgram_ops));
+}
+
+/* Its end is told after load. */
+static bool wants_rst(const struct vsock_conn *c)
+{
+	return !c->id && c->hashed && c->state != VSOCK_PARKED && c->type != VSOCK_TYPE_DGRAM &&
+		!is_tsi(c);
+}
+
+static void save_rst(struct save_out *s, uint8_t type, uint32_t gport, uint32_t hport)
+{
+	save_u8(s, type);
+	save_u32(s, gport);
+	save_u32(s, hport);
+}
+
 void vsock_save(struct vdev *v, struct save_out *s)
 {
 	struct vsock *vs = vsock_of(v);
@@ -59,10 +80,8 @@ void vsock_save(struct vdev *v, struct save_out *s)
 	vsock_inbox(vs);
 	TAILQ_FOREACH(c, &vs->all, all)
 	{
-		if (c->id)
-			named++;
-		else if (c->hashed && c->state != VSOCK_PARKED)
-			rst++;
+		named += c->id != 0;
+		rst += wants_rst(c);
 	}
 	save_u64(s, vs->cfg.guest_cid);
 	save_u32(s, vs->next_port);
@@ -71,23 +90,30 @@ void vsock_save(struct vdev *v, struct save_out *s)
 	for (unsigned i = 0; i < vs->rst_n; i++) {
 		const struct vsock_rst *r = &vs->rst[(vs->rst_head + i) % LIM_VSOCK_CTRL];
 
-		save_u32(s, r->gport);
-		save_u32(s, r->hport);
+		save_rst(s, r->type, r->gport, r->hport);
 	}
 	TAILQ_FOREACH(c, &vs->all, all)
 	{
-		if (!c->id && c->hashed && c->state != VSOCK_PARKED) {
-			save_u32(s, c->gport);
-			save_u32(s, c->hport);
-		}
+		if (wants_rst(c))
+			save_rst(s, c->type, c->gport, c->hport);
 	}
 	save_u32(s, named);
 	TAILQ_FOREACH(c, &vs->all, all)
 	{
 		if (c->id)
-			save_conn(c, s);
+			conn_save(c, s);
 	}
+	save_u8(s, vs->tsi != NULL);
+	if (vs->tsi)
+		tsi_save(vs->tsi, s);
 	save_end(s, at);
+}
+
+bool conn_counts(const struct vsock_conn *c, uint32_t held)
+{
+	return c->hdr_off <= c->hdr_len && c->rx_cnt - c->told <= c->alloc &&
+		c->rx_cnt - c->fwd_cnt == held && c->fwd_cnt - c->told <= c->alloc &&
+		!((c->shut_sent | c->shut_seen) & ~VSOCK_SHUT_BOTH);
 }
 
 /* The counters and flags agree with each other, and the window is one that we could have granted.
@@ -97,26 +123,21 @@ static bool conn_sane(const struct vsock_conn *c)
 	const struct vsock *vs = c->vs;
 	uint64_t floors = (uint64_t)(LIM_VSOCK_CONNS - vs->nall - 1) * VSOCK_ALLOC_MIN;
 
-	return c->id && c->state <= VSOCK_DRAIN && c->hdr_off <= c->hdr_len &&
-		!((c->shut_sent | c->shut_seen) & ~VSOCK_SHUT_BOTH) &&
+	return c->id && c->state <= VSOCK_DRAIN && conn_counts(c, c->out.len) &&
 		!(c->shut_seen == VSOCK_SHUT_BOTH && c->state != VSOCK_DRAIN) &&
-		!(c->ctl &
-			~(uint32_t)(VSOCK_CTL_REQUEST | VSOCK_CTL_CREDIT | VSOCK_CTL_SHUTDOWN)) &&
+		!(c->ctl & ~(uint32_t)VSOCK_CTL_ALL) &&
 		!(c->ctl && c->state != VSOCK_REQUESTED && c->state != VSOCK_ESTABLISHED) &&
 		c->hport >= VSOCK_PORT_FIRST && c->hport <= VSOCK_PORT_LAST &&
 		c->alloc >= VSOCK_ALLOC_MIN && c->alloc <= LIM_VSOCK_CONN_BUF &&
-		vs->reserved + c->alloc + floors <= LIM_VSOCK_BUF &&
-		c->rx_cnt - c->told <= c->alloc && c->rx_cnt - c->fwd_cnt == c->out.len &&
-		c->fwd_cnt - c->told <= c->alloc && !(c->wr_done && c->out.len) &&
+		vs->reserved + c->alloc + floors <= LIM_VSOCK_BUF && !(c->wr_done && c->out.len) &&
 		!(c->state == VSOCK_DRAIN && !c->out.len);
 }
 
-static void load_conn(struct vsock_conn *c, struct save_in *s)
+void conn_load(struct vsock_conn *c, struct save_in *s)
 {
 	const uint8_t *hdr;
 	size_t hdr_len;
 	uint8_t done;
-	uint32_t ctl;
 
 	c->id = load_u32(s);
 	c->gport = load_u32(s);
@@ -127,7 +148,7 @@ static void load_conn(struct vsock_conn *c, struct save_in *s)
 	done = load_u8(s);
 	c->rd_done = done & CONN_RD_DONE;
 	c->wr_done = done & CONN_WR_DONE;
-	ctl = load_u32(s);
+	c->ctl = load_u32(s);
 	hdr = load_blob(s, VSOCK_HDR_MAX, &hdr_len);
 	if (hdr)
 		memcpy(c->hdr, hdr, hdr_len);
@@ -144,10 +165,19 @@ static void load_conn(struct vsock_conn *c, struct save_in *s)
 		s->err = -EINVAL;
 	hostbuf_load(&c->out, c->alloc, s);
 	(void)__atomic_add_fetch(&c->vs->pending, c->out.len, __ATOMIC_RELAXED);
-	c->ctl = ctl;
+}
+
+/* A named one: into the table, lost. */
+static void load_named(struct vsock_conn *c, struct save_in *s)
+{
+	uint32_t ctl;
+
+	conn_load(c, s);
+	ctl = c->ctl;
 	c->lost = true;
 	if (!s->err && (!conn_sane(c) || conn_find(c->vs, c->gport, c->hport)))
 		s->err = -EINVAL;
+	c->ctl = 0;
 	if (s->err)
 		return;
 	conn_enter(c);
@@ -161,8 +191,8 @@ int vsock_load(struct vdev *v, struct save_in *in)
 	struct save_in s;
 	uint32_t n;
 
-	if (!load_section(in, VSOCK_SAVE_TAG, VSOCK_SAVE_VERSION, &s))
-		return in->err;
+	if (load_section(in, VSOCK_SAVE_TAG, VSOCK_SAVE_VERSION, &s) != VSOCK_SAVE_VERSION)
+		return in->err ? in->err : -EINVAL;
 	if (load_u64(&s) != vs->cfg.guest_cid ||
 		(v->running && !(v->vq[VSOCK_RX].ready && v->vq[VSOCK_TX].ready)))
 		s.err = -EINVAL;
@@ -173,9 +203,12 @@ int vsock_load(struct vdev *v, struct save_in *in)
 		vs->next_port > VSOCK_PORT_LAST)
 		s.err = -EINVAL;
 	while (!s.err && n--) {
+		uint8_t type = load_u8(&s);
 		uint32_t gport = load_u32(&s);
 
-		vsock_send_rst(vs, gport, load_u32(&s));
+		if (type != VSOCK_TYPE_STREAM && type != VSOCK_TYPE_SEQPACKET)
+			s.err = -EINVAL;
+		vsock_send_rst(vs, type, gport, load_u32(&s));
 	}
 	n = load_u32(&s);
 	if (n > LIM_VSOCK_CONNS)
@@ -185,10 +218,15 @@ int vsock_load(struct vdev *v, struct save_in *in)
 
 		if (!c)
 			return -ENOMEM;
-		load_conn(c, &s);
+		load_named(c, &s);
 		if (s.err)
 			conn_free(c);
 	}
+	/* whether there is TSI is part of the config, which must be the same */
+	if (load_u8(&s) != (vs->tsi != NULL) && !s.err)
+		s.err = -EINVAL;
+	if (!s.err && vs->tsi)
+		s.err = tsi_load(vs->tsi, &s);
 	vs->loaded = true;
 	return load_done(&s);
 }

@@ -12,14 +12,14 @@
  * credit given to the guest is the bound of that, so a reader that sleeps costs alloc bytes and the
  * guest's writer then waits. Credit is given back as bytes leave for the host, not as they arrive.
  *
- * The guest opens nothing: a request is reset. One to the knock port tells that the agent listens
- * now.
+ * The guest may open connections to ports that are mapped or TSI's; any other request is reset at
+ * once. One to the knock port tells that the agent listens now.
  */
 
 #include <errno.h>
 
 #include "dev/rekick.h"
-#include "dev/vsock.h"
+#include "dev/vsock_tsi.h"
 #include "util/bytes.h"
 #include "util/log.h"
 
@@ -47,7 +47,9 @@ static bool tx_parse(const struct vsock *vs, struct iobuf *rd, struct vsock_hdr 
 			(unsigned long long)h->src_cid, (unsigned long long)h->dst_cid);
 		return false;
 	}
-	if (h->type != VSOCK_TYPE_STREAM) {
+	if (h->type != VSOCK_TYPE_STREAM &&
+		!(h->type == VSOCK_TYPE_SEQPACKET && vdev_has(&vs->v, VSOCK_F_SEQPACKET)) &&
+		!(h->type == VSOCK_TYPE_DGRAM && vdev_has(&vs->v, VSOCK_F_DGRAM))) {
 		log_guest("vsock: packet of type %u dropped", h->type);
 		return false;
 	}
@@ -58,16 +60,20 @@ static bool tx_parse(const struct vsock *vs, struct iobuf *rd, struct vsock_hdr 
 	return true;
 }
 
-/* No connection has these ports. Nothing that the guest opens is taken; a knock is noticed. */
+/* No connection has these ports. A knock is noticed, and refused. */
 static void tx_stranger(struct vsock *vs, const struct vsock_hdr *h)
 {
 	if (h->op == VSOCK_OP_RST)
 		return;
-	vsock_send_rst(vs, h->src_port, h->dst_port);
 	if (h->op == VSOCK_OP_REQUEST && vs->cfg.knock_port && h->dst_port == vs->cfg.knock_port) {
 		vs->knocked = true;
 		vsock_unpark(vs);
+	} else if (h->op == VSOCK_OP_REQUEST && vsock_map_request(vs, h)) {
+		return;
+	} else if (vs->tsi && tsi_stranger(vs->tsi, h)) {
+		return;
 	}
+	vsock_send_rst(vs, (uint8_t)h->type, h->src_port, h->dst_port);
 }
 
 /* Writes what the host takes now; returns bytes, or -errno other than -EAGAIN. */
@@ -88,18 +94,24 @@ static ssize_t tx_write(struct vsock_conn *c, struct iobuf *rd, uint32_t len)
 }
 
 /* May free @c. */
-static void tx_data(struct vsock_conn *c, struct iobuf *rd, uint32_t len)
+static void tx_data(struct vsock_conn *c, struct iobuf *rd, uint32_t len, uint32_t flags)
 {
 	ssize_t r = 0;
 
 	/* rx_cnt - told never exceeds alloc: this very check keeps it so. */
-	if (len > c->alloc - (c->rx_cnt - c->told) || (c->shut_seen & VSOCK_SHUT_SEND)) {
+	if (len > c->alloc - (c->rx_cnt - c->told) || (c->shut_seen & VSOCK_SHUT_SEND) ||
+		c->waits) {
 		log_guest("vsock: %u bytes on port %u beyond what was allowed", len, c->hport);
 		conn_reset(c);
 		return;
 	}
 	c->rx_cnt += len;
-	if (c->wr_done) {
+	if (c->ops && c->ops->take) {
+		if (c->ops->take(c, rd, len, flags) < 0)
+			conn_reset(c);
+		return;
+	}
+	if (c->wr_done || c->on_fail) {
 		conn_forward(c, len);
 		return;
 	}
@@ -111,7 +123,10 @@ static void tx_data(struct vsock_conn *c, struct iobuf *rd, uint32_t len)
 	}
 	if (r < 0) {
 		conn_forward(c, len);
-		conn_wr_dead(c);
+		if (c->ops && c->ops->failed)
+			conn_fail(c, (int)r);
+		else
+			conn_wr_dead(c);
 		return;
 	}
 	conn_forward(c, (uint32_t)r);
@@ -131,7 +146,7 @@ static void tx_established(struct vsock_conn *c, const struct vsock_hdr *h, stru
 {
 	switch (h->op) {
 	case VSOCK_OP_RW:
-		tx_data(c, rd, h->len);
+		tx_data(c, rd, h->len, h->flags);
 		break;
 	case VSOCK_OP_SHUTDOWN:
 		conn_guest_shut(c, (uint8_t)(h->flags & VSOCK_SHUT_BOTH));
@@ -159,17 +174,27 @@ static void tx_packet(struct vsock *vs, struct iobuf *rd)
 
 	if (!tx_parse(vs, rd, &h))
 		return;
+	if (h.type == VSOCK_TYPE_DGRAM) {
+		if (vs->tsi)
+			tsi_krun_packet(vs->tsi, &h, rd);
+		return;
+	}
 	c = conn_find(vs, h.src_port, h.dst_port);
 	if (!c || c->state == VSOCK_PARKED) {
 		tx_stranger(vs, &h);
 		return;
 	}
-	starved = !conn_credit(c);
+	if (h.type != c->type) {
+		log_guest("vsock: packet of type %u on a connection of type %u", h.type, c->type);
+		return;
+	}
+	starved = conn_credit(c) < MAX(c->need, 1U);
 	c->peer_alloc = h.buf_alloc;
 	c->peer_fwd = h.fwd_cnt;
 	if (c->state == VSOCK_ESTABLISHED) {
 		/* Bytes it could not send before are waiting, most likely. */
-		if (starved && conn_credit(c) && !c->rd_done)
+		if (starved && conn_credit(c) >= MAX(c->need, 1U) && !c->rd_done && !c->waits &&
+			!c->lost)
 			conn_ready(c);
 		tx_established(c, &h, rd);
 	} else if (h.op == VSOCK_OP_RESPONSE && !(c->ctl & VSOCK_CTL_REQUEST)) {
@@ -194,7 +219,7 @@ void vsock_tx_run(struct vsock *vs)
 	while (n < VSOCK_BATCH) {
 		/* One packet asks for one RST at most. Without room for it the ring waits, not the
 		 * RST. */
-		if (vsock_rst_full(vs)) {
+		if (vsock_rst_full(vs) || (vs->tsi && tsi_full(vs->tsi))) {
 			vs->tx_stopped = true;
 			break;
 		}

@@ -29,10 +29,13 @@ extern "C" {
 struct error;
 struct vmm;
 
-#define VMM_MAX_FS    8
-#define VMM_MAX_PORTS 7
-#define VMM_VCPUS_MAX 16
-#define VMM_GUEST_CID 3
+#define VMM_MAX_FS	    8
+#define VMM_MAX_PORTS	    7
+#define VMM_VCPUS_MAX	    16
+#define VMM_GUEST_CID	    3
+#define VMM_MAX_VSOCK_PORTS 32
+#define VMM_MAX_NET_RULES   64
+#define VMM_MAX_PORT_MAP    256
 
 enum vmm_fs_cache {
 	VMM_FS_CACHE_AUTO,
@@ -62,6 +65,50 @@ struct vmm_vsock_done {
 			  end */
 };
 
+/*
+ * A vsock port that is mapped to a unix socket of the host (krun_add_vsock_port2()). With @listen
+ * what connects to @fd, a socket that listens (taken over by vmm_build()), is connected to the
+ * guest's @port; without, a connection of the guest to @port is one to @path, made with the rights
+ * and the root directory that this process has then, SOCK_STREAM or SOCK_SEQPACKET as the guest's
+ * is.
+ */
+struct vmm_vsock_port {
+	uint32_t port;
+	bool listen;
+	int fd;		/* -1 without @listen */
+	char path[108]; /* NUL-terminated */
+};
+
+/*
+ * What the guest may do by TSI: the first rule that matches decides, and when none does the
+ * opposite of the last; without rules all is allowed. An IPv4-mapped address is judged as IPv4, the
+ * unspecified one as loopback. Egress: addresses and ports of TCP connects and of each UDP
+ * datagram. Listen: ports alone (family 0), for explicit binds and for what listens.
+ */
+struct vmm_net_rule {
+	bool deny;
+	uint8_t family; /* 4, 6, 0: any address */
+	uint8_t prefix; /* bits of @ip that count */
+	uint8_t ip[16]; /* network order; IPv4: the first 4 */
+	uint16_t first_port, last_port;
+};
+
+/* The guest's port @guest is @host on the host. */
+struct vmm_port_map {
+	uint16_t host, guest;
+};
+
+struct vmm_net {
+	bool tsi; /* the guest's sockets are made by this process, in its network namespace */
+	struct vmm_net_rule egress[VMM_MAX_NET_RULES], listen[VMM_MAX_NET_RULES];
+	unsigned negress, nlisten;
+	/* krun_set_port_map(): with @mapped only the ports of the map are the host's, and a guest
+	 * socket bound to another is the guest's alone. No port twice on one side. */
+	bool mapped;
+	struct vmm_port_map map[VMM_MAX_PORT_MAP];
+	unsigned nmap;
+};
+
 /* Plain data; zero-initialise it, then set what matters. */
 struct vmm_config {
 	unsigned vcpus;	    /* 1-16 */
@@ -87,6 +134,9 @@ struct vmm_config {
 	 * or wfd is gone, or the stream was reset. 0: none.
 	 */
 	int vsock_done_fd;
+	struct vmm_vsock_port vsock_port[VMM_MAX_VSOCK_PORTS];
+	unsigned nvsock_ports;
+	struct vmm_net net; /* needs vsock */
 	bool console; /* a virtio console; without ports its output goes to the log, line by line */
 	struct vmm_port port[VMM_MAX_PORTS];
 	unsigned nports;

@@ -237,6 +237,60 @@ ssize_t iobuf_send(struct iobuf *b, int fd, size_t n, int flags)
 	return t.n ? iobuf_untrim(b, &t, sendmsg(fd, &msg, flags)) : 0;
 }
 
+/* Copies the vector of what is left into @v; the number of entries, or -1: more than IOBUF_MSG_IOV.
+ */
+static int iobuf_vector(const struct iobuf *b, struct iovec *v)
+{
+	size_t sum = 0;
+	int n = 0;
+
+	for (unsigned i = 0; sum < b->left; i++) {
+		struct iobuf_seg s = iobuf_seg(b, i, b->left - sum);
+
+		if (n == IOBUF_MSG_IOV)
+			return -1;
+		v[n++] = (struct iovec){ .iov_base = s.p, .iov_len = s.n };
+		sum += s.n;
+	}
+	return n;
+}
+
+ssize_t iobuf_sendmsg(struct iobuf *b, int fd, struct msghdr *m, int flags)
+{
+	struct iovec v[IOBUF_MSG_IOV];
+	int n = iobuf_vector(b, v);
+	ssize_t r;
+
+	if (n < 0)
+		return -EMSGSIZE;
+	m->msg_iov = v;
+	m->msg_iovlen = (size_t)n;
+	r = sendmsg(fd, m, flags);
+	if (r < 0)
+		return -errno;
+	iobuf_advance(b, MIN((size_t)r, b->left));
+	return r;
+}
+
+ssize_t iobuf_recvmsg(
+	struct iobuf *b, int fd, struct msghdr *m, const struct iovec *tail, int flags)
+{
+	struct iovec v[IOBUF_MSG_IOV + 1];
+	int n = iobuf_vector(b, v);
+	ssize_t r;
+
+	if (n < 0)
+		return -ENOBUFS;
+	v[n++] = *tail;
+	m->msg_iov = v;
+	m->msg_iovlen = (size_t)n;
+	r = recvmsg(fd, m, flags);
+	if (r < 0)
+		return -errno;
+	iobuf_advance(b, MIN((size_t)r, b->left));
+	return r;
+}
+
 size_t iobuf_zero(struct iobuf *b, size_t n)
 {
 	size_t sum = 0;

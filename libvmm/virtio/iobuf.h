@@ -17,6 +17,7 @@
 
 #include <stddef.h>
 #include <stdint.h>
+#include <sys/socket.h>
 #include <sys/types.h>
 #include <sys/uio.h>
 
@@ -63,6 +64,16 @@ ssize_t iobuf_write_fd(struct iobuf *b, int fd, size_t n, off_t off); /* guest -
 /* The same over sockets, with MSG_ flags (MSG_DONTWAIT, MSG_NOSIGNAL). */
 ssize_t iobuf_recv(struct iobuf *b, int fd, size_t n, int flags);
 ssize_t iobuf_send(struct iobuf *b, int fd, size_t n, int flags);
+/*
+ * One message with all that belongs to it: @m has name and control set, and its flags afterwards.
+ * All that is left of @b is the message to send, also when that is nothing. What is received goes
+ * into @b and then, when more comes than fits, into @tail; the count is of both. Both take buffers
+ * of at most IOBUF_MSG_IOV pieces (-EMSGSIZE, -ENOBUFS).
+ */
+#define IOBUF_MSG_IOV 32
+ssize_t iobuf_sendmsg(struct iobuf *b, int fd, struct msghdr *m, int flags);
+ssize_t iobuf_recvmsg(
+	struct iobuf *b, int fd, struct msghdr *m, const struct iovec *tail, int flags);
 /* Fills with zeroes (short before a window) / with getrandom(2) (short, or -errno when nothing was
  * done); returns bytes done. */
 size_t iobuf_zero(struct iobuf *b, size_t n);

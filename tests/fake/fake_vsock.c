@@ -48,12 +48,24 @@ bool fv_check(const uint8_t *p, size_t n, uint64_t pos, unsigned seed)
 
 int fv_up(struct fv *f, bool knock, unsigned nbufs)
 {
-	struct vsock_cfg cfg = { .guest_cid = FV_CID, .knock_port = knock ? FV_KNOCK : 0 };
+	const struct vsock_net *net = f->net;
+	const struct vsock_port *ports = f->ports;
+	unsigned nports = f->nports;
+	bool (*raw)(struct fv *, const struct fv_pkt *, const uint8_t *) = f->raw;
+	struct vsock_cfg cfg = { .guest_cid = FV_CID,
+		.knock_port = knock ? FV_KNOCK : 0,
+		.net = f->net,
+		.ports = f->ports,
+		.nports = f->nports };
 	struct fake_guest g = f->g;
 	bool keep = f->keep;
 	int ret;
 
 	memset(f, 0, sizeof(*f));
+	f->net = net;
+	f->ports = ports;
+	f->nports = nports;
+	f->raw = raw;
 	f->accept = true;
 	f->keep = keep;
 	if (keep && g.lo) {
@@ -249,6 +261,11 @@ static void got_packet(struct fv *f, const uint8_t *b, uint32_t len)
 	p.flags = get_le32(b + 32);
 	p.buf_alloc = get_le32(b + 36);
 	p.fwd_cnt = get_le32(b + 40);
+	if (f->raw && p.len == len - HDR && f->raw(f, &p, b + HDR)) {
+		if (p.op <= OP_CREDIT_REQ)
+			f->ops[p.op]++;
+		return;
+	}
 	if (p.src_cid != 2 || p.dst_cid != FV_CID || p.type != 1 || p.len != len - HDR ||
 		p.op < OP_REQUEST || p.op > OP_CREDIT_REQ || (p.len && p.op != OP_RW)) {
 		f->bad = true;

@@ -15,7 +15,7 @@
 
 #define FV_CID	    3
 #define FV_KNOCK    1023
-#define FV_MAX	    1100
+#define FV_MAX	    2200
 #define FV_PORT0    (1U << 20) /* the first port that the host uses */
 #define FV_RX_BUF   4096
 #define FV_TX_BUF   (64U << 10)
@@ -70,6 +70,12 @@ struct fv {
 	uint64_t ops[8];	     /* packets received, by operation */
 	uint64_t stray_rst;	     /* RSTs for no connection of ours */
 	struct fv_pkt last_rst;
+	/* kept by fv_up(): what the device is made with */
+	const struct vsock_net *net;
+	const struct vsock_port *ports;
+	unsigned nports;
+	/* Sees every packet first; true: it was for it. Kept by fv_up(). */
+	bool (*raw)(struct fv *f, const struct fv_pkt *p, const uint8_t *data);
 	bool bad; /* a packet that no correct device sends */
 };
 

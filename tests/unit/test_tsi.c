@@ -1,0 +1,897 @@
+// SPDX-License-Identifier: Apache-2.0
+// TSI, our protocol: a guest's sockets against sockets of this process, over loopback.
+
+#include <arpa/inet.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <signal.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "dev/vsock_tsi.h"
+#include "fake/fake_tsi.h"
+#include "unit/test.h"
+
+#define LOOP 0x7f000001U
+
+static struct ft t;
+static const struct vsock_net all_allowed;
+static uint8_t buf[256U << 10], big[1U << 20];
+
+/* ---- the world outside ---- */
+
+static int host_socket(int type, uint16_t *port)
+{
+	struct sockaddr_in a = { .sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
+	socklen_t len = sizeof(a);
+	int fd = socket(AF_INET, type | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+
+	if (fd < 0 || bind(fd, (struct sockaddr *)&a, len) ||
+		getsockname(fd, (struct sockaddr *)&a, &len) ||
+		(type == SOCK_STREAM && listen(fd, 128)))
+		abort();
+	*port = ntohs(a.sin_port);
+	return fd;
+}
+
+static int host_connect(uint16_t port)
+{
+	struct sockaddr_in a = { .sin_family = AF_INET,
+		.sin_port = htons(port),
+		.sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
+	int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+
+	/* over loopback the handshake needs nobody's help */
+	if (connect(fd, (struct sockaddr *)&a, sizeof(a))) {
+		(void)close(fd);
+		return -1;
+	}
+	(void)fcntl(fd, F_SETFL, O_NONBLOCK);
+	return fd;
+}
+
+struct io {
+	int fd, got;
+	size_t n, want;
+	uint8_t *p;
+	const uint8_t *from;
+};
+
+static bool io_accept(struct ft *f, void *arg)
+{
+	struct io *io = arg;
+
+	(void)f;
+	io->got = accept4(io->fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
+	return io->got >= 0;
+}
+
+static int host_accept(int l)
+{
+	struct io io = { .fd = l };
+
+	return ft_until(&t, io_accept, &io) ? io.got : -1;
+}
+
+static bool io_read(struct ft *f, void *arg)
+{
+	struct io *io = arg;
+	ssize_t r = read(io->fd, io->p + io->n, io->want - io->n);
+
+	(void)f;
+	if (r > 0)
+		io->n += (size_t)r;
+	io->got = r < 0 ? -errno : (int)r;
+	return io->n == io->want || r == 0 || (r < 0 && errno != EAGAIN);
+}
+
+/* Reads exactly @n bytes; 0 at end of file, -errno, else n. */
+static int host_read(int fd, void *p, size_t n)
+{
+	struct io io = { .fd = fd, .p = p, .want = n };
+
+	if (!ft_until(&t, io_read, &io))
+		return -ETIMEDOUT;
+	return io.n == n ? (int)n : io.got;
+}
+
+static bool io_write(struct ft *f, void *arg)
+{
+	struct io *io = arg;
+	ssize_t r = write(io->fd, io->from + io->n, io->want - io->n);
+
+	(void)f;
+	if (r > 0)
+		io->n += (size_t)r;
+	return io->n == io->want;
+}
+
+static bool host_write(int fd, const void *p, size_t n)
+{
+	struct io io = { .fd = fd, .from = p, .want = n };
+
+	return ft_until(&t, io_write, &io);
+}
+
+static bool has_rx(struct ft *f, void *arg)
+{
+	const struct io *io = arg;
+
+	return f->c[io->fd].nrx >= io->want;
+}
+
+static bool guest_has(struct ft_conn *c, size_t n)
+{
+	struct io io = { .fd = (int)(c - t.c), .want = n };
+
+	return ft_until(&t, has_rx, &io);
+}
+
+static bool is_reset(struct ft *f, void *arg)
+{
+	(void)f;
+	return ((struct ft_conn *)arg)->reset;
+}
+
+static bool is_shut(struct ft *f, void *arg)
+{
+	(void)f;
+	return ((struct ft_conn *)arg)->shut & VSOCK_SHUT_SEND;
+}
+
+static bool is_up(struct ft *f, void *arg)
+{
+	(void)f;
+	return ((struct ft_conn *)arg)->up;
+}
+
+static bool has_msgs(struct ft *f, void *arg)
+{
+	const struct io *io = arg;
+
+	return f->c[io->fd].nmsgs >= io->want;
+}
+
+static bool guest_has_msgs(struct ft_conn *c, unsigned n)
+{
+	struct io io = { .fd = (int)(c - t.c), .want = n };
+
+	return ft_until(&t, has_msgs, &io);
+}
+
+/* ---- the guest ---- */
+
+static bool up(const struct vsock_net *net)
+{
+	return !ft_up(&t, net, NULL, 0) && ft_hello(&t);
+}
+
+static void down(void)
+{
+	if (t.bad || t.f.bad) {
+		printf("# the device broke the protocol\n");
+		test_failed_ = true;
+	}
+	ft_down(&t);
+}
+
+static void open_tcp(uint32_t id)
+{
+	struct tsi_msg m = ft_msg(TSI_OPEN, id, TSI_INET, TSI_TCP, 0);
+
+	m.seq = 0;
+	(void)ft_write(&t, t.ctl, &m, sizeof(m));
+}
+
+/* As a guest does it: all at once, then the answer. *c: the data connection. */
+static int tcp_connect(
+	uint32_t id, uint32_t gport, uint16_t port, struct ft_conn **c, struct tsi_msg *m)
+{
+	uint32_t seq;
+
+	*m = ft_msg(TSI_CONNECT, id, gport, 0, 0);
+	m->a = ft_in4(LOOP, port);
+	seq = ft_send(&t, m);
+	*c = ft_dial(&t, VSOCK_TYPE_STREAM, gport, TSI_DATA_PORT);
+	return ft_answer(&t, seq, m);
+}
+
+/* A connected pair: the guest's data connection, and the host's end. */
+static struct ft_conn *pair(uint32_t id, int *host)
+{
+	struct ft_conn *c;
+	struct tsi_msg m;
+	uint16_t port;
+	int l = host_socket(SOCK_STREAM, &port);
+
+	open_tcp(id);
+	if (tcp_connect(id, 5000 + id, port, &c, &m))
+		abort();
+	*host = host_accept(l);
+	(void)close(l);
+	return c;
+}
+
+static void hello_is_first_and_once(void)
+{
+	struct tsi_msg m = ft_msg(TSI_OPEN, 1, TSI_INET, TSI_TCP, 0);
+	struct ft_conn *c;
+
+	CHECK_EQ(ft_up(&t, &all_allowed, NULL, 0), 0);
+	/* nothing before it */
+	t.ctl = ft_dial(&t, VSOCK_TYPE_STREAM, TSI_CTL_PORT, TSI_CTL_PORT);
+	CHECK(ft_until(&t, is_up, t.ctl));
+	(void)ft_send(&t, &m);
+	CHECK(ft_until(&t, is_reset, t.ctl));
+	/* another version is told so, and has no sockets */
+	t.ctl = ft_dial(&t, VSOCK_TYPE_STREAM, TSI_CTL_PORT, TSI_CTL_PORT);
+	CHECK(ft_until(&t, is_up, t.ctl));
+	m = ft_msg(TSI_HELLO, 0, TSI_MAGIC, TSI_VERSION + 1, 0);
+	CHECK_EQ(ft_ask(&t, &m), -EPROTONOSUPPORT);
+	CHECK_EQ(m.arg[1], TSI_VERSION);
+	m = ft_msg(TSI_NAMES, 1, 0, 0, 0);
+	(void)ft_send(&t, &m);
+	CHECK(ft_until(&t, is_reset, t.ctl));
+	CHECK(ft_hello(&t));
+	/* a program of the guest cannot take the kernel's place, nor stand beside it */
+	c = ft_dial(&t, VSOCK_TYPE_STREAM, 70000, TSI_CTL_PORT);
+	CHECK(ft_until(&t, is_reset, c));
+	c = ft_dial(&t, VSOCK_TYPE_STREAM, 70000, TSI_DATA_PORT);
+	CHECK(ft_until(&t, is_reset, c));
+	CHECK(t.ctl->up);
+	m = ft_msg(TSI_HELLO, 0, TSI_MAGIC, TSI_VERSION, 0);
+	(void)ft_send(&t, &m);
+	CHECK(ft_until(&t, is_reset, t.ctl));
+	down();
+}
+
+static void without_tsi_there_is_none(void)
+{
+	struct ft_conn *c;
+
+	CHECK_EQ(ft_up(&t, NULL, NULL, 0), 0);
+	c = ft_dial(&t, VSOCK_TYPE_STREAM, TSI_CTL_PORT, TSI_CTL_PORT);
+	CHECK(ft_until(&t, is_reset, c));
+	CHECK(!(t.f.d.features & VSOCK_F_DGRAM));
+	down();
+}
+
+static void bytes_go_both_ways(void)
+{
+	struct ft_conn *c;
+	int fd;
+
+	CHECK(up(&all_allowed));
+	c = pair(1, &fd);
+	CHECK(fd >= 0 && c->up);
+	fv_fill(big, sizeof(big), 0, FV_TO_HOST);
+	for (size_t at = 0; at < sizeof(big); at += 32768) {
+		CHECK(ft_write(&t, c, big + at, 32768));
+		CHECK_EQ(host_read(fd, buf, 32768), 32768);
+		CHECK(fv_check(buf, 32768, at, FV_TO_HOST));
+	}
+	fv_fill(big, sizeof(big), 0, FV_TO_GUEST);
+	CHECK(host_write(fd, big, sizeof(big)));
+	CHECK(guest_has(c, sizeof(big)));
+	CHECK(!memcmp(c->rx, big, sizeof(big)));
+	(void)close(fd);
+	down();
+}
+
+static void names_are_true(void)
+{
+	struct sockaddr_in a;
+	socklen_t len = sizeof(a);
+	struct ft_conn *c;
+	struct tsi_msg m;
+	uint16_t port;
+	int l = host_socket(SOCK_STREAM, &port), fd;
+
+	CHECK(up(&all_allowed));
+	open_tcp(1);
+	CHECK_EQ(tcp_connect(1, 5001, port, &c, &m), 0);
+	fd = host_accept(l);
+	CHECK(!getpeername(fd, (struct sockaddr *)&a, &len));
+	CHECK_EQ(m.a.port, a.sin_port);
+	CHECK_EQ(ft_port(&m.b), port);
+	CHECK(!memcmp(m.b.ip, "\x7f\0\0\1", 4));
+	m = ft_msg(TSI_NAMES, 1, 0, 0, 0);
+	CHECK_EQ(ft_ask(&t, &m), 0);
+	CHECK_EQ(m.a.port, a.sin_port);
+	CHECK_EQ(ft_port(&m.b), port);
+	(void)close(fd);
+	(void)close(l);
+	down();
+}
+
+static void each_direction_ends_for_itself(void)
+{
+	struct tsi_msg m = ft_msg(TSI_CLOSE, 1, 0, 0, 0);
+	struct ft_conn *c;
+	int fd;
+
+	CHECK(up(&all_allowed));
+	c = pair(1, &fd);
+	CHECK(ft_write(&t, c, "abc", 3));
+	CHECK(ft_op(&t, c, OP_SHUTDOWN, VSOCK_SHUT_SEND));
+	CHECK_EQ(host_read(fd, buf, 3), 3);
+	CHECK_EQ(host_read(fd, buf, 1), 0);
+	CHECK(host_write(fd, big, 5000));
+	CHECK_EQ(shutdown(fd, SHUT_WR), 0);
+	CHECK(ft_until(&t, is_shut, c));
+	CHECK_EQ(c->nrx, 5000);
+	CHECK(!c->reset && c->up);
+	/* the names are still there */
+	m = ft_msg(TSI_NAMES, 1, 0, 0, 0);
+	CHECK_EQ(ft_ask(&t, &m), 0);
+	CHECK_EQ(m.a.family, TSI_INET);
+	m = ft_msg(TSI_CLOSE, 1, 0, 0, 0);
+	CHECK_EQ(ft_ask(&t, &m), 0);
+	CHECK(ft_op(&t, c, OP_SHUTDOWN, VSOCK_SHUT_BOTH));
+	CHECK(ft_until(&t, is_reset, c));
+	CHECK_EQ(vsock_of(t.f.v)->tsi->nsocks, 0);
+	CHECK_EQ(vsock_of(t.f.v)->nguest, 1);
+	(void)close(fd);
+	down();
+}
+
+static void refused_and_tried_again(void)
+{
+	struct ft_conn *c;
+	struct tsi_msg m;
+	uint16_t port, other;
+	int l = host_socket(SOCK_STREAM, &port), k = host_socket(SOCK_STREAM, &other), fd;
+
+	(void)close(l);
+	CHECK(up(&all_allowed));
+	open_tcp(1);
+	CHECK_EQ(tcp_connect(1, 5001, port, &c, &m), -ECONNREFUSED);
+	CHECK(ft_until(&t, is_reset, c));
+	CHECK_EQ(tcp_connect(1, 5002, other, &c, &m), 0);
+	fd = host_accept(k);
+	CHECK(fd >= 0);
+	CHECK_EQ(tcp_connect(1, 5003, other, &c, &m), -EISCONN);
+	CHECK(ft_until(&t, is_reset, c));
+	(void)close(fd);
+	(void)close(k);
+	down();
+}
+
+static void a_reset_is_told_before_the_end(void)
+{
+	const struct linger now = { .l_onoff = 1 };
+	struct ft_conn *c;
+	int fd, i;
+
+	CHECK(up(&all_allowed));
+	c = pair(1, &fd);
+	CHECK(host_write(fd, "last", 4));
+	CHECK(guest_has(c, 4));
+	(void)setsockopt(fd, SOL_SOCKET, SO_LINGER, &now, sizeof(now));
+	(void)close(fd);
+	i = ft_event(&t, TSI_ERROR, 1);
+	CHECK(i >= 0);
+	CHECK_EQ((int)t.rec[i].status, -ECONNRESET);
+	CHECK(!(t.rec[i].flags & TSI_F_SOFT));
+	CHECK(ft_until(&t, is_reset, c));
+	CHECK(t.rec_order[i] < c->reset_order);
+	CHECK(!(c->shut & VSOCK_SHUT_SEND));
+	down();
+}
+
+/* The guest reads no records: the RST waits, and so does whoever asks for it. */
+static void the_end_waits_for_its_reason(void)
+{
+	const struct linger now = { .l_onoff = 1 };
+	struct ft_conn *c;
+	int fd, i;
+
+	CHECK(up(&all_allowed));
+	c = pair(1, &fd);
+	t.ctl->no_read = true;
+	t.ctl->alloc = t.ctl->rx_cnt - t.ctl->fwd_cnt;
+	CHECK(ft_op(&t, t.ctl, OP_CREDIT, 0));
+	(void)setsockopt(fd, SOL_SOCKET, SO_LINGER, &now, sizeof(now));
+	(void)close(fd);
+	ft_settle(&t);
+	CHECK(ft_write(&t, c, "x", 1));
+	ft_settle(&t);
+	CHECK(!c->reset);
+	t.ctl->alloc = 256U << 10;
+	CHECK(ft_op(&t, t.ctl, OP_CREDIT, 0));
+	i = ft_event(&t, TSI_ERROR, 1);
+	CHECK(i >= 0 && ft_until(&t, is_reset, c));
+	CHECK(t.rec_order[i] < c->reset_order);
+	down();
+}
+
+static void closing_and_aborting(void)
+{
+	struct tsi_msg m;
+	struct ft_conn *c;
+	int fd;
+
+	CHECK(up(&all_allowed));
+	c = pair(1, &fd);
+	CHECK(ft_write(&t, c, "bye", 3));
+	m = ft_msg(TSI_CLOSE, 1, 0, 0, 0);
+	(void)ft_send(&t, &m);
+	CHECK(ft_op(&t, c, OP_SHUTDOWN, VSOCK_SHUT_BOTH));
+	CHECK_EQ(host_read(fd, buf, 3), 3);
+	CHECK_EQ(host_read(fd, buf, 1), 0);
+	(void)close(fd);
+	c = pair(2, &fd);
+	m = ft_msg(TSI_CLOSE, 2, 0, 0, 0);
+	m.flags = TSI_F_ABORT;
+	(void)ft_send(&t, &m);
+	CHECK_EQ(host_read(fd, buf, 1), -ECONNRESET);
+	CHECK(ft_until(&t, is_reset, c));
+	(void)close(fd);
+	down();
+}
+
+static int listener(uint32_t id, uint16_t *port)
+{
+	struct tsi_msg m;
+	int r;
+
+	open_tcp(id);
+	m = ft_msg(TSI_BIND, id, 0, 0, 0);
+	m.a = ft_in4(LOOP, *port);
+	r = ft_ask(&t, &m);
+	if (r)
+		return r;
+	*port = ft_port(&m.a);
+	m = ft_msg(TSI_LISTEN, id, 8, 0, 0);
+	r = ft_ask(&t, &m);
+	if (!r && (ft_port(&m.a) != *port || !m.arg[0]))
+		return -EPROTO;
+	return r;
+}
+
+static void accepted_with_both_names(void)
+{
+	struct sockaddr_in a;
+	socklen_t len = sizeof(a);
+	uint16_t port = 0;
+	struct ft_conn *c;
+	int fd, i;
+
+	CHECK(up(&all_allowed));
+	CHECK_EQ(listener(1, &port), 0);
+	CHECK(port);
+	fd = host_connect(port);
+	CHECK(fd >= 0);
+	CHECK(host_write(fd, "early", 5));
+	i = ft_event(&t, TSI_ACCEPTED, 1);
+	CHECK(i >= 0);
+	CHECK(t.rec[i].arg[0] & TSI_ID_HOST);
+	CHECK(!getsockname(fd, (struct sockaddr *)&a, &len));
+	CHECK_EQ(t.rec[i].b.port, a.sin_port);
+	CHECK_EQ(ft_port(&t.rec[i].a), port);
+	c = ft_conn(&t, TSI_DATA_PORT, t.rec[i].arg[1]);
+	CHECK(c && c->order < t.rec_order[i]);
+	CHECK(guest_has(c, 5));
+	CHECK(ft_write(&t, c, "answer", 6));
+	CHECK_EQ(host_read(fd, buf, 6), 6);
+	(void)close(fd);
+	CHECK(ft_until(&t, is_shut, c));
+	down();
+}
+
+static bool announced(struct ft *f, void *arg)
+{
+	unsigned n = 0;
+
+	for (unsigned i = 0; i < f->nrec; i++)
+		n += f->rec[i].type == TSI_ACCEPTED;
+	return n == *(unsigned *)arg;
+}
+
+static void no_more_than_the_window(void)
+{
+	static int fd[LIM_TSI_WINDOW + 8];
+	unsigned want = LIM_TSI_WINDOW;
+	struct tsi_msg m;
+	uint16_t port = 0;
+
+	CHECK(up(&all_allowed));
+	CHECK_EQ(listener(1, &port), 0);
+	m = ft_msg(TSI_LISTEN, 1, 256, 0, 0);
+	CHECK_EQ(ft_ask(&t, &m), 0);
+	CHECK_EQ(m.arg[0], LIM_TSI_WINDOW);
+	/* more at once than this guest has room for: it refuses, which is no reason not to count */
+	t.refuse = true;
+	for (unsigned i = 0; i < ARRAY_SIZE(fd); i++) {
+		fd[i] = host_connect(port);
+		CHECK(fd[i] >= 0);
+		ft_settle(&t);
+		for (unsigned k = 0; k < FT_CONNS; k++) {
+			if (t.c[k].used && !t.c[k].mine)
+				t.c[k].used = false;
+		}
+	}
+	CHECK(ft_until(&t, announced, &want));
+	ft_settle(&t);
+	CHECK(announced(&t, &want));
+	CHECK_EQ(loop_once(t.f.loop, 0), 0);
+	m = ft_msg(TSI_TAKEN, 1, 8, 0, 0);
+	(void)ft_send(&t, &m);
+	want += 8;
+	CHECK(ft_until(&t, announced, &want));
+	m = ft_msg(TSI_TAKEN, 1, LIM_TSI_WINDOW + 1, 0, 0);
+	(void)ft_send(&t, &m);
+	CHECK(ft_until(&t, is_reset, t.ctl));
+	for (unsigned i = 0; i < ARRAY_SIZE(fd); i++)
+		(void)close(fd[i]);
+	CHECK_EQ(vsock_of(t.f.v)->tsi->nsocks, 0);
+	down();
+}
+
+static void binding_as_the_host_does(void)
+{
+	struct tsi_msg m;
+	uint16_t port, got;
+	int l = host_socket(SOCK_STREAM, &port);
+
+	CHECK(up(&all_allowed));
+	got = port;
+	CHECK_EQ(listener(1, &got), -EADDRINUSE);
+	m = ft_msg(TSI_BIND, 1, 0, 0, 0);
+	m.a = ft_in4(0xc0000201, 0);
+	CHECK_EQ(ft_ask(&t, &m), -EADDRNOTAVAIL);
+	m = ft_msg(TSI_BIND, 1, 0, 0, 0);
+	CHECK_EQ(ft_ask(&t, &m), -EAFNOSUPPORT);
+	/* nothing is shared that the guest did not ask to share */
+	got = 0;
+	CHECK_EQ(listener(2, &got), 0);
+	CHECK_EQ(listener(3, &got), -EADDRINUSE);
+	m = ft_msg(TSI_GETOPT, 2, TSI_SO_REUSEPORT, 0, 0);
+	CHECK_EQ(ft_ask(&t, &m), 0);
+	CHECK_EQ(m.arg[1], 0);
+	/* without a bind the host chooses */
+	open_tcp(4);
+	m = ft_msg(TSI_LISTEN, 4, 1, 0, 0);
+	CHECK_EQ(ft_ask(&t, &m), 0);
+	CHECK(m.a.port);
+	m = ft_msg(TSI_BIND, 99, 0, 0, 0);
+	CHECK_EQ(ft_ask(&t, &m), -EBADF);
+	m = ft_msg(TSI_OPEN, 4, TSI_INET, TSI_TCP, 0);
+	CHECK_EQ(ft_ask(&t, &m), -EEXIST);
+	m = ft_msg(TSI_OPEN, 5, 7, TSI_TCP, 0);
+	CHECK_EQ(ft_ask(&t, &m), -EAFNOSUPPORT);
+	/* what OPEN did not say the next request does */
+	m = ft_msg(TSI_OPEN, 6, TSI_INET, 9, 0);
+	m.seq = 0;
+	CHECK(ft_write(&t, t.ctl, &m, sizeof(m)));
+	m = ft_msg(TSI_LISTEN, 6, 1, 0, 0);
+	CHECK_EQ(ft_ask(&t, &m), -EPROTONOSUPPORT);
+	(void)close(l);
+	down();
+}
+
+static int setopt(uint32_t id, uint32_t opt, uint32_t v, uint32_t w)
+{
+	struct tsi_msg m = ft_msg(TSI_SETOPT, id, opt, v, w);
+
+	return ft_ask(&t, &m);
+}
+
+static int getopt_(uint32_t id, uint32_t opt, struct tsi_msg *m)
+{
+	*m = ft_msg(TSI_GETOPT, id, opt, 0, 0);
+	return ft_ask(&t, m);
+}
+
+static void options(void)
+{
+	struct tsi_tcp_info info;
+	struct tsi_msg m;
+	int fd;
+
+	CHECK(up(&all_allowed));
+	(void)pair(1, &fd);
+	CHECK_EQ(setopt(1, TSI_TCP_NODELAY, 1, 0), 0);
+	CHECK_EQ(getopt_(1, TSI_TCP_NODELAY, &m), 0);
+	CHECK_EQ(m.arg[1], 1);
+	CHECK_EQ(setopt(1, TSI_SO_RCVBUF, 20000, 0), 0);
+	CHECK_EQ(getopt_(1, TSI_SO_RCVBUF, &m), 0);
+	CHECK_EQ(m.arg[1], 40000);
+	CHECK_EQ(setopt(1, TSI_TCP_KEEPIDLE, 77, 0), 0);
+	CHECK_EQ(getopt_(1, TSI_TCP_KEEPIDLE, &m), 0);
+	CHECK_EQ(m.arg[1], 77);
+	CHECK_EQ(setopt(1, TSI_TCP_KEEPIDLE, UINT32_MAX, 0), -EINVAL);
+	CHECK_EQ(setopt(1, TSI_SO_LINGER, 1, 30), 0);
+	CHECK_EQ(getopt_(1, TSI_SO_LINGER, &m), 0);
+	CHECK(m.arg[1] == 1 && m.arg[2] == 30);
+	CHECK_EQ(getopt_(1, TSI_TCP_INFO, &m), 0);
+	memcpy(&info, m.data, sizeof(info));
+	CHECK_EQ(info.state, 1);
+	CHECK(info.snd_mss > 500);
+	CHECK_EQ(getopt_(1, TSI_TCP_CONGESTION, &m), 0);
+	CHECK(m.data[0]);
+	CHECK_EQ(getopt_(1, TSI_OUTQ, &m), 0);
+	CHECK_EQ(setopt(1, TSI_TCP_INFO, 1, 0), -ENOPROTOOPT);
+	CHECK_EQ(setopt(1, 0, 1, 0), -ENOPROTOOPT);
+	CHECK_EQ(setopt(1, TSI_OPT_END, 1, 0), -ENOPROTOOPT);
+	CHECK_EQ(getopt_(1, UINT32_MAX, &m), -ENOPROTOOPT);
+	(void)close(fd);
+	down();
+}
+
+/* ---- datagrams ---- */
+
+static struct ft_conn *open_udp(uint32_t id, uint32_t gport)
+{
+	struct tsi_msg m = ft_msg(TSI_OPEN, id, TSI_INET, TSI_UDP, gport);
+	struct ft_conn *c;
+
+	if (ft_ask(&t, &m))
+		return NULL;
+	c = ft_dial(&t, VSOCK_TYPE_SEQPACKET, gport, TSI_DATA_PORT);
+	return c && ft_until(&t, is_up, c) ? c : NULL;
+}
+
+static bool udp_send(struct ft_conn *c, uint16_t port, const void *p, size_t n)
+{
+	static uint8_t msg[65536 + 64];
+	struct tsi_dgram d = { .peer = { 0 } };
+
+	if (port)
+		d.peer = ft_in4(LOOP, port);
+	memcpy(msg, &d, sizeof(d));
+	if (n)
+		memcpy(msg + sizeof(d), p, n);
+	return ft_write(&t, c, msg, sizeof(d) + n);
+}
+
+static bool io_recv(struct ft *f, void *arg)
+{
+	struct io *io = arg;
+	ssize_t r = recv(io->fd, io->p, io->want, 0);
+
+	(void)f;
+	io->got = (int)r;
+	return r >= 0;
+}
+
+static int host_recv(int fd)
+{
+	struct io io = { .fd = fd, .p = buf, .want = sizeof(buf) };
+
+	return ft_until(&t, io_recv, &io) ? io.got : -1;
+}
+
+static void datagrams_keep_borders_and_senders(void)
+{
+	struct sockaddr_in a = { .sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
+	static const size_t sizes[] = { 1, 0, 1400, 4000, 40000, 65507 };
+	struct tsi_dgram d;
+	struct ft_conn *c;
+	struct tsi_msg m;
+	uint16_t port;
+	int fd = host_socket(SOCK_DGRAM, &port);
+	size_t at = 0;
+
+	CHECK(up(&all_allowed));
+	c = open_udp(1, 6001);
+	CHECK(c);
+	m = ft_msg(TSI_BIND, 1, 0, 0, 0);
+	m.a = ft_in4(LOOP, 0);
+	CHECK_EQ(ft_ask(&t, &m), 0);
+	a.sin_port = m.a.port;
+	fv_fill(big, 65507, 0, FV_TO_HOST);
+	for (unsigned i = 0; i < ARRAY_SIZE(sizes); i++) {
+		CHECK(udp_send(c, port, big, sizes[i]));
+		CHECK_EQ(host_recv(fd), sizes[i]);
+		CHECK(!memcmp(buf, big, sizes[i]));
+		CHECK_EQ(sendto(fd, big, sizes[i], 0, (struct sockaddr *)&a, sizeof(a)), sizes[i]);
+		CHECK(guest_has_msgs(c, i + 1));
+		CHECK_EQ(c->end[i] - at, sizes[i] + sizeof(d));
+		memcpy(&d, c->rx + at, sizeof(d));
+		CHECK_EQ(ft_port(&d.peer), port);
+		CHECK_EQ(d.peer.family, TSI_INET);
+		CHECK(!memcmp(c->rx + at + sizeof(d), big, sizes[i]));
+		at = c->end[i];
+	}
+	(void)close(fd);
+	down();
+}
+
+static void connected_datagrams_and_soft_errors(void)
+{
+	struct ft_conn *c;
+	struct tsi_msg m;
+	uint16_t port;
+	int fd = host_socket(SOCK_DGRAM, &port), i;
+
+	CHECK(up(&all_allowed));
+	c = open_udp(1, 6001);
+	CHECK(c);
+	m = ft_msg(TSI_CONNECT, 1, 0, 0, 0);
+	m.a = ft_in4(LOOP, port);
+	CHECK_EQ(ft_ask(&t, &m), 0);
+	CHECK_EQ(ft_port(&m.b), port);
+	CHECK(m.a.port);
+	CHECK(udp_send(c, 0, "hello", 5));
+	CHECK_EQ(host_recv(fd), 5);
+	/* nobody there any more: what ICMP says is an error of the socket, which lives on */
+	(void)close(fd);
+	CHECK(udp_send(c, 0, "hello", 5));
+	i = ft_event(&t, TSI_ERROR, 1);
+	CHECK(i >= 0);
+	CHECK_EQ((int)t.rec[i].status, -ECONNREFUSED);
+	CHECK(t.rec[i].flags & TSI_F_SOFT);
+	m = ft_msg(TSI_CONNECT, 1, 0, 0, 0);
+	CHECK_EQ(ft_ask(&t, &m), 0);
+	fd = host_socket(SOCK_DGRAM, &port);
+	CHECK(udp_send(c, port, "again", 5));
+	CHECK_EQ(host_recv(fd), 5);
+	m = ft_msg(TSI_ROUTE, 1, 0, 0, 0);
+	m.a = ft_in4(LOOP, port);
+	CHECK_EQ(ft_ask(&t, &m), 0);
+	CHECK(!memcmp(m.a.ip, "\x7f\0\0\1", 4));
+	CHECK(c->up);
+	(void)close(fd);
+	down();
+}
+
+static void packet_info(void)
+{
+	struct sockaddr_in a = { .sin_family = AF_INET, .sin_addr.s_addr = htonl(0x7f000002) };
+	struct tsi_dgram d;
+	struct ft_conn *c;
+	struct tsi_msg m;
+	uint16_t port;
+	int fd = host_socket(SOCK_DGRAM, &port);
+
+	CHECK(up(&all_allowed));
+	c = open_udp(1, 6001);
+	CHECK(c);
+	CHECK_EQ(setopt(1, TSI_IP_PKTINFO, 1, 0), 0);
+	m = ft_msg(TSI_BIND, 1, 0, 0, 0);
+	m.a = ft_in4(0, 0);
+	CHECK_EQ(ft_ask(&t, &m), 0);
+	a.sin_port = m.a.port;
+	CHECK_EQ(sendto(fd, "x", 1, 0, (struct sockaddr *)&a, sizeof(a)), 1);
+	CHECK(guest_has_msgs(c, 1));
+	memcpy(&d, c->rx, sizeof(d));
+	CHECK_EQ(d.local.family, TSI_INET);
+	CHECK(!memcmp(d.local.ip, "\x7f\0\0\2", 4));
+	CHECK(d.ifindex);
+	/* and back from that very address */
+	(void)memset(buf, 0, 80);
+	d = (struct tsi_dgram){ .peer = ft_in4(LOOP, port), .local = ft_in4(0x7f000002, 0) };
+	memcpy(buf, &d, sizeof(d));
+	CHECK(ft_write(&t, c, buf, sizeof(d) + 3));
+	CHECK_EQ(host_recv(fd), 3);
+	(void)close(fd);
+	down();
+}
+
+/* ---- policy ---- */
+
+static void policy_is_obeyed(void)
+{
+	uint16_t port, udp;
+	int l = host_socket(SOCK_STREAM, &port), fd = host_socket(SOCK_DGRAM, &udp), i;
+	struct net_rule egress[] = {
+		{ .deny = true,
+			.family = 4,
+			.prefix = 8,
+			.ip = { 127 },
+			.first = port,
+			.last = port },
+		{ .deny = true,
+			.family = 4,
+			.prefix = 8,
+			.ip = { 127 },
+			.first = udp,
+			.last = udp },
+	};
+	struct net_rule listen[] = { { .first = 5000, .last = 5009 } };
+	struct vsock_net net = { .egress = egress, .negress = 2, .listen = listen, .nlisten = 1 };
+	static const uint8_t mapped[16] = { [10] = 0xff, [11] = 0xff, [12] = 127, [15] = 1 };
+	struct ft_conn *c;
+	struct tsi_msg m;
+
+	CHECK(up(&net));
+	open_tcp(1);
+	CHECK_EQ(tcp_connect(1, 5001, port, &c, &m), -EACCES);
+	CHECK(ft_until(&t, is_reset, c));
+	/* 0.0.0.0 is loopback by another name, and so is ::ffff:127.0.0.1 */
+	m = ft_msg(TSI_CONNECT, 1, 5002, 0, 0);
+	m.a = ft_in4(0, port);
+	CHECK_EQ(ft_ask(&t, &m), -EACCES);
+	m = ft_msg(TSI_OPEN, 7, TSI_INET6, TSI_TCP, 0);
+	i = ft_ask(&t, &m);
+	if (!i) {
+		m = ft_msg(TSI_CONNECT, 7, 5003, 0, 0);
+		m.a.family = TSI_INET6;
+		m.a.port = htons(port);
+		memcpy(m.a.ip, mapped, 16);
+		CHECK_EQ(ft_ask(&t, &m), -EACCES);
+	}
+	c = open_udp(2, 6001);
+	CHECK(c && udp_send(c, udp, "x", 1));
+	i = ft_event(&t, TSI_ERROR, 2);
+	CHECK(i >= 0);
+	CHECK_EQ((int)t.rec[i].status, -EACCES);
+	m = ft_msg(TSI_ROUTE, 2, 0, 0, 0);
+	m.a = ft_in4(LOOP, udp);
+	CHECK_EQ(ft_ask(&t, &m), -EACCES);
+	CHECK(recv(fd, buf, 1, 0) < 0);
+	/* listening: 5000-5009, and not what the host would choose */
+	open_tcp(3);
+	m = ft_msg(TSI_BIND, 3, 0, 0, 0);
+	m.a = ft_in4(LOOP, 80);
+	CHECK_EQ(ft_ask(&t, &m), -EACCES);
+	m = ft_msg(TSI_LISTEN, 3, 1, 0, 0);
+	CHECK_EQ(ft_ask(&t, &m), -EACCES);
+	m = ft_msg(TSI_LISTEN, 3, 1, 0, 0);
+	CHECK_EQ(ft_ask(&t, &m), -EACCES);
+	open_tcp(4);
+	m = ft_msg(TSI_BIND, 4, 0, 0, 0);
+	m.a = ft_in4(LOOP, 5007);
+	i = ft_ask(&t, &m);
+	CHECK(i == 0 || i == -EADDRINUSE);
+	(void)close(l);
+	(void)close(fd);
+	down();
+}
+
+static void port_map(void)
+{
+	uint16_t host;
+	int l = host_socket(SOCK_STREAM, &host), fd, i;
+	struct net_map map[] = { { .host = host, .guest = 80 } };
+	struct vsock_net net = { .map = map, .nmap = 1, .mapped = true };
+	struct tsi_msg m;
+	uint16_t port = 80;
+
+	(void)close(l);
+	CHECK(up(&net));
+	CHECK_EQ(listener(1, &port), 0);
+	CHECK_EQ(port, 80);
+	fd = host_connect(host);
+	CHECK(fd >= 0);
+	i = ft_event(&t, TSI_ACCEPTED, 1);
+	CHECK(i >= 0);
+	CHECK_EQ(ft_port(&t.rec[i].a), 80);
+	port = 81;
+	CHECK_EQ(listener(2, &port), -EPERM);
+	open_tcp(3);
+	m = ft_msg(TSI_LISTEN, 3, 1, 0, 0);
+	CHECK_EQ(ft_ask(&t, &m), -EPERM);
+	(void)close(fd);
+	down();
+}
+
+static const struct test_case cases[] = {
+	TEST(hello_is_first_and_once),
+	TEST(without_tsi_there_is_none),
+	TEST(bytes_go_both_ways),
+	TEST(names_are_true),
+	TEST(each_direction_ends_for_itself),
+	TEST(refused_and_tried_again),
+	TEST(a_reset_is_told_before_the_end),
+	TEST(the_end_waits_for_its_reason),
+	TEST(closing_and_aborting),
+	TEST(accepted_with_both_names),
+	TEST(no_more_than_the_window),
+	TEST(binding_as_the_host_does),
+	TEST(options),
+	TEST(datagrams_keep_borders_and_senders),
+	TEST(connected_datagrams_and_soft_errors),
+	TEST(packet_info),
+	TEST(policy_is_obeyed),
+	TEST(port_map),
+};
+
+int main(int argc, char **argv)
+{
+	(void)signal(SIGPIPE, SIG_IGN);
+	return test_run_(cases, ARRAY_SIZE(cases), argc, argv);
+}
