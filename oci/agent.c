@@ -75,6 +75,7 @@ static void handle(struct agent *a, const struct msg_hdr *h, const uint8_t *payl
 {
 	char text[MSG_TEXT_MAX + 1];
 	struct msg_exit x;
+	struct msg_oom o;
 
 	if (h->flags & MSG_F_REPLY)
 		return handle_reply(a, h, payload);
@@ -83,6 +84,10 @@ static void handle(struct agent *a, const struct msg_hdr *h, const uint8_t *payl
 		if (msg_take(h, payload, &x, sizeof(x), NULL, NULL))
 			return agent_lost(a, "the agent sent a malformed exit");
 		return a->ops->exited(a->arg, &x);
+	case MSG_OOM:
+		if (msg_take(h, payload, &o, sizeof(o), NULL, NULL))
+			return agent_lost(a, "the agent sent a malformed OOM event");
+		return a->ops->oom(a->arg, &o);
 	case MSG_LOG:
 		if (!msg_text(h, payload, NULL, text))
 			log_guest("guest: %s", text);

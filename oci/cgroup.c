@@ -340,7 +340,7 @@ int cgroup_make(const char *path, const struct spec *s, const struct vm_size *si
 	return r;
 }
 
-static int open_cgroup(const char *path)
+int cgroup_open(const char *path)
 {
 	CLEAN_FD int mnt = cgroup_mount(NULL);
 
@@ -349,7 +349,7 @@ static int open_cgroup(const char *path)
 
 int cgroup_add(const char *path, pid_t pid, struct error *e)
 {
-	CLEAN_FD int dir = open_cgroup(path);
+	CLEAN_FD int dir = cgroup_open(path);
 	char text[16];
 	int r = dir;
 
@@ -386,7 +386,7 @@ static int wait_empty(int dir, unsigned ms)
 
 int cgroup_destroy(const char *path, size_t kept, bool all_ours, unsigned ms, struct error *e)
 {
-	CLEAN_FD int dir = open_cgroup(path);
+	CLEAN_FD int dir = cgroup_open(path);
 	CLEAN_FD int mnt = -1;
 	struct timespec nap = { .tv_nsec = 2 * 1000 * 1000 };
 	int r;

@@ -35,6 +35,8 @@ bool cgroup_has_limits(const struct spec *s, const struct vm_size *size);
  */
 int cgroup_make(const char *path, const struct spec *s, const struct vm_size *size, size_t *kept,
 	struct error *e);
+/* An fd of its directory; -ENOENT. */
+int cgroup_open(const char *path);
 int cgroup_add(const char *path, pid_t pid, struct error *e);
 /*
  * Kills everything in it (cgroup.kill), waits up to @ms and removes it, what lies below, and the

@@ -108,7 +108,8 @@ int ctl_recv(int fd, struct ctl_req *q, int fds[static CTL_MAX_FDS])
 	return n ? -EPROTO : -ECONNRESET;
 }
 
-int ctl_ask(const struct container *c, const struct ctl_req *q, unsigned ms, struct error *e)
+int ctl_open(
+	const struct container *c, const struct ctl_req *q, unsigned ms, int *out, struct error *e)
 {
 	struct ctl_reply reply = { 0 };
 	CLEAN_FD int fd = ctl_connect(c, e);
@@ -126,5 +127,15 @@ int ctl_ask(const struct container *c, const struct ctl_req *q, unsigned ms, str
 	if (n != (ssize_t)sizeof(reply))
 		return err_set(e, ECONNRESET, "container \"%s\" is not running", c->id);
 	reply.text[sizeof(reply.text) - 1] = 0;
-	return reply.code ? err_set(e, reply.code, "%s", reply.text) : 0;
+	if (reply.code)
+		return err_set(e, reply.code, "%s", reply.text);
+	*out = TAKE_FD(fd);
+	return 0;
+}
+
+int ctl_ask(const struct container *c, const struct ctl_req *q, unsigned ms, struct error *e)
+{
+	CLEAN_FD int fd = -1;
+
+	return ctl_open(c, q, ms, &fd, e);
 }

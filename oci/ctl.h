@@ -28,6 +28,7 @@ enum ctl_op {
 
 	CTL_PAUSE = 32, /* park the vCPUs and quiet the devices; nothing to do when they are */
 	CTL_RESUME = 33,
+	CTL_EVENTS = 34, /* keeps the connection: a reply now, and one for each OOM kill */
 };
 
 #define CTL_ALL	    1u
@@ -58,5 +59,9 @@ int ctl_recv(int fd, struct ctl_req *q, int fds[static CTL_MAX_FDS]);
 /* The CLI: asks and waits at most @ms (UINT_MAX: for ever) for the answer. -ETIMEDOUT,
  * -ECONNREFUSED when nobody listens. */
 int ctl_ask(const struct container *c, const struct ctl_req *q, unsigned ms, struct error *e);
+
+/* As ctl_ask(); the connection stays open as *@fd for what comes after the first reply. */
+int ctl_open(
+	const struct container *c, const struct ctl_req *q, unsigned ms, int *fd, struct error *e);
 
 #endif

@@ -15,6 +15,7 @@ liboci_a_SOURCES = \
 	oci/console_proxy.c \
 	oci/create.c \
 	oci/ctl.c \
+	oci/events.c \
 	oci/exec.c \
 	oci/exec_process.c \
 	oci/exec_proxy.c \
@@ -49,6 +50,7 @@ liboci_a_SOURCES = \
 	oci/spec_seccomp.c \
 	oci/spec_vm.c \
 	oci/state.c \
+	oci/stats.c \
 	oci/sync.c \
 	oci/trace.c \
 	oci/vmexec.c \
@@ -82,6 +84,7 @@ liboci_a_SOURCES = \
 	oci/spec_limits.h \
 	oci/spec_read.h \
 	oci/state.h \
+	oci/stats.h \
 	oci/sync.h \
 	oci/trace.h \
 	oci/vmexec.h \

@@ -76,6 +76,10 @@ int rt_kill(const struct rt *rt, const char *id, int sig, bool all, struct error
  * but a paused container that was killed can be resumed. */
 int rt_pause(const struct rt *rt, const char *id, struct error *e);
 int rt_resume(const struct rt *rt, const char *id, struct error *e);
+/* Figures of the cgroup on @out, once (@stats) or every @ms until the container ends, with its OOM
+ * kills in between. -ESRCH when it does not run, -ENOTSUP when it has no cgroup. */
+int rt_events(
+	const struct rt *rt, const char *id, bool stats, unsigned ms, FILE *out, struct error *e);
 int rt_delete(const struct rt *rt, const char *id, bool force, struct error *e);
 
 /* Calls @fn for each container whose id @regex (POSIX extended) matches; the first error, after all

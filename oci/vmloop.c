@@ -44,6 +44,7 @@
 #define BOOT_SECONDS 120 /* a guest that says nothing for so long is lost */
 #define CODE_LOST    125 /* the VM failed under the workload */
 #define CTL_ASKERS   64	 /* connections that may be silent at a time */
+#define WATCHERS     16	 /* connections of CTL_EVENTS */
 
 struct vmloop {
 	struct vmproc *p;
@@ -55,6 +56,7 @@ struct vmloop {
 	struct loop_src pause;		   /* of the control socket, while no descriptor is free */
 	struct loop_src asker[CTL_ASKERS]; /* connections whose request has not come yet */
 	unsigned next_asker;
+	int watcher[WATCHERS]; /* or -1 */
 	int status_fd;
 	enum phase phase, unpaused; /* @unpaused: what it was before it was paused */
 	uint32_t create_seq, start_seq;
@@ -203,8 +205,36 @@ static void on_lost(void *arg, const char *why)
 	vm_gone(arg, why);
 }
 
+/* True unless the watcher is gone; one that does not read is not waited for. */
+static bool tell_watcher(int fd, const char *text)
+{
+	struct ctl_reply r = { 0 };
+
+	(void)snprintf(r.text, sizeof(r.text), "%s", text);
+	return send(fd, &r, sizeof(r), MSG_DONTWAIT | MSG_NOSIGNAL) >= 0 || errno == EAGAIN;
+}
+
+/* podman and conmon take it from an empty file in the bundle that the kernel killed in the
+ * container. */
+static void on_oom(void *arg, const struct msg_oom *m)
+{
+	struct vmloop *l = arg;
+	int fd = openat(l->p->bundle_fd, "oom", O_WRONLY | O_CREAT | O_NOFOLLOW | O_CLOEXEC, 0644);
+
+	log_guest("the guest is out of memory, %llu processes killed so far",
+		(unsigned long long)m->kills);
+	if (fd >= 0)
+		(void)close(fd);
+	else
+		log_guest("cannot make the file \"oom\" in the bundle: %s", err_text(errno));
+	for (unsigned i = 0; i < WATCHERS; i++) {
+		if (l->watcher[i] >= 0 && !tell_watcher(l->watcher[i], "oom"))
+			(void)close(TAKE_FD(l->watcher[i]));
+	}
+}
+
 static const struct agent_ops agent_ops = {
-	.reply = on_reply, .exited = on_exited, .lost = on_lost
+	.reply = on_reply, .exited = on_exited, .oom = on_oom, .lost = on_lost
 };
 
 static void on_event(struct loop_src *src, uint32_t events)
@@ -344,6 +374,24 @@ static void ctl_resume(struct vmloop *l, int conn)
 	answer(conn, 0, "");
 }
 
+static bool asker_gone(int conn);
+
+static void ctl_events(struct vmloop *l, int conn)
+{
+	for (unsigned i = 0; i < WATCHERS; i++) {
+		if (l->watcher[i] >= 0 && asker_gone(l->watcher[i]))
+			(void)close(TAKE_FD(l->watcher[i]));
+		if (l->watcher[i] >= 0)
+			continue;
+		if (tell_watcher(conn, ""))
+			l->watcher[i] = conn;
+		else
+			(void)close(conn);
+		return;
+	}
+	answer(conn, EBUSY, "too many watch the events of this container");
+}
+
 static void add_asker(struct vmloop *l, int conn);
 
 /* True when nobody waits for the answer any more: who gave up has perhaps done without us. */
@@ -369,6 +417,8 @@ static void ctl_request(struct vmloop *l, int conn, const struct ctl_req *q, int
 		ctl_pause(l, conn);
 	else if (q->op == CTL_RESUME)
 		ctl_resume(l, conn);
+	else if (q->op == CTL_EVENTS)
+		ctl_events(l, conn);
 	else
 		answer(conn, ENOTSUP, "the VMM does not know this request");
 }
@@ -531,6 +581,8 @@ int vmloop_new(struct vmproc *p, struct vmm *vm, struct vmloop **out, struct err
 	l->sync.fd = -1;
 	for (unsigned i = 0; i < CTL_ASKERS; i++)
 		l->asker[i].fd = -1;
+	for (unsigned i = 0; i < WATCHERS; i++)
+		l->watcher[i] = -1;
 	r = loop_new("main", &l->loop, e);
 	if (!r)
 		r = agent_open(&l->agent, l->loop, vm, &agent_ops, l, e);

@@ -236,8 +236,8 @@ static int prepare(struct vmproc *p, struct ready *y, int done_fd, struct error 
  */
 static void close_cli(struct vmproc *p)
 {
-	int *fds[] = { &p->c->lock_fd, &p->c->dir_fd, &p->c->root_fd, &p->plan.bundle_fd,
-		&p->plan.rootfs_fd, &p->kvm_fd, &p->null_fd };
+	int *fds[] = { &p->c->lock_fd, &p->c->dir_fd, &p->c->root_fd, &p->plan.rootfs_fd,
+		&p->kvm_fd, &p->null_fd };
 
 	for (size_t i = 0; i < ARRAY_SIZE(fds); i++) {
 		if (*fds[i] >= 0)
@@ -264,6 +264,7 @@ _Noreturn void vmproc_main(struct vmproc *p)
 		(void)err_set(&e, r, "create failed");
 		fail(p, &e);
 	}
+	p->bundle_fd = TAKE_FD(p->plan.bundle_fd);
 	ns_close(&p->ns);
 	mount_plan_free(&p->plan);
 	close_cli(p);

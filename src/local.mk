@@ -11,6 +11,7 @@ libmain_a_CPPFLAGS = $(AM_CPPFLAGS) -include src/commit.h
 # list: src/*.c src/*.h !src/main.c !src/commit.h
 krun_oci_SOURCES = \
 	src/cmd_create.c \
+	src/cmd_events.c \
 	src/cmd_exec.c \
 	src/cmd_life.c \
 	src/cmd_misc.c \

@@ -65,6 +65,7 @@ unit_programs = \
 	tests/unit/test_signals \
 	tests/unit/test_spec \
 	tests/unit/test_spec_bad \
+	tests/unit/test_stats \
 	tests/unit/test_state \
 	tests/unit/test_tsi \
 	tests/unit/test_vdev_mmio \
@@ -151,6 +152,7 @@ guest_files = \
 	tests/e2e/cgroup.sh \
 	tests/e2e/check.sh \
 	tests/e2e/delete.sh \
+	tests/e2e/events.sh \
 	tests/e2e/exec.sh \
 	tests/e2e/exit-codes.sh \
 	tests/e2e/figures.sh \

@@ -15,6 +15,7 @@ _krun_oci_options() { # VERB
 	list) echo '--format --quiet --help' ;;
 	spec) echo '--bundle --rootless --help' ;;
 	check) echo '--json --help' ;;
+	events) echo '--interval --stats --help' ;;
 	start | state | pause | resume | features) echo '--help' ;;
 	esac
 }
@@ -43,7 +44,7 @@ _krun_oci() {
 			[ -n "$verb" ] || root=(--root "${COMP_WORDS[i + 1]}")
 			i=$((i + 1))
 			;;
-		--log | --log-format | --log-level | --cgroup-manager | --bundle | -b | --config | --process | -p | --pid-file | --console-socket | --pidfd-socket | --format | --cwd | --env | -e | --user | -u | --additional-gids | -g | --cap | -c)
+		--log | --log-format | --log-level | --cgroup-manager | --bundle | -b | --config | --process | -p | --pid-file | --console-socket | --pidfd-socket | --format | --cwd | --env | -e | --user | -u | --additional-gids | -g | --cap | -c | --interval)
 			i=$((i + 1))
 			;;
 		-f) case $verb in create | run | list) i=$((i + 1)) ;; esac ;;
@@ -61,7 +62,7 @@ _krun_oci() {
 	if [ -z "$verb" ]; then
 		case $cur in
 		-*) mapfile -t COMPREPLY < <(compgen -W "$_krun_oci_globals" -- "$cur") ;;
-		*) mapfile -t COMPREPLY < <(compgen -W 'create start state kill delete run exec pause resume list spec features check' -- "$cur") ;;
+		*) mapfile -t COMPREPLY < <(compgen -W 'create start state kill delete run exec pause resume events list spec features check' -- "$cur") ;;
 		esac
 		return 0
 	fi
@@ -69,7 +70,7 @@ _krun_oci() {
 	-*) mapfile -t COMPREPLY < <(compgen -W "$(_krun_oci_options "$verb")" -- "$cur") ;;
 	*)
 		case $verb:$n in
-		start:0 | state:0 | pause:0 | resume:0 | kill:0 | delete:0 | exec:0)
+		start:0 | state:0 | pause:0 | resume:0 | events:0 | kill:0 | delete:0 | exec:0)
 			mapfile -t COMPREPLY < <(compgen -W "$("${COMP_WORDS[0]}" "${root[@]}" list --quiet 2>/dev/null)" -- "$cur")
 			;;
 		kill:1) mapfile -t COMPREPLY < <(compgen -W 'TERM KILL INT HUP QUIT USR1 USR2 STOP CONT WINCH' -- "$cur") ;;
