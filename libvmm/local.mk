@@ -71,7 +71,9 @@ libvmmcore_a_SOURCES = \
 	libvmm/dev/fs_serve.c \
 	libvmm/dev/fs_table.c \
 	libvmm/dev/fs_wait.c \
+	libvmm/dev/fs_work.c \
 	libvmm/dev/fs_xattr.c \
+	libvmm/dev/fs_xfer.c \
 	libvmm/dev/hostfd.c \
 	libvmm/dev/rng.c \
 	libvmm/dev/vsock.c \
@@ -95,6 +97,7 @@ libvmmcore_a_SOURCES = \
 	libvmm/dev/dev.h \
 	libvmm/dev/fs.h \
 	libvmm/dev/fs_proto.h \
+	libvmm/dev/fs_work.h \
 	libvmm/dev/hostfd.h \
 	libvmm/dev/rekick.h \
 	libvmm/dev/vsock.h \

@@ -51,6 +51,7 @@
 #define LIM_FS_LOCK_OWNERS   1024	/* owners of locks on files; an fd each at most */
 #define LIM_FS_LOCKS	     4096	/* ranges that they hold */
 #define LIM_FS_LOCK_WAITS    512	/* requests that wait for a lock: half of a queue */
+#define LIM_FS_WORKERS	     4		/* threads of a share, beside the one that serves it */
 #define LIM_FS_IO	     (1U << 20) /* bytes of one read or write */
 #define LIM_FS_NAME	     255
 

@@ -6,6 +6,11 @@
  * others. Both are served on the owner loop, one request after the other; fs_serve_later() is the
  * server behind it. A request that waits for a lock stays in flight; it has had no effect, so a
  * saved queue offers it again.
+ *
+ * With nothing else to do, whoever serves also moves the bytes: nothing is quicker. When more
+ * requests stand in line, and for all that waits for a disk, workers (fs_work.c) do, each in a slot
+ * that the request was popped into; so what comes after a large or slow one need not wait for it.
+ * Answers are pushed here alone.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -14,19 +19,22 @@
 #include <unistd.h>
 
 #include "dev/fs.h"
+#include "dev/fs_work.h"
 #include "dev/rekick.h"
 #include "util/cleanup.h"
 
-#define FS_TAG_LEN 36
-#define FS_BATCH   64 /* requests of one queue before the other and the loop get their turn */
+#define FS_TAG_LEN    36
+#define FS_HAND_BYTES (32U << 10) /* moving fewer takes less than waking a worker */
+#define FS_BATCH      64 /* requests of one queue before the other and the loop get their turn */
 
 struct fs_dev {
 	struct vdev v;
 	struct fs *fs;
-	struct loop_src timer;
-	bool answered; /* a request of the past was; its queue is to be flushed */
-	struct vq_req req;
-	struct fs_req work;
+	struct fs_workers *workers;
+	struct loop_src timer, finished;
+	bool answered;	     /* a request of the past was; its queue is to be flushed */
+	struct fs_slot *cur; /* the workers' slot that is being served; NULL: it is own */
+	struct fs_slot own;  /* for when all workers are busy */
 };
 
 /* A request's name while it waits: its queue and head. */
@@ -36,6 +44,59 @@ static void fs_answer(void *arg, uint32_t token, uint32_t written)
 
 	vq_push(&d->v.vq[token >> 16], (uint16_t)token, written);
 	d->answered = true;
+}
+
+/* Answers what workers have finished; @all: and what they are at. */
+static void reap(struct fs_dev *d, bool all)
+{
+	struct fs_slot *s;
+
+	while ((s = fs_workers_reap(d->workers, all))) {
+		fs_xfer_done(d->fs, &s->q);
+		fs_answer(d, s->queue << 16 | s->req.head, s->written);
+	}
+}
+
+static void fs_drain(void *arg)
+{
+	reap(arg, true);
+}
+
+/*
+ * Whether a worker had better do it. Waiting for a disk always, so that others need not wait with
+ * it; bytes only when more requests wait, and then many bytes, or a read that has to wait.
+ */
+static bool fs_hand(void *arg, struct fs_req *q)
+{
+	struct fs_dev *d = arg;
+	bool wait = q->x.kind != FS_X_READ && q->x.kind != FS_X_WRITE;
+	struct fs_handle *h = fs_handle_at(d->fs, q->x.hand[0]);
+	ssize_t n;
+
+	if (!d->cur)
+		return false;
+	if (!wait && !fs_workers_busy(d->workers) && vq_pending(&d->v.vq[d->cur->queue]) <= 0)
+		return false;
+	if (q->x.kind == FS_X_WRITE && q->x.size < FS_HAND_BYTES)
+		return false;
+	if (q->x.kind == FS_X_READ && q->x.size < FS_HAND_BYTES) {
+		if (h->no_nowait)
+			return false;
+		n = iobuf_read_cached(&q->wr, h->fd, q->x.size, (off_t)q->x.off);
+		h->no_nowait = n == -EOPNOTSUPP;
+		if (n > 0) {
+			q->x.off += (size_t)n;
+			q->x.size -= (size_t)n;
+		}
+		/* What is left then ends at once; what would wait, or fails, does it elsewhere. */
+		if (n != -EAGAIN)
+			return false;
+	}
+	fs_xfer_held(d->fs, q);
+	if (fs_workers_hand(d->workers, d->cur))
+		return true;
+	fs_xfer_done(d->fs, q);
+	return false;
 }
 
 static void flush_answered(struct fs_dev *d)
@@ -60,26 +121,54 @@ static void fs_on_timer(struct loop_src *src, uint32_t events)
 	flush_answered(d);
 }
 
+static void fs_on_finished(struct loop_src *src, uint32_t events)
+{
+	struct fs_dev *d = src->arg;
+	uint64_t n;
+
+	(void)events;
+	(void)!read(src->fd, &n, sizeof(n));
+	reap(d, false);
+	flush_answered(d);
+}
+
+static int listen_on(struct fs_dev *d)
+{
+	int r = loop_add(d->v.loop, &d->timer, EPOLLIN);
+
+	return r < 0 ? r : loop_add(d->v.loop, &d->finished, EPOLLIN);
+}
+
+static void ignore(struct fs_dev *d)
+{
+	loop_del(d->v.loop, &d->timer);
+	loop_del(d->v.loop, &d->finished);
+}
+
 static int fs_start(struct vdev *v)
 {
 	struct fs_dev *d = CONTAINER_OF(v, struct fs_dev, v);
 	int r = fs_attach_thread(d->fs);
 
-	return r < 0 ? r : loop_add(v->loop, &d->timer, EPOLLIN);
+	return r < 0 ? r : listen_on(d);
 }
 
+/* What workers are at ends; what waits for a lock may wait on. */
 static void fs_pause(struct vdev *v, bool paused)
 {
 	struct fs_dev *d = CONTAINER_OF(v, struct fs_dev, v);
 
-	loop_del(v->loop, &d->timer);
-	if (!paused && v->running && loop_add(v->loop, &d->timer, EPOLLIN) < 0)
-		vdev_broken(v, "the timer could not be watched");
+	ignore(d);
+	fs_drain(d);
+	flush_answered(d);
+	if (!paused && v->running && listen_on(d) < 0)
+		vdev_broken(v, "its own events could not be watched");
 }
 
 static void fs_kick(struct vdev *v, unsigned q)
 {
 	struct fs_dev *d = CONTAINER_OF(v, struct fs_dev, v);
+	struct fs_slot *s;
 	uint32_t written;
 	unsigned n = 0;
 	int r = 0;
@@ -89,11 +178,19 @@ static void fs_kick(struct vdev *v, unsigned q)
 		vdev_broken(v, "the serving thread could not be set up");
 		return;
 	}
-	for (; n < FS_BATCH && (r = vq_pop(&v->vq[q], &d->req)) > 0; n++) {
-		if (fs_serve_later(d->fs, &d->work, &d->req.rd, &d->req.wr, q << 16 | d->req.head,
-			    &written))
-			vq_push(&v->vq[q], d->req.head, written);
+	for (; n < FS_BATCH; n++) {
+		reap(d, false);
+		d->cur = fs_workers_slot(d->workers);
+		s = d->cur ? d->cur : &d->own;
+		r = vq_pop(&v->vq[q], &s->req);
+		if (r <= 0)
+			break;
+		s->queue = q;
+		if (fs_serve_later(
+			    d->fs, &s->q, &s->req.rd, &s->req.wr, q << 16 | s->req.head, &written))
+			vq_push(&v->vq[q], s->req.head, written);
 	}
+	d->cur = NULL;
 	vdev_flush(v, q);
 	flush_answered(d);
 	if (r < 0)
@@ -106,7 +203,9 @@ static void fs_stop(struct vdev *v)
 {
 	struct fs_dev *d = CONTAINER_OF(v, struct fs_dev, v);
 
-	loop_del(v->loop, &d->timer);
+	ignore(d);
+	fs_drain(d);
+	d->answered = false;
 	fs_server_reset(d->fs);
 }
 
@@ -124,6 +223,7 @@ static void fs_destroy(struct vdev *v)
 {
 	struct fs_dev *d = CONTAINER_OF(v, struct fs_dev, v);
 
+	fs_workers_free(d->workers);
 	fs_server_free(d->fs);
 	free(d);
 }
@@ -173,8 +273,19 @@ int fs_new(struct loop *loop, struct mem *mem, const struct fs_cfg *cfg, struct 
 		vdev_fini(&d->v);
 		return r;
 	}
+	r = fs_workers_new(d->fs, &d->workers);
+	if (r < 0) {
+		fs_server_free(d->fs);
+		vdev_fini(&d->v);
+		return err_sys(e, r, "virtio-fs %s: workers", cfg->tag);
+	}
 	d->fs->answer = fs_answer;
 	d->fs->answer_arg = d;
+	d->fs->hand = fs_hand;
+	d->fs->drain = fs_drain;
+	d->finished = (struct loop_src){
+		.fd = fs_workers_fd(d->workers), .name = "workers", .fn = fs_on_finished, .arg = d
+	};
 	d->timer = (struct loop_src){
 		.fd = d->fs->timer_fd, .name = "lock timer", .fn = fs_on_timer, .arg = d
 	};

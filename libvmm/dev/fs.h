@@ -3,8 +3,9 @@
  * The FUSE server behind the virtio-fs device: what its parts (fs_*.c) know of each other.
  *
  * A server is used by one thread at a time, the owner loop's after fs_attach_thread() there, so
- * nothing here locks. fs_serve() is the whole of it: one request in, one reply out, with or without
- * a queue around it. fs_serve_later() may put a request aside that waits for a lock.
+ * nothing here locks; what fs_xfer.c does to an open file may be a worker's. fs_serve() is the
+ * whole of it: one request in, one reply out, with or without a queue around it. fs_serve_later()
+ * may put a request aside that waits for a lock.
  *
  * Nodes. A node is an inode that the guest may name by its node id (index and generation, so a
  * forged or old id is found out). It knows its parent node and its name there; its O_PATH fd is a
@@ -46,6 +47,7 @@
 #define FS_TICK_TRY 32 /* tries of one tick */
 #define FS_NOW	    UINT32_MAX	/* a token: the request cannot be put aside */
 #define FS_LATER    1		/* of an operation: its request was put aside */
+#define FS_XFER	    2		/* of an operation: q->x is what is left to do */
 #define FS_COPY_MAX (16U << 20) /* bytes of one COPY_FILE_RANGE: the queue waits meanwhile */
 
 /* What every statx() here asks for. */
@@ -94,6 +96,8 @@ struct fs_handle {
 	uint8_t kind;
 	bool append; /* O_APPEND is set on fd now */
 	bool wrote;
+	bool no_nowait;	  /* the host cannot tell whether reading would wait */
+	uint16_t uses;	  /* transfers of it that workers do now */
 	uint8_t flock;	  /* F_RDLCK, F_WRLCK: held by flock(2) on fd; F_UNLCK: not */
 	uint32_t lockset; /* whose locks are held by fd; 0: none */
 	int64_t pos;	  /* directory: where fd stands, -1: unknown */
@@ -159,6 +163,8 @@ struct fs_limits {
 	uint32_t nodes, open_nodes, handles;
 };
 
+struct fs_req;
+
 /* Who a thread is on the host; one for each thread, see fs_cred.c. */
 struct fs_cred {
 	bool attached, can_setid, entered, dumpable;
@@ -207,10 +213,36 @@ struct fs {
 	/* Tells whoever uses fs_serve_later() that the request @token is answered. */
 	void (*answer)(void *arg, uint32_t token, uint32_t written);
 	void *answer_arg;
+	/*
+	 * Optional: takes q->x over, to call fs_xfer_run() on any attached thread, fs_xfer_done()
+	 * on ours, and to answer the request. False: it is done here and now. drain() returns when
+	 * no transfer is under way.
+	 */
+	bool (*hand)(void *arg, struct fs_req *q);
+	void (*drain)(void *arg);
 
 	uint32_t chain[FS_DEPTH];
 	uint8_t in[FS_IN_MAX + 1] __attribute__((aligned(8)));
 	uint8_t out[FS_OUT_MAX] __attribute__((aligned(8)));
+};
+
+enum fs_xkind {
+	FS_X_READ,
+	FS_X_WRITE,
+	FS_X_SYNC,
+	FS_X_DATASYNC,
+	FS_X_SYNCFS,
+	FS_X_COPY,
+};
+
+/* Bytes to be moved, or a disk to be waited for: all that touches open files alone. */
+struct fs_xfer {
+	enum fs_xkind kind;
+	int fd, to;
+	bool own_fd;	/* close fd afterwards */
+	bool keep_bits; /* of set-id, when writing */
+	uint64_t off, to_off, size;
+	uint32_t hand[2]; /* handles in use, as indices; 0: none */
 };
 
 /* One request, while it is served. */
@@ -252,6 +284,7 @@ struct fs_req {
 			      byte */
 	size_t nrest;
 	struct fs_node *n; /* h.nodeid, when the operation wants one */
+	struct fs_xfer x;
 };
 
 typedef int fs_op_fn(struct fs *fs, struct fs_req *q);
@@ -423,7 +456,7 @@ int fs_attach_thread(struct fs *fs) NODISCARD;
 bool fs_thread_attached(void);
 int fs_cred_enter(struct fs *fs, uint32_t uid, uint32_t gid) NODISCARD;
 void fs_cred_leave(struct fs *fs);
-void fs_cred_fsetid(struct fs *fs, bool keep_bits);
+void fs_cred_fsetid(bool keep_bits);
 
 /* fs_name.c */
 /* Finds @name in @dir (open as @dfd): fills *sx and the node. -ENOENT. */
@@ -440,6 +473,16 @@ fs_op_fn fs_op_open, fs_op_create, fs_op_tmpfile, fs_op_release, fs_op_flush;
 /* fs_io.c */
 fs_op_fn fs_op_read, fs_op_write, fs_op_fsync, fs_op_lseek, fs_op_fallocate, fs_op_copy,
 	fs_op_syncfs;
+/*
+ * fs_xfer.c. fs_xfer_run() does q->x and writes the reply, of which it returns the bytes; it
+ * touches nothing of the server. fs_xfer_held() and fs_xfer_done() go around it when a worker does
+ * it.
+ */
+uint32_t fs_xfer_run(struct fs_req *q);
+/* The same, returning the error and leaving the reply's header to the caller. */
+int fs_xfer_do(struct fs_req *q) NODISCARD;
+void fs_xfer_held(struct fs *fs, struct fs_req *q);
+void fs_xfer_done(struct fs *fs, struct fs_req *q);
 /* fs_dir.c */
 fs_op_fn fs_op_opendir, fs_op_readdir, fs_op_readdirplus, fs_op_releasedir;
 void fs_dirbuf_drop(struct fs *fs, uint64_t fh);

@@ -111,7 +111,7 @@ int fs_cred_enter(struct fs *fs, uint32_t uid, uint32_t gid)
 	struct fs_cred *c = &cred;
 	int r;
 
-	fs_cred_fsetid(fs, true);
+	fs_cred_fsetid(true);
 	if (!c->can_setid || (uid == c->uid && gid == c->gid))
 		return 0;
 	c->entered = true;
@@ -135,12 +135,11 @@ int fs_cred_enter(struct fs *fs, uint32_t uid, uint32_t gid)
 	return r;
 }
 
-void fs_cred_fsetid(struct fs *fs, bool keep_bits)
+void fs_cred_fsetid(bool keep_bits)
 {
 	struct fs_cred *c = &cred;
 	uint64_t want = keep_bits ? c->base : c->base & ~CAP_BIT(CAP_FSETID);
 
-	(void)fs;
 	if (c->attached && want != c->cur)
 		(void)set_effective(c, want);
 }

@@ -96,6 +96,9 @@ void fs_handle_close(struct fs *fs, struct fs_handle *h)
 {
 	struct fs_node *n = fs_node_at(fs, h->node);
 
+	/* No guest in its right mind closes what it reads. */
+	if (h->uses)
+		fs->drain(fs->answer_arg);
 	if (h->kind == FS_H_DIR)
 		fs_dirbuf_drop(fs, fs_handle_id(h));
 	fs_lock_close(fs, h);

@@ -3,9 +3,8 @@
 /*
  * How it works
  *
- * READ and WRITE move between guest memory and the file in one system call each, uncopied, unless
- * the guest's buffers are more pieces than one call takes. An error after some bytes is a short
- * reply: the guest asks again and meets it then.
+ * What is checked here is what the server knows: handles, modes, limits. What then happens to open
+ * files is left in q->x, for fs_xfer.c.
  *
  * O_APPEND is the host's to do, or two guests would overwrite each other's lines; but pages written
  * back from a mapping go to their own place even through a handle opened for appending. The flag of
@@ -13,20 +12,14 @@
  *
  * Set-id bits fall when an ordinary user writes. The guest says when that is so, and
  * fs_cred_fsetid() makes the host's kernel do it, in the call that writes. For FALLOCATE and
- * COPY_FILE_RANGE the wire has no word for it: there anybody but uid 0 is an ordinary user. The
- * queue waits while a request is served, so what a guest can make long (FS_COPY_MAX, LIM_FS_IO) is
- * bounded.
+ * COPY_FILE_RANGE the wire has no word for it: there anybody but uid 0 is an ordinary user.
  */
-/* #syscalls:fs preadv pwritev fcntl fsync fdatasync syncfs lseek fallocate copy_file_range openat
- * close */
+/* #syscalls:fs fcntl lseek fallocate openat */
 #include <errno.h>
-#include <limits.h>
 #include <string.h>
-#include <sys/syscall.h>
 #include <unistd.h>
 
 #include "dev/fs.h"
-#include "util/cleanup.h"
 
 /* The open file @fh of the request's node. A handle that a load could not open again answers
  * ESTALE. */
@@ -55,7 +48,7 @@ static int read_virt(const struct fs *fs, struct fs_req *q, size_t n)
 int fs_op_read(struct fs *fs, struct fs_req *q)
 {
 	const struct fuse_read_in *in = &q->a.read;
-	size_t want = MIN(MIN(in->size, (uint32_t)LIM_FS_IO), q->wr.left), done = 0;
+	size_t want = MIN(MIN(in->size, (uint32_t)LIM_FS_IO), q->wr.left);
 	struct fs_handle *h;
 	int r = file_of(fs, q, in->fh, &h);
 
@@ -65,20 +58,10 @@ int fs_op_read(struct fs *fs, struct fs_req *q)
 		return -EINVAL;
 	if (h->kind == FS_H_VIRT)
 		return read_virt(fs, q, want);
-	while (done < want) {
-		bool whole = q->wr.cnt <= IOV_MAX;
-		ssize_t n = iobuf_read_fd(&q->wr, h->fd, want - done, (off_t)(in->offset + done));
-
-		if (n == -EINTR)
-			continue;
-		if (n < 0)
-			return done ? 0 : (int)n;
-		done += (size_t)n;
-		/* Short of a vector that went whole into the call is the end of the file. */
-		if (!n || whole)
-			break;
-	}
-	return 0;
+	q->x = (struct fs_xfer){
+		.kind = FS_X_READ, .fd = h->fd, .off = in->offset, .size = want, .hand = { h->idx }
+	};
+	return FS_XFER;
 }
 
 static int set_append(struct fs_handle *h, bool on)
@@ -96,9 +79,8 @@ static int set_append(struct fs_handle *h, bool on)
 int fs_op_write(struct fs *fs, struct fs_req *q)
 {
 	const struct fuse_write_in *in = &q->a.write;
-	struct fuse_write_out o = { 0 };
 	struct fs_handle *h;
-	size_t done = 0;
+	bool append;
 	int r = file_of(fs, q, in->fh, &h);
 
 	if (r < 0)
@@ -107,26 +89,20 @@ int fs_op_write(struct fs *fs, struct fs_req *q)
 		return -EINVAL;
 	if (h->kind == FS_H_VIRT)
 		return -EBADF;
-	r = set_append(h, (in->flags & O_APPEND) && !(in->write_flags & FUSE_WRITE_CACHE));
+	append = (in->flags & O_APPEND) && !(in->write_flags & FUSE_WRITE_CACHE);
+	if (h->append != append && h->uses)
+		fs->drain(fs->answer_arg);
+	r = set_append(h, append);
 	if (r < 0)
 		return r;
-	fs_cred_fsetid(fs, !(in->write_flags & FUSE_WRITE_KILL_SUIDGID));
 	h->wrote = true;
-	while (done < in->size) {
-		ssize_t n =
-			iobuf_write_fd(&q->rd, h->fd, in->size - done, (off_t)(in->offset + done));
-
-		if (n == -EINTR)
-			continue;
-		if (n <= 0) {
-			if (!done && n < 0)
-				return (int)n;
-			break;
-		}
-		done += (size_t)n;
-	}
-	o.size = (uint32_t)done;
-	return iobuf_push(&q->wr, &o, sizeof(o));
+	q->x = (struct fs_xfer){ .kind = FS_X_WRITE,
+		.fd = h->fd,
+		.keep_bits = !(in->write_flags & FUSE_WRITE_KILL_SUIDGID),
+		.off = in->offset,
+		.size = in->size,
+		.hand = { h->idx } };
+	return FS_XFER;
 }
 
 /* Also FSYNCDIR: the handle says what it is. */
@@ -139,21 +115,23 @@ int fs_op_fsync(struct fs *fs, struct fs_req *q)
 		return -EBADF;
 	if (h->fd < 0)
 		return h->kind == FS_H_VIRT ? 0 : -ESTALE;
-	return (data ? fdatasync(h->fd) : fsync(h->fd)) < 0 ? -errno : 0;
+	q->x = (struct fs_xfer){
+		.kind = data ? FS_X_DATASYNC : FS_X_SYNC, .fd = h->fd, .hand = { h->idx }
+	};
+	return FS_XFER;
 }
 
 int fs_op_syncfs(struct fs *fs, struct fs_req *q)
 {
-	int dfd = fs_dir_fd(fs, q->n);
+	int fd, dfd = fs_dir_fd(fs, q->n);
 
 	if (dfd < 0)
 		return dfd;
-
-	CLEAN_FD int fd = fs_openat(fs, dfd, ".", O_RDONLY | O_DIRECTORY, 0);
-
+	fd = fs_openat(fs, dfd, ".", O_RDONLY | O_DIRECTORY, 0);
 	if (fd < 0)
 		return fd;
-	return syncfs(fd) < 0 ? -errno : 0;
+	q->x = (struct fs_xfer){ .kind = FS_X_SYNCFS, .fd = fd, .own_fd = true };
+	return FS_XFER;
 }
 
 static int lseek_virt(const struct fs *fs, const struct fuse_lseek_in *in, uint64_t *out)
@@ -205,7 +183,7 @@ int fs_op_fallocate(struct fs *fs, struct fs_req *q)
 		return -EOPNOTSUPP;
 	if (in->offset > INT64_MAX || in->length > INT64_MAX)
 		return -EINVAL;
-	fs_cred_fsetid(fs, !q->h.uid);
+	fs_cred_fsetid(!q->h.uid);
 	h->wrote = true;
 	do
 		r = fallocate(h->fd, (int)in->mode, (off_t)in->offset, (off_t)in->length);
@@ -217,9 +195,6 @@ int fs_op_copy(struct fs *fs, struct fs_req *q)
 {
 	const struct fuse_copy_file_range_in *in = &q->a.copy;
 	struct fs_handle *from, *to;
-	struct fuse_write_out o = { 0 };
-	loff_t oi, oo;
-	ssize_t n;
 	int r = file_of(fs, q, in->fh_in, &from);
 
 	if (r < 0)
@@ -232,14 +207,14 @@ int fs_op_copy(struct fs *fs, struct fs_req *q)
 		return -EXDEV;
 	if (in->flags || in->off_in > INT64_MAX || in->off_out > INT64_MAX)
 		return -EINVAL;
-	oi = (loff_t)in->off_in;
-	oo = (loff_t)in->off_out;
-	fs_cred_fsetid(fs, !q->h.uid);
 	to->wrote = true;
-	n = copy_file_range(
-		from->fd, &oi, to->fd, &oo, (size_t)MIN(in->len, (uint64_t)FS_COPY_MAX), 0);
-	if (n < 0)
-		return -errno;
-	o.size = (uint32_t)n;
-	return iobuf_push(&q->wr, &o, sizeof(o));
+	q->x = (struct fs_xfer){ .kind = FS_X_COPY,
+		.fd = from->fd,
+		.to = to->fd,
+		.keep_bits = !q->h.uid,
+		.off = in->off_in,
+		.to_off = in->off_out,
+		.size = MIN(in->len, (uint64_t)FS_COPY_MAX),
+		.hand = { from->idx, to->idx } };
+	return FS_XFER;
 }

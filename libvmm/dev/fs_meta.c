@@ -112,7 +112,7 @@ static int set_size(struct fs *fs, struct fs_req *q, int fd)
 	if (!h || !writable(h))
 		for (h = fs_handle_at(fs, q->n->handles); h && !writable(h);)
 			h = fs_handle_at(fs, h->next);
-	fs_cred_fsetid(fs, !(in->valid & FS_FATTR_KILL) || !(fs->flags & FS_I_KILLPRIV_V2));
+	fs_cred_fsetid(!(in->valid & FS_FATTR_KILL) || !(fs->flags & FS_I_KILLPRIV_V2));
 	if (h)
 		return ftruncate(h->fd, (off_t)in->size) < 0 ? -errno : 0;
 
@@ -137,7 +137,7 @@ static int set_mode(struct fs *fs, const struct fuse_setattr_in *in, int fd)
 
 	/* A chmod() by a user without the right to SGID comes without the bit from the guest's
 	 * kernel. */
-	fs_cred_fsetid(fs, true);
+	fs_cred_fsetid(true);
 	(void)snprintf(num, sizeof(num), "%d", fd);
 	return fchmodat(fs->proc_fd, num, in->mode & 07777, 0) < 0 ? -errno : 0;
 }

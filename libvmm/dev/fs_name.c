@@ -223,6 +223,6 @@ int fs_op_link(struct fs *fs, struct fs_req *q)
 	if (fd < 0)
 		return fd;
 	(void)snprintf(num, sizeof(num), "%d", fd);
-	fs_cred_fsetid(fs, true);
+	fs_cred_fsetid(true);
 	return created(fs, q, dfd, name, linkat(fs->proc_fd, num, dfd, name, AT_SYMLINK_FOLLOW));
 }

@@ -84,7 +84,7 @@ static int open_node(struct fs *fs, struct fs_node *n, uint32_t flags, uint32_t 
 	if (fd < 0)
 		return fd;
 	if (f & O_TRUNC)
-		fs_cred_fsetid(fs, !(open_flags & FS_OPEN_KILL_SUIDGID));
+		fs_cred_fsetid(!(open_flags & FS_OPEN_KILL_SUIDGID));
 	fd = fs_reopen(fs, fd, f);
 	if (fd < 0)
 		return fd;

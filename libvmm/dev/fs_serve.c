@@ -196,6 +196,10 @@ bool fs_serve_later(struct fs *fs, struct fs_req *q, struct iobuf *rd, struct io
 		r = -EINVAL;
 	else
 		r = run(fs, q, op);
+	if (r == FS_XFER && fs->hand && token != FS_NOW && fs->hand(fs->answer_arg, q))
+		r = FS_LATER;
+	else if (r == FS_XFER)
+		r = fs_xfer_do(q);
 	fs_req_end(fs);
 	if (r == FS_LATER)
 		return false;

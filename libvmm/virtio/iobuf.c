@@ -211,6 +211,15 @@ ssize_t iobuf_read_fd(struct iobuf *b, int fd, size_t n, off_t off)
 		off < 0 ? readv(fd, b->iov, (int)t.cnt) : preadv(fd, b->iov, (int)t.cnt, off));
 }
 
+ssize_t iobuf_read_cached(struct iobuf *b, int fd, size_t n, off_t off)
+{
+	struct iobuf_trim t = iobuf_trim(b, n);
+
+	if (!t.n)
+		return 0;
+	return iobuf_untrim(b, &t, preadv2(fd, b->iov, (int)t.cnt, off, RWF_NOWAIT));
+}
+
 ssize_t iobuf_write_fd(struct iobuf *b, int fd, size_t n, off_t off)
 {
 	struct iobuf_trim t = iobuf_trim(b, n);

@@ -61,6 +61,9 @@ int iobuf_keep(
  */
 ssize_t iobuf_read_fd(struct iobuf *b, int fd, size_t n, off_t off);  /* fd -> guest */
 ssize_t iobuf_write_fd(struct iobuf *b, int fd, size_t n, off_t off); /* guest -> fd */
+/* As iobuf_read_fd(), without waiting for a disk: -EAGAIN, and -EOPNOTSUPP where the kernel cannot
+ * tell. Short also before what would have waited. */
+ssize_t iobuf_read_cached(struct iobuf *b, int fd, size_t n, off_t off);
 /* The same over sockets, with MSG_ flags (MSG_DONTWAIT, MSG_NOSIGNAL). */
 ssize_t iobuf_recv(struct iobuf *b, int fd, size_t n, int flags);
 ssize_t iobuf_send(struct iobuf *b, int fd, size_t n, int flags);

@@ -337,12 +337,144 @@ static void waiting_locks(void)
 	CHECK(teardown(&r));
 }
 
+#define DEEP  48
+#define PIECE (64U << 10)
+
+/* A request and its answer as they lie in guest memory. */
+struct deep {
+	struct fuse_in_header h;
+	union {
+		struct fuse_read_in read;
+		struct fuse_write_in write;
+		struct fuse_fsync_in fsync;
+		struct fuse_release_in release;
+	} a;
+	struct fuse_out_header oh;
+	uint8_t data[PIECE];
+};
+
+/* Shows nothing yet. @n_in: bytes of the arguments; a write sends data, a read gets it. */
+static int put_deep(struct rig *r, struct deep *d, gpa_t at, uint32_t op, uint64_t f, uint32_t n_in)
+{
+	const uint32_t oh = offsetof(struct deep, oh), data = offsetof(struct deep, data);
+	struct fake_seg o[2] = { { at.v, (uint32_t)sizeof(d->h) + n_in }, { at.v + data, PIECE } };
+	struct fake_seg i[2] = { { at.v + oh, sizeof(d->oh) }, { at.v + data, PIECE } };
+	bool wr = op == FUSE_WRITE, rd = op == FUSE_READ;
+
+	/* the reply of a write is short, and may lie over what was sent */
+	i[1].len = wr ? (uint32_t)sizeof(struct fuse_write_out) : PIECE;
+	d->h = (struct fuse_in_header){ .len = o[0].len + (wr ? PIECE : 0),
+		.opcode = op,
+		.unique = r->unique += 2,
+		.nodeid = f };
+	return fake_add(&r->d, 1, o, 1 + wr, i, 1 + (wr || rd));
+}
+
+static bool drain(struct rig *r, unsigned n)
+{
+	uint16_t h;
+	uint32_t len;
+	int got;
+
+	while (n) {
+		if (fake_wait(&r->d, 1, 10000))
+			return false;
+		while ((got = fake_reap(&r->d, 1, &h, &len)) == 1)
+			n--;
+		if (got < 0)
+			return false;
+	}
+	return true;
+}
+
+/* Many large requests at once, with syncs among them: all are answered, each with its own. */
+static void depth(void)
+{
+	struct fuse_open_in oi = { .flags = O_RDWR };
+	struct save_out s = { 0 };
+	struct deep *d[DEEP];
+	struct fuse_open_out oo;
+	gpa_t at[DEEP];
+	struct rig r;
+	uint64_t f;
+
+	CHECK_EQ(setup(&r), 0);
+	CHECK_EQ(fc_host_file(&r.c, "f", ""), 0);
+	CHECK_EQ(fake_dev_start(&r.d, ~0ULL), 0);
+	r.d.indirect = true;
+	CHECK_EQ(init(&r), 0);
+	f = lookup(&r, "f");
+	CHECK_EQ(call(&r, FUSE_OPEN, f, &oi, sizeof(oi), NULL, 0, &oo, sizeof(oo), NULL), 0);
+	for (unsigned i = 0; i < DEEP; i++) {
+		at[i] = fake_alloc(&r.g, sizeof(struct deep), 8);
+		d[i] = fake_ptr(&r.g, at[i], sizeof(struct deep));
+	}
+	for (unsigned round = 0; round < 4; round++) {
+		for (unsigned i = 0; i < DEEP; i++) {
+			bool sync = i % 7 == 6;
+
+			if (sync) {
+				d[i]->a.fsync = (struct fuse_fsync_in){ .fh = oo.fh };
+				CHECK(put_deep(&r, d[i], at[i], FUSE_FSYNC, f,
+					      sizeof(d[i]->a.fsync)) >= 0);
+			} else if (round % 2) {
+				d[i]->a.read = (struct fuse_read_in){
+					.fh = oo.fh, .offset = (uint64_t)i * PIECE, .size = PIECE
+				};
+				memset(d[i]->data, 0, PIECE);
+				CHECK(put_deep(&r, d[i], at[i], FUSE_READ, f,
+					      sizeof(d[i]->a.read)) >= 0);
+			} else {
+				d[i]->a.write = (struct fuse_write_in){
+					.fh = oo.fh, .offset = (uint64_t)i * PIECE, .size = PIECE
+				};
+				memset(d[i]->data, (int)(i + round + 1), PIECE);
+				CHECK(put_deep(&r, d[i], at[i], FUSE_WRITE, f,
+					      sizeof(d[i]->a.write)) >= 0);
+			}
+		}
+		(void)fake_kick(&r.d, 1);
+		/* once in the middle of it: what is under way ends, the rest comes after */
+		if (round == 1)
+			swap_device(&r, &s);
+		CHECK(drain(&r, DEEP));
+		for (unsigned i = 0; i < DEEP; i++) {
+			CHECK_EQ(d[i]->oh.error, 0);
+			CHECK_EQ(d[i]->oh.unique, d[i]->h.unique);
+			if (i % 7 == 6)
+				continue;
+			if (round % 2)
+				CHECK(d[i]->data[0] == i + round &&
+					d[i]->data[PIECE - 1] == i + round);
+			else
+				CHECK_EQ(d[i]->data[0] | d[i]->data[1] << 8 | d[i]->data[2] << 16,
+					PIECE);
+		}
+	}
+	/* a file that is closed while it is written, and a reset in the middle */
+	for (unsigned i = 0; i < DEEP - 1; i++)
+		CHECK(put_deep(&r, d[i], at[i], FUSE_WRITE, f, sizeof(d[i]->a.write)) >= 0);
+	d[DEEP - 1]->a.release = (struct fuse_release_in){ .fh = oo.fh };
+	CHECK(put_deep(&r, d[DEEP - 1], at[DEEP - 1], FUSE_RELEASE, f,
+		      sizeof(d[DEEP - 1]->a.release)) >= 0);
+	(void)fake_kick(&r.d, 1);
+	CHECK(drain(&r, DEEP));
+	CHECK_EQ(d[DEEP - 1]->oh.error, 0);
+	for (unsigned i = 0; i < DEEP; i++)
+		CHECK(put_deep(&r, d[i], at[i], FUSE_WRITE, f, sizeof(d[i]->a.write)) >= 0);
+	(void)fake_kick(&r.d, 1);
+	fake_dev_reset(&r.d);
+	save_out_free(&s);
+	CHECK(teardown(&r));
+}
+
 static const struct test_case cases[] = {
 	TEST(requests),
 	TEST(nonsense),
 	TEST(bad_config),
 	TEST(saved_device),
 	TEST(waiting_locks),
+	TEST(depth),
 };
 
 TEST_MAIN(cases)
