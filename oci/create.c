@@ -169,7 +169,9 @@ static int open_host(struct create *x, struct error *e)
 	x->c.rootfs = absolute(x->rootfs_fd, "root.path", e);
 	if (!x->c.rootfs)
 		return -ENOENT;
-	r = spec_vm_size(x->spec, host_cpus(), &p->size, e);
+	r = spec_net(x->spec, &p->net, e);
+	if (!r)
+		r = spec_vm_size(x->spec, host_cpus(), &p->size, e);
 	if (!r)
 		r = ns_open(x->spec, &p->ns, e);
 	return r;

@@ -121,7 +121,7 @@ static void linux_section(struct json_writer *w)
 
 int features_json(const char *version, char **out, size_t *len)
 {
-	static const char *const UNSAFE[] = { "krun.", "run.oci.",
+	static const char *const UNSAFE[] = { "krun.", "krun-oci.", "run.oci.",
 		"io.kubernetes.cri.container-type" };
 	struct json_writer w;
 

@@ -25,6 +25,8 @@
 /* One CPU for good: the lock prefixes may stay as they are, which saves four million instructions
  * of patching. */
 #define CMDLINE_UP " noreplace-smp"
+/* The kernel's half of TSI; one that has none ignores it. */
+#define CMDLINE_TSI " krun.tsi=on"
 
 static int try_open(const char *path)
 {
@@ -96,7 +98,8 @@ int kernel_open(const struct spec *s, char *path, size_t path_len, struct error 
 static bool is_ours(const char *p)
 {
 	static const char *const ours[] = { "init", "rdinit", "root", "rootfstype", "initrd",
-		"virtio_mmio.device", "console", "reboot", "panic", "maxcpus", "nr_cpus", "mem" };
+		"virtio_mmio.device", "console", "reboot", "panic", "maxcpus", "nr_cpus", "mem",
+		"krun.tsi" };
 	size_t n = strcspn(p, "=");
 
 	for (size_t i = 0; i < ARRAY_SIZE(ours); i++) {
@@ -106,9 +109,11 @@ static bool is_ours(const char *p)
 	return false;
 }
 
-int kernel_cmdline(const struct spec *s, unsigned vcpus, char *buf, size_t len, struct error *e)
+int kernel_cmdline(
+	const struct spec *s, unsigned vcpus, bool tsi, char *buf, size_t len, struct error *e)
 {
-	size_t n = (size_t)snprintf(buf, len, "%s%s", CMDLINE, vcpus == 1 ? CMDLINE_UP : "");
+	size_t n = (size_t)snprintf(
+		buf, len, "%s%s%s", CMDLINE, vcpus == 1 ? CMDLINE_UP : "", tsi ? CMDLINE_TSI : "");
 
 	for (size_t i = 0; s->vm.set && i < s->vm.kernel_params.n; i++) {
 		const char *p = s->vm.kernel_params.v[i];

@@ -3,6 +3,7 @@
 #ifndef KRUN_OCI_KERNEL_H
 #define KRUN_OCI_KERNEL_H
 
+#include <stdbool.h>
 #include <stddef.h>
 
 #include "oci/spec.h"
@@ -17,6 +18,7 @@ int kernel_open(const struct spec *s, char *path, size_t path_len, struct error 
 
 /* Our own options, then those of vm.kernel.parameters; refuses the ones that would break the boot.
  */
-int kernel_cmdline(const struct spec *s, unsigned vcpus, char *buf, size_t len, struct error *e);
+int kernel_cmdline(
+	const struct spec *s, unsigned vcpus, bool tsi, char *buf, size_t len, struct error *e);
 
 #endif

@@ -43,6 +43,7 @@ liboci_a_SOURCES = \
 	oci/spec_devices.c \
 	oci/spec_linux.c \
 	oci/spec_mount.c \
+	oci/spec_net.c \
 	oci/spec_process.c \
 	oci/spec_read.c \
 	oci/spec_refuse.c \
@@ -82,6 +83,7 @@ liboci_a_SOURCES = \
 	oci/signals.h \
 	oci/spec.h \
 	oci/spec_limits.h \
+	oci/spec_net.h \
 	oci/spec_read.h \
 	oci/state.h \
 	oci/stats.h \

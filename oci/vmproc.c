@@ -114,6 +114,7 @@ static int build_vm(struct vmproc *p, struct vmm *vm, int root_fd, int done_fd, 
 		.vsock = true,
 		.vsock_knock_port = PROTO_KNOCK_PORT,
 		.vsock_done_fd = done_fd,
+		.net = p->net,
 		.console = true };
 	int r;
 
@@ -123,7 +124,7 @@ static int build_vm(struct vmproc *p, struct vmm *vm, int root_fd, int done_fd, 
 	/* a descriptor of our own: the pivot still needs root_fd */
 	cfg.fs[0].root_fd = fcntl(root_fd, F_DUPFD_CLOEXEC, 3);
 	cfg.fs[0].readonly = p->spec->root_readonly && !p->spec->n_mounts;
-	r = kernel_cmdline(p->spec, p->size.vcpus, cmdline, sizeof(cmdline), e);
+	r = kernel_cmdline(p->spec, p->size.vcpus, p->net.tsi, cmdline, sizeof(cmdline), e);
 	if (r)
 		return r;
 	p->kernel_fd = -1;
@@ -137,7 +138,7 @@ static int build_vm(struct vmproc *p, struct vmm *vm, int root_fd, int done_fd, 
 static rlim_t raise_open_files(void)
 {
 	const rlim_t want = LIM_FS_HANDLES + LIM_FS_OPEN_INODES + LIM_FS_LOCK_OWNERS +
-		LIM_VSOCK_CONNS + OWN_FDS;
+		LIM_VSOCK_CONNS + LIM_TSI_SOCKS + OWN_FDS;
 	struct rlimit r, more;
 
 	if (getrlimit(RLIMIT_NOFILE, &r))

@@ -10,7 +10,7 @@
 
 #include "oci/mounts.h"
 #include "oci/ns.h"
-#include "oci/spec.h"
+#include "oci/spec_net.h"
 #include "oci/state.h"
 
 struct vmproc {
@@ -20,6 +20,7 @@ struct vmproc {
 	struct ns_set ns;
 	struct mount_plan plan;
 	struct vm_size size;
+	struct vmm_net net;
 	int sync_fd; /* to the CLI */
 	int kvm_fd;  /* /dev/kvm */
 	int kernel_fd;

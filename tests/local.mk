@@ -65,6 +65,7 @@ unit_programs = \
 	tests/unit/test_signals \
 	tests/unit/test_spec \
 	tests/unit/test_spec_bad \
+	tests/unit/test_spec_net \
 	tests/unit/test_stats \
 	tests/unit/test_state \
 	tests/unit/test_tsi \

@@ -14,6 +14,7 @@
 #include "oci/json_write.h"
 #include "oci/seccomp_compile.h"
 #include "oci/spec.h"
+#include "oci/spec_net.h"
 #include "oci/spec_limits.h"
 #include "util/err.h"
 
@@ -40,6 +41,7 @@ static void check_config(const struct spec *s)
 {
 	struct seccomp_prog prog;
 	struct vm_size size;
+	struct vmm_net net;
 
 	FUZZ_CHECK(s->version && s->root && s->root[0]);
 	check_list(&s->warnings);
@@ -67,6 +69,12 @@ static void check_config(const struct spec *s)
 	for (size_t i = 0; i < s->linux_.n_sysctl; i++)
 		FUZZ_CHECK(s->linux_.sysctl[i].key[0] != '.' &&
 			!strstr(s->linux_.sysctl[i].key, ".."));
+	if (!spec_net(s, &net, NULL)) {
+		FUZZ_CHECK(net.negress <= VMM_MAX_NET_RULES && net.nlisten <= VMM_MAX_NET_RULES);
+		for (unsigned k = 0; k < net.negress; k++)
+			FUZZ_CHECK(net.egress[k].first_port <= net.egress[k].last_port &&
+				net.egress[k].prefix <= 128);
+	}
 	if (!spec_vm_size(s, 4, &size, NULL))
 		FUZZ_CHECK(size.vcpus >= 1 && size.vcpus <= LIM_VCPUS && size.ram >= VM_RAM_FLOOR &&
 			size.ram <= LIM_RAM_MAX);

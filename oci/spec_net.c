@@ -1,0 +1,209 @@
+// SPDX-License-Identifier: Apache-2.0
+/* The network annotations: whether the guest has the host's sockets, and what it may do with them.
+ */
+/*
+ * How it works
+ *
+ * krun-oci.net chooses, krun-oci.net.egress and krun-oci.net.listen are lists of rules, read from
+ * left to right with a cursor: "allow" or "deny", then what: all, an address with an optional
+ * prefix length, ports, or both. Everything must be read to its end, and an error names the rule by
+ * its number and quotes it. Host bits that a prefix length would ignore are an error: who
+ * writes 10.0.0.1/8 most likely means something else.
+ */
+#include <arpa/inet.h>
+#include <errno.h>
+#include <string.h>
+
+#include "oci/spec_net.h"
+#include "oci/spec_read.h"
+#include "util/err.h"
+
+#define RULE_MAX 80 /* bytes of one rule; the longest address has 45 */
+
+static bool word(const char **p, const char *w)
+{
+	size_t n = strlen(w);
+
+	if (strncmp(*p, w, n) != 0)
+		return false;
+	*p += n;
+	return true;
+}
+
+static void spaces(const char **p)
+{
+	*p += strspn(*p, " \t");
+}
+
+static bool number(const char **p, unsigned max, unsigned *v)
+{
+	size_t n = strspn(*p, "0123456789");
+
+	*v = 0;
+	if (!n || n > 5 || (n > 1 && **p == '0'))
+		return false;
+	for (size_t i = 0; i < n; i++)
+		*v = *v * 10 + (unsigned)((*p)[i] - '0');
+	*p += n;
+	return *v <= max;
+}
+
+static bool ports(const char **p, struct vmm_net_rule *r)
+{
+	unsigned a, b;
+
+	if (!number(p, 65535, &a))
+		return false;
+	b = a;
+	if (word(p, "-") && !number(p, 65535, &b))
+		return false;
+	r->first_port = (uint16_t)a;
+	r->last_port = (uint16_t)b;
+	return a && a <= b;
+}
+
+static bool prefix_is_whole(const struct vmm_net_rule *r, unsigned bits)
+{
+	for (unsigned i = r->prefix; i < bits; i++) {
+		if (r->ip[i / 8] & 0x80 >> i % 8)
+			return false;
+	}
+	return true;
+}
+
+/* An address as far as @n characters of *p go. */
+static bool address(const char **p, size_t n, struct vmm_net_rule *r)
+{
+	static const uint8_t mapped[12] = { [10] = 0xff, [11] = 0xff };
+	char text[INET6_ADDRSTRLEN];
+	unsigned bits, v;
+
+	if (!n || n >= sizeof(text))
+		return false;
+	memcpy(text, *p, n);
+	text[n] = '\0';
+	*p += n;
+	if (inet_pton(AF_INET, text, r->ip) == 1)
+		r->family = 4;
+	else if (inet_pton(AF_INET6, text, r->ip) == 1)
+		r->family = 6;
+	else
+		return false;
+	bits = v = r->family == 4 ? 32 : 128;
+	if (word(p, "/") && !number(p, bits, &v))
+		return false;
+	r->prefix = (uint8_t)v;
+	/* IPv4 in IPv6 clothes is judged as IPv4, so such a rule would never match */
+	if (r->family == 6 && !memcmp(r->ip, mapped, sizeof(mapped)))
+		return false;
+	return prefix_is_whole(r, bits);
+}
+
+/* CIDR, CIDR:PORTS, [CIDR]:PORTS, :PORTS */
+static bool target(const char **p, struct vmm_net_rule *r)
+{
+	bool bracket = word(p, "[");
+	const char *colon = strchr(*p, ':');
+
+	if (!bracket && **p != ':') {
+		/* more than one colon: IPv6, which then has no ports */
+		bool v6 = colon && strchr(colon + 1, ':');
+
+		if (!address(p, strspn(*p, v6 ? "0123456789abcdefABCDEF:." : "0123456789."), r))
+			return false;
+	} else if (bracket) {
+		if (!address(p, strspn(*p, "0123456789abcdefABCDEF:."), r) || !word(p, "]"))
+			return false;
+	}
+	return !word(p, ":") || ports(p, r);
+}
+
+static bool rule(const char *p, bool egress, struct vmm_net_rule *r)
+{
+	*r = (struct vmm_net_rule){ .last_port = UINT16_MAX };
+	spaces(&p);
+	r->deny = word(&p, "deny");
+	if (!r->deny && !word(&p, "allow"))
+		return false;
+	if (*p != ' ' && *p != '\t')
+		return false;
+	spaces(&p);
+	if (!word(&p, "all") && !(egress ? target(&p, r) : ports(&p, r)))
+		return false;
+	spaces(&p);
+	return !*p;
+}
+
+static int rules(const struct spec *s, const char *key, bool egress, struct vmm_net_rule *out,
+	unsigned *count, struct error *e)
+{
+	const char *p = spec_annotation(s, key);
+
+	*count = 0;
+	while (p) {
+		size_t n = strcspn(p, ",");
+		char one[RULE_MAX];
+
+		if (*count == VMM_MAX_NET_RULES)
+			return err_set(e, EINVAL,
+				"config.json: annotations[\"%s\"]: more than %u rules", key,
+				VMM_MAX_NET_RULES);
+		if (n >= sizeof(one))
+			return err_set(e, EINVAL,
+				"config.json: annotations[\"%s\"]: rule %u is longer than %zu bytes",
+				key, *count + 1, sizeof(one) - 1);
+		memcpy(one, p, n);
+		one[n] = '\0';
+		if (!rule(one, egress, &out[*count]))
+			return err_set(e, EINVAL,
+				"config.json: annotations[\"%s\"]: rule %u, %s, is not \"allow\" or \"deny\" and %s",
+				key, *count + 1, QUOTE(one),
+				egress ? "\"all\", CIDR, CIDR:PORTS, [CIDR]:PORTS or :PORTS"
+				       : "\"all\", PORT or PORT-PORT");
+		++*count;
+		p = p[n] ? p + n + 1 : NULL;
+	}
+	return 0;
+}
+
+/* A rule under a name that nobody reads would be a wall that is not there. */
+static int known(const struct spec *s, struct error *e)
+{
+	static const char *const KEYS[] = { "krun-oci.net", "krun-oci.net.egress",
+		"krun-oci.net.listen" };
+
+	for (size_t i = 0; i < s->n_annotations; i++) {
+		const char *key = s->annotations[i].key;
+		bool found = strncmp(key, KEYS[0], strlen(KEYS[0])) != 0;
+
+		for (size_t k = 0; k < ARRAY_SIZE(KEYS); k++)
+			found = found || !strcmp(key, KEYS[k]);
+		if (!found)
+			return err_set(e, EINVAL,
+				"config.json: annotations[%s]: there is no such one", QUOTE(key));
+	}
+	return 0;
+}
+
+int spec_net(const struct spec *s, struct vmm_net *out, struct error *e)
+{
+	const char *net = spec_annotation(s, "krun-oci.net");
+	int r = known(s, e);
+
+	if (r)
+		return r;
+	memset(out, 0, sizeof(*out));
+	out->tsi = !net || !strcmp(net, "tsi");
+	if (net && !out->tsi && strcmp(net, "none") != 0)
+		return err_set(e, EINVAL,
+			"config.json: annotations[\"krun-oci.net\"]: %s is not \"tsi\" or \"none\"",
+			QUOTE(net));
+	r = rules(s, "krun-oci.net.egress", true, out->egress, &out->negress, e);
+	if (!r)
+		r = rules(s, "krun-oci.net.listen", false, out->listen, &out->nlisten, e);
+	if (!r && !out->tsi && (out->negress || out->nlisten))
+		r = err_set(e, EINVAL,
+			"config.json: annotations[\"krun-oci.net.%s\"]: there is no network to have rules for",
+			out->negress ? "egress" : "listen");
+	return r;
+}
