@@ -19,7 +19,9 @@
 #include "proto/blob.h"
 #include "proto/msg.h"
 
-#define AGENT_MAX_CONNS	  1024
+#define AGENT_MAX_CONNS 1024
+#define AGENT_BACKLOG \
+	1024 /* connects of the host that wait: three for each of many execs at once */
 #define AGENT_MAX_EARLY	  8 /* openings that wait for the token; the first three streams may */
 #define AGENT_MAX_PROCS	  4096
 #define AGENT_MAX_STREAMS 8192
@@ -198,6 +200,9 @@ int cgroup_make(struct agent *a, const struct blob_view *s, struct fail *f);
 int cgroup_write_all(int dirfd, const struct blob_view_pair *p, size_t n, struct fail *f);
 int cgroup_of_pid(struct agent *a, pid_t pid); /* directory fd or -errno */
 void cgroup_check_oom(struct agent *a);
+
+/* ps.c: answers MSG_PS. 0 with *@len bytes in @out (MSG_MAX_TO_HOST less a header), or -errno. */
+int ps_list(uint32_t after, uint8_t *out, size_t *len);
 
 /* child.c; everything below runs in the child that becomes the workload */
 enum sync_what {

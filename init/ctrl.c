@@ -334,6 +334,22 @@ static int on_update(struct agent *a, struct conn *c, const struct msg_hdr *h, c
 	return 1;
 }
 
+static int on_ps(struct agent *a, struct conn *c, const struct msg_hdr *h, const uint8_t *p)
+{
+	uint8_t out[MSG_MAX_TO_HOST - sizeof(*h)];
+	struct msg_ps m;
+	size_t len;
+	int err;
+
+	if (msg_take(h, p, &m, sizeof(m), NULL, NULL) || m.reserved)
+		return -EPROTO;
+	err = ps_list(m.after, out, &len);
+	if (err)
+		return err;
+	ctrl_reply(a, c, h->type, h->seq, out, len);
+	return 1;
+}
+
 static int on_shutdown(struct agent *a)
 {
 	if (!a->cfg.machine) {
@@ -367,6 +383,8 @@ static int dispatch(struct agent *a, struct conn *c, const struct msg_hdr *h, co
 		return set_time(a, h, p, true);
 	case MSG_UPDATE:
 		return on_update(a, c, h, p);
+	case MSG_PS:
+		return on_ps(a, c, h, p);
 	case MSG_SYNC:
 	case MSG_SHUTDOWN:
 	case MSG_PING:

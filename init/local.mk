@@ -27,6 +27,7 @@ agent_sources = \
 	init/mounts.c \
 	init/proc.c \
 	init/process.c \
+	init/ps.c \
 	init/stream.c \
 	init/agent.h \
 	init/child.h \

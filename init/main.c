@@ -65,7 +65,7 @@ static int listen_vsock(void)
 
 	if (fd < 0)
 		fatal("vsock", errno);
-	if (bind(fd, (struct sockaddr *)(void *)&sa, sizeof(sa)) || listen(fd, 128))
+	if (bind(fd, (struct sockaddr *)(void *)&sa, sizeof(sa)) || listen(fd, AGENT_BACKLOG))
 		fatal("vsock listener", errno);
 	return fd;
 }

@@ -53,6 +53,11 @@ static void handle_reply(struct agent *a, const struct msg_hdr *h, const uint8_t
 	struct agent_reply r = { .type = h->type, .seq = h->seq, .status = h->status, .text = "" };
 	char text[MSG_TEXT_MAX + 1];
 
+	if (!h->status) {
+		r.payload = payload;
+		r.len = h->len - sizeof(*h);
+	}
+
 	if (h->status < 0) {
 		if (msg_text(h, payload, &r.stage, text))
 			return agent_lost(a, "the agent sent a malformed error");

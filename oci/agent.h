@@ -22,9 +22,11 @@ struct agent;
 struct agent_reply {
 	uint16_t type; /* of the request */
 	uint32_t seq;
-	int status;	  /* 0 or -errno */
-	uint32_t stage;	  /* enum msg_stage when status < 0 */
-	const char *text; /* "" unless status < 0 */
+	int status;		/* 0 or -errno */
+	uint32_t stage;		/* enum msg_stage when status < 0 */
+	const char *text;	/* "" unless status < 0 */
+	const uint8_t *payload; /* of a reply with status 0; not looked at yet */
+	size_t len;
 };
 
 struct agent_ops {

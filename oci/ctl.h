@@ -23,6 +23,7 @@ enum ctl_op {
 	CTL_SIGNAL,    /* arg: signal number; flags: CTL_ALL */
 
 	CTL_EXEC = 16,	 /* see oci/vmexec.h */
+	CTL_PS,		 /* see oci/vmexec.h; arg: cursor */
 	CTL_EXEC_SIGNAL, /* on the connection of an exec; arg: signal number */
 	CTL_EXEC_SIZE,	 /* the same; arg: rows << 16 | columns of its terminal */
 

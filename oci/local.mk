@@ -34,6 +34,7 @@ liboci_a_SOURCES = \
 	oci/ns.c \
 	oci/ops.c \
 	oci/pause.c \
+	oci/ps.c \
 	oci/resolve.c \
 	oci/seccomp_compile.c \
 	oci/signals.c \

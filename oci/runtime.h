@@ -93,6 +93,12 @@ enum rt_format {
 };
 int rt_list(const struct rt *rt, enum rt_format format, bool quiet, FILE *out, struct error *e);
 
+/*
+ * The container's processes. RT_JSON: an array of the host's pids, which are the VMM's and those of
+ * proxies of exec. RT_TABLE: the guest's, as ps -ef writes them.
+ */
+int rt_ps(const struct rt *rt, const char *id, enum rt_format format, FILE *out, struct error *e);
+
 /* Prints one line per fact; *fit tells whether this host can run containers. */
 int rt_check(const struct rt *rt, bool json, FILE *out, bool *fit, struct error *e);
 /* For create: 0, or the one sentence why this host is unfit. Uses the result cached for this boot.

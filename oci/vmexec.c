@@ -243,10 +243,53 @@ void vmexec_request(struct vmexec *x, enum phase phase, int conn, const struct c
 	drop(p);
 }
 
+static void answer_ps(int conn, int code, const char *text)
+{
+	struct ctl_reply r = { .code = abs(code) };
+
+	(void)snprintf(r.text, sizeof(r.text), "%.*s", (int)sizeof(r.text) - 1, text);
+	(void)send(conn, &r, sizeof(r), MSG_DONTWAIT | MSG_NOSIGNAL);
+}
+
+void vmexec_ps(struct vmexec *x, int conn, const struct ctl_req *q)
+{
+	struct msg_ps m = { .after = q->arg };
+
+	for (unsigned i = 0; i < PS_MAX; i++) {
+		if (x->ps[i].seq)
+			continue;
+		x->ps[i].seq = agent_send(x->agent, MSG_PS, &m, sizeof(m));
+		if (!x->ps[i].seq)
+			break;
+		x->ps[i].conn = conn;
+		return;
+	}
+	answer_ps(conn, EBUSY, "the container's processes are being asked for already");
+	(void)close(conn);
+}
+
+static void ps_reply(struct vmexec *x, const struct agent_reply *r)
+{
+	for (unsigned i = 0; i < PS_MAX; i++) {
+		if (x->ps[i].seq != r->seq)
+			continue;
+		x->ps[i].seq = 0;
+		answer_ps(x->ps[i].conn, r->status, r->text);
+		if (!r->status)
+			(void)send(x->ps[i].conn, r->payload, r->len, MSG_DONTWAIT | MSG_NOSIGNAL);
+		(void)close(x->ps[i].conn);
+		return;
+	}
+}
+
 bool vmexec_reply(struct vmexec *x, const struct agent_reply *r)
 {
 	struct vmexec_proc *p = x->procs;
 
+	if (r->type == MSG_PS) {
+		ps_reply(x, r);
+		return true;
+	}
 	if (r->type != MSG_EXEC)
 		return false;
 	while (p && p->seq != r->seq)

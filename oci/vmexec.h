@@ -10,6 +10,9 @@
  * of output was written, that it has ended. It may send CTL_EXEC_SIGNAL and CTL_EXEC_SIZE. When it
  * hangs up, the process is killed. When the VM goes, the connection ends without an event.
  *
+ * CTL_PS asks the agent for processes (MSG_PS). Answers: a struct ctl_reply and, when its code is
+ * 0, one more packet with the payload of the agent's reply as it came.
+ *
  * Called on the VMM's main loop. @flags of the request: EXEC_*.
  */
 #ifndef KRUN_OCI_VMEXEC_H
@@ -37,6 +40,8 @@ struct exec_event {
 	char text[ERR_MSG_MAX];
 };
 
+#define PS_MAX 16 /* questions at a time */
+
 struct vmexec_proc;
 
 struct vmexec {
@@ -45,6 +50,10 @@ struct vmexec {
 	struct vmm *vm;
 	struct vmexec_proc *procs;
 	unsigned n;
+	struct {
+		uint32_t seq; /* 0: free */
+		int conn;
+	} ps[PS_MAX];
 	uint32_t last; /* process id given out last: none is used twice */
 };
 
@@ -52,6 +61,7 @@ void vmexec_init(struct vmexec *x, struct loop *loop, struct agent *agent, struc
 /* A CTL_EXEC: takes @conn over, and of @fds (CTL_MAX_FDS) what it sets to -1. */
 void vmexec_request(
 	struct vmexec *x, enum phase phase, int conn, const struct ctl_req *q, int *fds);
+void vmexec_ps(struct vmexec *x, int conn, const struct ctl_req *q);
 /* True when it was the answer to one of ours. */
 bool vmexec_reply(struct vmexec *x, const struct agent_reply *r);
 void vmexec_exited(struct vmexec *x, const struct msg_exit *m);

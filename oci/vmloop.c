@@ -409,6 +409,8 @@ static void ctl_request(struct vmloop *l, int conn, const struct ctl_req *q, int
 		(void)close(conn);
 	else if (q->op == CTL_EXEC)
 		vmexec_request(&l->exec, l->phase, conn, q, fds);
+	else if (q->op == CTL_PS)
+		vmexec_ps(&l->exec, conn, q);
 	else if (q->op == CTL_START)
 		ctl_start(l, conn);
 	else if (q->op == CTL_SIGNAL)

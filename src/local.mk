@@ -16,6 +16,7 @@ krun_oci_SOURCES = \
 	src/cmd_life.c \
 	src/cmd_misc.c \
 	src/cmd_pause.c \
+	src/cmd_ps.c \
 	src/opt.c \
 	src/cli.h
 

@@ -36,6 +36,7 @@ const struct cmd *const commands[] = {
 	&cmd_resume,
 	&cmd_events,
 	&cmd_list,
+	&cmd_ps,
 	&cmd_spec,
 	&cmd_features,
 	&cmd_check,

@@ -154,6 +154,7 @@ guest_files = \
 	tests/e2e/check.sh \
 	tests/e2e/delete.sh \
 	tests/e2e/events.sh \
+	tests/e2e/exec-terminal.sh \
 	tests/e2e/exec.sh \
 	tests/e2e/exit-codes.sh \
 	tests/e2e/figures.sh \
@@ -165,6 +166,8 @@ guest_files = \
 	tests/e2e/lifecycle.sh \
 	tests/e2e/parallel.sh \
 	tests/e2e/pause.sh \
+	tests/e2e/podman.sh \
+	tests/e2e/ps.sh \
 	tests/e2e/rootless.sh \
 	tests/e2e/size.sh \
 	tests/e2e/spec.sh \

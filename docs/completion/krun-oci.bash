@@ -13,6 +13,7 @@ _krun_oci_options() { # VERB
 	kill) echo '--all --regex --help' ;;
 	delete) echo '--force --regex --help' ;;
 	list) echo '--format --quiet --help' ;;
+	ps) echo '--format --help' ;;
 	spec) echo '--bundle --rootless --help' ;;
 	check) echo '--json --help' ;;
 	events) echo '--interval --stats --help' ;;
@@ -47,7 +48,7 @@ _krun_oci() {
 		--log | --log-format | --log-level | --cgroup-manager | --bundle | -b | --config | --process | -p | --pid-file | --console-socket | --pidfd-socket | --format | --cwd | --env | -e | --user | -u | --additional-gids | -g | --cap | -c | --interval)
 			i=$((i + 1))
 			;;
-		-f) case $verb in create | run | list) i=$((i + 1)) ;; esac ;;
+		-f) case $verb in create | run | list | ps) i=$((i + 1)) ;; esac ;;
 		-*) ;;
 		*) if [ -z "$verb" ]; then verb=${COMP_WORDS[i]}; else n=$((n + 1)); fi ;;
 		esac
@@ -55,14 +56,14 @@ _krun_oci() {
 	if [ "$prev" = -f ]; then
 		case $verb in
 		create | run) prev=--config ;;
-		list) prev=--format ;;
+		list | ps) prev=--format ;;
 		esac
 	fi
 	! _krun_oci_value "$prev" "$cur" || return 0
 	if [ -z "$verb" ]; then
 		case $cur in
 		-*) mapfile -t COMPREPLY < <(compgen -W "$_krun_oci_globals" -- "$cur") ;;
-		*) mapfile -t COMPREPLY < <(compgen -W 'create start state kill delete run exec pause resume events list spec features check' -- "$cur") ;;
+		*) mapfile -t COMPREPLY < <(compgen -W 'create start state kill delete run exec pause resume events list ps spec features check' -- "$cur") ;;
 		esac
 		return 0
 	fi
@@ -70,7 +71,7 @@ _krun_oci() {
 	-*) mapfile -t COMPREPLY < <(compgen -W "$(_krun_oci_options "$verb")" -- "$cur") ;;
 	*)
 		case $verb:$n in
-		start:0 | state:0 | pause:0 | resume:0 | events:0 | kill:0 | delete:0 | exec:0)
+		start:0 | state:0 | pause:0 | resume:0 | events:0 | kill:0 | delete:0 | exec:0 | ps:0)
 			mapfile -t COMPREPLY < <(compgen -W "$("${COMP_WORDS[0]}" "${root[@]}" list --quiet 2>/dev/null)" -- "$cur")
 			;;
 		kill:1) mapfile -t COMPREPLY < <(compgen -W 'TERM KILL INT HUP QUIT USR1 USR2 STOP CONT WINCH' -- "$cur") ;;

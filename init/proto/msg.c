@@ -21,7 +21,7 @@
 
 int msg_hdr_check(const struct msg_hdr *h, uint32_t max, int from_guest)
 {
-	int request = h->type >= MSG_HELLO && h->type <= MSG_REQUEST_LAST;
+	int request = (h->type >= MSG_HELLO && h->type <= MSG_REQUEST_LAST) || h->type == MSG_PS;
 	int event = h->type >= MSG_EXIT && h->type <= MSG_EVENT_LAST;
 
 	if (h->len < sizeof(*h) || h->len > max)
@@ -157,6 +157,13 @@ int msg_take(const struct msg_hdr *hdr, const uint8_t *payload, void *out, size_
 	return 0;
 }
 
+static void copy_text(char *text, const uint8_t *p, size_t n)
+{
+	for (size_t i = 0; i < n; i++)
+		text[i] = p[i] < 0x20 || p[i] == 0x7f ? '?' : (char)p[i];
+	text[n] = 0;
+}
+
 int msg_text(const struct msg_hdr *hdr, const uint8_t *payload, uint32_t *stage,
 	char text[MSG_TEXT_MAX + 1])
 {
@@ -177,8 +184,25 @@ int msg_text(const struct msg_hdr *hdr, const uint8_t *payload, uint32_t *stage,
 	}
 	if (n > MSG_TEXT_MAX)
 		return -EPROTO;
-	for (size_t i = 0; i < n; i++)
-		text[i] = p[i] < 0x20 || p[i] == 0x7f ? '?' : (char)p[i];
-	text[n] = 0;
+	copy_text(text, p, n);
 	return 0;
+}
+
+int msg_ps_next(const uint8_t **p, size_t *n, struct msg_ps_proc *out, char text[MSG_PS_TEXT + 1])
+{
+	size_t padded;
+
+	if (!*n)
+		return 0;
+	if (*n < sizeof(*out))
+		return -EPROTO;
+	memcpy(out, *p, sizeof(*out));
+	padded = ((size_t)out->text_len + 7) & ~(size_t)7;
+	if (!out->pid || !out->text_len || out->text_len > MSG_PS_TEXT ||
+		padded > *n - sizeof(*out))
+		return -EPROTO;
+	copy_text(text, *p + sizeof(*out), out->text_len);
+	*p += sizeof(*out) + padded;
+	*n -= sizeof(*out) + padded;
+	return 1;
 }

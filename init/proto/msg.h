@@ -46,6 +46,12 @@
 
 #if __BYTE_ORDER__ != __ORDER_LITTLE_ENDIAN__
 #error "the structs below are the wire format on little-endian machines only"
+/*
+ * Takes the next process of a MSG_PS reply, of which *@p, *@n is what is left: 1 with *@out and its
+ * text, control characters replaced; 0 at the end; -EPROTO.
+ */
+int msg_ps_next(const uint8_t **p, size_t *n, struct msg_ps_proc *out, char text[MSG_PS_TEXT + 1]);
+
 #endif
 
 #define PROTO_MAGIC	 0x414e524bu /* "KRNA" */
@@ -100,6 +106,8 @@ enum msg_type {
 	MSG_PING = 11,	   /* nothing -> nothing */
 	MSG_UPDATE = 12,   /* msg_proc + blob (BLOB_UPDATE): writes cgroup files -> nothing */
 	MSG_REQUEST_LAST = MSG_UPDATE,
+
+	MSG_PS = 32, /* msg_ps -> msg_ps_reply, then processes */
 
 	MSG_EXIT = 64, /* event, msg_exit */
 	MSG_OOM = 65,  /* event, msg_oom */
@@ -201,6 +209,31 @@ struct msg_oom {
 	uint64_t kills; /* processes killed so far */
 };
 
+/* MSG_PS: the container's processes, in as many replies as it takes. */
+struct msg_ps {
+	uint32_t after; /* cursor of the reply before, 0 at first */
+	uint32_t reserved;
+};
+
+struct msg_ps_reply {
+	uint32_t count;
+	uint32_t next; /* cursor; 0: there are no more */
+};
+
+/* Each: this, then text_len bytes of command line without NUL, then zeros up to 8 bytes. */
+struct msg_ps_proc {
+	uint32_t pid; /* in the container's pid namespace */
+	uint32_t ppid;
+	uint32_t uid;
+	uint32_t tty;	      /* device number as stat(5) has it, 0: none */
+	uint64_t started_ns;  /* CLOCK_REALTIME of the guest */
+	uint64_t cpu_ms;      /* user and system */
+	uint32_t text_len;    /* 1..MSG_PS_TEXT */
+	uint32_t run_seconds; /* since it was started */
+};
+
+#define MSG_PS_TEXT 512
+
 #define PROTO_AT(s, f, off, size) \
 	_Static_assert(           \
 		offsetof(struct s, f) == (off) && sizeof(((struct s *)0)->f) == (size), #s "." #f)
@@ -261,6 +294,20 @@ PROTO_AT(msg_exit, bytes, 16, 32);
 PROTO_AT(msg_exit, utime_us, 48, 8);
 PROTO_AT(msg_exit, stime_us, 56, 8);
 PROTO_AT(msg_exit, maxrss_kib, 64, 8);
+PROTO_SIZE(msg_ps, 8);
+PROTO_AT(msg_ps, after, 0, 4);
+PROTO_SIZE(msg_ps_reply, 8);
+PROTO_AT(msg_ps_reply, count, 0, 4);
+PROTO_AT(msg_ps_reply, next, 4, 4);
+PROTO_SIZE(msg_ps_proc, 40);
+PROTO_AT(msg_ps_proc, pid, 0, 4);
+PROTO_AT(msg_ps_proc, ppid, 4, 4);
+PROTO_AT(msg_ps_proc, uid, 8, 4);
+PROTO_AT(msg_ps_proc, tty, 12, 4);
+PROTO_AT(msg_ps_proc, started_ns, 16, 8);
+PROTO_AT(msg_ps_proc, cpu_ms, 24, 8);
+PROTO_AT(msg_ps_proc, text_len, 32, 4);
+PROTO_AT(msg_ps_proc, run_seconds, 36, 4);
 PROTO_SIZE(msg_oom, 8);
 PROTO_AT(msg_oom, kills, 0, 8);
 
@@ -323,5 +370,11 @@ int msg_take(const struct msg_hdr *hdr, const uint8_t *payload, void *out, size_
  */
 int msg_text(const struct msg_hdr *hdr, const uint8_t *payload, uint32_t *stage,
 	char text[MSG_TEXT_MAX + 1]);
+
+/*
+ * Takes the next process of a MSG_PS reply, of which *@p, *@n is what is left: 1 with *@out and its
+ * text, control characters replaced; 0 at the end; -EPROTO.
+ */
+int msg_ps_next(const uint8_t **p, size_t *n, struct msg_ps_proc *out, char text[MSG_PS_TEXT + 1]);
 
 #endif

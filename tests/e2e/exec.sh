@@ -21,9 +21,7 @@ status 0 krun-oci start "$id"
 
 say "exit codes"
 for code in 0 1 7 255; do status $code krun-oci exec "$id" sh -c "exit $code"; done
-# shellcheck disable=SC2016 # the guest's
 status 143 krun-oci exec "$id" sh -c 'kill -TERM $$'
-# shellcheck disable=SC2016
 status 137 krun-oci exec "$id" sh -c 'kill -KILL $$'
 status 127 krun-oci exec "$id" no-such-program
 err_has "executable file \`no-such-program\` not found in \$PATH: No such file or directory"
@@ -140,9 +138,9 @@ rm -f "$work/p"
 status 127 krun-oci exec --detach --pid-file "$work/p" "$id" no-such-program
 [ ! -e "$work/p" ] || die "a failed exec leaves a pid file"
 ok "a failed exec leaves no pid file"
-krun-oci exec "$id" sleep 1000 &
+krun-oci exec "$id" sleep 2001 &
 cli=$!
-wait_for 30 runs 'sleep 1000$' 1
+wait_for 30 runs 'sleep 2001$' 1
 kill -INT $cli
 rc=0
 wait $cli || rc=$?
@@ -186,10 +184,10 @@ refused "$work/none" --process "$work/none" "$id"
 refused --wrong --wrong "$id" true
 
 say "the VM goes"
-detached sleep 1000
-krun-oci exec "$id" sleep 1000 &
+detached sleep 3001
+krun-oci exec "$id" sleep 3001 &
 cli=$!
-wait_for 30 runs 'sleep 1000$' 2
+wait_for 30 runs 'sleep 3001$' 2
 status 0 krun-oci kill "$id" KILL
 proxy_end 137
 rc=0

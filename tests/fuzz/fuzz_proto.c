@@ -118,21 +118,33 @@ static void messages(const uint8_t *p, size_t n, int from_guest)
 	msg_rx_free(&rx);
 }
 
+static void processes(const uint8_t *p, size_t n)
+{
+	char text[MSG_PS_TEXT + 1];
+	struct msg_ps_proc one;
+
+	while (msg_ps_next(&p, &n, &one, text) == 1)
+		use(text);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	struct proto_open o;
 
 	if (!size)
 		return 0;
-	switch (data[0] % 6) {
+	switch (data[0] % 7) {
 	case 0:
 	case 1:
 	case 2:
-		one_blob(data + 1, size - 1, (uint16_t)(BLOB_CREATE + data[0] % 6));
+		one_blob(data + 1, size - 1, (uint16_t)(BLOB_CREATE + data[0] % 7));
 		break;
 	case 3:
 	case 4:
-		messages(data + 1, size - 1, data[0] % 6 == 4);
+		messages(data + 1, size - 1, data[0] % 7 == 4);
+		break;
+	case 6:
+		processes(data + 1, size - 1);
 		break;
 	default:
 		if (size > sizeof(o)) {

@@ -448,6 +448,76 @@ static void hundred_execs(void)
 	CHECK(h_stop_agent());
 }
 
+/* The processes that one MSG_PS tells from @after on; *@next its cursor. -1: nonsense. */
+static int ps_page(uint32_t after, uint32_t *next, uint32_t *first)
+{
+	struct msg_ps m = { .after = after };
+	char text[MSG_PS_TEXT + 1];
+	struct msg_ps_reply head;
+	struct msg_ps_proc one;
+	uint8_t page[MSG_MAX_TO_HOST];
+	struct msg_hdr h;
+	const uint8_t *p;
+	size_t left;
+	uint32_t n = 0;
+	int r;
+
+	if (!h_send(h_ctrl, MSG_PS, &m, sizeof(m)) ||
+		recv(h_ctrl, &h, sizeof(h), MSG_WAITALL) != sizeof(h))
+		return -1;
+	left = h.len - sizeof(h);
+	if (h.type != MSG_PS || h.status || left < sizeof(head) || left > sizeof(page) ||
+		recv(h_ctrl, page, left, MSG_WAITALL) != (ssize_t)left)
+		return -1;
+	memcpy(&head, page, sizeof(head));
+	*next = head.next;
+	p = page + sizeof(head);
+	left -= sizeof(head);
+	while ((r = msg_ps_next(&p, &left, &one, text)) == 1) {
+		if (!n++ && first)
+			*first = one.pid;
+		if (strcmp(text, one.pid == 1 ? "sleep 1000" : "sleep 1234") != 0 || one.uid ||
+			one.ppid)
+			return -1;
+	}
+	return r || n != head.count ? -1 : (int)n;
+}
+
+static void processes(void)
+{
+	uint32_t next = 0, first = 0;
+	struct box b, e[70];
+	int n, all = 0;
+
+	begin(&b);
+	box_arg(&b, "sleep");
+	box_arg(&b, "1000");
+	CHECK_EQ(box_make(&b), 0);
+	CHECK_EQ(h_ask_proc(MSG_START, 1), 0);
+	CHECK_EQ(ps_page(0, &next, &first), 1);
+	CHECK_EQ(next, 0);
+	CHECK_EQ(first, 1);
+	/* more than fit into a message */
+	for (uint32_t i = 0; i < 70; i++) {
+		box_begin(&e[i], BLOB_EXEC);
+		box_arg(&e[i], "sleep");
+		box_arg(&e[i], "1234");
+		CHECK_EQ(box_send(&e[i], 2 + i, 0, h_ctrl), 0);
+		box_end(&e[i]);
+	}
+	do {
+		n = ps_page(next, &next, NULL);
+		CHECK(n > 0);
+		all += n;
+	} while (next);
+	CHECK_EQ(all, 71);
+	CHECK_EQ(h_ask(MSG_PS, "1234", 4), -EPROTO);
+	CHECK_EQ(h_kill(1, SIGKILL), 0);
+	CHECK(h_wait_exit(1));
+	box_end(&b);
+	CHECK(h_stop_agent());
+}
+
 static bool tty_expect(int fd, const char *what)
 {
 	size_t n = 0;
@@ -581,6 +651,7 @@ static const struct test_case cases[] = {
 	TEST(exec_dies_with_proxy),
 	TEST(streams_of_nobody),
 	TEST(hundred_execs),
+	TEST(processes),
 	TEST(terminal),
 	TEST(exec_terminal),
 	TEST(bad_peers),

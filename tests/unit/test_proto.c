@@ -182,6 +182,23 @@ static size_t make_hello(uint8_t *buf)
 	return make_msg(buf, MSG_HELLO, 0, 1, 0, &t, sizeof(t));
 }
 
+static size_t make_ps(uint8_t *buf)
+{
+	struct {
+		struct msg_ps_reply r;
+		struct msg_ps_proc a;
+		char a_text[8];
+		struct msg_ps_proc b;
+		char b_text[16];
+	} m = { .r = { 2, 9 },
+		.a = { 1, 0, 2, 0x8801, 3000000000, 4, 5, 6 },
+		.a_text = "sh -i",
+		.b = { 0xfffffffe, 1, 0xfffffffe, 0, 1700000000123456789, 1ull << 40, 9, 7 },
+		.b_text = "a\x1b[31mred" };
+
+	return make_msg(buf, MSG_PS, MSG_F_REPLY, 78, 0, &m, sizeof(m));
+}
+
 static void goldens_written(void)
 {
 	struct proto_open o;
@@ -197,9 +214,54 @@ static void goldens_written(void)
 	CHECK(golden_is("exit", buf, n));
 	n = make_error(buf);
 	CHECK(golden_is("error", buf, n));
+	n = make_ps(buf);
+	CHECK(golden_is("ps", buf, n));
 	CHECK_EQ(make_create(&blob, &n), 0);
 	CHECK(golden_is("create", blob + 8, n - 8));
 	free(blob);
+}
+
+static void read_ps(void)
+{
+	struct msg_ps_reply head;
+	char text[MSG_PS_TEXT + 1];
+	const uint8_t *p, *all;
+	struct msg_ps_proc one;
+	struct msg_hdr h;
+	size_t n, left, rest;
+	uint8_t *g = golden_read("ps", &n);
+
+	memcpy(&h, g, sizeof(h));
+	CHECK(!msg_hdr_check(&h, MSG_MAX_TO_HOST, 1));
+	CHECK_EQ(msg_take(&h, g + sizeof(h), &head, sizeof(head), &all, &rest), 0);
+	CHECK_EQ(head.count, 2);
+	CHECK_EQ(head.next, 9);
+	p = all;
+	left = rest;
+	CHECK_EQ(msg_ps_next(&p, &left, &one, text), 1);
+	CHECK_EQ(one.pid, 1);
+	CHECK_EQ(one.tty, 0x8801);
+	CHECK_EQ(one.run_seconds, 6);
+	CHECK_STR(text, "sh -i");
+	CHECK_EQ(msg_ps_next(&p, &left, &one, text), 1);
+	CHECK_EQ(one.uid, 0xfffffffe);
+	CHECK_EQ(one.cpu_ms, 1ull << 40);
+	CHECK_STR(text, "a?[31mred");
+	CHECK_EQ(msg_ps_next(&p, &left, &one, text), 0);
+	/* cut off anywhere: the first or the second is missing, never read beyond */
+	for (size_t k = 1; k < rest; k++) {
+		uint8_t *cut = malloc(k);
+		int r;
+
+		memcpy(cut, all, k);
+		p = cut;
+		left = k;
+		while ((r = msg_ps_next(&p, &left, &one, text)) == 1)
+			;
+		CHECK_EQ(r, k == 48 ? 0 : -EPROTO);
+		free(cut);
+	}
+	free(g);
 }
 
 static void read_open(void)
@@ -603,6 +665,7 @@ static void writer_and_reader_refuse(void)
 
 static const struct test_case cases[] = {
 	TEST(goldens_written),
+	TEST(read_ps),
 	TEST(read_open),
 	TEST(read_messages),
 	TEST(bad_messages),
@@ -626,6 +689,7 @@ int main(int argc, char **argv)
 	golden_write("hello", buf, make_hello(buf));
 	golden_write("exit", buf, make_exit(buf));
 	golden_write("error", buf, make_error(buf));
+	golden_write("ps", buf, make_ps(buf));
 	if (make_create(&blob, &n))
 		return 1;
 	golden_write("create", blob + 8, n - 8);
