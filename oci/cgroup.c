@@ -26,11 +26,11 @@
 #include <unistd.h>
 
 #include "oci/cgroup.h"
+#include "oci/cgroup_limits.h"
 #include "oci/fsutil.h"
 #include "util/cleanup.h"
 
 #define CGROUP_MOUNT "/sys/fs/cgroup"
-#define VMM_THREADS  64 /* vCPUs, loops, workers, exec proxies */
 #define DESCENTS     20 /* how often a parent may go under us */
 
 int cgroup_mount(struct error *e)
@@ -73,90 +73,6 @@ char *cgroup_path(const struct spec *s, const char *id, struct error *e)
 	return out;
 }
 
-struct setting {
-	const char *controller, *file;
-	const char *value; /* @number, or what the spec has */
-	char number[64];
-};
-
-#define MAX_SETTINGS 16
-
-struct settings {
-	struct setting s[MAX_SETTINGS];
-	unsigned n;
-};
-
-static void PRINTF(4, 5)
-	add(struct settings *l, const char *controller, const char *file, const char *fmt, ...)
-{
-	struct setting *s = &l->s[l->n];
-	va_list ap;
-
-	if (l->n == MAX_SETTINGS)
-		return;
-	l->n++;
-	s->controller = controller;
-	s->file = file;
-	va_start(ap, fmt);
-	(void)vsnprintf(s->number, sizeof(s->number), fmt, ap);
-	va_end(ap);
-	s->value = s->number;
-}
-
-static void add_text(struct settings *l, const char *controller, const char *file, const char *text)
-{
-	add(l, controller, file, "%s", "");
-	l->s[l->n - 1].value = text;
-}
-
-static void add_memory(struct settings *l, const struct spec_memory *m, const struct vm_size *size)
-{
-	if (size->host_max)
-		add(l, "memory", "memory.max", "%" PRIu64, size->host_max);
-	if (m->reservation.set && m->reservation.v > 0)
-		add(l, "memory", "memory.low", "%" PRId64, m->reservation.v);
-	/* the spec's swap counts memory too; v2 counts swap alone */
-	if (m->swap.set && m->limit.set && m->swap.v > 0 && m->limit.v > 0 &&
-		m->swap.v >= m->limit.v)
-		add(l, "memory", "memory.swap.max", "%" PRId64, m->swap.v - m->limit.v);
-	else if (m->swap.set && m->swap.v == -1)
-		add(l, "memory", "memory.swap.max", "max");
-}
-
-static void add_cpu(struct settings *l, const struct spec_cpu *c)
-{
-	uint64_t period = c->period.set && c->period.v ? c->period.v : 100000;
-
-	/* the conversion that runc and crun use: [2, 262144] onto [1, 10000] */
-	if (c->shares.set && c->shares.v) {
-		uint64_t sh = MIN(MAX(c->shares.v, 2ULL), 262144ULL);
-
-		add(l, "cpu", "cpu.weight", "%" PRIu64, 1 + ((sh - 2) * 9999) / 262142);
-	}
-	if (c->quota.set && c->quota.v > 0)
-		add(l, "cpu", "cpu.max", "%" PRId64 " %" PRIu64, c->quota.v, period);
-	else if (c->period.set && c->period.v)
-		add(l, "cpu", "cpu.max", "max %" PRIu64, period);
-	if (c->burst.set)
-		add(l, "cpu", "cpu.max.burst", "%" PRIu64, c->burst.v);
-	if (c->idle.set)
-		add(l, "cpu", "cpu.idle", "%" PRId64, c->idle.v);
-	if (c->cpus)
-		add_text(l, "cpuset", "cpuset.cpus", c->cpus);
-	if (c->mems)
-		add_text(l, "cpuset", "cpuset.mems", c->mems);
-}
-
-static void plan(struct settings *l, const struct spec *s, const struct vm_size *size)
-{
-	const struct spec_resources *r = &s->linux_.res;
-
-	add_memory(l, &r->memory, size);
-	add_cpu(l, &r->cpu);
-	if (r->pids.set && r->pids.v > 0)
-		add(l, "pids", "pids.max", "%" PRId64, r->pids.v + VMM_THREADS);
-}
-
 /* Enables @controller for the children of @dirfd unless it is on already. */
 static int enable(int dirfd, const char *controller)
 {
@@ -175,7 +91,7 @@ static int enable(int dirfd, const char *controller)
 	return write_existing_at(dirfd, "cgroup.subtree_control", word);
 }
 
-static int enable_all(int dirfd, const struct settings *l, const char *where, struct error *e)
+static int enable_all(int dirfd, const struct cg_settings *l, const char *where, struct error *e)
 {
 	for (unsigned i = 0; i < l->n; i++) {
 		int r;
@@ -236,7 +152,7 @@ size_t cgroup_there(const char *path)
  * Walks to the container's own cgroup, making what is missing; returns its fd. What had been there
  * and has to be made all the same comes off *@kept.
  */
-static int descend(const char *path, const struct settings *l, size_t *kept, struct error *e)
+static int descend(const char *path, const struct cg_settings *l, size_t *kept, struct error *e)
 {
 	CLEAN_FREE char *copy = strdup(path);
 	CLEAN_FD int dir = cgroup_mount(e);
@@ -288,39 +204,29 @@ static bool populated(int dir)
 		strstr(text, "populated 1");
 }
 
-static int set_limits(int dir, const char *path, const struct settings *l, struct error *e)
+static int set_limits(int dir, const char *path, const struct cg_settings *l, struct error *e)
 {
 	/* what is in it, or below it, would die with the container */
 	if (populated(dir))
 		return err_set(e, EEXIST, "cgroup \"/%.120s\" holds processes already", path);
-	for (unsigned i = 0; i < l->n; i++) {
-		int r = write_existing_at(dir, l->s[i].file, l->s[i].value);
-
-		/* a kernel without swap accounting has no limit to lift */
-		if (r == -ENOENT && !strcmp(l->s[i].file, "memory.swap.max"))
-			continue;
-		if (r)
-			return err_sys(e, r, "cgroup \"/%.80s\": cannot set %s to %s", path,
-				l->s[i].file, l->s[i].value);
-	}
-	return 0;
+	return cgroup_write(dir, path, l, e);
 }
 
 bool cgroup_has_limits(const struct spec *s, const struct vm_size *size)
 {
-	struct settings l = { 0 };
+	struct cg_settings l = { 0 };
 
-	plan(&l, s, size);
+	cgroup_plan(&l, s, size);
 	return l.n;
 }
 
 int cgroup_make(const char *path, const struct spec *s, const struct vm_size *size, size_t *kept,
 	struct error *e)
 {
-	struct settings l = { 0 };
+	struct cg_settings l = { 0 };
 	int dir, r;
 
-	plan(&l, s, size);
+	cgroup_plan(&l, s, size);
 	for (int i = 0;; i++) {
 		struct error why = { 0 };
 
@@ -345,6 +251,45 @@ int cgroup_open(const char *path)
 	CLEAN_FD int mnt = cgroup_mount(NULL);
 
 	return mnt < 0 ? mnt : open2(mnt, path, O_RDONLY | O_DIRECTORY, 0, RESOLVE_BENEATH);
+}
+
+/* What the limits need on every level above the container's. */
+static int enable_above(const char *path, const struct cg_settings *l, struct error *e)
+{
+	CLEAN_FREE char *copy = strdup(path);
+	CLEAN_FD int dir = cgroup_mount(e);
+	char *save = NULL;
+
+	if (!copy)
+		return err_sys(e, ENOMEM, "cgroup");
+	if (dir < 0)
+		return dir;
+	for (char *w = strtok_r(copy, "/", &save); w; w = strtok_r(NULL, "/", &save)) {
+		int r = enable_all(dir, l, path, e), next;
+
+		if (r)
+			return r;
+		next = openat(dir, w, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+		if (next < 0)
+			return err_sys(e, errno, "cgroup \"/%.120s\"", path);
+		(void)close(dir);
+		dir = next;
+	}
+	return 0;
+}
+
+int cgroup_update(
+	const char *path, const struct spec *s, const struct vm_size *size, struct error *e)
+{
+	CLEAN_FD int dir = cgroup_open(path);
+	struct cg_settings l = { 0 };
+	int r;
+
+	if (dir < 0)
+		return err_sys(e, dir, "cgroup \"/%.120s\"", path);
+	cgroup_plan_update(&l, s, size, dir);
+	r = enable_above(path, &l, e);
+	return r ? r : cgroup_write(dir, path, &l, e);
 }
 
 int cgroup_add(const char *path, pid_t pid, struct error *e)

@@ -35,6 +35,10 @@ bool cgroup_has_limits(const struct spec *s, const struct vm_size *size);
  */
 int cgroup_make(const char *path, const struct spec *s, const struct vm_size *size, size_t *kept,
 	struct error *e);
+/* Changes the limits of one that exists: those that @s names (of it only .linux_.res counts).
+ * Enables the controllers that this takes where that is not done. */
+int cgroup_update(
+	const char *path, const struct spec *s, const struct vm_size *size, struct error *e);
 /* An fd of its directory; -ENOENT. */
 int cgroup_open(const char *path);
 int cgroup_add(const char *path, pid_t pid, struct error *e);

@@ -29,7 +29,9 @@ enum ctl_op {
 
 	CTL_PAUSE = 32, /* park the vCPUs and quiet the devices; nothing to do when they are */
 	CTL_RESUME = 33,
-	CTL_EVENTS = 34, /* keeps the connection: a reply now, and one for each OOM kill */
+	CTL_GUEST_MEMORY = 35, /* memory.max in the guest: arg | flags << 32, all ones for none */
+	CTL_GUEST_PIDS = 36,   /* pids.max, the same way */
+	CTL_EVENTS = 34,       /* keeps the connection: a reply now, and one for each OOM kill */
 };
 
 #define CTL_ALL	    1u

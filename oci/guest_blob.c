@@ -302,3 +302,20 @@ int guest_blob_exec(const struct spec *s, const struct spec_process *p, unsigned
 		return err_sys(e, r, "%s: too large for the guest", field(w.err_tag));
 	return 0;
 }
+
+int guest_blob_limit(const char *file, uint64_t value, uint8_t **out, size_t *len)
+{
+	struct msg_proc head = { .proc = PROTO_PROC_INIT };
+	char text[32] = "max";
+	struct blob_w w;
+	int r;
+
+	if (value != UINT64_MAX)
+		(void)snprintf(text, sizeof(text), "%" PRIu64, value);
+	blob_begin(&w, BLOB_UPDATE, sizeof(head));
+	blob_put_pair(&w, BLOB_T_CGROUP, file, text);
+	r = blob_done(&w, out, len);
+	if (!r)
+		(void)memcpy(*out, &head, sizeof(head));
+	return r;
+}

@@ -23,4 +23,7 @@ int guest_blob(const struct spec *s, const struct container *c, const struct vm_
 int guest_blob_exec(const struct spec *s, const struct spec_process *p, unsigned stdio,
 	uint8_t **out, size_t *len, struct error *e);
 
+/* The payload of MSG_UPDATE: one file of the workload's cgroup, UINT64_MAX for "max"; heap. */
+int guest_blob_limit(const char *file, uint64_t value, uint8_t **out, size_t *len);
+
 #endif

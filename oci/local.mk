@@ -9,6 +9,7 @@ liboci_a_SOURCES = \
 	oci/arena.c \
 	oci/caps.c \
 	oci/cgroup.c \
+	oci/cgroup_limits.c \
 	oci/check.c \
 	oci/confine.c \
 	oci/console.c \
@@ -55,6 +56,7 @@ liboci_a_SOURCES = \
 	oci/stats.c \
 	oci/sync.c \
 	oci/trace.c \
+	oci/update.c \
 	oci/vmexec.c \
 	oci/vmloop.c \
 	oci/vmproc.c \
@@ -62,6 +64,7 @@ liboci_a_SOURCES = \
 	oci/arena.h \
 	oci/caps.h \
 	oci/cgroup.h \
+	oci/cgroup_limits.h \
 	oci/confine.h \
 	oci/console.h \
 	oci/create.h \

@@ -80,6 +80,12 @@ int rt_resume(const struct rt *rt, const char *id, struct error *e);
  * kills in between. -ESRCH when it does not run, -ENOTSUP when it has no cgroup. */
 int rt_events(
 	const struct rt *rt, const char *id, bool stats, unsigned ms, FILE *out, struct error *e);
+/*
+ * Changes the limits of a container that is created, running or paused: those in @s (of which only
+ * .linux_.res counts), on the host and in the guest. -ENOTSUP for what a running VM cannot follow.
+ */
+struct spec;
+int rt_update(const struct rt *rt, const char *id, const struct spec *s, struct error *e);
 int rt_delete(const struct rt *rt, const char *id, bool force, struct error *e);
 
 /* Calls @fn for each container whose id @regex (POSIX extended) matches; the first error, after all

@@ -285,6 +285,16 @@ int spec_load_fd(
 	return r;
 }
 
+int spec_load_resources(int fd, struct spec **out, struct error *e)
+{
+	CLEAN_FREE char *buf = NULL;
+	size_t n = 0;
+	int r = read_bounded(fd, "resources", &buf, &n, e);
+
+	*out = NULL;
+	return r ? r : spec_parse_resources(buf, n, out, e);
+}
+
 void spec_free(struct spec *s)
 {
 	if (s)

@@ -416,8 +416,10 @@ int spec_load_fd(
 /* A `process` object alone (exec --process): only .process and .warnings are set. */
 int spec_parse_process(const char *text, size_t len, struct spec **out, struct error *e);
 
-/* A `linux.resources` object alone (update): only .linux_.res and .warnings are set. */
+/* A `linux.resources` object alone (update): only .linux_.res and .warnings are set. The second
+ * reads it from an open file or pipe, which the caller keeps. */
 int spec_parse_resources(const char *text, size_t len, struct spec **out, struct error *e);
+int spec_load_resources(int fd, struct spec **out, struct error *e);
 
 void spec_free(struct spec *s);
 

@@ -59,7 +59,8 @@ struct vmloop {
 	int watcher[WATCHERS]; /* or -1 */
 	int status_fd;
 	enum phase phase, unpaused; /* @unpaused: what it was before it was paused */
-	uint32_t create_seq, start_seq;
+	uint32_t create_seq, start_seq, update_seq;
+	int update_conn;       /* waits for the guest to have changed a limit, or -1 */
 	int start_conn;	       /* control connection that waits for the start, or -1 */
 	bool exited;	       /* the workload has ended with @code */
 	unsigned streams_open; /* BLOB_STDIO bits of the output streams that are not finished */
@@ -153,6 +154,8 @@ static void on_reply(void *arg, const struct agent_reply *r)
 	}
 	if (vmexec_reply(&l->exec, r))
 		return;
+	if (r->seq == l->update_seq && l->update_conn >= 0)
+		return answer(TAKE_FD(l->update_conn), r->status, r->text);
 	if (r->seq != l->start_seq || l->phase != PHASE_CREATED)
 		return;
 	if (r->status)
@@ -374,6 +377,27 @@ static void ctl_resume(struct vmloop *l, int conn)
 	answer(conn, 0, "");
 }
 
+/* A limit of the workload's cgroup in the guest. */
+static void ctl_guest_limit(struct vmloop *l, int conn, const struct ctl_req *q)
+{
+	const char *file = q->op == CTL_GUEST_MEMORY ? "memory.max" : "pids.max";
+	uint64_t v = q->arg | (uint64_t)q->flags << 32;
+	CLEAN_FREE uint8_t *blob = NULL;
+	size_t len = 0;
+
+	if (l->phase == PHASE_CREATING || l->update_conn >= 0)
+		return answer(conn, EBUSY, "the container is being created or updated");
+	if (guest_blob_limit(file, v, &blob, &len))
+		return answer(conn, ENOMEM, "cannot ask the guest to change a limit");
+	l->update_seq = agent_send(&l->agent, MSG_UPDATE, blob, len);
+	if (!l->update_seq)
+		return answer(conn, ENOMEM, "cannot ask the guest to change a limit");
+	/* a paused guest reads it when it goes on, before it runs anything else for long */
+	if (l->phase == PHASE_PAUSED)
+		return answer(conn, 0, "");
+	l->update_conn = conn;
+}
+
 static bool asker_gone(int conn);
 
 static void ctl_events(struct vmloop *l, int conn)
@@ -419,6 +443,8 @@ static void ctl_request(struct vmloop *l, int conn, const struct ctl_req *q, int
 		ctl_pause(l, conn);
 	else if (q->op == CTL_RESUME)
 		ctl_resume(l, conn);
+	else if (q->op == CTL_GUEST_MEMORY || q->op == CTL_GUEST_PIDS)
+		ctl_guest_limit(l, conn, q);
 	else if (q->op == CTL_EVENTS)
 		ctl_events(l, conn);
 	else
@@ -579,6 +605,7 @@ int vmloop_new(struct vmproc *p, struct vmm *vm, struct vmloop **out, struct err
 		.vm = vm,
 		.status_fd = p->status_fd,
 		.start_conn = -1,
+		.update_conn = -1,
 		.phase = PHASE_CREATING };
 	l->sync.fd = -1;
 	for (unsigned i = 0; i < CTL_ASKERS; i++)

@@ -51,7 +51,8 @@ struct cmd {
 
 extern const struct cmd *const commands[]; /* NULL-terminated */
 extern const struct cmd cmd_create, cmd_start, cmd_state, cmd_kill, cmd_delete, cmd_run, cmd_list,
-	cmd_features, cmd_spec, cmd_check, cmd_exec, cmd_ps, cmd_pause, cmd_resume, cmd_events;
+	cmd_features, cmd_spec, cmd_check, cmd_exec, cmd_ps, cmd_pause, cmd_resume, cmd_events,
+	cmd_update;
 
 /* Reads options up to the first positional (@stop) or throughout; *n positionals are left in @argv.
  * 1: help was asked for. */

@@ -17,6 +17,7 @@ krun_oci_SOURCES = \
 	src/cmd_misc.c \
 	src/cmd_pause.c \
 	src/cmd_ps.c \
+	src/cmd_update.c \
 	src/opt.c \
 	src/cli.h
 

@@ -34,6 +34,7 @@ const struct cmd *const commands[] = {
 	&cmd_exec,
 	&cmd_pause,
 	&cmd_resume,
+	&cmd_update,
 	&cmd_events,
 	&cmd_list,
 	&cmd_ps,

@@ -66,8 +66,8 @@ unit_programs = \
 	tests/unit/test_spec \
 	tests/unit/test_spec_bad \
 	tests/unit/test_spec_net \
-	tests/unit/test_stats \
 	tests/unit/test_state \
+	tests/unit/test_stats \
 	tests/unit/test_tsi \
 	tests/unit/test_vdev_mmio \
 	tests/unit/test_vdev_save \
@@ -154,7 +154,6 @@ guest_files = \
 	tests/e2e/check.sh \
 	tests/e2e/delete.sh \
 	tests/e2e/events.sh \
-	tests/e2e/exec-terminal.sh \
 	tests/e2e/exec.sh \
 	tests/e2e/exit-codes.sh \
 	tests/e2e/figures.sh \
@@ -166,7 +165,6 @@ guest_files = \
 	tests/e2e/lifecycle.sh \
 	tests/e2e/parallel.sh \
 	tests/e2e/pause.sh \
-	tests/e2e/podman.sh \
 	tests/e2e/ps.sh \
 	tests/e2e/rootless.sh \
 	tests/e2e/size.sh \
@@ -174,6 +172,7 @@ guest_files = \
 	tests/e2e/stdin-loop.sh \
 	tests/e2e/stdio.sh \
 	tests/e2e/terminal.sh \
+	tests/e2e/update.sh \
 	tests/e2e/userns.sh \
 	tests/e2e/version.sh \
 	tests/e2e/fault.c \

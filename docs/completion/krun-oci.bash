@@ -16,6 +16,7 @@ _krun_oci_options() { # VERB
 	ps) echo '--format --help' ;;
 	spec) echo '--bundle --rootless --help' ;;
 	check) echo '--json --help' ;;
+	update) echo '--resources --memory --memory-reservation --memory-swap --cpu-period --cpu-quota --cpu-burst --cpu-share --cpu-idle --cpuset-cpus --cpuset-mems --blkio-weight --pids-limit --help' ;;
 	events) echo '--interval --stats --help' ;;
 	start | state | pause | resume | features) echo '--help' ;;
 	esac
@@ -25,7 +26,7 @@ _krun_oci_options() { # VERB
 _krun_oci_value() { # OPTION CURRENT
 	case $1 in
 	--root | --bundle | -b | --cwd) mapfile -t COMPREPLY < <(compgen -d -- "$2") ;;
-	--log | --config | --process | -p | --pid-file | --console-socket | --pidfd-socket) mapfile -t COMPREPLY < <(compgen -f -- "$2") ;;
+	--log | --config | --resources | --process | -p | --pid-file | --console-socket | --pidfd-socket) mapfile -t COMPREPLY < <(compgen -f -- "$2") ;;
 	--log-format) mapfile -t COMPREPLY < <(compgen -W 'text json' -- "$2") ;;
 	--log-level) mapfile -t COMPREPLY < <(compgen -W 'error warning debug' -- "$2") ;;
 	--cgroup-manager) mapfile -t COMPREPLY < <(compgen -W 'cgroupfs systemd disabled' -- "$2") ;;
@@ -45,7 +46,7 @@ _krun_oci() {
 			[ -n "$verb" ] || root=(--root "${COMP_WORDS[i + 1]}")
 			i=$((i + 1))
 			;;
-		--log | --log-format | --log-level | --cgroup-manager | --bundle | -b | --config | --process | -p | --pid-file | --console-socket | --pidfd-socket | --format | --cwd | --env | -e | --user | -u | --additional-gids | -g | --cap | -c | --interval)
+		--log | --log-format | --log-level | --cgroup-manager | --bundle | -b | --config | --process | -p | --pid-file | --console-socket | --pidfd-socket | --format | --cwd | --env | -e | --user | -u | --additional-gids | -g | --cap | -c | --interval | --resources | -r | --memory* | --cpu* | --blkio-weight | --pids-limit)
 			i=$((i + 1))
 			;;
 		-f) case $verb in create | run | list | ps) i=$((i + 1)) ;; esac ;;
@@ -63,7 +64,7 @@ _krun_oci() {
 	if [ -z "$verb" ]; then
 		case $cur in
 		-*) mapfile -t COMPREPLY < <(compgen -W "$_krun_oci_globals" -- "$cur") ;;
-		*) mapfile -t COMPREPLY < <(compgen -W 'create start state kill delete run exec pause resume events list ps spec features check' -- "$cur") ;;
+		*) mapfile -t COMPREPLY < <(compgen -W 'create start state kill delete run exec pause resume update events list ps spec features check' -- "$cur") ;;
 		esac
 		return 0
 	fi
@@ -71,7 +72,7 @@ _krun_oci() {
 	-*) mapfile -t COMPREPLY < <(compgen -W "$(_krun_oci_options "$verb")" -- "$cur") ;;
 	*)
 		case $verb:$n in
-		start:0 | state:0 | pause:0 | resume:0 | events:0 | kill:0 | delete:0 | exec:0 | ps:0)
+		start:0 | state:0 | pause:0 | resume:0 | update:0 | events:0 | kill:0 | delete:0 | exec:0 | ps:0)
 			mapfile -t COMPREPLY < <(compgen -W "$("${COMP_WORDS[0]}" "${root[@]}" list --quiet 2>/dev/null)" -- "$cur")
 			;;
 		kill:1) mapfile -t COMPREPLY < <(compgen -W 'TERM KILL INT HUP QUIT USR1 USR2 STOP CONT WINCH' -- "$cur") ;;

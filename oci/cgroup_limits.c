@@ -1,0 +1,157 @@
+// SPDX-License-Identifier: Apache-2.0
+/* Limits as pairs of a cgroup file and its value. */
+/*
+ * How it works
+ *
+ * One list for both drivers and for update. The host's limits hold for the VMM: memory is the
+ * guest's RAM plus what the VMM needs (struct vm_size), pids counts the VMM's own threads on top,
+ * since the workload's processes live in the guest and are limited there. An update writes "max"
+ * where a limit is lifted, and completes a CPU quota by the period that is in force.
+ */
+#include <errno.h>
+#include <inttypes.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "core/limits.h"
+#include "oci/cgroup_limits.h"
+#include "oci/fsutil.h"
+#include "util/cleanup.h"
+
+#define VMM_THREADS 64 /* vCPUs, loops, workers, exec proxies */
+
+static void PRINTF(4, 5)
+	add(struct cg_settings *l, const char *controller, const char *file, const char *fmt, ...)
+{
+	struct cg_setting *s = &l->s[l->n];
+	va_list ap;
+
+	/* more than there are files: does not happen */
+	if (l->n == CG_SETTINGS)
+		return;
+	l->n++;
+	s->controller = controller;
+	s->file = file;
+	va_start(ap, fmt);
+	(void)vsnprintf(s->number, sizeof(s->number), fmt, ap);
+	va_end(ap);
+	s->value = s->number;
+}
+
+static void add_text(
+	struct cg_settings *l, const char *controller, const char *file, const char *text)
+{
+	add(l, controller, file, "%s", "");
+	l->s[l->n - 1].value = text;
+}
+
+static void add_memory(
+	struct cg_settings *l, const struct spec_memory *m, const struct vm_size *size)
+{
+	if (size->host_max)
+		add(l, "memory", "memory.max", "%" PRIu64, size->host_max);
+	if (m->reservation.set && m->reservation.v > 0)
+		add(l, "memory", "memory.low", "%" PRId64, m->reservation.v);
+	/* the spec's swap counts memory too; v2 counts swap alone */
+	if (m->swap.set && m->limit.set && m->swap.v > 0 && m->limit.v > 0 &&
+		m->swap.v >= m->limit.v)
+		add(l, "memory", "memory.swap.max", "%" PRId64, m->swap.v - m->limit.v);
+	else if (m->swap.set && m->swap.v == -1)
+		add(l, "memory", "memory.swap.max", "max");
+}
+
+static void add_cpu(struct cg_settings *l, const struct spec_cpu *c)
+{
+	uint64_t period = c->period.set && c->period.v ? c->period.v : 100000;
+
+	/* the conversion that runc and crun use: [2, 262144] onto [1, 10000] */
+	if (c->shares.set && c->shares.v) {
+		uint64_t sh = MIN(MAX(c->shares.v, 2ULL), 262144ULL);
+
+		add(l, "cpu", "cpu.weight", "%" PRIu64, 1 + ((sh - 2) * 9999) / 262142);
+	}
+	if (c->quota.set && c->quota.v > 0)
+		add(l, "cpu", "cpu.max", "%" PRId64 " %" PRIu64, c->quota.v, period);
+	else if (c->period.set && c->period.v)
+		add(l, "cpu", "cpu.max", "max %" PRIu64, period);
+	if (c->burst.set)
+		add(l, "cpu", "cpu.max.burst", "%" PRIu64, c->burst.v);
+	if (c->idle.set)
+		add(l, "cpu", "cpu.idle", "%" PRId64, c->idle.v);
+	if (c->cpus)
+		add_text(l, "cpuset", "cpuset.cpus", c->cpus);
+	if (c->mems)
+		add_text(l, "cpuset", "cpuset.mems", c->mems);
+}
+
+void cgroup_plan(struct cg_settings *l, const struct spec *s, const struct vm_size *size)
+{
+	const struct spec_resources *r = &s->linux_.res;
+
+	add_memory(l, &r->memory, size);
+	add_cpu(l, &r->cpu);
+	if (r->pids.set && r->pids.v > 0)
+		add(l, "pids", "pids.max", "%" PRId64, r->pids.v + VMM_THREADS);
+}
+
+/* A quota alone needs the period beside it, and the other way round. */
+static void update_quota(struct cg_settings *l, const struct spec_cpu *c, int dir)
+{
+	CLEAN_FREE char *now = NULL;
+	char quota[32] = "max";
+	unsigned long long period = 100000;
+
+	if (!c->quota.set && !(c->period.set && c->period.v))
+		return;
+	if (!read_file_at(dir, "cpu.max", 64, &now, NULL) &&
+		sscanf(now, "%31s %llu", quota, &period) != 2)
+		(void)snprintf(quota, sizeof(quota), "max");
+	if (c->quota.set && c->quota.v > 0)
+		(void)snprintf(quota, sizeof(quota), "%" PRId64, c->quota.v);
+	else if (c->quota.set)
+		(void)snprintf(quota, sizeof(quota), "max");
+	if (c->period.set && c->period.v)
+		period = c->period.v;
+	add(l, "cpu", "cpu.max", "%s %llu", quota, period);
+}
+
+void cgroup_plan_update(
+	struct cg_settings *l, const struct spec *s, const struct vm_size *size, int dir)
+{
+	const struct spec_resources *r = &s->linux_.res;
+	struct spec_cpu cpu = r->cpu;
+	struct vm_size host = *size;
+
+	/* the guest has its RAM whatever the limit in it: the bound on the host is that of the RAM
+	 */
+	host.host_max = r->memory.limit.set && r->memory.limit.v > 0
+		? size->ram + VM_OVERHEAD_BYTES + LIM_FS_NODE_RAM(size->ram)
+		: 0;
+	add_memory(l, &r->memory, &host);
+	if (r->memory.limit.set && r->memory.limit.v < 0)
+		add(l, "memory", "memory.max", "max");
+	update_quota(l, &cpu, dir);
+	cpu.quota.set = cpu.period.set = false;
+	add_cpu(l, &cpu);
+	if (r->pids.set && r->pids.v > 0)
+		add(l, "pids", "pids.max", "%" PRId64, r->pids.v + VMM_THREADS);
+	else if (r->pids.set)
+		add(l, "pids", "pids.max", "max");
+}
+
+int cgroup_write(int dir, const char *path, const struct cg_settings *l, struct error *e)
+{
+	for (unsigned i = 0; i < l->n; i++) {
+		int r = write_existing_at(dir, l->s[i].file, l->s[i].value);
+
+		/* a kernel without swap accounting has no limit to lift */
+		if (r == -ENOENT && !strcmp(l->s[i].file, "memory.swap.max"))
+			continue;
+		if (r)
+			return err_sys(e, r, "cgroup \"/%.80s\": cannot set %s to %s", path,
+				l->s[i].file, l->s[i].value);
+	}
+	return 0;
+}

@@ -1,0 +1,95 @@
+// SPDX-License-Identifier: Apache-2.0
+/* update: other limits for a container that exists. */
+/*
+ * How it works
+ *
+ * A VM has the RAM and the CPUs that it was made with. Inside of these the guest's cgroup follows a
+ * new limit of memory and processes at once, and the cgroup on the host follows all of them. The
+ * guest goes first: it is the one that can say no, and then nothing has changed.
+ */
+#include <errno.h>
+#include <sched.h>
+
+#include "oci/cgroup.h"
+#include "oci/create.h"
+#include "oci/ctl.h"
+#include "oci/spec.h"
+#include "util/cleanup.h"
+#include "util/log.h"
+
+/* The size that the VM was made with. */
+static int vm_size(const struct container *c, struct vm_size *size, struct error *e)
+{
+	CLEAN(spec_freep) struct spec *s = NULL;
+	int r = spec_load(c->dir_fd, "config.json", &s, NULL, NULL, e);
+
+	return r ? r : spec_vm_size(s, CPU_SETSIZE, size, e);
+}
+
+static int check(const struct spec *s, const struct vm_size *size, struct error *e)
+{
+	const struct spec_resources *r = &s->linux_.res;
+	const struct spec_cpu *c = &r->cpu;
+	uint64_t period = c->period.v ? c->period.v : 100000;
+	int err = spec_refusals(s, e);
+
+	if (err)
+		return err;
+	if (r->memory.limit.v > 0 && (uint64_t)r->memory.limit.v > size->ram)
+		return err_set(e, ENOTSUP,
+			"resources: memory.limit: %lld bytes are more than the %llu MiB of RAM that the guest was made with, and a running guest cannot be given more",
+			(long long)r->memory.limit.v, (unsigned long long)(size->ram >> 20));
+	if (r->memory.limit.v > 0 && (uint64_t)r->memory.limit.v < 4096)
+		return err_set(e, EINVAL, "resources: memory.limit: %lld bytes are too few",
+			(long long)r->memory.limit.v);
+	if (c->quota.v > 0 && ((uint64_t)c->quota.v - 1) / period + 1 > size->vcpus)
+		log_warn(
+			"resources: cpu.quota: the guest was made with %u CPUs, and cannot use more",
+			size->vcpus);
+	return 0;
+}
+
+static int ask(const struct container *c, uint32_t op, const struct opt_i64 *v, struct error *e)
+{
+	uint64_t n = v->v > 0 ? (uint64_t)v->v : UINT64_MAX;
+	struct ctl_req q = { .op = op, .arg = (uint32_t)n, .flags = (uint32_t)(n >> 32) };
+
+	/* 0 is no limit that anybody could mean */
+	return v->set && v->v ? ctl_ask(c, &q, CTL_START_MS, e) : 0;
+}
+
+static int update(const struct container *c, const struct spec *s, struct error *e)
+{
+	struct vm_size size;
+	int r = vm_size(c, &size, e);
+
+	if (!r)
+		r = check(s, &size, e);
+	if (!r && !c->cgroup)
+		r = err_set(
+			e, ENOTSUP, "container \"%s\" has no cgroup of its own to update", c->id);
+	if (!r)
+		r = ask(c, CTL_GUEST_MEMORY, &s->linux_.res.memory.limit, e);
+	if (!r)
+		r = ask(c, CTL_GUEST_PIDS, &s->linux_.res.pids, e);
+	return r ? r : cgroup_update(c->cgroup, s, &size, e);
+}
+
+int rt_update(const struct rt *rt, const char *id, const struct spec *s, struct error *e)
+{
+	CLEAN(container_free) struct container c;
+	enum phase ph;
+	int r = container_open(rt, id, &c, e);
+
+	if (!r)
+		r = container_lock(&c, LOCK_MS, e);
+	if (r)
+		return r;
+	ph = container_phase(&c, NULL);
+	for (size_t i = 0; i < s->warnings.n; i++)
+		log_warn("%s", s->warnings.v[i]);
+	if (ph == PHASE_STOPPED || ph == PHASE_CREATING)
+		return err_set(
+			e, ESRCH, "cannot update container \"%s\": container not running", id);
+	return update(&c, s, e);
+}
