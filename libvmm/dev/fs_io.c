@@ -12,7 +12,8 @@
  *
  * Set-id bits fall when an ordinary user writes. The guest says when that is so, and
  * fs_cred_fsetid() makes the host's kernel do it, in the call that writes. For FALLOCATE and
- * COPY_FILE_RANGE the wire has no word for it: there anybody but uid 0 is an ordinary user.
+ * COPY_FILE_RANGE the wire has no word for it, and with idmapped mounts no user either: there
+ * everybody is an ordinary user who does not say that he is uid 0.
  */
 /* #syscalls:fs fcntl lseek fallocate openat */
 #include <errno.h>

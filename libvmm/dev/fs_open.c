@@ -197,7 +197,7 @@ int fs_op_create(struct fs *fs, struct fs_req *q)
 	r = fs_cred_enter(fs, q->h.uid, q->h.gid);
 	if (r < 0)
 		return r;
-	flags &= ~(O_TRUNC | O_NOATIME);
+	flags &= ~O_TRUNC;
 	fd = fs_openat(fs, dfd, name, flags | O_CREAT | O_EXCL, in->mode & 07777);
 	fs_cred_leave(fs);
 	if (fd == -EEXIST && !(in->flags & O_EXCL))
@@ -223,7 +223,7 @@ int fs_op_tmpfile(struct fs *fs, struct fs_req *q)
 	r = fs_cred_enter(fs, q->h.uid, q->h.gid);
 	if (r < 0)
 		return r;
-	flags &= ~(O_TRUNC | O_NOATIME);
+	flags &= ~O_TRUNC;
 	fd = fs_openat(
 		fs, dfd, ".", flags | O_TMPFILE | ((int)in->flags & O_EXCL), in->mode & 07777);
 	fs_cred_leave(fs);

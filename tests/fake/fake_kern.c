@@ -114,6 +114,11 @@ void fk_settle(struct fk *k)
 		forget_some(k);
 }
 
+void fk_forget_now(struct fk *k)
+{
+	forget_some(k);
+}
+
 uint64_t fk_name_take(struct fk *k, uint64_t dir, const char *name)
 {
 	for (unsigned i = 0; i < FK_NAMES; i++) {

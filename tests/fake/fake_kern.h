@@ -70,6 +70,7 @@ struct fk {
 int fk_init(struct fk *k, struct fake_dev *d, uint64_t seed);
 /* Between two calls: forgets what nothing holds, when there is enough of it. */
 void fk_settle(struct fk *k);
+void fk_forget_now(struct fk *k); /* however few */
 /* Forgets all names and waiting lookups. */
 void fk_forget_all(struct fk *k);
 

@@ -4,8 +4,8 @@
  * of several users, or by whoever else can; what comes out is comparable.
  *
  * Used by tests/unit/test_fs_diff.c (a share against a directory) and tests/e2e/fs-random.c (a
- * program for guest and host whose traces must be equal), so it includes only the C library and
- * builds with musl. An operation's sequence depends on the seed and on the results so far only.
+ * program for guest and host whose traces must be equal), so it includes only the C library. An
+ * operation's sequence depends on the seed and on the results so far only.
  */
 #ifndef KRUN_TESTS_FAKE_FSOP_H
 #define KRUN_TESTS_FAKE_FSOP_H
@@ -87,7 +87,9 @@ extern const struct fsop_user fsop_users[FSOP_PROCS];
 struct fsop_gen {
 	uint64_t rnd;
 	bool used[FSOP_PROCS][FSOP_SLOTS];
-	bool guest; /* leave out what is documented to differ between a guest and its host */
+	/* For a guest with Linux's client: what is documented to differ is left out. Root's
+	 * FALLOCATE and COPY_FILE_RANGE come without its id, and set-id bits fall. */
+	bool guest;
 };
 
 /* The next operation; what came of it. */

@@ -338,7 +338,8 @@ void fsop_next(struct fsop_gen *g, struct fsop *op)
 		at = (unsigned)rnd(g, sum);
 		while (at >= weight[op->kind])
 			at -= weight[op->kind++];
-	} while (!slots(g, op) || (op->kind == FSOP_FSYNC && rnd(g, 8)));
+	} while (!slots(g, op) || (op->kind == FSOP_FSYNC && rnd(g, 8)) ||
+		(g->guest && !op->proc && (op->kind == FSOP_FALLOCATE || op->kind == FSOP_COPY)));
 	op->seed = (uint32_t)rnd(g, UINT32_MAX);
 	op->follow = rnd(g, 3) != 0;
 	op->off = random_off(g);
@@ -350,6 +351,9 @@ void fsop_next(struct fsop_gen *g, struct fsop *op)
 	if (op->kind == FSOP_LINKFD && op->proc &&
 		slot(g, &(struct fsop){ .proc = 0 }, true, &op->slot))
 		op->proc = 0;
+	/* Whether reading nothing is an access, file systems do not agree upon. */
+	if (op->kind == FSOP_READ && !op->len)
+		op->len = 1;
 	/* How large a file may be the guest's kernel does not know of its host. */
 	if (op->kind == FSOP_COPY) {
 		op->off = (int64_t)rnd(g, 20000);

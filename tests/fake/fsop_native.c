@@ -17,6 +17,7 @@
 #include <fcntl.h>
 #include <grp.h>
 #include <limits.h>
+#include <linux/capability.h>
 #include <sched.h>
 #include <signal.h>
 #include <stdlib.h>
@@ -276,13 +277,25 @@ static int ids(const struct fsop_user *u, uid_t saved)
 static int run_here(struct fsop_native *n, const struct fsop *op, struct fsres *res)
 {
 	static const struct fsop_user root;
+	struct __user_cap_header_struct h = { .version = _LINUX_CAPABILITY_VERSION_3 };
+	struct __user_cap_data_struct d[2];
+	uint32_t eff[2];
 	mode_t was;
 	int r;
 
-	if (fchdir(n->dir) < 0 || chroot(".") < 0)
+	if (syscall(SYS_capget, &h, d) < 0 || fchdir(n->dir) < 0 || chroot(".") < 0)
 		return -errno;
+	eff[0] = d[0].effective;
+	eff[1] = d[1].effective;
 	was = umask(masks[op->proc]);
-	r = ids(&fsop_users[op->proc], 0);
+	/* From all of root's rights to the user's: what follows the ids is the kernel's. */
+	d[0].effective = d[0].permitted;
+	d[1].effective = d[1].permitted;
+	r = syscall(SYS_capset, &h, d) < 0 ? -errno : 0;
+	d[0].effective = eff[0];
+	d[1].effective = eff[1];
+	if (!r)
+		r = ids(&fsop_users[op->proc], 0);
 	if (!r)
 		execute(op, res);
 	if (syscall(SYS_setresuid, 0, 0, 0) < 0)
@@ -290,6 +303,9 @@ static int run_here(struct fsop_native *n, const struct fsop *op, struct fsres *
 	if (!r)
 		r = ids(&root, 0);
 	(void)umask(was);
+	/* Whoever shares this thread may have given some of them away. */
+	if (syscall(SYS_capset, &h, d) < 0)
+		return -errno;
 	if (fchdir(n->root) < 0 || chroot(".") < 0 || fchdir(n->cwd) < 0)
 		return -errno;
 	return r;

@@ -96,9 +96,17 @@ static inline int fc_server(struct fc *c, const struct fs_cfg *base, const struc
 	return fs_attach_thread(c->fs);
 }
 
+/* By its whole path: tests/fuzz/watch tells our calls from the server's by that. */
+static inline const char *fc_canary(const struct fc *c, char buf[80])
+{
+	(void)snprintf(buf, 80, "%s/canary", c->top);
+	return buf;
+}
+
 /* The directory, a server on it, FUSE_INIT with all that a 6.12 guest offers. */
 static inline int fc_new(struct fc *c, const struct fs_cfg *base, const struct fs_limits *lim)
 {
+	char canary[80];
 	int fd, r;
 
 	*c = (struct fc){ .dir = -1 };
@@ -110,7 +118,7 @@ static inline int fc_new(struct fc *c, const struct fs_cfg *base, const struct f
 	if (mkdir(c->path, 0755) < 0)
 		return -errno;
 	c->dir = open(c->path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	fd = openat(c->dir, "../canary", O_CREAT | O_WRONLY | O_CLOEXEC, 0600);
+	fd = open(fc_canary(c, canary), O_CREAT | O_WRONLY | O_CLOEXEC, 0600);
 	if (fd < 0 || write(fd, "canary", 6) != 6)
 		return -EIO;
 	(void)close(fd);
@@ -130,8 +138,8 @@ static inline int fc_rm_(const char *path, const struct stat *st, int type, stru
 static inline bool fc_free(struct fc *c)
 {
 	struct stat st;
-	char buf[8] = "";
-	int fd = openat(c->dir, "../canary", O_RDONLY | O_CLOEXEC);
+	char buf[8] = "", canary[80];
+	int fd = open(fc_canary(c, canary), O_RDONLY | O_CLOEXEC);
 	bool ok = fd >= 0 && read(fd, buf, 7) == 6 && !strcmp(buf, "canary") && !fstat(fd, &st) &&
 		(st.st_mode & 07777) == 0600 && st.st_nlink == 1;
 

@@ -107,6 +107,9 @@ static void on_loop_users(void *arg)
 	CHECK(st.st_uid == 1234 && st.st_gid == 4321);
 	CHECK(!fstatat(c.dir, "to", &st, 0) && !st.st_uid);
 	CHECK_EQ(setfsuid((uid_t)-1), 0);
+	/* O_NOATIME is its owner's right, also where the file is new. */
+	CHECK_EQ(fc_create(&c, 1, "quiet", O_RDWR | O_NOATIME, 0600, &g, &gh), 0);
+	CHECK(fcntl(fs_handle_get(c.fs, fs_node_get(c.fs, g), gh)->fd, F_GETFL) & O_NOATIME);
 	CHECK(fc_free(&c));
 }
 

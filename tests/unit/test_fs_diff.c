@@ -373,6 +373,8 @@ static bool renew(struct rig *t)
 			return false;
 		fsop_done(&t->gen, &op, &r);
 	}
+	/* A kernel drops what lost its last name and is not open. */
+	fk_forget_now(&t->k);
 	vdev_pause(was);
 	ret = vdev_save(was, &s);
 	if (!ret)
