@@ -111,7 +111,7 @@ musl_programs = $(agent_programs) tests/unit/test_proto_musl
 
 check_PROGRAMS += $(unit_programs) $(fuzz_programs) $(proof_programs)
 check_SCRIPTS += $(musl_programs)
-CLEANFILES += $(musl_programs) coverage.txt bench.json
+CLEANFILES += $(musl_programs) coverage.txt bench.json bench-files.json tests/bench/fsdev
 
 # list: tests/unit/*.h tests/unit/*/*.h tests/proof/*.h tests/fuzz/*.dict
 test_headers = \
@@ -214,8 +214,10 @@ bundle_files = \
 	tests/bundles/hello.c \
 	tests/bundles/make
 
-# list: tests/bench/* tests/soak/*
+# list: tests/bench/*[!~] tests/soak/* !tests/bench/fsdev !tests/bench/*.o
 bench_files = \
+	tests/bench/files \
+	tests/bench/fsdev.c \
 	tests/bench/run \
 	tests/soak/run
 
@@ -301,7 +303,13 @@ coverage:
 	@echo 'make coverage: this build does not count lines; make one with: ./configure --enable-coverage' >&2; exit 1
 endif
 
-bench: all kernel/vmlinux
+# Made for `make bench` alone.
+EXTRA_PROGRAMS = tests/bench/fsdev
+tests_bench_fsdev_SOURCES = tests/bench/fsdev.c
+tests_bench_fsdev_LDADD = libvmmcore.a libutil.a $(RUNTIME_LIBS)
+
+bench: all kernel/vmlinux tests/bench/fsdev
+	KRUN_BUILD='$(abs_top_builddir)' $(srcdir)/tests/bench/files --json '$(abs_top_builddir)/bench-files.json' || test $$? = 77
 	KRUN_BUILD='$(abs_top_builddir)' $(srcdir)/tests/host/run --mem 4096 --timeout 1800 \
 		$(abs_srcdir)/tests/bench/run --json '$(abs_top_builddir)/bench.json'
 

@@ -11,11 +11,15 @@
  * requests stand in line, and for all that waits for a disk, workers (fs_work.c) do, each in a slot
  * that the request was popped into; so what comes after a large or slow one need not wait for it.
  * Answers are pushed here alone.
+ *
+ * To be woken takes longer than to serve. When requests have come close together the thread looks
+ * for the next one for a moment before it sleeps, and the driver need not kick.
  */
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "dev/fs.h"
@@ -23,16 +27,21 @@
 #include "dev/rekick.h"
 #include "util/cleanup.h"
 
-#define FS_TAG_LEN    36
-#define FS_HAND_BYTES (32U << 10) /* moving fewer takes less than waking a worker */
-#define FS_BATCH      64 /* requests of one queue before the other and the loop get their turn */
+#define FS_TAG_LEN	 36
+#define FS_HAND_BYTES	 (32U << 10) /* moving fewer takes less than waking a worker */
+#define FS_POLL_NS	 25000	     /* of looking for the next request before going to sleep */
+#define FS_POLL_PAUSE_NS 1000000000  /* without that, when processors are short */
+#define FS_BATCH	 64 /* requests of one queue before the other and the loop get their turn */
 
 struct fs_dev {
 	struct vdev v;
 	struct fs *fs;
 	struct fs_workers *workers;
 	struct loop_src timer, finished;
-	bool answered;	     /* a request of the past was; its queue is to be flushed */
+	bool answered; /* a request of the past was; its queue is to be flushed */
+	bool poll;     /* requests come so close together that looking pays */
+	bool may_poll; /* there is a processor for whoever asks beside ours */
+	uint64_t idle_since, no_poll_until; /* ns */
 	struct fs_slot *cur; /* the workers' slot that is being served; NULL: it is own */
 	struct fs_slot own;  /* for when all workers are busy */
 };
@@ -165,38 +174,81 @@ static void fs_pause(struct vdev *v, bool paused)
 		vdev_broken(v, "its own events could not be watched");
 }
 
+static uint64_t now_ns(void)
+{
+	struct timespec t;
+
+	(void)clock_gettime(CLOCK_MONOTONIC, &t);
+	return (uint64_t)t.tv_sec * 1000000000 + (uint64_t)t.tv_nsec;
+}
+
+/* Nothing waits: whether something came while we looked on. */
+static bool look_on(struct fs_dev *d, struct vq *q)
+{
+	uint64_t was = now_ns(), end = was + FS_POLL_NS, t = was;
+
+	if (!d->poll)
+		return false;
+	(void)vq_kicks(q, false);
+	for (; t < end && !vq_pending(q); was = t) {
+		t = now_ns();
+		/* Somebody else had our processor: they are short, and this is no way to use one.
+		 */
+		if (t - was > FS_POLL_NS / 2)
+			d->no_poll_until = t + FS_POLL_PAUSE_NS;
+	}
+	return vq_kicks(q, true);
+}
+
+static int serve(struct fs_dev *d, unsigned q, unsigned *n)
+{
+	struct vq *vq = &d->v.vq[q];
+	struct fs_slot *s;
+	uint32_t written;
+	int r = 1;
+
+	for (; *n < FS_BATCH; ++*n) {
+		reap(d, false);
+		d->cur = fs_workers_slot(d->workers);
+		s = d->cur ? d->cur : &d->own;
+		r = vq_pop(vq, &s->req);
+		if (r <= 0)
+			break;
+		s->queue = q;
+		if (fs_serve_later(
+			    d->fs, &s->q, &s->req.rd, &s->req.wr, q << 16 | s->req.head, &written))
+			vq_push(vq, s->req.head, written);
+	}
+	d->cur = NULL;
+	vdev_flush(&d->v, q);
+	flush_answered(d);
+	return r;
+}
+
 static void fs_kick(struct vdev *v, unsigned q)
 {
 	struct fs_dev *d = CONTAINER_OF(v, struct fs_dev, v);
-	struct fs_slot *s;
-	uint32_t written;
 	unsigned n = 0;
-	int r = 0;
+	int r;
 
 	/* A loaded device is started by who loads it, and served by its loop's own thread. */
 	if (fs_attach_thread(d->fs) < 0) {
 		vdev_broken(v, "the serving thread could not be set up");
 		return;
 	}
-	for (; n < FS_BATCH; n++) {
-		reap(d, false);
-		d->cur = fs_workers_slot(d->workers);
-		s = d->cur ? d->cur : &d->own;
-		r = vq_pop(&v->vq[q], &s->req);
-		if (r <= 0)
-			break;
-		s->queue = q;
-		if (fs_serve_later(
-			    d->fs, &s->q, &s->req.rd, &s->req.wr, q << 16 | s->req.head, &written))
-			vq_push(&v->vq[q], s->req.head, written);
+	if (d->may_poll && q) {
+		uint64_t t = now_ns();
+
+		d->poll = t - d->idle_since < FS_POLL_NS && t > d->no_poll_until;
 	}
-	d->cur = NULL;
-	vdev_flush(v, q);
-	flush_answered(d);
+	do
+		r = serve(d, q, &n);
+	while (!r && q && look_on(d, &v->vq[q]));
 	if (r < 0)
 		vdev_broken(v, "a bad request queue");
-	else if (n == FS_BATCH)
+	else if (r)
 		rekick(v, q);
+	d->idle_since = r ? 0 : now_ns();
 }
 
 static void fs_stop(struct vdev *v)
@@ -279,6 +331,7 @@ int fs_new(struct loop *loop, struct mem *mem, const struct fs_cfg *cfg, struct 
 		vdev_fini(&d->v);
 		return err_sys(e, r, "virtio-fs %s: workers", cfg->tag);
 	}
+	d->may_poll = sysconf(_SC_NPROCESSORS_ONLN) > 1;
 	d->fs->answer = fs_answer;
 	d->fs->answer_arg = d;
 	d->fs->hand = fs_hand;

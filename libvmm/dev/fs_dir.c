@@ -12,6 +12,7 @@
 /* #syscalls:fs openat getdents64 lseek statx close */
 #include <dirent.h>
 #include <errno.h>
+#include <limits.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -147,33 +148,29 @@ static struct fs_node *plus_entry(
 static int put_entry(struct fs *fs, struct fs_req *q, struct fs_handle *h, const struct dirent64 *d,
 	size_t limit, bool plus)
 {
-	static const uint8_t zero[8];
 	struct fuse_dirent fd = {
 		.ino = d->d_ino,
 		.off = (uint64_t)d->d_off,
-		.namelen = (uint32_t)strlen(d->d_name),
+		.namelen = (uint32_t)strnlen(d->d_name, NAME_MAX),
 		.type = d->d_type,
 	};
-	size_t size = FUSE_DIRENT_ALIGN(FUSE_NAME_OFFSET + fd.namelen);
-	size_t pad = size - FUSE_NAME_OFFSET - fd.namelen;
+	size_t head = plus ? sizeof(struct fuse_entry_out) : 0;
+	size_t size = head + FUSE_DIRENT_ALIGN(FUSE_NAME_OFFSET + fd.namelen);
+	uint8_t rec[sizeof(struct fuse_entry_out) + FUSE_NAME_OFFSET + NAME_MAX + 8];
 	struct fuse_entry_out e;
 	struct fs_node *n = NULL;
-	int r = 0;
+	int r;
 
-	if (plus)
-		size += sizeof(e);
 	if (size > limit - MIN(limit, q->wr.done) || size > q->wr.left)
 		return -ENOSPC;
 	if (plus) {
 		n = plus_entry(fs, q, h->fd, d->d_name, &e);
-		r = iobuf_push(&q->wr, &e, sizeof(e));
+		memcpy(rec, &e, sizeof(e));
 	}
-	if (!r)
-		r = iobuf_push(&q->wr, &fd, FUSE_NAME_OFFSET);
-	if (!r)
-		r = iobuf_push(&q->wr, d->d_name, fd.namelen);
-	if (!r)
-		r = iobuf_push(&q->wr, zero, pad);
+	memset(rec + size - 8, 0, 8); /* what the name leaves of it */
+	memcpy(rec + head, &fd, FUSE_NAME_OFFSET);
+	memcpy(rec + head + FUSE_NAME_OFFSET, d->d_name, fd.namelen);
+	r = iobuf_push(&q->wr, rec, size);
 	if (n && !r)
 		n->nlookup++;
 	else if (n)
