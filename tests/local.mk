@@ -69,12 +69,16 @@ unit_programs = \
 	tests/unit/test_state \
 	tests/unit/test_stats \
 	tests/unit/test_tsi \
+	tests/unit/test_tsi_hostile \
+	tests/unit/test_tsi_krun \
+	tests/unit/test_tsi_save \
 	tests/unit/test_vdev_mmio \
 	tests/unit/test_vdev_save \
 	tests/unit/test_vmm \
 	tests/unit/test_vq \
 	tests/unit/test_vsock \
 	tests/unit/test_vsock_hostile \
+	tests/unit/test_vsock_map \
 	tests/unit/test_vsock_save \
 	tests/unit/test_x86_cpuid \
 	tests/unit/test_x86_loader \
@@ -118,6 +122,7 @@ test_headers = \
 	tests/unit/agent_host.h \
 	tests/unit/fs_client.h \
 	tests/unit/test.h \
+	tests/unit/tsi_rig.h \
 	tests/unit/vdev_rig.h \
 	tests/unit/bad_configs/make.h \
 	tests/unit/bad_configs/table.h \
@@ -259,6 +264,7 @@ thread_programs = \
 	tests/unit/test_rng \
 	tests/unit/test_vsock \
 	tests/unit/test_vsock_hostile \
+	tests/unit/test_vsock_map \
 	tests/unit/test_vsock_save \
 	tests/unit/test_fake_hv \
 	tests/unit/test_vmm \

@@ -1,0 +1,410 @@
+// SPDX-License-Identifier: Apache-2.0
+// TSI, libkrun's protocol: every exchange that a libkrunfw kernel makes, by hand, byte by byte.
+
+#include <signal.h>
+
+#include "unit/tsi_rig.h"
+#include "util/bytes.h"
+
+/* As on libkrun's wire */
+enum {
+	DATA = 620,
+	CREATE = 1024,
+	CONNECT,
+	GETNAME,
+	SENDTO_ADDR,
+	SENDTO_DATA,
+	LISTEN,
+	ACCEPT,
+	RELEASE,
+};
+#define CTL 3000 /* the guest's control socket */
+
+static void sockaddr4(uint8_t *p, uint16_t port)
+{
+	struct sockaddr_in a = { .sin_family = AF_INET,
+		.sin_port = htons(port),
+		.sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
+
+	memset(p, 0, 128);
+	memcpy(p, &a, sizeof(a));
+}
+
+static bool create(uint32_t svm, uint16_t family, uint16_t type)
+{
+	uint8_t m[8];
+
+	put_le32(m, svm);
+	put_le16(m + 4, family);
+	put_le16(m + 6, type);
+	return ft_krun(&t, CREATE, CTL, m, sizeof(m));
+}
+
+/* The result in the answer to the request before; 1: none came, or not of its own length. */
+static int result(uint32_t op)
+{
+	const struct ft_dgram *d = ft_krun_answer(&t, op, CTL, 4);
+
+	if (!d || d->p.src_cid != 2 || d->p.dst_cid != FV_CID || d->p.op != OP_RW ||
+		(op != GETNAME && d->p.len != 4))
+		return 1;
+	return (int)get_le32(d->data);
+}
+
+static bool with_addr(uint32_t op, uint32_t svm, uint16_t port)
+{
+	uint8_t m[8 + 128];
+
+	put_le32(m, svm);
+	put_le32(m + 4, sizeof(struct sockaddr_in));
+	sockaddr4(m + 8, port);
+	return ft_krun(&t, op, CTL, m, sizeof(m));
+}
+
+static int listen_on(uint32_t svm, uint32_t vm_port, uint16_t port)
+{
+	uint8_t m[16 + 128];
+
+	put_le32(m, svm);
+	put_le32(m + 4, vm_port);
+	put_le32(m + 8, 16);
+	put_le32(m + 12, sizeof(struct sockaddr_in));
+	sockaddr4(m + 16, port);
+	return ft_krun(&t, LISTEN, CTL, m, sizeof(m)) ? result(LISTEN) : 1;
+}
+
+static bool two(uint32_t op, uint32_t a, uint32_t b)
+{
+	uint8_t m[8];
+
+	put_le32(m, a);
+	put_le32(m + 4, b);
+	return ft_krun(&t, op, CTL, m, sizeof(m));
+}
+
+static bool krun_up(const struct vsock_net *net)
+{
+	return !ft_up(&t, net, NULL, 0) && (t.f.d.features & VSOCK_F_DGRAM);
+}
+
+static int getname(uint32_t svm, uint32_t peer, struct sockaddr_in *a)
+{
+	uint8_t m[12];
+	const struct ft_dgram *d;
+
+	put_le32(m, svm);
+	put_le32(m + 4, peer);
+	put_le32(m + 8, 1);
+	if (!ft_krun(&t, GETNAME, CTL, m, sizeof(m)))
+		return 1;
+	d = ft_krun_answer(&t, GETNAME, CTL, 136);
+	if (!d || d->p.len != 136)
+		return 1;
+	if (get_le32(d->data + 4) == sizeof(*a))
+		memcpy(a, d->data + 8, sizeof(*a));
+	return (int)get_le32(d->data);
+}
+
+static void stream_out(void)
+{
+	struct sockaddr_in a = { 0 };
+	struct ft_conn *c;
+	uint16_t port;
+	int l = host_socket(SOCK_STREAM, &port), fd;
+
+	CHECK(krun_up(&all_allowed));
+	/* the first has no answer, and both may come at once */
+	CHECK(create(5000, 2, 1) && with_addr(CONNECT, 5000, port));
+	CHECK_EQ(result(CONNECT), 0);
+	/* the proxy waits for the guest's stream */
+	c = ft_dial(&t, VSOCK_TYPE_STREAM, 5000, DATA);
+	CHECK(ft_until(&t, is_up, c));
+	fd = host_accept(l);
+	CHECK(fd >= 0);
+	CHECK(ft_write(&t, c, "GET /", 5));
+	CHECK_EQ(host_read(fd, buf, 5), 5);
+	fv_fill(big, 300000, 0, FV_TO_GUEST);
+	CHECK(host_write(fd, big, 300000));
+	CHECK(guest_has(c, 300000));
+	CHECK(!memcmp(c->rx, big, 300000));
+	CHECK_EQ(getname(5000, DATA, &a), 0);
+	CHECK_EQ(ntohs(a.sin_port), port);
+	CHECK(a.sin_addr.s_addr == htonl(INADDR_LOOPBACK));
+	/* the guest asks for credit, and is answered */
+	CHECK(ft_op(&t, c, OP_CREDIT_REQ, 0));
+	ft_settle(&t);
+	CHECK(t.f.ops[OP_CREDIT]);
+	/* release, then the transport's own close */
+	CHECK(two(RELEASE, 5000, DATA));
+	CHECK(ft_op(&t, c, OP_SHUTDOWN, VSOCK_SHUT_BOTH));
+	CHECK(ft_until(&t, is_reset, c));
+	CHECK_EQ(host_read(fd, buf, 1), 0);
+	CHECK_EQ(vsock_of(t.f.v)->tsi->nsocks, 0);
+	(void)close(fd);
+	(void)close(l);
+	down();
+}
+
+static void true_errors(void)
+{
+	struct sockaddr_in a;
+	uint16_t port;
+	struct ft_conn *c;
+	int l = host_socket(SOCK_STREAM, &port);
+
+	(void)close(l);
+	CHECK(krun_up(&all_allowed));
+	CHECK(create(5000, 2, 1) && with_addr(CONNECT, 5000, port));
+	CHECK_EQ(result(CONNECT), -ECONNREFUSED);
+	/* proxies that do not exist */
+	CHECK(with_addr(CONNECT, 7777, port));
+	CHECK_EQ(result(CONNECT), -ECONNREFUSED);
+	CHECK_EQ(listen_on(7777, 1, 0), -EPERM);
+	CHECK(two(ACCEPT, 7777, 0));
+	CHECK_EQ(result(ACCEPT), -EINVAL);
+	CHECK_EQ(getname(7777, DATA, &a), -EINVAL);
+	CHECK_EQ(getname(5000, DATA, &a), -ENOTCONN);
+	c = ft_dial(&t, VSOCK_TYPE_STREAM, 7777, DATA);
+	CHECK(ft_until(&t, is_reset, c));
+	/* one that is not connected takes no stream */
+	c = ft_dial(&t, VSOCK_TYPE_STREAM, 5000, DATA);
+	CHECK(ft_until(&t, is_reset, c));
+	/* unix sockets are the guest's own */
+	CHECK(create(5001, 1, 1) && with_addr(CONNECT, 5001, port));
+	CHECK_EQ(result(CONNECT), -ECONNREFUSED);
+	down();
+}
+
+static bool has_incoming(struct ft *f, void *arg)
+{
+	struct ft_conn **c = arg;
+
+	for (unsigned i = 0; i < FT_CONNS; i++) {
+		if (f->c[i].used && !f->c[i].mine && f->c[i].up && f->c[i].gport == 6000) {
+			*c = &f->c[i];
+			return true;
+		}
+	}
+	return false;
+}
+
+static void stream_in(void)
+{
+	struct sockaddr_in a, own;
+	socklen_t len = sizeof(own);
+	struct ft_conn *c = NULL;
+	uint16_t port;
+	int l = host_socket(SOCK_STREAM, &port), fd;
+
+	(void)close(l);
+	CHECK(krun_up(&all_allowed));
+	CHECK(create(5000, 2, 1));
+	CHECK_EQ(listen_on(5000, 6000, port), 0);
+	CHECK_EQ(listen_on(5000, 6000, port), 0);
+	CHECK(two(ACCEPT, 5000, 0x800));
+	CHECK_EQ(result(ACCEPT), -EWOULDBLOCK);
+	/* an accept that waits is answered after the stream stands */
+	CHECK(two(ACCEPT, 5000, 0));
+	ft_settle(&t);
+	fd = host_connect(port);
+	CHECK(fd >= 0);
+	CHECK_EQ(result(ACCEPT), 0);
+	CHECK(ft_until(&t, has_incoming, &c));
+	CHECK(ft_write(&t, c, "220 ", 4));
+	CHECK_EQ(host_read(fd, buf, 4), 4);
+	CHECK(!getsockname(fd, (struct sockaddr *)&own, &len));
+	CHECK_EQ(getname(6000, c->hport, &a), 0);
+	CHECK_EQ(a.sin_port, own.sin_port);
+	CHECK(two(RELEASE, 6000, c->hport));
+	CHECK(ft_op(&t, c, OP_SHUTDOWN, VSOCK_SHUT_BOTH));
+	CHECK(ft_until(&t, is_reset, c));
+	CHECK_EQ(host_read(fd, buf, 1), 0);
+	(void)close(fd);
+	c->used = false;
+	/* one that came before it was asked for */
+	fd = host_connect(port);
+	CHECK(fd >= 0 && ft_until(&t, has_incoming, &c));
+	CHECK(two(ACCEPT, 5000, 0x800));
+	CHECK_EQ(result(ACCEPT), 0);
+	(void)close(fd);
+	CHECK(ft_until(&t, is_shut, c));
+	CHECK(two(RELEASE, 5000, DATA));
+	ft_settle(&t);
+	CHECK(host_connect(port) < 0);
+	down();
+}
+
+static void guest_refuses(void)
+{
+	uint16_t port;
+	int l = host_socket(SOCK_STREAM, &port), fd;
+
+	(void)close(l);
+	CHECK(krun_up(&all_allowed));
+	CHECK(create(5000, 2, 1));
+	CHECK_EQ(listen_on(5000, 6000, port), 0);
+	t.refuse = true;
+	fd = host_connect(port);
+	CHECK(fd >= 0);
+	CHECK_EQ(host_read(fd, buf, 1), 0);
+	CHECK_EQ(vsock_of(t.f.v)->tsi->nsocks, 1);
+	(void)close(fd);
+	down();
+}
+
+static bool has_datagram(struct ft *f, void *arg)
+{
+	uint32_t port = *(uint32_t *)arg;
+
+	for (unsigned i = 0; i < f->ndg; i++) {
+		if (f->dg[i].p.dst_port == port)
+			return true;
+	}
+	return false;
+}
+
+static void datagrams(void)
+{
+	struct sockaddr_in a;
+	socklen_t len = sizeof(a);
+	uint32_t svm = 5000, svm2 = 5001;
+	uint16_t port;
+	int fd = host_socket(SOCK_DGRAM, &port);
+
+	CHECK(krun_up(&all_allowed));
+	CHECK(create(svm, 2, 2) && with_addr(SENDTO_ADDR, svm, port));
+	CHECK(ft_krun(&t, SENDTO_DATA, svm, "query", 5));
+	CHECK_EQ(host_recv(fd), 5);
+	CHECK(sendto(fd, "x", 1, 0, (struct sockaddr *)&a, 0) < 0);
+	/* the way back, to the port of the proxy */
+	CHECK(ft_krun(&t, SENDTO_DATA, svm, "query", 5));
+	ft_settle(&t);
+	CHECK(recvfrom(fd, buf, 100, 0, (struct sockaddr *)&a, &len) == 5);
+	CHECK_EQ(sendto(fd, "reply", 5, 0, (struct sockaddr *)&a, len), 5);
+	CHECK(ft_until(&t, has_datagram, &svm));
+	CHECK_EQ(t.dg[0].p.len, 5);
+	CHECK(!memcmp(t.dg[0].data, "reply", 5));
+	CHECK(t.dg[0].p.src_cid == FV_CID && t.dg[0].p.dst_cid == 2);
+	/* connected */
+	CHECK(create(svm2, 2, 2) && with_addr(CONNECT, svm2, port));
+	CHECK_EQ(result(CONNECT), 0);
+	CHECK(ft_krun(&t, svm2, svm2, "connected", 9));
+	CHECK_EQ(host_recv(fd), 9);
+	CHECK(two(RELEASE, svm2, DATA) && two(RELEASE, svm, DATA));
+	ft_settle(&t);
+	CHECK_EQ(vsock_of(t.f.v)->tsi->nsocks, 0);
+	CHECK_EQ(vsock_of(t.f.v)->nall, 0);
+	CHECK_EQ(t.f.stray_rst, 0);
+	(void)close(fd);
+	down();
+}
+
+static void mapped_and_denied(void)
+{
+	uint16_t port, out;
+	int l = host_socket(SOCK_STREAM, &port), k = host_socket(SOCK_STREAM, &out), fd;
+	struct net_map map[] = { { .host = port, .guest = 80 } };
+	struct net_rule rule = {
+		.deny = true, .family = 4, .prefix = 32, .ip = { 127, 0, 0, 1 }, .last = 65535
+	};
+	struct vsock_net net = {
+		.map = map, .nmap = 1, .mapped = true, .egress = &rule, .negress = 1
+	};
+
+	(void)close(l);
+	CHECK(krun_up(&net));
+	CHECK(create(5000, 2, 1));
+	CHECK_EQ(listen_on(5000, 6000, 80), 0);
+	fd = host_connect(port);
+	CHECK(fd >= 0);
+	/* a port that is not mapped: the guest's kernel then listens by itself */
+	CHECK(create(5001, 2, 1));
+	CHECK_EQ(listen_on(5001, 6001, 81), -EPERM);
+	CHECK(create(5002, 2, 1) && with_addr(CONNECT, 5002, out));
+	CHECK_EQ(result(CONNECT), -EACCES);
+	(void)close(fd);
+	(void)close(k);
+	down();
+}
+
+/* Short requests, lengths that lie, operations that are none. */
+static void malformed(void)
+{
+	uint8_t m[200];
+	struct fv_pkt p = { .src_cid = FV_CID, .dst_cid = 2, .src_port = CTL, .type = 3 };
+
+	CHECK(krun_up(&all_allowed));
+	memset(m, 0xff, sizeof(m));
+	CHECK(create(5000, 2, 1) && create(5001, 2, 2));
+	for (uint32_t op = CREATE; op <= RELEASE; op++) {
+		for (unsigned n = 0; n < 24; n++) {
+			CHECK(ft_krun(&t, op, CTL, m, n));
+			ft_settle(&t);
+		}
+		put_le32(m, op & 1 ? 5000 : 5001);
+		CHECK(ft_krun(&t, op, CTL, m, sizeof(m)));
+		ft_settle(&t);
+	}
+	for (uint16_t op = 0; op < 9; op++) {
+		p.op = op;
+		p.dst_port = CREATE;
+		CHECK(fv_send(&t.f, &p, NULL, 0));
+		ft_settle(&t);
+	}
+	CHECK_EQ(t.f.stray_rst, 0);
+	CHECK(!vdev_is_broken(t.f.v));
+	down();
+}
+
+/* Questions without buffers for the answers: the guest's ring waits, and then all are answered. */
+static void answers_wait_for_buffers(void)
+{
+	unsigned sent = 0;
+	struct fv *f = &t.f;
+
+	CHECK(krun_up(&all_allowed));
+	f->no_refill = true;
+	for (unsigned idle = 0; idle < 8;) {
+		bool more = with_addr(CONNECT, 7777, 1);
+
+		sent += more;
+		idle = fv_step(f) || more ? 0 : idle + 1;
+	}
+	CHECK_EQ(vsock_of(f->v)->tsi->nreply, LIM_TSI_REPLIES);
+	CHECK(sent > LIM_TSI_REPLIES && sent < LIM_TSI_REPLIES + 256);
+	CHECK_EQ(loop_once(f->loop, 0), 0);
+	f->no_refill = false;
+	fv_post(f, 64);
+	ft_settle(&t);
+	CHECK_EQ(vsock_of(f->v)->tsi->nreply, 0);
+	CHECK_EQ(f->ops[OP_RW], sent);
+	down();
+}
+
+static void ours_takes_its_place(void)
+{
+	CHECK(krun_up(&all_allowed));
+	CHECK(ft_hello(&t));
+	CHECK(with_addr(CONNECT, 7777, 1));
+	ft_settle(&t);
+	CHECK_EQ(t.ndg, 0);
+	down();
+}
+
+static const struct test_case cases[] = {
+	TEST(stream_out),
+	TEST(true_errors),
+	TEST(stream_in),
+	TEST(guest_refuses),
+	TEST(datagrams),
+	TEST(mapped_and_denied),
+	TEST(malformed),
+	TEST(answers_wait_for_buffers),
+	TEST(ours_takes_its_place),
+};
+
+int main(int argc, char **argv)
+{
+	(void)signal(SIGPIPE, SIG_IGN);
+	return test_run_(cases, ARRAY_SIZE(cases), argc, argv);
+}

@@ -1,0 +1,191 @@
+// SPDX-License-Identifier: Apache-2.0
+// TSI across save and load: connections end by ECONNRESET, listeners and datagram sockets go on.
+
+#include <signal.h>
+
+#include "unit/tsi_rig.h"
+#include "util/save.h"
+
+static int make_twin(struct vdev **twin)
+{
+	struct vsock_cfg cfg = { .guest_cid = FV_CID, .net = &all_allowed };
+	int r = vsock_new(t.f.loop, &t.f.g.mem, &cfg, twin, NULL);
+
+	if (!r)
+		(*twin)->irq = &t.f.d.irq;
+	return r;
+}
+
+static int save_and_load(struct save_out *out)
+{
+	struct save_in in;
+	struct vdev *twin;
+	int r;
+
+	vdev_pause(t.f.v);
+	r = vdev_save(t.f.v, out);
+	if (r)
+		return r;
+	vdev_fini(t.f.v);
+	t.f.v->cls->destroy(t.f.v);
+	r = make_twin(&twin);
+	if (r)
+		return r;
+	t.f.v = t.f.d.v = t.f.d.mmio.v = twin;
+	in = (struct save_in){ .buf = out->buf, .len = out->len };
+	r = vdev_load(twin, &in);
+	if (!r)
+		r = load_done(&in);
+	vdev_resume(twin);
+	return r;
+}
+
+static void what_goes_on_and_what_ends(void)
+{
+	struct save_out out = { 0 };
+	struct ft_conn *c, *u;
+	struct tsi_msg m;
+	uint16_t port = 0, udp, there;
+	int fd, sock = host_socket(SOCK_DGRAM, &there), i;
+	struct sockaddr_in a = { .sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
+
+	CHECK(up(&all_allowed));
+	c = pair(1, &fd);
+	CHECK_EQ(listener(2, &port), 0);
+	u = open_udp(3, 6001);
+	CHECK(u);
+	m = ft_msg(TSI_BIND, 3, 0, 0, 0);
+	m.a = ft_in4(LOOP, 0);
+	CHECK_EQ(ft_ask(&t, &m), 0);
+	udp = ft_port(&m.a);
+	m = ft_msg(TSI_SETOPT, 3, TSI_SO_BROADCAST, 1, 0);
+	CHECK_EQ(ft_ask(&t, &m), 0);
+	CHECK(udp_send(u, there, "one", 3));
+	CHECK_EQ(host_recv(sock), 3);
+	/* of a record only the beginning has come */
+	m = ft_msg(TSI_NAMES, 3, 0, 0, 0);
+	m.seq = 4711;
+	CHECK(ft_write(&t, t.ctl, &m, 40));
+	ft_settle(&t);
+	CHECK_EQ(save_and_load(&out), 0);
+	/* the stream ended, and why; its socket of the host is gone */
+	i = ft_event(&t, TSI_ERROR, 1);
+	CHECK(i >= 0);
+	CHECK_EQ((int)t.rec[i].status, -ECONNRESET);
+	CHECK(ft_until(&t, is_reset, c));
+	CHECK(t.rec_order[i] < c->reset_order);
+	(void)close(fd);
+	/* the rest of the record */
+	CHECK(ft_write(&t, t.ctl, (uint8_t *)&m + 40, sizeof(m) - 40));
+	CHECK_EQ(ft_answer(&t, 4711, &m), 0);
+	CHECK_EQ(ft_port(&m.a), udp);
+	m = ft_msg(TSI_GETOPT, 3, TSI_SO_BROADCAST, 0, 0);
+	CHECK_EQ(ft_ask(&t, &m), 0);
+	CHECK_EQ(m.arg[1], 1);
+	/* datagrams, both ways, over the connection that was there */
+	CHECK(udp_send(u, there, "two!", 4));
+	CHECK_EQ(host_recv(sock), 4);
+	a.sin_port = htons(udp);
+	CHECK_EQ(sendto(sock, "back", 4, 0, (struct sockaddr *)&a, sizeof(a)), 4);
+	CHECK(guest_has_msgs(u, 1));
+	/* the listener, on its port */
+	fd = host_connect(port);
+	CHECK(fd >= 0);
+	CHECK(ft_event(&t, TSI_ACCEPTED, 2) >= 0);
+	m = ft_msg(TSI_CLOSE, 1, 0, 0, 0);
+	CHECK_EQ(ft_ask(&t, &m), 0);
+	save_out_free(&out);
+	(void)close(fd);
+	(void)close(sock);
+	down();
+}
+
+/* Nothing of ours goes on: one event in place of all resets. */
+static void nothing_survives(void)
+{
+	struct save_out out = { 0 };
+	uint32_t id = 1;
+	struct fake_seg s;
+	uint16_t head;
+	uint32_t len;
+
+	CHECK_EQ(ft_up(&t, &all_allowed, NULL, 0), 0);
+	s = (struct fake_seg){ fake_alloc(&t.f.g, 8, 8).v, 8 };
+	memset(fake_ptr(&t.f.g, GPA(s.gpa), 8), 0xff, 8);
+	CHECK(fake_add(&t.f.d, VSOCK_EVENT, NULL, 0, &s, 1) >= 0);
+	(void)fake_kick(&t.f.d, VSOCK_EVENT);
+	CHECK_EQ(vsock_connect(t.f.v, 5000, -1, -1, NULL, 0, 0), 0);
+	ft_settle(&t);
+	CHECK_EQ(t.f.ops[OP_REQUEST], 1);
+	CHECK_EQ(save_and_load(&out), 0);
+	ft_settle(&t);
+	CHECK_EQ(fake_reap(&t.f.d, VSOCK_EVENT, &head, &len), 1);
+	CHECK_EQ(len, 4);
+	memcpy(&id, fake_ptr(&t.f.g, GPA(s.gpa), 8), 4);
+	CHECK_EQ(id, 0);
+	CHECK_EQ(t.f.ops[OP_RST], 0);
+	CHECK_EQ(vsock_of(t.f.v)->nall, 0);
+	save_out_free(&out);
+	down();
+}
+
+/* The saved bytes are a file's. */
+static void damaged_state_is_refused(void)
+{
+	struct save_out out = { 0 };
+	unsigned refused = 0, taken = 0;
+	uint16_t port = 0;
+	int fd;
+
+	CHECK(up(&all_allowed));
+	(void)pair(1, &fd);
+	CHECK_EQ(listener(2, &port), 0);
+	CHECK(open_udp(3, 6001));
+	vdev_pause(t.f.v);
+	CHECK_EQ(vdev_save(t.f.v, &out), 0);
+	for (size_t i = 0; i < out.len; i++) {
+		uint8_t old = out.buf[i];
+		struct vdev *twin;
+
+		for (unsigned bit = 0; bit < 8; bit += 3) {
+			struct save_in in = { .buf = out.buf, .len = out.len };
+
+			out.buf[i] = (uint8_t)(old ^ 1U << bit);
+			CHECK_EQ(make_twin(&twin), 0);
+			if (vdev_load(twin, &in))
+				refused++;
+			else
+				taken++;
+			vdev_fini(twin);
+			twin->cls->destroy(twin);
+			out.buf[i] = old;
+		}
+	}
+	CHECK(refused > 200);
+	CHECK(taken > 0);
+	for (size_t n = 0; n < out.len; n += 7) {
+		struct save_in in = { .buf = out.buf, .len = n };
+		struct vdev *twin;
+
+		CHECK_EQ(make_twin(&twin), 0);
+		CHECK(vdev_load(twin, &in) < 0);
+		vdev_fini(twin);
+		twin->cls->destroy(twin);
+	}
+	vdev_resume(t.f.v);
+	save_out_free(&out);
+	(void)close(fd);
+	down();
+}
+
+static const struct test_case cases[] = {
+	TEST(what_goes_on_and_what_ends),
+	TEST(nothing_survives),
+	TEST(damaged_state_is_refused),
+};
+
+int main(int argc, char **argv)
+{
+	(void)signal(SIGPIPE, SIG_IGN);
+	return test_run_(cases, ARRAY_SIZE(cases), argc, argv);
+}
