@@ -285,8 +285,10 @@ void stream_finish(struct agent *a, uint32_t proc)
 	s = stream_find(a, proc, PROTO_TTY);
 	if (s && !s->ended) {
 		agent_unwatch(a, &s->pipe);
+		/* both: the host holds its side of the terminal until it is told that nobody will
+		 * take input any more */
 		if (s->sock.fd >= 0)
-			(void)shutdown(s->sock.fd, SHUT_WR);
+			(void)shutdown(s->sock.fd, SHUT_RDWR);
 		s->ended = true;
 	}
 }

@@ -77,6 +77,8 @@ int exec_proxy_started(const struct exec_proxy *p, int ms, int *code, struct err
 		return err_set(e, ECONNRESET, "container \"%s\" is not running", p->c->id);
 	if (v.what == EXEC_STARTED)
 		return 0;
+	if (v.what != EXEC_FAILED)
+		return err_set(e, EPROTO, "the guest of container \"%s\" talks nonsense", p->c->id);
 	if (v.stage != MSG_STAGE_EXEC)
 		return err_set(e, v.code ? v.code : EPROTO, "%s", v.text);
 	*code = v.code == ENOENT ? 127 : 126;
