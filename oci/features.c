@@ -29,7 +29,6 @@ static void words(struct json_writer *w, const char *key, const char *(*word)(si
 static const char *const TAKEN_AWAY[][2] = {
 	{ "idmap", "mounts[].uidMappings" },
 	{ "ridmap", "mounts[].uidMappings" },
-	{ "tmpcopyup", "mounts[].options.tmpcopyup" },
 	{ "SCMP_ACT_NOTIFY", "linux.seccomp.listenerPath" },
 	{ "SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV", "linux.seccomp.listenerPath" },
 	{ "time", "linux.namespaces.time" },

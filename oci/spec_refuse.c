@@ -35,16 +35,6 @@ static bool idmap(const struct spec *s, char where[static WHERE_MAX])
 	return false;
 }
 
-static bool copy_up(const struct spec *s, char where[static WHERE_MAX])
-{
-	for (size_t i = 0; i < s->n_mounts; i++)
-		if (s->mounts[i].tmpcopyup) {
-			(void)snprintf(where, WHERE_MAX, "mounts[%zu].options: \"tmpcopyup\"", i);
-			return true;
-		}
-	return false;
-}
-
 static bool other_fs(const struct spec *s, char where[static WHERE_MAX])
 {
 	for (size_t i = 0; i < s->n_mounts; i++)
@@ -253,7 +243,6 @@ static const struct row ROWS[] = {
 	{ "mounts[].options", super_flags,
 		"sync, dirsync, mand, iversion, lazytime and remount are not supported by this "
 		"version" },
-	{ "mounts[].options.tmpcopyup", copy_up, "not supported by this version" },
 	{ "mounts[].type", other_fs, "this type of file system is not supported by this version" },
 	{ "linux.namespaces.mount.path", mount_ns,
 		"a mount namespace cannot be joined, the container's tree is made in a new one" },

@@ -355,8 +355,6 @@ static const struct bad_config REFUSED_CONFIGS[] = {
 		"'type':'bind','source':'/a','uidMappings':[{'containerID':0,'hostID':0,"
 		"'size':1}],'gidMappings':[{'containerID':0,'hostID':0,'size':1}]",
 		"mounts[0].uidMappings: " },
-	{ "copyup", MOUNT, "'type':'tmpfs','options':['tmpcopyup']",
-		"mounts[0].options: \"tmpcopyup\"" },
 	{ "other-fs", MOUNT, "'type':'overlay','source':'o'", "mounts[0].type: \"overlay\"" },
 	{ "mount-ns", LINUX, "'namespaces':[{'type':'mount','path':'/x'}]",
 		"linux.namespaces.mount.path: " },
