@@ -34,6 +34,7 @@
 #include "oci/exec.h"
 #include "oci/fsutil.h"
 #include "oci/guest_blob.h"
+#include "oci/seccomp_cache.h"
 #include "oci/vmexec.h"
 #include "util/cleanup.h"
 
@@ -126,10 +127,13 @@ static int make_blob(struct exec *x, struct error *e)
 	unsigned stdio = x->p.terminal
 		? BLOB_STDIO(PROTO_TTY)
 		: BLOB_STDIO(PROTO_STDIN) | BLOB_STDIO(PROTO_STDOUT) | BLOB_STDIO(PROTO_STDERR);
+	CLEAN(seccomp_prog_free) struct seccomp_prog filter = { 0 };
 	CLEAN_FREE uint8_t *blob = NULL;
 	size_t len = 0;
-	int r = guest_blob_exec(x->spec, &x->p, stdio, &blob, &len, e);
+	int r = seccomp_cached(x->c.dir_fd, &x->spec->linux_.seccomp, &filter, e);
 
+	if (!r)
+		r = guest_blob_exec(&x->p, &filter, stdio, &blob, &len, e);
 	if (r)
 		return r;
 	x->blob = memfd_create("krun-oci-exec", MFD_CLOEXEC);

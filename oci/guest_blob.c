@@ -284,7 +284,7 @@ int guest_blob(const struct spec *s, const struct container *c, const struct vm_
 	return 0;
 }
 
-int guest_blob_exec(const struct spec *s, const struct spec_process *p, unsigned stdio,
+int guest_blob_exec(const struct spec_process *p, const struct seccomp_prog *filter, unsigned stdio,
 	uint8_t **out, size_t *len, struct error *e)
 {
 	struct blob_w w;
@@ -292,11 +292,8 @@ int guest_blob_exec(const struct spec *s, const struct spec_process *p, unsigned
 
 	blob_begin(&w, BLOB_EXEC, sizeof(struct msg_proc));
 	put_process(&w, p, stdio);
-	r = put_seccomp(&w, s, e);
-	if (r) {
-		free(w.buf);
-		return r;
-	}
+	if (filter->len)
+		blob_put_seccomp(&w, filter->flags, filter->bpf, filter->len / 8);
 	r = blob_done(&w, out, len);
 	if (r)
 		return err_sys(e, r, "%s: too large for the guest", field(w.err_tag));

@@ -7,6 +7,7 @@
 #include <stdint.h>
 
 #include "init/proto/blob.h"
+#include "oci/seccomp_compile.h"
 #include "oci/spec.h"
 #include "oci/state.h"
 #include "util/err.h"
@@ -18,9 +19,9 @@
  */
 int guest_blob(const struct spec *s, const struct container *c, const struct vm_size *size,
 	unsigned stdio, uint8_t **out, size_t *len, struct error *e);
-/* The payload of MSG_EXEC for process @p in container @s, whose seccomp filter it gets; the
- * msg_proc at its begin is zero. */
-int guest_blob_exec(const struct spec *s, const struct spec_process *p, unsigned stdio,
+/* The payload of MSG_EXEC for process @p under @filter (len 0: none); the msg_proc at its begin is
+ * zero. */
+int guest_blob_exec(const struct spec_process *p, const struct seccomp_prog *filter, unsigned stdio,
 	uint8_t **out, size_t *len, struct error *e);
 
 /* The payload of MSG_UPDATE: one file of the workload's cgroup, UINT64_MAX for "max"; heap. */

@@ -37,6 +37,7 @@ liboci_a_SOURCES = \
 	oci/pause.c \
 	oci/ps.c \
 	oci/resolve.c \
+	oci/seccomp_cache.c \
 	oci/seccomp_compile.c \
 	oci/signals.c \
 	oci/spec.c \
@@ -83,6 +84,7 @@ liboci_a_SOURCES = \
 	oci/ns.h \
 	oci/resolve.h \
 	oci/runtime.h \
+	oci/seccomp_cache.h \
 	oci/seccomp_compile.h \
 	oci/signals.h \
 	oci/spec.h \

@@ -8,6 +8,7 @@
  *	status		16 bytes that the VMM itself keeps up to date: phase and exit code
  *	lock		flock()ed by create, start and delete for as long as they work
  *	s		control socket of the VMM
+ *	seccomp		the compiled filter, from the first exec on
  *
  * The directory appears complete (built aside, renamed), goes the same way, state.json is replaced
  * by rename, and what the VMM says of itself counts only while that very process lives: so a kill

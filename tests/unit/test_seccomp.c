@@ -1,12 +1,16 @@
 // SPDX-License-Identifier: Apache-2.0
 /* Profiles compiled, and the programs run: what does each call get? */
 #include <errno.h>
+#include <fcntl.h>
 #include <linux/audit.h>
 #include <linux/bpf_common.h>
 #include <linux/filter.h>
 #include <linux/seccomp.h>
+#include <stdlib.h>
 #include <sys/syscall.h>
+#include <unistd.h>
 
+#include "oci/seccomp_cache.h"
 #include "oci/seccomp_compile.h"
 #include "oci/spec.h"
 #include "tests/unit/bad_configs/make.h"
@@ -241,6 +245,46 @@ static void absent(void)
 	CHECK(!p.bpf && !p.len);
 }
 
+/* The second time it comes from the file; a file that is none is as good as none. */
+static void cached(void)
+{
+	static const char config[] =
+		"{\"ociVersion\":\"1.0.0\",\"root\":{\"path\":\"r\"},\"linux\":{\"seccomp\":{"
+		"\"defaultAction\":\"SCMP_ACT_ALLOW\",\"syscalls\":[{\"names\":[\"mount\"],"
+		"\"action\":\"SCMP_ACT_ERRNO\"}]}}}";
+	CLEAN(seccomp_prog_free) struct seccomp_prog a = { 0 };
+	CLEAN(seccomp_prog_free) struct seccomp_prog b = { 0 };
+	CLEAN(seccomp_prog_free) struct seccomp_prog c = { 0 };
+	CLEAN(spec_freep) struct spec *s = NULL;
+	char name[] = "/tmp/seccomp.XXXXXX";
+	struct spec_seccomp none = { 0 };
+	int dir, fd;
+
+	CHECK(mkdtemp(name));
+	dir = open(name, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	CHECK(dir >= 0);
+	CHECK_EQ(spec_parse(config, strlen(config), &s, NULL), 0);
+	CHECK_EQ(seccomp_cached(dir, &none, &a, NULL), 0);
+	CHECK(!a.len && faccessat(dir, "seccomp", F_OK, 0));
+	CHECK_EQ(seccomp_cached(dir, &s->linux_.seccomp, &a, NULL), 0);
+	CHECK(a.len && !faccessat(dir, "seccomp", F_OK, 0));
+	/* the rules are not looked at any more */
+	s->linux_.seccomp.n_rules = 0;
+	CHECK_EQ(seccomp_cached(dir, &s->linux_.seccomp, &b, NULL), 0);
+	CHECK_EQ(a.len, b.len);
+	CHECK_EQ(a.flags, b.flags);
+	CHECK(!memcmp(a.bpf, b.bpf, a.len));
+	fd = openat(dir, "seccomp", O_WRONLY | O_CLOEXEC);
+	CHECK_EQ(ftruncate(fd, 20), 0);
+	close(fd);
+	s->linux_.seccomp.n_rules = 1;
+	CHECK_EQ(seccomp_cached(dir, &s->linux_.seccomp, &c, NULL), 0);
+	CHECK_EQ(a.len, c.len);
+	CHECK_EQ(unlinkat(dir, "seccomp", 0), 0);
+	close(dir);
+	CHECK_EQ(rmdir(name), 0);
+}
+
 static const struct test_case CASES[] = {
 	TEST(actions),
 	TEST(comparisons),
@@ -248,6 +292,7 @@ static const struct test_case CASES[] = {
 	TEST(architectures),
 	TEST(too_large),
 	TEST(absent),
+	TEST(cached),
 };
 
 TEST_MAIN(CASES)
