@@ -86,6 +86,61 @@ static void add_cpu(struct cg_settings *l, const struct spec_cpu *c)
 		add_text(l, "cpuset", "cpuset.mems", c->mems);
 }
 
+/* The conversion that runc and crun use: [10, 1000] onto [1, 10000]. */
+static unsigned io_weight(uint32_t w)
+{
+	return 1 + (w - 10) * 9999 / 990;
+}
+
+static void add_throttles(struct cg_settings *l, const char *key, const struct spec_throttles *t)
+{
+	for (size_t i = 0; i < t->n; i++) {
+		const struct spec_throttle *d = &t->v[i];
+
+		/* a rate of 0 takes the limit away */
+		if (d->rate)
+			add(l, "io", "io.max", "%u:%u %s=%" PRIu64, d->major, d->minor, key,
+				d->rate);
+		else
+			add(l, "io", "io.max", "%u:%u %s=max", d->major, d->minor, key);
+	}
+}
+
+static void add_blkio(struct cg_settings *l, const struct spec_blkio *b)
+{
+	if (b->weight.v)
+		add(l, "io", "io.weight", "%u", io_weight(b->weight.v));
+	for (size_t i = 0; i < b->n_weight_devices; i++) {
+		const struct spec_weight_device *d = &b->weight_devices[i];
+
+		if (d->weight.v)
+			add(l, "io", "io.weight", "%u:%u %u", d->major, d->minor,
+				io_weight(d->weight.v));
+	}
+	add_throttles(l, "rbps", &b->read_bps);
+	add_throttles(l, "wbps", &b->write_bps);
+	add_throttles(l, "riops", &b->read_iops);
+	add_throttles(l, "wiops", &b->write_iops);
+}
+
+/* Files by their own names, those that are the host's. */
+static void add_unified(struct cg_settings *l, const struct spec_resources *r)
+{
+	static const char *const controllers[] = { "memory", "cpuset", "cpu", "io" };
+
+	for (size_t i = 0; i < r->n_unified; i++) {
+		const struct spec_kv *u = &r->unified[i];
+
+		for (size_t k = 0; k < ARRAY_SIZE(controllers); k++) {
+			size_t n = strlen(controllers[k]);
+
+			if (!strncmp(u->key, controllers[k], n) && u->key[n] == '.' &&
+				spec_unified_side(u->key) == SPEC_UNIFIED_HOST)
+				add_text(l, controllers[k], u->key, u->value);
+		}
+	}
+}
+
 void cgroup_plan(struct cg_settings *l, const struct spec *s, const struct vm_size *size)
 {
 	const struct spec_resources *r = &s->linux_.res;
@@ -94,6 +149,8 @@ void cgroup_plan(struct cg_settings *l, const struct spec *s, const struct vm_si
 	add_cpu(l, &r->cpu);
 	if (r->pids.set && r->pids.v > 0)
 		add(l, "pids", "pids.max", "%" PRId64, r->pids.v + VMM_THREADS);
+	add_blkio(l, &r->blkio);
+	add_unified(l, r);
 }
 
 /* A quota alone needs the period beside it, and the other way round. */
@@ -139,6 +196,8 @@ void cgroup_plan_update(
 		add(l, "pids", "pids.max", "%" PRId64, r->pids.v + VMM_THREADS);
 	else if (r->pids.set)
 		add(l, "pids", "pids.max", "max");
+	add_blkio(l, &r->blkio);
+	add_unified(l, r);
 }
 
 int cgroup_write(int dir, const char *path, const struct cg_settings *l, struct error *e)

@@ -133,7 +133,7 @@ static int make_blob(struct exec *x, struct error *e)
 	int r = seccomp_cached(x->c.dir_fd, &x->spec->linux_.seccomp, &filter, e);
 
 	if (!r)
-		r = guest_blob_exec(&x->p, &filter, stdio, &blob, &len, e);
+		r = guest_blob_exec(x->spec, &x->p, &filter, stdio, &blob, &len, e);
 	if (r)
 		return r;
 	x->blob = memfd_create("krun-oci-exec", MFD_CLOEXEC);

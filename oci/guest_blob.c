@@ -19,6 +19,7 @@
 #include <string.h>
 #include <sys/mount.h>
 #include <sys/stat.h>
+#include <time.h>
 
 #include "oci/guest_blob.h"
 #include "oci/hooks.h"
@@ -28,10 +29,11 @@
 #include "util/util.h"
 
 _Static_assert(BLOB_NS_IPC == CLONE_NEWIPC && BLOB_NS_UTS == CLONE_NEWUTS &&
-		BLOB_NS_CGROUP == CLONE_NEWCGROUP,
+		BLOB_NS_CGROUP == CLONE_NEWCGROUP && BLOB_NS_TIME == CLONE_NEWTIME,
 	"kernel's numbers");
 
-static void put_process(struct blob_w *w, const struct spec_process *p, unsigned stdio)
+static void put_process(struct blob_w *w, const struct spec_process *p, const struct spec_linux *l,
+	unsigned stdio)
 {
 	struct blob_process b = { .flags = BLOB_P_CAPS,
 		.stdio = stdio,
@@ -49,6 +51,26 @@ static void put_process(struct blob_w *w, const struct spec_process *p, unsigned
 	if (p->oom_score_adj.set) {
 		b.flags |= BLOB_P_OOM;
 		b.oom_score_adj = (int32_t)p->oom_score_adj.v;
+	}
+	if (p->scheduler.set) {
+		const struct spec_scheduler *d = &p->scheduler;
+
+		b.flags |= BLOB_P_SCHED;
+		b.sched_policy = d->policy;
+		b.sched_nice = d->nice;
+		b.sched_priority = (uint32_t)d->priority;
+		b.sched_flags = d->flags;
+		b.sched_runtime = d->runtime;
+		b.sched_deadline = d->deadline;
+		b.sched_period = d->period;
+	}
+	if (p->ioprio.set) {
+		b.flags |= BLOB_P_IOPRIO;
+		b.ioprio = (uint32_t)p->ioprio.class << 13 | (uint32_t)p->ioprio.priority;
+	}
+	if (l->personality_set) {
+		b.flags |= BLOB_P_PERSONALITY;
+		b.personality = (uint32_t)l->personality;
 	}
 	b.caps[BLOB_CAP_EFF] = p->caps.effective;
 	b.caps[BLOB_CAP_BND] = p->caps.bounding;
@@ -154,6 +176,12 @@ static void put_limits(struct blob_w *w, const struct spec *s, const struct vm_s
 		(void)snprintf(text, sizeof(text), "%" PRId64, r->pids.v);
 		blob_put_pair(w, BLOB_T_CGROUP, "pids.max", text);
 	}
+	for (size_t i = 0; i < r->n_unified; i++) {
+		const struct spec_kv *u = &r->unified[i];
+
+		if (spec_unified_side(u->key) == SPEC_UNIFIED_GUEST)
+			blob_put_pair(w, BLOB_T_CGROUP, u->key, u->value);
+	}
 }
 
 static void put_container(struct blob_w *w, const struct spec *s)
@@ -165,10 +193,18 @@ static void put_container(struct blob_w *w, const struct spec *s)
 		c.namespaces |= BLOB_NS_IPC;
 	if (s->linux_.ns[SPEC_NS_UTS].set)
 		c.namespaces |= BLOB_NS_UTS;
+	if (s->linux_.ns[SPEC_NS_TIME].set)
+		c.namespaces |= BLOB_NS_TIME;
 	/* without its own cgroup namespace the guest would show the agent's side of the tree, which
 	 * is nobody's business */
 	c.namespaces |= BLOB_NS_CGROUP;
 	blob_put_container(w, &c);
+	if (s->linux_.monotonic.set)
+		blob_put_timeoff(
+			w, CLOCK_MONOTONIC, s->linux_.monotonic.secs, s->linux_.monotonic.nsecs);
+	if (s->linux_.boottime.set)
+		blob_put_timeoff(
+			w, CLOCK_BOOTTIME, s->linux_.boottime.secs, s->linux_.boottime.nsecs);
 	if (s->hostname)
 		blob_put_str(w, BLOB_T_HOSTNAME, s->hostname);
 	if (s->domainname)
@@ -264,7 +300,7 @@ int guest_blob(const struct spec *s, const struct container *c, const struct vm_
 
 	blob_begin(&w, BLOB_CREATE, sizeof(head));
 	if (s->process.set)
-		put_process(&w, &s->process, stdio);
+		put_process(&w, &s->process, &s->linux_, stdio);
 	else
 		put_no_process(&w);
 	r = put_seccomp(&w, s, e);
@@ -284,14 +320,15 @@ int guest_blob(const struct spec *s, const struct container *c, const struct vm_
 	return 0;
 }
 
-int guest_blob_exec(const struct spec_process *p, const struct seccomp_prog *filter, unsigned stdio,
-	uint8_t **out, size_t *len, struct error *e)
+int guest_blob_exec(const struct spec *s, const struct spec_process *p,
+	const struct seccomp_prog *filter, unsigned stdio, uint8_t **out, size_t *len,
+	struct error *e)
 {
 	struct blob_w w;
 	int r;
 
 	blob_begin(&w, BLOB_EXEC, sizeof(struct msg_proc));
-	put_process(&w, p, stdio);
+	put_process(&w, p, &s->linux_, stdio);
 	if (filter->len)
 		blob_put_seccomp(&w, filter->flags, filter->bpf, filter->len / 8);
 	r = blob_done(&w, out, len);

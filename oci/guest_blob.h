@@ -19,10 +19,11 @@
  */
 int guest_blob(const struct spec *s, const struct container *c, const struct vm_size *size,
 	unsigned stdio, uint8_t **out, size_t *len, struct error *e);
-/* The payload of MSG_EXEC for process @p under @filter (len 0: none); the msg_proc at its begin is
- * zero. */
-int guest_blob_exec(const struct spec_process *p, const struct seccomp_prog *filter, unsigned stdio,
-	uint8_t **out, size_t *len, struct error *e);
+/* The payload of MSG_EXEC for process @p in container @s, under @filter (len 0: none); the msg_proc
+ * at its begin is zero. */
+int guest_blob_exec(const struct spec *s, const struct spec_process *p,
+	const struct seccomp_prog *filter, unsigned stdio, uint8_t **out, size_t *len,
+	struct error *e);
 
 /* The payload of MSG_UPDATE: one file of the workload's cgroup, UINT64_MAX for "max"; heap. */
 int guest_blob_limit(const char *file, uint64_t value, uint8_t **out, size_t *len);

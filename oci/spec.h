@@ -447,6 +447,18 @@ enum spec_seccomp_list {
 };
 const char *spec_seccomp_word(enum spec_seccomp_list list, size_t i);
 
+/* Entries of blockIO together that are honoured. */
+#define SPEC_MAX_THROTTLES 32
+
+/* Who gets a key of linux.resources.unified: the VMM's cgroup on the host, or the workload's in the
+ * guest; nobody: refused. */
+enum spec_unified_side {
+	SPEC_UNIFIED_NOBODY,
+	SPEC_UNIFIED_HOST,
+	SPEC_UNIFIED_GUEST,
+};
+enum spec_unified_side spec_unified_side(const char *key);
+
 /*
  * What config.json asks for and this version cannot give: -ENOTSUP and a sentence that names the
  * field. Needs no host; one row per refusal in spec_refuse.c.

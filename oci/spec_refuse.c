@@ -9,7 +9,6 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/mount.h>
-#include <sys/personality.h>
 
 #include "oci/spec.h"
 #include "oci/json_text.h"
@@ -148,13 +147,38 @@ static bool hugepages(const struct spec *s, char where[static WHERE_MAX])
 	return false;
 }
 
-static bool blkio(const struct spec *s, char where[static WHERE_MAX])
+static bool leaf_weight(const struct spec *s, char where[static WHERE_MAX])
+{
+	const struct spec_blkio *b = &s->linux_.res.blkio;
+
+	for (size_t i = 0; i < b->n_weight_devices; i++)
+		if (b->weight_devices[i].leaf_weight.v) {
+			(void)snprintf(where, WHERE_MAX,
+				"linux.resources.blockIO.weightDevice[%zu].leafWeight", i);
+			return true;
+		}
+	return b->leaf_weight.v;
+}
+
+static bool many_throttles(const struct spec *s, char where[static WHERE_MAX])
 {
 	const struct spec_blkio *b = &s->linux_.res.blkio;
 
 	(void)where;
-	return b->weight.v || b->leaf_weight.v || b->n_weight_devices || b->read_bps.n ||
-		b->write_bps.n || b->read_iops.n || b->write_iops.n;
+	return b->n_weight_devices + b->read_bps.n + b->write_bps.n + b->read_iops.n +
+		b->write_iops.n >
+		SPEC_MAX_THROTTLES;
+}
+
+static bool unified(const struct spec *s, char where[static WHERE_MAX])
+{
+	for (size_t i = 0; i < s->linux_.res.n_unified; i++)
+		if (spec_unified_side(s->linux_.res.unified[i].key) == SPEC_UNIFIED_NOBODY) {
+			(void)snprintf(where, WHERE_MAX, "linux.resources.unified[%s]",
+				QUOTE(s->linux_.res.unified[i].key));
+			return true;
+		}
+	return false;
 }
 
 static bool on(const char *value)
@@ -210,12 +234,10 @@ static bool super_flags(const struct spec *s, char where[static WHERE_MAX])
 		return (expr);                                               \
 	}
 
-WHEN(scheduler, s->process.scheduler.set)
-WHEN(ioprio, s->process.ioprio.set)
 WHEN(affinity, s->process.cpu_initial || s->process.cpu_final)
 WHEN(mount_ns, s->linux_.ns[SPEC_NS_MOUNT].path)
 WHEN(pid_ns, s->linux_.ns[SPEC_NS_PID].path)
-WHEN(time_ns, s->linux_.ns[SPEC_NS_TIME].set)
+WHEN(time_ns, s->linux_.ns[SPEC_NS_TIME].path)
 WHEN(netdevs, s->linux_.n_netdevs)
 /* The spec's swap is memory and swap together. */
 WHEN(swap_alone, s->linux_.res.memory.swap.v > 0 && s->linux_.res.memory.limit.v <= 0)
@@ -224,11 +246,9 @@ WHEN(oom_killer, s->linux_.res.memory.disable_oom_killer)
 WHEN(realtime, s->linux_.res.cpu.rt_runtime.v || s->linux_.res.cpu.rt_period.v)
 WHEN(net_class, s->linux_.res.net_class.v || s->linux_.res.n_net_prios)
 WHEN(rdma, s->linux_.res.n_rdma)
-WHEN(unified, s->linux_.res.n_unified)
 WHEN(notify, s->linux_.seccomp.notify || s->linux_.seccomp.listener_path)
 WHEN(mount_label, s->linux_.mount_label && s->linux_.mount_label[0])
 WHEN(rdt, s->linux_.rdt.set)
-WHEN(person, s->linux_.personality_set && s->linux_.personality != PER_LINUX)
 WHEN(mempolicy, s->linux_.mempolicy.set)
 WHEN(hypervisor, s->vm.hypervisor || s->vm.hypervisor_params.n)
 WHEN(kernel_params, s->vm.kernel_params.n || s->vm.initrd)
@@ -236,8 +256,6 @@ WHEN(image, s->vm.image)
 WHEN(vm_devices, s->vm.device_tree || s->vm.n_dtdevs || s->vm.n_iomems || s->vm.n_irqs)
 
 static const struct row ROWS[] = {
-	{ "process.scheduler", scheduler, "not supported by this version" },
-	{ "process.ioPriority", ioprio, "not supported by this version" },
 	{ "process.execCPUAffinity", affinity, "not supported by this version" },
 	{ "mounts[].uidMappings", idmap, "idmapped mounts are not supported by this version" },
 	{ "mounts[].options", super_flags,
@@ -248,7 +266,8 @@ static const struct row ROWS[] = {
 		"a mount namespace cannot be joined, the container's tree is made in a new one" },
 	{ "linux.namespaces.pid.path", pid_ns,
 		"a pid namespace cannot be shared, processes of a guest are not the host's" },
-	{ "linux.namespaces.time", time_ns, "time namespaces are not supported by this version" },
+	{ "linux.namespaces.time.path", time_ns,
+		"a time namespace cannot be joined, that of a container is its guest's" },
 	{ "linux.devices", host_device, "the guest has no such device" },
 	{ "linux.netDevices", netdevs, "not supported by this version" },
 	{ "linux.resources.devices", device_rule,
@@ -258,17 +277,18 @@ static const struct row ROWS[] = {
 	{ "linux.resources.memory.swappiness", swappiness, "cgroup v2 has no such setting" },
 	{ "linux.resources.memory.disableOOMKiller", oom_killer, "cgroup v2 has no such setting" },
 	{ "linux.resources.cpu.realtimeRuntime", realtime, "cgroup v2 has no such setting" },
-	{ "linux.resources.blockIO", blkio, "not supported by this version" },
+	{ "linux.resources.blockIO.leafWeight", leaf_weight, "cgroup v2 has no such setting" },
+	{ "linux.resources.blockIO", many_throttles, "more entries than are supported (32)" },
 	{ "linux.resources.hugepageLimits", hugepages, "not supported by this version" },
 	{ "linux.resources.network", net_class, "cgroup v2 has no such setting" },
 	{ "linux.resources.rdma", rdma, "not supported by this version" },
-	{ "linux.resources.unified", unified, "not supported by this version" },
+	{ "linux.resources.unified", unified,
+		"this cgroup file is not supported, or it is set by another field" },
 	{ "linux.seccomp.listenerPath", notify,
 		"seccomp notification is not supported, the notifying process is inside a guest" },
 	{ "linux.sysctl", sysctl, "not a setting of a namespace of the container" },
 	{ "linux.mountLabel", mount_label, "not supported by this version" },
 	{ "linux.intelRdt", rdt, "not supported by this version" },
-	{ "linux.personality", person, "only LINUX is supported by this version" },
 	{ "linux.memoryPolicy", mempolicy, "not supported by this version" },
 	{ "vm.hypervisor", hypervisor, "the hypervisor is built in" },
 	{ "vm.kernel.parameters", kernel_params,

@@ -208,3 +208,33 @@ void spec_read_resources(struct rd *p, const struct json *n, struct spec_resourc
 	read_rdma(p, n, out);
 	read_unified(p, n, out);
 }
+
+enum spec_unified_side spec_unified_side(const char *key)
+{
+	/* what memory.max and pids.max would be set to follows from the size of the VM */
+	static const struct {
+		const char *key;
+		enum spec_unified_side side;
+	} KEYS[] = {
+		{ "cpu.idle", SPEC_UNIFIED_HOST },
+		{ "cpu.max", SPEC_UNIFIED_HOST },
+		{ "cpu.max.burst", SPEC_UNIFIED_HOST },
+		{ "cpu.weight", SPEC_UNIFIED_HOST },
+		{ "cpu.weight.nice", SPEC_UNIFIED_HOST },
+		{ "cpuset.cpus", SPEC_UNIFIED_HOST },
+		{ "cpuset.mems", SPEC_UNIFIED_HOST },
+		{ "io.latency", SPEC_UNIFIED_HOST },
+		{ "io.max", SPEC_UNIFIED_HOST },
+		{ "io.weight", SPEC_UNIFIED_HOST },
+		{ "memory.low", SPEC_UNIFIED_HOST },
+		{ "memory.min", SPEC_UNIFIED_HOST },
+		{ "memory.swap.max", SPEC_UNIFIED_HOST },
+		{ "memory.high", SPEC_UNIFIED_GUEST },
+		{ "memory.oom.group", SPEC_UNIFIED_GUEST },
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(KEYS); i++)
+		if (!strcmp(key, KEYS[i].key))
+			return KEYS[i].side;
+	return SPEC_UNIFIED_NOBODY;
+}

@@ -489,11 +489,50 @@ static void guest_mounts(void)
 	blob_view_free(&v);
 }
 
+static void blob_of_process(void)
+{
+	CLEAN(spec_freep)
+	struct spec *s = parse(HEAD
+		"'process':{'args':['x'],'cwd':'/','user':{'uid':0,'gid':0},'scheduler':{'policy':"
+		"'SCHED_RR','priority':7,'flags':['SCHED_FLAG_RESET_ON_FORK']},'ioPriority':{'class':"
+		"'IOPRIO_CLASS_BE','priority':3}},'mounts':[{'destination':'/t','type':'tmpfs',"
+		"'source':'t','options':['tmpcopyup']}],'linux':{'personality':{'domain':'LINUX32'},"
+		"'namespaces':[{'type':'time'}],'timeOffsets':{'boottime':{'secs':-5,'nanosecs':6}},"
+		"'resources':{'unified':{'memory.high':'4096','cpu.weight':'5'}}}}");
+	CLEAN_FREE uint8_t *blob = NULL;
+	struct vm_size size = { .vcpus = 1 };
+	const char *why = NULL;
+	struct blob_view v;
+	size_t len = 0;
+
+	CHECK(s);
+	CHECK_EQ(spec_refusals(s, NULL), 0);
+	CHECK_EQ(guest_blob(s, NULL, &size, 0, &blob, &len, NULL), 0);
+	CHECK_EQ(blob_read(blob + sizeof(struct msg_proc), len - sizeof(struct msg_proc),
+			 BLOB_CREATE, &v, &why),
+		0);
+	CHECK_EQ(v.p.flags, BLOB_P_CAPS | BLOB_P_SCHED | BLOB_P_IOPRIO | BLOB_P_PERSONALITY);
+	CHECK_EQ(v.p.sched_policy, 2);
+	CHECK_EQ(v.p.sched_priority, 7);
+	CHECK_EQ(v.p.sched_flags, 1);
+	CHECK_EQ(v.p.ioprio, 2 << 13 | 3);
+	CHECK_EQ(v.p.personality, 8);
+	CHECK(v.c.namespaces & BLOB_NS_TIME);
+	CHECK_EQ(v.ntimeoffs, 1);
+	CHECK_EQ(v.timeoffs[0].secs, -5);
+	CHECK_EQ(v.timeoffs[0].clock, 7);
+	CHECK_EQ(v.mounts[1].m.flags, BLOB_M_COPYUP);
+	CHECK_EQ(v.ncgroup, 1);
+	CHECK_STR(v.cgroup[0].name, "memory.high");
+	blob_view_free(&v);
+}
+
 static const struct test_case CASES[] = {
 	TEST(process),
 	TEST(mounts),
 	TEST(linux_section),
 	TEST(hooks_and_annotations),
+	TEST(blob_of_process),
 	TEST(managers),
 	TEST(own_output),
 	TEST(partial_documents),

@@ -1,0 +1,50 @@
+#!/bin/bash
+# SPDX-License-Identifier: Apache-2.0
+# Fields that only a guest can show: scheduler, ioPriority, personality, time offsets, tmpcopyup, cgroup files by name, I/O limits.
+# timeout: 600
+# shellcheck source=lib.sh
+. "$(dirname "$0")/lib.sh"
+
+snapshot_host | sort >"$work/host.before"
+bundle b busybox
+cp "$work/b/config.json" "$work/config.good"
+sh_is() { # WHAT EXPECTED SCRIPT JQ
+	cp "$work/config.good" "$work/b/config.json"
+	jq --tab --arg s "$3" ".process.args=[\"sh\",\"-c\",\$s] | $4" "$work/config.good" >"$work/b/config.json"
+	run krun-oci run --bundle "$work/b" "$id"
+	check "$1" "0 $2" "$rc $(tr '\n' ' ' <"$work/out" | sed 's/ $//')"
+}
+
+# Fields 18, 19, 40 and 41 of stat: priority, nice, rt_priority, policy.
+stat='cut -d" " -f18,19,40,41 /proc/self/stat'
+sh_is "scheduler: round robin" "-6 0 5 2" "$stat" '.process.scheduler={"policy":"SCHED_RR","priority":5}'
+sh_is "scheduler: batch, nice" "27 7 0 3" "$stat" '.process.scheduler={"policy":"SCHED_BATCH","nice":7}'
+sh_is "ioPriority" "idle" "ionice -p 1 | cut -d: -f1" '.process.ioPriority={"class":"IOPRIO_CLASS_IDLE"}'
+sh_is "personality" "i686" "uname -m" '.linux.personality={"domain":"LINUX32"}'
+sh_is "the usual personality" "x86_64" "uname -m" '.linux.personality={"domain":"LINUX"}'
+sh_is "time offsets" "monotonic 1000 5 boottime 864000 0 1" 'awk "{ print \$1, \$2, \$3 }" /proc/self/timens_offsets; awk "{ print (\$1 > 864000) }" /proc/uptime' \
+	'.linux.namespaces+=[{"type":"time"}] | .linux.timeOffsets={"monotonic":{"secs":1000,"nanosecs":5},"boottime":{"secs":864000}}'
+mkdir -p "$work/b/rootfs/seed/sub"
+echo one >"$work/b/rootfs/seed/sub/file"
+ln -s sub/file "$work/b/rootfs/seed/link"
+sh_is "tmpcopyup" "one one tmpfs" 'cat /seed/link; echo two >/seed/sub/file; cat /.seed/sub/file; stat -f -c %T /seed' \
+	'.mounts+=[{"destination":"/.seed","type":"bind","source":"'"$work/b/rootfs/seed"'","options":["bind"]},{"destination":"/seed","type":"tmpfs","source":"tmpfs","options":["tmpcopyup"]}]'
+rmdir "$work/b/rootfs/.seed" 2>/dev/null || true
+sh_is "unified in the guest" "65536000 1" 'cat /sys/fs/cgroup/memory.high /sys/fs/cgroup/memory.oom.group' \
+	'.linux.resources.unified={"memory.high":"65536000","memory.oom.group":"1"}'
+
+say "on the host"
+cp "$work/config.good" "$work/b/config.json"
+edit b '.process.args=["sleep","1000"] | .linux.resources.unified={"cpu.weight":"77","memory.low":"8192"}'
+status 0 krun-oci run --detach --bundle "$work/b" "$id"
+check "unified on the host" "77 8192" "$(echo $(cat "/sys/fs/cgroup/$id/cpu.weight" "/sys/fs/cgroup/$id/memory.low"))"
+status 0 krun-oci delete --force "$id"
+disk=$(lsblk -dno MAJ:MIN | tr -d ' ' | grep -v '^7:' | head -n 1)
+if [ -n "$disk" ] && grep -qw io /sys/fs/cgroup/cgroup.controllers; then
+	edit b 'del(.linux.resources.unified) | .linux.resources.blockIO={"throttleReadBpsDevice":[{"major":'"${disk%:*}"',"minor":'"${disk#*:}"',"rate":1048576}]}'
+	status 0 krun-oci run --detach --bundle "$work/b" "$id"
+	check "a throttle" "$disk rbps=1048576 wbps=max riops=max wiops=max" "$(cat "/sys/fs/cgroup/$id/io.max")"
+	status 0 krun-oci delete --force "$id"
+fi
+host_is_as "$work/host.before"
+done_testing
