@@ -27,6 +27,7 @@
 
 #include "oci/cgroup.h"
 #include "oci/cgroup_limits.h"
+#include "oci/cgroup_systemd.h"
 #include "oci/fsutil.h"
 #include "util/cleanup.h"
 
@@ -278,8 +279,8 @@ static int enable_above(const char *path, const struct cg_settings *l, struct er
 	return 0;
 }
 
-int cgroup_update(
-	const char *path, const struct spec *s, const struct vm_size *size, struct error *e)
+int cgroup_update(const char *path, const char *scope, const struct spec *s,
+	const struct vm_size *size, struct error *e)
 {
 	CLEAN_FD int dir = cgroup_open(path);
 	struct cg_settings l = { 0 };
@@ -288,8 +289,35 @@ int cgroup_update(
 	if (dir < 0)
 		return err_sys(e, dir, "cgroup \"/%.120s\"", path);
 	cgroup_plan_update(&l, s, size, dir);
-	r = enable_above(path, &l, e);
+	r = scope ? sd_scope_set(scope, &l, e) : enable_above(path, &l, e);
 	return r ? r : cgroup_write(dir, path, &l, e);
+}
+
+int cgroup_of(pid_t pid, char **path, struct error *e)
+{
+	CLEAN_FREE char *text = NULL;
+	char name[32], *p;
+	int r;
+
+	(void)snprintf(name, sizeof(name), "/proc/%d/cgroup", (int)pid);
+	r = read_file_at(AT_FDCWD, name, 65536, &text, NULL);
+	if (r)
+		return err_sys(e, r, "%s", name);
+	p = strstr(text, "0::/");
+	if (p)
+		p[strcspn(p, "\n")] = 0;
+	if (!p || !strchr(p + 4, '/'))
+		return err_set(e, EINVAL, "%s: not a cgroup of its own", name);
+	*path = strdup(p + 4);
+	return *path ? 0 : err_sys(e, ENOMEM, "cgroup");
+}
+
+int cgroup_limit(const char *path, const struct cg_settings *l, struct error *e)
+{
+	CLEAN_FD int dir = cgroup_open(path);
+
+	return dir < 0 ? err_sys(e, dir, "cgroup \"/%.120s\"", path)
+		       : cgroup_write(dir, path, l, e);
 }
 
 int cgroup_add(const char *path, pid_t pid, struct error *e)

@@ -35,10 +35,18 @@ bool cgroup_has_limits(const struct spec *s, const struct vm_size *size);
  */
 int cgroup_make(const char *path, const struct spec *s, const struct vm_size *size, size_t *kept,
 	struct error *e);
-/* Changes the limits of one that exists: those that @s names (of it only .linux_.res counts).
- * Enables the controllers that this takes where that is not done. */
-int cgroup_update(
-	const char *path, const struct spec *s, const struct vm_size *size, struct error *e);
+/*
+ * Changes the limits of one that exists: those that @s names (of it only .linux_.res counts).
+ * Enables the controllers that this takes where that is not done; of a @scope (or NULL) systemd has
+ * done it, and is told.
+ */
+int cgroup_update(const char *path, const char *scope, const struct spec *s,
+	const struct vm_size *size, struct error *e);
+/* Where @pid is; heap. -EINVAL when that is the root. */
+int cgroup_of(pid_t pid, char **path, struct error *e);
+/* Writes limits of one that somebody else has made. */
+struct cg_settings;
+int cgroup_limit(const char *path, const struct cg_settings *l, struct error *e);
 /* An fd of its directory; -ENOENT. */
 int cgroup_open(const char *path);
 int cgroup_add(const char *path, pid_t pid, struct error *e);

@@ -25,6 +25,7 @@
 #include <unistd.h>
 
 #include "oci/cgroup.h"
+#include "oci/cgroup_systemd.h"
 #include "oci/console.h"
 #include "oci/create.h"
 #include "oci/ctl.h"
@@ -44,6 +45,7 @@ struct create {
 	char *config;
 	size_t config_len;
 	struct container c;
+	struct sd_scope scope; /* with the systemd driver */
 	struct vmproc p;
 	int bundle_fd, rootfs_fd;
 	bool foreground; /* run without --detach: the terminal is ours to serve */
@@ -122,9 +124,6 @@ static int check_request(const struct create *x, struct error *e)
 {
 	const struct spec_process *p = &x->spec->process;
 
-	if (x->rt->systemd_cgroup)
-		return err_set(e, ENOTSUP,
-			"--systemd-cgroup: the systemd driver is not supported yet, use cgroupfs");
 	if (x->o->preserve_fds)
 		return err_set(e, ENOTSUP,
 			"--preserve-fds: a file descriptor of the host cannot be passed into the guest yet");
@@ -234,12 +233,32 @@ static int record(struct create *x, struct error *e)
 	return container_store(&x->c, e);
 }
 
+/* With the systemd driver the cgroup is made around the process. */
+static int adopt_scope(struct create *x, struct error *e)
+{
+	struct cg_settings l = { 0 };
+	int r;
+
+	cgroup_plan(&l, x->spec, &x->p.size);
+	r = sd_scope_start(&x->scope, x->c.pid, x->c.id, &l, e);
+	if (!r)
+		r = cgroup_of(x->c.pid, &x->c.cgroup, e);
+	if (r)
+		return r;
+	/* what is above is systemd's */
+	x->c.cgroup_kept = (size_t)(strrchr(x->c.cgroup, '/') - x->c.cgroup);
+	r = container_store(&x->c, e);
+	return r ? r : cgroup_limit(x->c.cgroup, &l, e);
+}
+
 /* The VMM process has made the VM: it goes into the cgroup. */
 static int adopt(struct create *x, struct error *e)
 {
 	int r = sync_wait(x->sync[0], SYNC_VM_MADE, e);
 
-	if (!r && x->c.cgroup)
+	if (!r && x->c.scope)
+		r = adopt_scope(x, e);
+	else if (!r && x->c.cgroup)
 		r = cgroup_add(x->c.cgroup, x->c.pid, e);
 	return r ? r : sync_send(x->sync[0], SYNC_GO);
 }
@@ -402,6 +421,31 @@ static void undo(struct create *x)
 		log_warn("after the failed create: %s", ignored.msg);
 }
 
+/* What the container's cgroup will be called, to be on record before there is one. */
+static int name_cgroup(struct create *x, struct error *e)
+{
+	CLEAN_FD int mnt = -1;
+	int r = 0;
+
+	if (x->rt->cgroup_disabled)
+		return 0;
+	mnt = cgroup_mount(e);
+	if (mnt < 0)
+		return mnt;
+	if (x->rt->systemd_cgroup) {
+		r = sd_available(e);
+		if (!r)
+			r = sd_scope_name(x->spec->linux_.cgroups_path, x->c.id, &x->scope, e);
+		x->c.scope = r ? NULL : strdup(x->scope.name);
+		return r ? r : x->c.scope ? 0 : err_sys(e, ENOMEM, "cgroup");
+	}
+	x->c.cgroup = cgroup_path(x->spec, x->c.id, e);
+	if (!x->c.cgroup)
+		return -EINVAL;
+	x->c.cgroup_kept = cgroup_there(x->c.cgroup);
+	return 0;
+}
+
 static int create(struct create *x, struct error *e)
 {
 	int r = load_bundle(x, e);
@@ -414,16 +458,9 @@ static int create(struct create *x, struct error *e)
 		r = plan_mounts(x, e);
 	if (r)
 		return r;
-	if (!x->rt->cgroup_disabled) {
-		CLEAN_FD int mnt = cgroup_mount(e);
-
-		if (mnt < 0)
-			return mnt;
-		x->c.cgroup = cgroup_path(x->spec, x->c.id, e);
-		if (!x->c.cgroup)
-			return -EINVAL;
-		x->c.cgroup_kept = cgroup_there(x->c.cgroup);
-	}
+	r = name_cgroup(x, e);
+	if (r)
+		return r;
 	r = container_make(x->rt, &x->c, x->config, x->config_len, e);
 	if (r)
 		return r;

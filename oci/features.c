@@ -1,11 +1,19 @@
 // SPDX-License-Identifier: Apache-2.0
 /* The output of `krun-oci features`. */
+#include "config.h"
+
 #include <string.h>
 
 #include "oci/caps.h"
 #include "oci/json_write.h"
 #include "oci/spec.h"
 #include "util/util.h"
+
+#ifdef HAVE_SYSTEMD
+#define SYSTEMD true
+#else
+#define SYSTEMD false
+#endif
 
 static const char *hook(size_t i)
 {
@@ -31,7 +39,6 @@ static const char *const TAKEN_AWAY[][2] = {
 	{ "ridmap", "mounts[].uidMappings" },
 	{ "SCMP_ACT_NOTIFY", "linux.seccomp.listenerPath" },
 	{ "SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV", "linux.seccomp.listenerPath" },
-	{ "time", "linux.namespaces.time" },
 	{ "sync", "mounts[].options" },
 	{ "dirsync", "mounts[].options" },
 	{ "mand", "mounts[].options" },
@@ -102,8 +109,8 @@ static void linux_section(struct json_writer *w)
 	jw_object(w, "cgroup");
 	jw_bool(w, "v1", false);
 	jw_bool(w, "v2", true);
-	jw_bool(w, "systemd", false);
-	jw_bool(w, "systemdUser", false);
+	jw_bool(w, "systemd", SYSTEMD);
+	jw_bool(w, "systemdUser", SYSTEMD);
 	jw_bool(w, "rdma", !spec_is_refused("linux.resources.rdma"));
 	jw_end(w);
 	seccomp(w);

@@ -32,8 +32,8 @@ _Static_assert(BLOB_NS_IPC == CLONE_NEWIPC && BLOB_NS_UTS == CLONE_NEWUTS &&
 		BLOB_NS_CGROUP == CLONE_NEWCGROUP && BLOB_NS_TIME == CLONE_NEWTIME,
 	"kernel's numbers");
 
-static void put_process(struct blob_w *w, const struct spec_process *p, const struct spec_linux *l,
-	unsigned stdio)
+static void put_process(
+	struct blob_w *w, const struct spec_process *p, const struct spec_linux *l, unsigned stdio)
 {
 	struct blob_process b = { .flags = BLOB_P_CAPS,
 		.stdio = stdio,

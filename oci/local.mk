@@ -10,6 +10,7 @@ liboci_a_SOURCES = \
 	oci/caps.c \
 	oci/cgroup.c \
 	oci/cgroup_limits.c \
+	oci/cgroup_systemd.c \
 	oci/check.c \
 	oci/confine.c \
 	oci/console.c \
@@ -66,6 +67,7 @@ liboci_a_SOURCES = \
 	oci/caps.h \
 	oci/cgroup.h \
 	oci/cgroup_limits.h \
+	oci/cgroup_systemd.h \
 	oci/confine.h \
 	oci/console.h \
 	oci/create.h \

@@ -24,6 +24,7 @@
 #include <unistd.h>
 
 #include "oci/cgroup.h"
+#include "oci/cgroup_systemd.h"
 #include "oci/create.h"
 #include "oci/ctl.h"
 #include "oci/fsutil.h"
@@ -178,6 +179,9 @@ int container_destroy(struct container *c, unsigned ms, struct error *e)
 	if (r)
 		return err_sys(e, r, "cannot kill the VMM of container \"%s\" (pid %d)", c->id,
 			(int)c->pid);
+	/* with a cgroup on record it was made for this container; the name may be another's */
+	if (c->scope && c->cgroup)
+		sd_scope_stop(c->scope);
 	if (c->cgroup) {
 		r = cgroup_destroy(c->cgroup, c->cgroup_kept, c->pid > 0, ms, e);
 		if (r)

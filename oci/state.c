@@ -58,6 +58,7 @@ static void free_read(struct container *c)
 	free(TAKE_PTR(c->bundle));
 	free(TAKE_PTR(c->rootfs));
 	free(TAKE_PTR(c->cgroup));
+	free(TAKE_PTR(c->scope));
 	free(TAKE_PTR(c->created));
 	free(TAKE_PTR(c->version));
 }
@@ -123,6 +124,7 @@ static int make_json(const struct container *c, char **out, size_t *len)
 	jw_string(&w, "bundle", c->bundle);
 	jw_string(&w, "rootfs", c->rootfs);
 	jw_opt_string(&w, "cgroup", c->cgroup);
+	jw_opt_string(&w, "scope", c->scope);
 	jw_u64(&w, "cgroupKept", c->cgroup_kept);
 	jw_string(&w, "created", c->created);
 	jw_u64(&w, "owner", c->owner);
@@ -270,6 +272,7 @@ static int read_state(struct container *c, struct error *e)
 	c->bundle = dup_member(root, "bundle");
 	c->rootfs = dup_member(root, "rootfs");
 	c->cgroup = dup_member(root, "cgroup");
+	c->scope = dup_member(root, "scope");
 	c->created = dup_member(root, "created");
 	c->version = dup_member(root, "ociVersion");
 	if (!c->bundle || !c->rootfs || !c->created || !json_get_i64(root, "pid", &pid) ||

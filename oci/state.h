@@ -50,6 +50,7 @@ struct container {
 	int root_fd, dir_fd, lock_fd; /* state root, own directory, lock; -1 when not open */
 	char *bundle, *rootfs,
 		*cgroup;    /* cgroup: below the mount of cgroup2, NULL when there is none */
+	char *scope;	    /* systemd's unit that the cgroup is, or NULL */
 	char *created;	    /* RFC 3339 */
 	char *version;	    /* ociVersion of the config */
 	size_t cgroup_kept; /* bytes of @cgroup that were there before this container */

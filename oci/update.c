@@ -72,7 +72,7 @@ static int update(const struct container *c, const struct spec *s, struct error 
 		r = ask(c, CTL_GUEST_MEMORY, &s->linux_.res.memory.limit, e);
 	if (!r)
 		r = ask(c, CTL_GUEST_PIDS, &s->linux_.res.pids, e);
-	return r ? r : cgroup_update(c->cgroup, s, &size, e);
+	return r ? r : cgroup_update(c->cgroup, c->scope, s, &size, e);
 }
 
 int rt_update(const struct rt *rt, const char *id, const struct spec *s, struct error *e)

@@ -24,6 +24,12 @@
 #include "oci/trace.h"
 #include "src/cli.h"
 
+#ifdef HAVE_SYSTEMD
+#define SYSTEMD_TAG " +SYSTEMD"
+#else
+#define SYSTEMD_TAG ""
+#endif
+
 const struct cmd *const commands[] = {
 	&cmd_create,
 	&cmd_start,
@@ -73,8 +79,8 @@ static const struct opt globals[] = {
 
 static void print_version(const char *name)
 {
-	(void)printf("%s version %s\ncommit: %s\nspec: %s\n+CGROUP_V2 +SECCOMP +CAP +YAJL +KVM\n",
-		name, PACKAGE_VERSION, GIT_COMMIT, SPEC_VERSION);
+	(void)printf("%s version %s\ncommit: %s\nspec: %s\n+CGROUP_V2 +SECCOMP +CAP +YAJL +KVM%s\n",
+		name, PACKAGE_VERSION, GIT_COMMIT, SPEC_VERSION, SYSTEMD_TAG);
 }
 
 static void print_help(const char *name)

@@ -38,6 +38,7 @@ tests_unit_test_kvm_cpuid_LDADD = libhvkvm.a $(LDADD)
 # list: tests/unit/test_*.c !tests/unit/test_agent*.c stem
 unit_programs = \
 	tests/unit/test_bus \
+	tests/unit/test_cgroup \
 	tests/unit/test_console \
 	tests/unit/test_exec \
 	tests/unit/test_fake_hv \
@@ -161,6 +162,7 @@ guest_files = \
 	tests/e2e/events.sh \
 	tests/e2e/exec.sh \
 	tests/e2e/exit-codes.sh \
+	tests/e2e/fields.sh \
 	tests/e2e/figures.sh \
 	tests/e2e/guest-process.sh \
 	tests/e2e/hooks.sh \
@@ -176,6 +178,7 @@ guest_files = \
 	tests/e2e/spec.sh \
 	tests/e2e/stdin-loop.sh \
 	tests/e2e/stdio.sh \
+	tests/e2e/systemd-cgroup.sh \
 	tests/e2e/terminal.sh \
 	tests/e2e/update.sh \
 	tests/e2e/userns.sh \

@@ -1,0 +1,136 @@
+// SPDX-License-Identifier: Apache-2.0
+/* Limits as files of a cgroup, and what systemd's driver makes of a config. */
+#include <errno.h>
+#include <fcntl.h>
+#include <unistd.h>
+
+#include "core/limits.h"
+#include "oci/cgroup_limits.h"
+#include "oci/cgroup_systemd.h"
+#include "oci/fsutil.h"
+#include "tests/unit/test.h"
+#include "util/cleanup.h"
+
+#define MIB (1ULL << 20)
+
+static char text[1024];
+
+/* The settings as "file=value ...", JSON with ' for ". */
+static const char *planned(const char *json, const struct vm_size *size, int dir)
+{
+	CLEAN(spec_freep) struct spec *s = NULL;
+	struct cg_settings l = { 0 };
+	struct error e = { 0 };
+	char copy[512];
+	size_t n = 0;
+
+	(void)snprintf(copy, sizeof(copy), "%s", json);
+	for (char *p = copy; *p; p++)
+		*p = *p == '\'' ? '"' : *p;
+	if (spec_parse_resources(copy, strlen(copy), &s, &e))
+		return e.msg[0] ? strcpy(text, e.msg) : "?";
+	if (dir >= 0)
+		cgroup_plan_update(&l, s, size, dir);
+	else
+		cgroup_plan(&l, s, size);
+	text[0] = 0;
+	for (unsigned i = 0; i < l.n; i++)
+		n += (size_t)snprintf(text + n, sizeof(text) - n, "%s%s=%s", i ? " " : "",
+			l.s[i].file, l.s[i].value);
+	return text;
+}
+
+static void created(void)
+{
+	struct vm_size size = { .ram = 256 * MIB, .host_max = 300 * MIB };
+
+	CHECK_STR(planned("{}", &size, -1), "memory.max=314572800");
+	size.host_max = 0;
+	CHECK_STR(planned("{'cpu':{'quota':1000,'shares':2},'pids':{'limit':5}}", &size, -1),
+		"cpu.weight=1 cpu.max=1000 100000 pids.max=69");
+	CHECK_STR(planned("{'pids':{'limit':-1}}", &size, -1), "");
+	CHECK_STR(
+		planned("{'blockIO':{'weight':10,'weightDevice':[{'major':8,'minor':0,'weight':1000}],"
+			"'throttleReadBpsDevice':[{'major':8,'minor':0,'rate':5}],"
+			"'throttleWriteIOPSDevice':[{'major':8,'minor':16,'rate':0}]}}",
+			&size, -1),
+		"io.weight=1 io.weight=8:0 10000 io.max=8:0 rbps=5 io.max=8:16 wiops=max");
+	CHECK_STR(planned("{'unified':{'memory.high':'1','io.max':'8:0 rbps=1','cpu.idle':'1'}}",
+			  &size, -1),
+		"cpu.idle=1 io.max=8:0 rbps=1");
+}
+
+static void updated(void)
+{
+	struct vm_size size = { .ram = 256 * MIB };
+	char dir[] = "/tmp/krun-test-cgroup.XXXXXX", want[64];
+	CLEAN_FD int fd = mkdtemp(dir) ? open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC) : -1;
+
+	CHECK(fd >= 0);
+	(void)snprintf(want, sizeof(want), "memory.max=%llu",
+		(unsigned long long)(size.ram + VM_OVERHEAD_BYTES + LIM_FS_NODE_RAM(size.ram)));
+	CHECK_STR(planned("{'memory':{'limit':1048576}}", &size, fd), want);
+	CHECK_STR(planned("{'memory':{'limit':-1,'swap':-1},'pids':{'limit':-1}}", &size, fd),
+		"memory.swap.max=max memory.max=max pids.max=max");
+	CHECK_STR(planned("{}", &size, fd), "");
+	/* without a file to be read */
+	CHECK_STR(planned("{'cpu':{'period':5000}}", &size, fd), "cpu.max=max 5000");
+	CHECK_EQ(write_file_at(fd, "cpu.max", "700 9000\n", 9, 0644), 0);
+	CHECK_STR(planned("{'cpu':{'period':5000}}", &size, fd), "cpu.max=700 5000");
+	CHECK_STR(planned("{'cpu':{'quota':-1}}", &size, fd), "cpu.max=max 9000");
+	CHECK_STR(planned("{'cpu':{'quota':8000,'cpus':'0-1'}}", &size, fd),
+		"cpu.max=8000 9000 cpuset.cpus=0-1");
+	CHECK_EQ(remove_tree_at(AT_FDCWD, dir), 0);
+}
+
+static void scopes(void)
+{
+	static const char *const bad[] = { "", "/a/b", "a.slice:b", "a.slice:b:c:d", "a:b:c",
+		".slice:b:c", "a/b.slice:x:y", "a.slice:b/:c", "a.slice:b:", "a.slice:b:c d",
+		"a.slice:b:../c" };
+	struct sd_scope s;
+
+	CHECK_EQ(sd_scope_name(NULL, "id", &s, NULL), 0);
+	CHECK_STR(s.name, "krun-oci-id.scope");
+	CHECK_STR(s.slice, "");
+	CHECK_EQ(sd_scope_name("machine.slice:libpod:12ab", "id", &s, NULL), 0);
+	CHECK_STR(s.name, "libpod-12ab.scope");
+	CHECK_STR(s.slice, "machine.slice");
+	CHECK_EQ(sd_scope_name("::x", "id", &s, NULL), 0);
+	CHECK_STR(s.name, "x.scope");
+	CHECK_EQ(sd_scope_name(":docker:x", "id", &s, NULL), 0);
+	CHECK_STR(s.name, "docker-x.scope");
+	for (size_t i = 0; i < ARRAY_SIZE(bad); i++)
+		CHECK_EQ(sd_scope_name(bad[i], "id", &s, NULL), -EINVAL);
+	memset(text, 'x', 300);
+	memcpy(text, "a.slice:b:", 10);
+	text[300] = 0;
+	CHECK_EQ(sd_scope_name(text, "id", &s, NULL), -ENAMETOOLONG);
+}
+
+static void bitmaps(void)
+{
+	uint8_t b[4];
+
+	CHECK_EQ(sd_bitmap("0", b, 4), 1);
+	CHECK_EQ(b[0], 1);
+	CHECK_EQ(sd_bitmap("1,8-9,31", b, 4), 4);
+	CHECK_EQ(b[0], 2);
+	CHECK_EQ(b[1], 3);
+	CHECK_EQ(b[2], 0);
+	CHECK_EQ(b[3], 0x80);
+	CHECK_EQ(sd_bitmap("32", b, 4), 0);
+	CHECK_EQ(sd_bitmap("3-1", b, 4), 0);
+	CHECK_EQ(sd_bitmap("x", b, 4), 0);
+	CHECK_EQ(sd_bitmap("1-", b, 4), 0);
+	CHECK_EQ(sd_bitmap("", b, 4), 0);
+}
+
+static const struct test_case cases[] = {
+	TEST(created),
+	TEST(updated),
+	TEST(scopes),
+	TEST(bitmaps),
+};
+
+TEST_MAIN(cases)
