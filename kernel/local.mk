@@ -17,10 +17,25 @@ kernel_inputs = \
 	kernel/patches/0001-drivers-krun.patch \
 	kernel/patches/0002-x86-quick-return-sites.patch \
 	kernel/patches/0003-dummy-none-at-start.patch \
+	kernel/patches/0006-net-tsi.patch \
+	kernel/patches/0007-vsock-receive-buffers.patch \
 	kernel/src/drivers/krun/Kconfig \
 	kernel/src/drivers/krun/Makefile \
 	kernel/src/drivers/krun/power.c \
-	kernel/src/drivers/krun/vmfork.c
+	kernel/src/drivers/krun/vmfork.c \
+	kernel/tsi/Kconfig \
+	kernel/tsi/Makefile \
+	kernel/tsi/accept.c \
+	kernel/tsi/addr.c \
+	kernel/tsi/conn.c \
+	kernel/tsi/ctl.c \
+	kernel/tsi/dgram.c \
+	kernel/tsi/event.c \
+	kernel/tsi/guest.h \
+	kernel/tsi/opts.c \
+	kernel/tsi/sock.c \
+	kernel/tsi/stream.c \
+	init/proto/tsi.h
 
 EXTRA_DIST += $(kernel_inputs) kernel/README.md
 
