@@ -152,7 +152,7 @@ build_scripts = \
 	tests/build/install \
 	tests/build/options
 
-# list: tests/e2e/*.sh tests/e2e/*.c tests/soak/* tests/guest/*.sh tests/guest/*/run tests/guest/*/*.sh tests/guest/*/*.c tests/guest/*/*.h
+# list: tests/e2e/*.sh tests/e2e/*.c tests/soak/* tests/guest/*.sh tests/guest/*/run tests/guest/*/*.sh tests/guest/*/*.c tests/guest/*/*.h tests/guest/tsi/differences
 guest_files = \
 	tests/e2e/bad-configs.sh \
 	tests/e2e/binds.sh \
@@ -180,6 +180,7 @@ guest_files = \
 	tests/e2e/stdio.sh \
 	tests/e2e/systemd-cgroup.sh \
 	tests/e2e/terminal.sh \
+	tests/e2e/tsi.sh \
 	tests/e2e/update.sh \
 	tests/e2e/userns.sh \
 	tests/e2e/version.sh \
@@ -188,6 +189,7 @@ guest_files = \
 	tests/soak/run \
 	tests/guest/boot/run \
 	tests/guest/snapshot/run \
+	tests/guest/tsi/run \
 	tests/guest/snapshot/work.sh \
 	tests/guest/boot/boot_smoke.c \
 	tests/guest/boot/boot_vmm.c \
@@ -195,8 +197,18 @@ guest_files = \
 	tests/guest/snapshot/damage.c \
 	tests/guest/snapshot/guest.c \
 	tests/guest/snapshot/snapshot.c \
+	tests/guest/tsi/conform.c \
+	tests/guest/tsi/conform_client.c \
+	tests/guest/tsi/conform_opts.c \
+	tests/guest/tsi/conform_server.c \
+	tests/guest/tsi/conform_udp.c \
+	tests/guest/tsi/init.c \
+	tests/guest/tsi/peer.c \
+	tests/guest/tsi/vm.c \
 	tests/guest/snapshot/damage.h \
-	tests/guest/snapshot/guest.h
+	tests/guest/snapshot/guest.h \
+	tests/guest/tsi/conform.h \
+	tests/guest/tsi/differences
 
 # list: tests/host/* !tests/host/*~
 host_files = \

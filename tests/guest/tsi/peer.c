@@ -1,0 +1,267 @@
+// SPDX-License-Identifier: Apache-2.0
+/* The other end of the conformance program: services on loopback, and a control connection that
+ * asks for more. */
+
+/*
+ * peer BASE PORTFILE listens on IPv4 and IPv6, any address, at ports BASE + service, and writes
+ * PORTFILE when it is ready. A process per connection, all ended with this one.
+ */
+#include "conform.h"
+
+#include <signal.h>
+#include <sys/prctl.h>
+
+static int base;
+
+static int bound(int type, int port)
+{
+	struct sockaddr_in6 a = { .sin6_family = AF_INET6, .sin6_port = htons(port) };
+	int fd = socket(AF_INET6, type, 0), one = 1, zero = 0;
+
+	setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof(one));
+	setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &zero, sizeof(zero));
+	if (bind(fd, (struct sockaddr *)&a, sizeof(a))) {
+		perror("peer: bind");
+		exit(1);
+	}
+	if (type == SOCK_STREAM && listen(fd, 16)) {
+		perror("peer: listen");
+		exit(1);
+	}
+	return fd;
+}
+
+static void send_all(int fd, const char *p, size_t n)
+{
+	while (n > 0) {
+		ssize_t k = send(fd, p, n, MSG_NOSIGNAL);
+
+		if (k <= 0)
+			return;
+		p += k;
+		n -= (size_t)k;
+	}
+}
+
+static void echo(int fd)
+{
+	static char buf[65536];
+	ssize_t n;
+
+	while ((n = recv(fd, buf, sizeof(buf), 0)) > 0)
+		send_all(fd, buf, (size_t)n);
+}
+
+/* Reads to the end, then says how much it was and how it ended. */
+static void discard(int fd, int report)
+{
+	static unsigned char buf[65536];
+	unsigned long total = 0, sum = 0;
+	char line[80];
+	ssize_t n;
+	int err;
+
+	while ((n = recv(fd, buf, sizeof(buf), 0)) > 0) {
+		total += (unsigned long)n;
+		for (ssize_t i = 0; i < n; i++)
+			sum = sum * 31 + buf[i];
+	}
+	err = n < 0 ? errno : 0;
+	snprintf(line, sizeof(line), "got %lu %08lx %s\n", total, sum & 0xffffffff,
+		err ? strerrorname_np(err) : "EOF");
+	if (report >= 0)
+		(void)!write(report, line, strlen(line));
+	send_all(fd, line, strlen(line));
+}
+
+static void source(int fd)
+{
+	static char buf[SOURCE_BYTES];
+
+	for (int i = 0; i < SOURCE_BYTES; i++)
+		buf[i] = (char)(i * 7 + i / 251);
+	send_all(fd, buf, sizeof(buf));
+}
+
+static void reset(int fd)
+{
+	struct linger l = { .l_onoff = 1 };
+	char c;
+
+	(void)!recv(fd, &c, 1, 0);
+	setsockopt(fd, SOL_SOCKET, SO_LINGER, &l, sizeof(l));
+}
+
+static int loopback(int v6, int port, struct sockaddr_storage *ss)
+{
+	struct sockaddr_in6 *a6 = (struct sockaddr_in6 *)ss;
+	struct sockaddr_in *a = (struct sockaddr_in *)ss;
+
+	memset(ss, 0, sizeof(*ss));
+	if (v6) {
+		*a6 = (struct sockaddr_in6){ .sin6_family = AF_INET6,
+			.sin6_port = htons(port),
+			.sin6_addr = in6addr_loopback };
+		return sizeof(*a6);
+	}
+	*a = (struct sockaddr_in){ .sin_family = AF_INET,
+		.sin_port = htons(port),
+		.sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
+	return sizeof(*a);
+}
+
+/* What connect gives, and the first line that the listener sends. */
+static void call(int v6, int port, char *answer, size_t size)
+{
+	struct sockaddr_storage ss;
+	socklen_t len = (socklen_t)loopback(v6, port, &ss);
+	int fd = socket(ss.ss_family, SOCK_STREAM, 0);
+	struct timeval tv = { .tv_sec = 20 };
+	char buf[64];
+	ssize_t n;
+
+	setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &tv, sizeof(tv));
+	if (connect(fd, (struct sockaddr *)&ss, len)) {
+		snprintf(answer, size, "connect %s", strerrorname_np(errno));
+	} else {
+		send_all(fd, "hello\n", 6);
+		n = recv(fd, buf, sizeof(buf) - 1, 0);
+		if (n < 0)
+			snprintf(answer, size, "recv %s", strerrorname_np(errno));
+		else
+			snprintf(answer, size, "read %.*s",
+				(int)(n > 0 && buf[n - 1] == '\n' ? n - 1 : n), buf);
+	}
+	close(fd);
+}
+
+static void try_bind(int type, int v6, int port, char *answer, size_t size)
+{
+	struct sockaddr_storage ss;
+	socklen_t len = (socklen_t)loopback(v6, port, &ss);
+	int fd = socket(ss.ss_family, type, 0);
+
+	snprintf(answer, size, "%s",
+		bind(fd, (struct sockaddr *)&ss, len) ? strerrorname_np(errno) : "0");
+	close(fd);
+}
+
+static void send_to(int v6, int port, const char *text)
+{
+	struct sockaddr_storage ss;
+	socklen_t len = (socklen_t)loopback(v6, port, &ss);
+	int fd = socket(ss.ss_family, SOCK_DGRAM, 0);
+
+	sendto(fd, text, strlen(text), 0, (struct sockaddr *)&ss, len);
+	close(fd);
+}
+
+/* Lines: call V6 PORT, bind TYPE V6 PORT, send V6 PORT TEXT, report. An answer is a line. */
+static void control(int fd, int report)
+{
+	FILE *f = fdopen(fd, "r");
+	char line[256], answer[256], text[64];
+	int a, b, c;
+
+	while (fgets(line, sizeof(line), f)) {
+		strcpy(answer, "ok");
+		if (sscanf(line, "call %d %d", &a, &b) == 2) {
+			call(a, b, answer, sizeof(answer) - 1);
+		} else if (sscanf(line, "bind %d %d %d", &a, &b, &c) == 3) {
+			try_bind(a, b, c, answer, sizeof(answer) - 1);
+		} else if (sscanf(line, "send %d %d %63s", &a, &b, text) == 3) {
+			send_to(a, b, text);
+		} else if (!strncmp(line, "report", 6)) {
+			/* What the last connection to the discard service was like. */
+			ssize_t n = read(report, answer, sizeof(answer) - 2);
+
+			answer[n > 0 ? n - 1 : 0] = 0;
+		}
+		strcat(answer, "\n");
+		send_all(fd, answer, strlen(answer));
+	}
+}
+
+static void serve(int service, int fd, const int report[2])
+{
+	switch (service) {
+	case S_CONTROL:
+		control(fd, report[0]);
+		break;
+	case S_ECHO:
+		echo(fd);
+		break;
+	case S_DISCARD:
+		discard(fd, -1);
+		break;
+	case S_REPORT:
+		discard(fd, report[1]);
+		break;
+	case S_SOURCE:
+		source(fd);
+		break;
+	case S_RESET:
+		reset(fd);
+		break;
+	case S_STUCK:
+		pause();
+		break;
+	}
+}
+
+static void udp(int service, int fd)
+{
+	static char buf[65536];
+	struct sockaddr_storage ss;
+	socklen_t len;
+	ssize_t n;
+
+	for (;;) {
+		len = sizeof(ss);
+		n = recvfrom(fd, buf, sizeof(buf), 0, (struct sockaddr *)&ss, &len);
+		if (n < 0)
+			continue;
+		if (service == S_UDP_PORT)
+			n = snprintf(buf, sizeof(buf), "%d",
+				ntohs(((struct sockaddr_in6 *)&ss)->sin6_port));
+		sendto(fd, buf, (size_t)n, 0, (struct sockaddr *)&ss, len);
+	}
+}
+
+int main(int argc, char **argv)
+{
+	int report[2], fds[S_END];
+	FILE *ready;
+
+	base = argc > 2 ? atoi(argv[1]) : 0;
+	if (base <= 0 || pipe(report))
+		return 2;
+	signal(SIGCHLD, SIG_IGN);
+	signal(SIGPIPE, SIG_IGN);
+	for (int s = 0; s < S_END; s++)
+		fds[s] = bound(s >= S_UDP_ECHO ? SOCK_DGRAM : SOCK_STREAM, base + s);
+	for (int s = 0; s < S_END; s++) {
+		if (fork())
+			continue;
+		prctl(PR_SET_PDEATHSIG, SIGKILL);
+		if (s >= S_UDP_ECHO)
+			udp(s, fds[s]);
+		for (;;) {
+			int fd = accept(fds[s], NULL, NULL);
+
+			if (fd < 0)
+				continue;
+			if (!fork()) {
+				prctl(PR_SET_PDEATHSIG, SIGKILL);
+				serve(s, fd, report);
+				_exit(0);
+			}
+			close(fd);
+		}
+	}
+	ready = fopen(argv[2], "w");
+	if (!ready || fprintf(ready, "%d\n", base) < 0 || fclose(ready))
+		return 2;
+	pause();
+	return 0;
+}
