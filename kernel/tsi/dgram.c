@@ -36,6 +36,7 @@
 #include "guest.h"
 
 #define TSI_DGRAM_ROOM	(2048 + (int)sizeof(struct tsi_dgram))	/* from which a socket is writable */
+#define TSI_YOUNG_TIME	(10 * HZ)
 
 struct proto_ops tsi_dgram_ops __ro_after_init, tsi_dgram6_ops __ro_after_init;
 
@@ -366,7 +367,7 @@ static int tsi_dgram_cmsg(struct tsi_sock *ts, struct msghdr *msg, struct tsi_dg
 	return 0;
 }
 
-/* One message, whole or not at all. Under tx. */
+/* One message, whole or not at all. */
 static int tsi_dgram_put(struct tsi_sock *ts, void *buf, size_t len)
 {
 	struct msghdr m = { .msg_flags = MSG_DONTWAIT | MSG_NOSIGNAL };
@@ -376,38 +377,53 @@ static int tsi_dgram_put(struct tsi_sock *ts, void *buf, size_t len)
 
 	if (!c)
 		return -ENETDOWN;
+	/* Nobody else takes the room that was seen. */
+	mutex_lock(&ts->tx);
 	if (c->vs->sk->sk_err || sock_flag(c->vs->sk, SOCK_DONE))
 		n = -ENETDOWN;
 	else if (c->vs->sk->sk_state == TCP_ESTABLISHED && len > tsi_conn_most(c))
 		n = -EMSGSIZE;
 	else if (tsi_conn_room(ts, c, len))
 		n = kernel_sendmsg(c->vs, &m, &v, 1, len);
+	mutex_unlock(&ts->tx);
 	tsi_conn_put(c);
 	return n;
+}
+
+/* The host has not answered the request of the data connection yet, which it does at once. */
+static bool tsi_dgram_young(struct tsi_sock *ts)
+{
+	struct tsi_conn *c = tsi_conn_get(ts);
+	bool young = c && READ_ONCE(c->vs->sk->sk_state) == TCP_SYN_SENT;
+
+	tsi_conn_put(c);
+	return young;
 }
 
 static int tsi_dgram_out(struct tsi_sock *ts, void *buf, size_t len, long timeo)
 {
 	struct sock *sk = ts->sk;
 	DEFINE_WAIT_FUNC(wait, woken_wake_function);
-	int err;
+	int err = tsi_dgram_put(ts, buf, len);
 
-	mutex_lock(&ts->tx);
-	err = tsi_dgram_put(ts, buf, len);
-	if (err == -EAGAIN && timeo) {
-		add_wait_queue(sk_sleep(sk), &wait);
-		while ((err = tsi_dgram_put(ts, buf, len)) == -EAGAIN) {
-			if (!timeo)
-				break;
-			if (signal_pending(current)) {
-				err = sock_intr_errno(timeo);
-				break;
-			}
-			timeo = wait_woken(&wait, TASK_INTERRUPTIBLE, timeo);
+	if (err != -EAGAIN)
+		return err;
+	/* EAGAIN means a full buffer, which a socket that has never sent has not. */
+	if (!timeo && tsi_dgram_young(ts))
+		timeo = TSI_YOUNG_TIME;
+	if (!timeo)
+		return err;
+	add_wait_queue(sk_sleep(sk), &wait);
+	while ((err = tsi_dgram_put(ts, buf, len)) == -EAGAIN) {
+		if (!timeo)
+			break;
+		if (signal_pending(current)) {
+			err = sock_intr_errno(timeo);
+			break;
 		}
-		remove_wait_queue(sk_sleep(sk), &wait);
+		timeo = wait_woken(&wait, TASK_INTERRUPTIBLE, timeo);
 	}
-	mutex_unlock(&ts->tx);
+	remove_wait_queue(sk_sleep(sk), &wait);
 	return err;
 }
 
@@ -448,7 +464,6 @@ static int tsi_dgram_host(struct tsi_sock *ts, struct msghdr *msg, size_t size, 
 	if (!err && !copy_from_iter_full(d + 1, size, &msg->msg_iter))
 		err = -EFAULT;
 	if (!err) {
-		/* Before the first answer of the host there is no room: that is not what EAGAIN means. */
 		timeo = sock_sndtimeo(sk, msg->msg_flags & MSG_DONTWAIT);
 		err = tsi_dgram_out(ts, d, sizeof(*d) + size, timeo);
 	}
@@ -495,7 +510,7 @@ static __poll_t tsi_dgram_poll(struct file *file, struct socket *sock, poll_tabl
 	if (ts->nat || !(mask & EPOLLOUT))
 		return mask;
 	c = tsi_conn_get(ts);
-	if (c && !tsi_conn_room(ts, c, TSI_DGRAM_ROOM))
+	if (c && !tsi_dgram_young(ts) && !tsi_conn_room(ts, c, TSI_DGRAM_ROOM))
 		mask &= ~(EPOLLOUT | EPOLLWRNORM | EPOLLWRBAND);
 	tsi_conn_put(c);
 	return mask;

@@ -23,7 +23,7 @@
  * tsi_ctl_send()), nor take tsi_sock.cfg. As records are handled there at once, what the protocol
  * promises about the order in the receive queue is true for us without more.
  *
- * Locks, outer first: tsi_sock.cfg, tsi_sock.tx, lock_sock() of a native or vsock socket, the lock of a
+ * Locks, outer first: tsi_sock.cfg or tsi_sock.tx, ctl.tx, lock_sock() of a native or vsock socket, the lock of a
  * vsock socket's callbacks, tsi_sock.lock.
  */
 #ifndef KRUN_TSI_GUEST_H

@@ -177,7 +177,9 @@ int tsi_setsockopt(struct socket *sock, int level, int name, sockptr_t val, unsi
 	if (err)
 		return err;
 	mutex_lock(&ts->cfg);
-	if (level == SOL_SOCKET)
+	if (level == SOL_IPV6 && name == IPV6_V6ONLY && ts->local.family)
+		err = -EINVAL;	/* bound or connected; the native socket need not know */
+	else if (level == SOL_SOCKET)
 		err = sock_setsockopt(sock, level, name, val, len);
 	else
 		err = ts->native->setsockopt(sock, level, name, val, len);
