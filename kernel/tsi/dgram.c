@@ -247,10 +247,10 @@ int tsi_dgram_open(struct tsi_sock *ts, const struct tsi_addr *peer)
 	} else if (ts->bound) {
 		err = tsi_ask(ts, TSI_NAMES, NULL, 0, &reply);
 	} else {
-		/* A port that a native datagram has chosen before is kept if it is free. */
+		/* A port that a native datagram has chosen before is kept if it is free, and allowed. */
 		any.port = htons(inet_sk(ts->sk)->inet_num);
 		err = tsi_ask(ts, TSI_BIND, &any, 0, &reply);
-		if (err == -EADDRINUSE && any.port) {
+		if (any.port && (err == -EADDRINUSE || err == -EPERM || err == -EACCES)) {
 			any.port = 0;
 			err = tsi_ask(ts, TSI_BIND, &any, 0, &reply);
 		}

@@ -348,7 +348,7 @@ int tsi_getname(struct socket *sock, struct sockaddr *ua, int peer)
 	/* accept() asks by the listener's operations also for a connection that is native. */
 	if (!ts)
 		return READ_ONCE(sock->ops)->getname(sock, ua, peer);
-	if (ts->nat)
+	if (ts->nat || (ts->only && !peer))
 		return ts->native->getname(sock, ua, peer);
 	spin_lock(&ts->lock);
 	a = peer ? ts->peer : ts->local;
