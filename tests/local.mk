@@ -160,6 +160,7 @@ guest_files = \
 	tests/e2e/check.sh \
 	tests/e2e/delete.sh \
 	tests/e2e/events.sh \
+	tests/e2e/exec-terminal.sh \
 	tests/e2e/exec.sh \
 	tests/e2e/exit-codes.sh \
 	tests/e2e/fields.sh \
