@@ -17,6 +17,8 @@ kernel_inputs = \
 	kernel/patches/0001-drivers-krun.patch \
 	kernel/patches/0002-x86-quick-return-sites.patch \
 	kernel/patches/0003-dummy-none-at-start.patch \
+	kernel/patches/0004-virtio-fs-lock-interrupt.patch \
+	kernel/patches/0005-fuse-flush-for-locks.patch \
 	kernel/patches/0006-net-tsi.patch \
 	kernel/patches/0007-vsock-receive-buffers.patch \
 	kernel/src/drivers/krun/Kconfig \

@@ -37,7 +37,7 @@ say "on the host"
 cp "$work/config.good" "$work/b/config.json"
 edit b '.process.args=["sleep","1000"] | .linux.resources.unified={"cpu.weight":"77","memory.low":"8192"}'
 status 0 krun-oci run --detach --bundle "$work/b" "$id"
-check "unified on the host" "77 8192" "$(echo $(cat "/sys/fs/cgroup/$id/cpu.weight" "/sys/fs/cgroup/$id/memory.low"))"
+check "unified on the host" "77 8192" "$(cat "/sys/fs/cgroup/$id/cpu.weight" "/sys/fs/cgroup/$id/memory.low" | paste -sd" " -)"
 status 0 krun-oci delete --force "$id"
 disk=$(lsblk -dno MAJ:MIN | tr -d ' ' | grep -v '^7:' | head -n 1)
 if [ -n "$disk" ] && grep -qw io /sys/fs/cgroup/cgroup.controllers; then

@@ -3,6 +3,8 @@
  * asks for more. */
 
 /*
+ * How it works
+ *
  * peer BASE PORTFILE listens on IPv4 and IPv6, any address, at ports BASE + service, and writes
  * PORTFILE when it is ready. A process per connection, all ended with this one.
  */
