@@ -37,6 +37,7 @@
 #include "oci/vmproc.h"
 #include "util/cleanup.h"
 #include "util/log.h"
+#include "vmm.h"
 
 struct create {
 	const struct rt *rt;
@@ -89,6 +90,7 @@ static char *absolute(int fd, const char *what, struct error *e)
 
 static int load_bundle(struct create *x, struct error *e)
 {
+	struct vmm_fs fs = { .root_fd = -1 };
 	const struct rt_create *o = x->o;
 	int r = spec_check_id(o->id, e);
 
@@ -117,7 +119,9 @@ static int load_bundle(struct create *x, struct error *e)
 		log_warn("%s", x->spec->warnings.v[i]);
 	/* a label would have to be the VMM's: none is applied yet, so none is promised */
 	r = spec_check_lsm(x->spec, false, false, e);
-	return r ? r : spec_refusals(x->spec, e);
+	if (!r)
+		r = spec_refusals(x->spec, e);
+	return r ? r : spec_cache_rules(x->spec, -1, &fs, e);
 }
 
 static int check_request(const struct create *x, struct error *e)

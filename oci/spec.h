@@ -464,6 +464,12 @@ enum spec_unified_side spec_unified_side(const char *key);
  * field. Needs no host; one row per refusal in spec_refuse.c.
  */
 int spec_refusals(const struct spec *s, struct error *e);
+struct vmm_fs;
+/*
+ * spec_cache.c: fills cache, at and drop_idle of @f from the annotation krun-oci.virtiofs.cache and
+ * the mounts. @root_fd: the finished tree, or -1 to look only whether the annotation is right.
+ */
+int spec_cache_rules(const struct spec *s, int root_fd, struct vmm_fs *f, struct error *e);
 
 /* Whether a row of that table carries this field's name; the rows by number, NULL at the end. */
 bool spec_is_refused(const char *field);

@@ -226,6 +226,18 @@ static bool super_flags(const struct spec *s, char where[static WHERE_MAX])
 	return false;
 }
 
+/* The host would have to see what the guest mounts. */
+static bool shared_bind(const struct spec *s, char where[static WHERE_MAX])
+{
+	for (size_t i = 0; i < s->n_mounts; i++)
+		if (s->mounts[i].kind == SPEC_MNT_BIND && !s->mounts[i].from_host &&
+			(s->mounts[i].propagation & MS_SHARED)) {
+			(void)snprintf(where, WHERE_MAX, "mounts[%zu].options", i);
+			return true;
+		}
+	return false;
+}
+
 /* A row whose condition is one expression over `s`. */
 #define WHEN(name, expr)                                                     \
 	static bool name(const struct spec *s, char where[static WHERE_MAX]) \
@@ -261,6 +273,8 @@ static const struct row ROWS[] = {
 	{ "mounts[].options", super_flags,
 		"sync, dirsync, mand, iversion, lazytime and remount are not supported by this "
 		"version" },
+	{ "mounts[].options", shared_bind,
+		"shared propagation is not supported, the guest's mounts cannot reach the host" },
 	{ "mounts[].type", other_fs, "this type of file system is not supported by this version" },
 	{ "linux.namespaces.mount.path", mount_ns,
 		"a mount namespace cannot be joined, the container's tree is made in a new one" },

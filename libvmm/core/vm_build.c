@@ -305,12 +305,16 @@ static int add_fs(struct vmm *vm, struct vmm_fs *f, unsigned n, char *cmdline, s
 	struct fs_cfg c = { .root_fd = TAKE_FD(f->root_fd),
 		.readonly = f->readonly,
 		.cache = (enum fs_cache)f->cache,
+		.drop_idle = f->drop_idle,
+		.nat = f->nat,
 		.dax_len = f->dax_bytes,
 		.max_nodes = fs_nodes(vm, n) };
 	struct vdev *v;
 	int r;
 
 	(void)memcpy(c.tag, f->tag, sizeof(c.tag));
+	for (unsigned i = 0; i < MIN(f->nat, (unsigned)VMM_MAX_FS_AT); i++)
+		c.at[i] = (struct fs_cache_at){ f->at[i].mnt_id, (enum fs_cache)f->at[i].cache };
 	if (c.dax_len) {
 		/* above all RAM, on a GiB border so that it never shares a large page with it */
 		c.dax_gpa = ALIGN_UP(MAX(mem_top(&vm->mem), 4ULL << 30), 1ULL << 30);

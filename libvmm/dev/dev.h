@@ -40,7 +40,13 @@ struct fs_cfg {
 	char tag[37]; /* 1-36 bytes */
 	int root_fd;  /* directory, owned, O_PATH is enough */
 	bool readonly;
-	enum fs_cache cache;
+	enum fs_cache cache; /* of what is on none of the mounts in @at */
+	struct fs_cache_at {
+		uint64_t mnt_id;
+		enum fs_cache cache;
+	} at[32];
+	unsigned nat;
+	bool drop_idle;		   /* keep no descriptor that the guest does not use for a second */
 	uint64_t dax_gpa, dax_len; /* window; 0: none */
 	uint32_t max_nodes;	   /* that the guest may remember; 0: LIM_FS_INODES */
 	const char *virt_name; /* optional virtual file of the root directory (0755), shadowing a

@@ -37,7 +37,7 @@ struct fs_dev {
 	struct vdev v;
 	struct fs *fs;
 	struct fs_workers *workers;
-	struct loop_src timer, finished;
+	struct loop_src timer, finished, idle;
 	bool answered; /* a request of the past was; its queue is to be flushed */
 	bool poll;     /* requests come so close together that looking pays */
 	bool may_poll; /* there is a processor for whoever asks beside ours */
@@ -141,17 +141,28 @@ static void fs_on_finished(struct loop_src *src, uint32_t events)
 	flush_answered(d);
 }
 
+static void fs_on_idle(struct loop_src *src, uint32_t events)
+{
+	struct fs_dev *d = src->arg;
+
+	(void)events;
+	fs_fd_drop_idle(d->fs);
+}
+
 static int listen_on(struct fs_dev *d)
 {
 	int r = loop_add(d->v.loop, &d->timer, EPOLLIN);
 
-	return r < 0 ? r : loop_add(d->v.loop, &d->finished, EPOLLIN);
+	if (!r)
+		r = loop_add(d->v.loop, &d->finished, EPOLLIN);
+	return r < 0 ? r : loop_add(d->v.loop, &d->idle, EPOLLIN);
 }
 
 static void ignore(struct fs_dev *d)
 {
 	loop_del(d->v.loop, &d->timer);
 	loop_del(d->v.loop, &d->finished);
+	loop_del(d->v.loop, &d->idle);
 }
 
 static int fs_start(struct vdev *v)
@@ -338,6 +349,9 @@ int fs_new(struct loop *loop, struct mem *mem, const struct fs_cfg *cfg, struct 
 	d->fs->drain = fs_drain;
 	d->finished = (struct loop_src){
 		.fd = fs_workers_fd(d->workers), .name = "workers", .fn = fs_on_finished, .arg = d
+	};
+	d->idle = (struct loop_src){
+		.fd = d->fs->idle_fd, .name = "idle files", .fn = fs_on_idle, .arg = d
 	};
 	d->timer = (struct loop_src){
 		.fd = d->fs->timer_fd, .name = "lock timer", .fn = fs_on_timer, .arg = d

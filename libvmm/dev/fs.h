@@ -39,8 +39,9 @@
 #define FS_DIR_BUFS 16
 #define FS_DIR_BUF  (32U << 10)
 #define FS_UNLINKED_SAVE \
-	(48U << 20)  /* bytes of unlinked open files in a saved VM; fits LIM_SAVE_STATE */
-#define FS_INTRS 128 /* of FUSE_INTERRUPT, remembered */
+	(48U << 20)    /* bytes of unlinked open files in a saved VM; fits LIM_SAVE_STATE */
+#define FS_INTRS   128 /* of FUSE_INTERRUPT, remembered */
+#define FS_IDLE_MS 500 /* that an idle fd is kept where the host may want to unmount */
 #define FS_TICK_MAX                                                                               \
 	64	       /* ms between two tries of a lock that somebody outside of the guest holds \
 			*/
@@ -186,6 +187,10 @@ struct fs {
 	struct fs_limits lim;
 	bool readonly, inited, net, no_flush;
 	enum fs_cache cache;
+	struct fs_cache_at at[32]; /* mounts with another */
+	unsigned nat;
+	bool drop_idle;
+	int idle_fd; /* owned; readable when fs_fd_drop_idle() is due */
 	uint32_t minor;
 	uint64_t flags; /* negotiated */
 	int proc_fd;	/* /proc/self/fd of this process, owned */
@@ -328,7 +333,9 @@ void fs_fill_attr(
 	const struct fs *fs, const struct fs_node *n, const struct statx *sx, struct fuse_attr *a);
 void fs_fill_entry(const struct fs *fs, const struct fs_node *n, const struct statx *sx,
 	struct fuse_entry_out *e);
-void fs_attr_valid(const struct fs *fs, uint64_t *sec, uint32_t *nsec);
+/* How the guest may cache what is on the mount of @n, and for how long. */
+enum fs_cache fs_cache_of(const struct fs *fs, const struct fs_node *n);
+void fs_attr_valid(const struct fs *fs, const struct fs_node *n, uint64_t *sec, uint32_t *nsec);
 void fs_virt_stat(const struct fs *fs, struct statx *sx);
 bool fs_is_virt(const struct fs *fs, const struct fs_node *dir, const char *name);
 uint64_t fs_stamp(const struct statx *sx);
@@ -394,7 +401,7 @@ void fs_fd_keep(struct fs *fs, struct fs_node *n, int fd); /* takes @fd as the n
 void fs_fd_drop(struct fs *fs, struct fs_node *n);
 void fs_fd_pin(struct fs *fs, struct fs_node *n);
 void fs_fd_unpin(struct fs *fs, struct fs_node *n);
-/* Closes every idle fd but the root's. */
+/* Closes every idle fd but the root's; also what to do when fs->idle_fd is readable. */
 void fs_fd_drop_idle(struct fs *fs);
 void fs_req_end(struct fs *fs);
 

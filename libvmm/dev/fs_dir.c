@@ -36,7 +36,7 @@ int fs_op_opendir(struct fs *fs, struct fs_req *q)
 	if (r < 0)
 		return r;
 	o.fh = fs_handle_id(h);
-	if (fs->cache == FS_CACHE_ALWAYS)
+	if (fs_cache_of(fs, q->n) == FS_CACHE_ALWAYS)
 		o.open_flags = FS_FOPEN_KEEP_CACHE | FS_FOPEN_CACHE_DIR;
 	r = iobuf_push(&q->wr, &o, sizeof(o));
 	if (r < 0)

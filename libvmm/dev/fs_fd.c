@@ -12,10 +12,11 @@
  * System calls: a node with an fd: none; without, parent open: 2 (openat, statx), plus 1 to close
  * what falls out of the list.
  */
-/* #syscalls:fs openat statx close */
+/* #syscalls:fs openat statx close read timerfd_settime */
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/timerfd.h>
 #include <unistd.h>
 
 #include "dev/fs.h"
@@ -83,7 +84,19 @@ static unsigned evict(struct fs *fs, unsigned count)
 
 void fs_fd_drop_idle(struct fs *fs)
 {
+	uint64_t n;
+
+	(void)!read(fs->idle_fd, &n, sizeof(n));
 	(void)evict(fs, UINT32_MAX);
+}
+
+/* The first fd that is kept sets the clock for all; nothing ticks while there is none. */
+static void idle_arm(struct fs *fs)
+{
+	const struct itimerspec t = { .it_value.tv_nsec = FS_IDLE_MS * 1000000L };
+
+	if (fs->drop_idle && !fs->lru_n)
+		(void)timerfd_settime(fs->idle_fd, 0, &t, NULL);
 }
 
 void fs_fd_keep(struct fs *fs, struct fs_node *n, int fd)
@@ -93,6 +106,7 @@ void fs_fd_keep(struct fs *fs, struct fs_node *n, int fd)
 	if (fs->lru_n >= fs->lim.open_nodes)
 		(void)evict(fs, fs->lru_n - fs->lim.open_nodes + 1);
 	n->fd = fd;
+	idle_arm(fs);
 	lru_add(fs, n);
 }
 

@@ -16,6 +16,7 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/timerfd.h>
 #include <sys/vfs.h>
 #include <unistd.h>
@@ -46,7 +47,8 @@ int fs_op_init(struct fs *fs, struct fs_req *q)
 	if (offered & FS_I_INIT_EXT)
 		offered |= (uint64_t)in->flags2 << 32;
 	/* A tree that nobody changes keeps its pages whatever its times say. */
-	want |= fs->cache == FS_CACHE_ALWAYS ? FS_I_EXPLICIT_INVAL : FS_I_AUTO_INVAL_DATA;
+	want |= fs->cache == FS_CACHE_ALWAYS && !fs->nat ? FS_I_EXPLICIT_INVAL
+							 : FS_I_AUTO_INVAL_DATA;
 	/* A close() without locks tells a server on a disk nothing. */
 	if (!fs->net)
 		want |= FS_I_FLUSH_LOCKS;
@@ -123,6 +125,8 @@ void fs_server_free(struct fs *fs)
 		(void)close(fs->proc_fd);
 	if (fs->timer_fd >= 0)
 		(void)close(fs->timer_fd);
+	if (fs->idle_fd >= 0)
+		(void)close(fs->idle_fd);
 	free(fs->virt_name);
 	free(fs);
 }
@@ -148,6 +152,21 @@ static bool is_network(int fd)
 	return false;
 }
 
+/*
+ * What a process that may open few files can hold: an ordinary user's begin at 4096 for all of it.
+ * A quarter for nodes, half for what the guest opens; the rest is for its locks and for others.
+ */
+static struct fs_limits limits_here(struct fs_limits l)
+{
+	struct rlimit r;
+
+	if (getrlimit(RLIMIT_NOFILE, &r) < 0 || r.rlim_cur == RLIM_INFINITY)
+		return l;
+	l.open_nodes = MIN(l.open_nodes, (uint32_t)MAX(r.rlim_cur / 4, (rlim_t)32));
+	l.handles = MIN(l.handles, (uint32_t)MAX(r.rlim_cur / 2, (rlim_t)64));
+	return l;
+}
+
 int fs_server_new(
 	const struct fs_cfg *cfg, const struct fs_limits *lim, struct fs **out, struct error *e)
 {
@@ -159,7 +178,7 @@ int fs_server_new(
 
 	if (!fs)
 		return err_sys(e, ENOMEM, "virtio-fs %s", cfg->tag);
-	fs->proc_fd = fs->timer_fd = -1;
+	fs->proc_fd = fs->timer_fd = fs->idle_fd = -1;
 	if (fstat(root, &st) < 0)
 		return err_sys(e, errno, "virtio-fs %s: root directory", cfg->tag);
 	if (!S_ISDIR(st.st_mode))
@@ -173,7 +192,7 @@ int fs_server_new(
 		fs->virt_data = cfg->virt_data;
 		fs->virt_len = cfg->virt_len;
 	}
-	fs->lim = lim ? *lim : dflt;
+	fs->lim = lim ? *lim : limits_here(dflt);
 	if (!lim && cfg->max_nodes)
 		fs->lim.nodes = MIN(cfg->max_nodes, LIM_FS_INODES);
 	fs->nodes.max = fs->lim.nodes;
@@ -183,13 +202,17 @@ int fs_server_new(
 	fs->waits.max = LIM_FS_LOCK_WAITS;
 	fs->readonly = cfg->readonly;
 	fs->cache = cfg->cache;
+	fs->nat = MIN(cfg->nat, (unsigned)ARRAY_SIZE(fs->at));
+	memcpy(fs->at, cfg->at, sizeof(fs->at));
+	fs->drop_idle = cfg->drop_idle;
 	fs->net = is_network(root);
 	/* Before the process changes its root: the tree's own /proc is image content. */
 	fs->proc_fd = open("/proc/self/fd", O_PATH | O_DIRECTORY | O_CLOEXEC);
 	if (fs->proc_fd < 0)
 		return err_sys(e, errno, "virtio-fs: /proc/self/fd");
 	fs->timer_fd = timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK);
-	if (fs->timer_fd < 0)
+	fs->idle_fd = timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK);
+	if (fs->timer_fd < 0 || fs->idle_fd < 0)
 		return err_sys(e, errno, "virtio-fs %s: timer", cfg->tag);
 	r = make_roots(fs, root);
 	if (fs_node_at(fs, FS_ROOT) && fs_node_at(fs, FS_ROOT)->fd == root)

@@ -39,7 +39,7 @@ static int reply_attr(struct fs *fs, struct fs_req *q, const struct statx *sx)
 {
 	struct fuse_attr_out o = { 0 };
 
-	fs_attr_valid(fs, &o.attr_valid, &o.attr_valid_nsec);
+	fs_attr_valid(fs, q->n, &o.attr_valid, &o.attr_valid_nsec);
 	fs_fill_attr(fs, q->n, sx, &o.attr);
 	return iobuf_push(&q->wr, &o, sizeof(o));
 }
@@ -67,7 +67,7 @@ int fs_op_statx(struct fs *fs, struct fs_req *q)
 
 	if (r < 0)
 		return r;
-	fs_attr_valid(fs, &o.attr_valid, &o.attr_valid_nsec);
+	fs_attr_valid(fs, q->n, &o.attr_valid, &o.attr_valid_nsec);
 	o.stat = (struct fs_statx){
 		.mask = (sx.stx_mask & (STATX_BASIC_STATS | STATX_BTIME)) |
 			(q->n->flags & FS_N_VIRT ? STATX_BASIC_STATS : 0),

@@ -71,8 +71,8 @@ int fs_op_lookup(struct fs *fs, struct fs_req *q)
 		return reply_entry(fs, q, fs_node_at(fs, fs->virt_node), &sx);
 	}
 	r = fs_lookup(fs, q->n, dfd, name, &sx, &n);
-	if (r == -ENOENT && fs->cache != FS_CACHE_NONE) {
-		fs_attr_valid(fs, &none.entry_valid, &none.entry_valid_nsec);
+	if (r == -ENOENT && fs_cache_of(fs, q->n) != FS_CACHE_NONE) {
+		fs_attr_valid(fs, q->n, &none.entry_valid, &none.entry_valid_nsec);
 		return iobuf_push(&q->wr, &none, sizeof(none));
 	}
 	return r < 0 ? r : reply_entry(fs, q, n, &sx);

@@ -43,9 +43,11 @@ static uint32_t cache_flags(const struct fs *fs, struct fs_node *n, int fd)
 	struct statx sx;
 	uint64_t was = n->stamp;
 
-	if (fs->cache == FS_CACHE_ALWAYS)
+	enum fs_cache cache = fs_cache_of(fs, n);
+
+	if (cache == FS_CACHE_ALWAYS)
 		return FS_FOPEN_KEEP_CACHE;
-	if (fs->cache == FS_CACHE_NONE || fs_stat_fd(fd, &sx) < 0)
+	if (cache == FS_CACHE_NONE || fs_stat_fd(fd, &sx) < 0)
 		return 0;
 	n->stamp = fs_stamp(&sx);
 	return n->stamp == was ? FS_FOPEN_KEEP_CACHE : 0;
@@ -150,7 +152,7 @@ static int created(struct fs *fs, struct fs_req *q, struct fs_node *dir, const c
 		return r;
 	}
 	o.fh = fs_handle_id(h);
-	if (fs->cache != FS_CACHE_NONE)
+	if (fs_cache_of(fs, n) != FS_CACHE_NONE)
 		o.open_flags = FS_FOPEN_KEEP_CACHE;
 	return reply_create(fs, q, n, &sx, &o);
 }
@@ -239,7 +241,7 @@ int fs_op_release(struct fs *fs, struct fs_req *q)
 		return -EBADF;
 	/* What the guest wrote it has in its cache: not a reason to drop that at the next open().
 	 */
-	if (h->wrote && fs->cache == FS_CACHE_AUTO && !fs_stat_fd(h->fd, &sx))
+	if (h->wrote && fs_cache_of(fs, q->n) == FS_CACHE_AUTO && !fs_stat_fd(h->fd, &sx))
 		q->n->stamp = fs_stamp(&sx);
 	fs_handle_close(fs, h);
 	return 0;

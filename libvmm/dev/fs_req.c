@@ -86,14 +86,22 @@ void fs_fill_attr(
 		a->flags |= FS_ATTR_SUBMOUNT;
 }
 
-void fs_attr_valid(const struct fs *fs, uint64_t *sec, uint32_t *nsec)
+enum fs_cache fs_cache_of(const struct fs *fs, const struct fs_node *n)
+{
+	for (unsigned i = 0; i < fs->nat; i++)
+		if (fs->at[i].mnt_id == n->mnt)
+			return fs->at[i].cache;
+	return fs->cache;
+}
+
+void fs_attr_valid(const struct fs *fs, const struct fs_node *n, uint64_t *sec, uint32_t *nsec)
 {
 	/* A day: long enough to be forever, short enough for any arithmetic in a guest. */
 	static const uint32_t secs[] = {
 		[FS_CACHE_AUTO] = 1, [FS_CACHE_ALWAYS] = 86400, [FS_CACHE_NONE] = 0
 	};
 
-	*sec = secs[fs->cache];
+	*sec = secs[fs_cache_of(fs, n)];
 	*nsec = 0;
 }
 
@@ -101,7 +109,9 @@ void fs_fill_entry(const struct fs *fs, const struct fs_node *n, const struct st
 	struct fuse_entry_out *e)
 {
 	*e = (struct fuse_entry_out){ .nodeid = fs_node_id(n), .generation = n->gen };
-	fs_attr_valid(fs, &e->entry_valid, &e->entry_valid_nsec);
-	fs_attr_valid(fs, &e->attr_valid, &e->attr_valid_nsec);
+	/* The name is the directory's, which may be on another mount. */
+	fs_attr_valid(fs, n->parent ? fs_node_at(fs, n->parent) : n, &e->entry_valid,
+		&e->entry_valid_nsec);
+	fs_attr_valid(fs, n, &e->attr_valid, &e->attr_valid_nsec);
 	fs_fill_attr(fs, n, sx, &e->attr);
 }

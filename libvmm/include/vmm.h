@@ -30,6 +30,7 @@ struct error;
 struct vmm;
 
 #define VMM_MAX_FS	    8
+#define VMM_MAX_FS_AT	    32 /* mounts of one share with caching of their own */
 #define VMM_MAX_PORTS	    7
 #define VMM_VCPUS_MAX	    16
 #define VMM_GUEST_CID	    3
@@ -48,7 +49,15 @@ struct vmm_fs {
 	char tag[37]; /* 1-36 bytes, NUL-terminated */
 	int root_fd;  /* directory; taken over by vmm_build() */
 	bool readonly;
-	enum vmm_fs_cache cache;
+	enum vmm_fs_cache cache; /* where no entry of @at says otherwise */
+	struct vmm_fs_at {
+		uint64_t mnt_id; /* of a mount below the directory, as statx(2) says it */
+		enum vmm_fs_cache cache;
+	} at[VMM_MAX_FS_AT];
+	unsigned nat;
+	/* What the host unmounts below the directory must go (slave mounts): descriptors of files
+	 * that the guest has not open are kept for less than a second. */
+	bool drop_idle;
 	uint64_t dax_bytes; /* 0: no window */
 };
 

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 /* virtio-fs: nodes over time. Few fds, renames, removals, hard links, changes by the host, save and
  * load. */
+#include <poll.h>
+
 #include "tests/unit/fs_client.h"
 #include "tests/unit/test.h"
 
@@ -342,6 +344,39 @@ static void unlinked_too_large(void)
 	CHECK(fc_free(&c));
 }
 
+/* Caching by mount, and fds that do not keep the host from unmounting. */
+static void by_mount(void)
+{
+	struct fs_cfg cfg = { .cache = FS_CACHE_NONE, .drop_idle = true, .nat = 1 };
+	struct fuse_entry_out e;
+	struct pollfd p;
+	struct statx sx;
+	struct fc c;
+	uint64_t fh;
+	char b[4];
+
+	CHECK_EQ(statx(AT_FDCWD, "/var/tmp", 0, STATX_MNT_ID, &sx), 0);
+	cfg.at[0] = (struct fs_cache_at){ sx.stx_mnt_id, FS_CACHE_ALWAYS };
+	CHECK_EQ(fc_new(&c, &cfg, NULL), 0);
+	CHECK_EQ(fc_host_file(&c, "f", "x"), 0);
+	CHECK_EQ(fc_lookup_n(&c, 1, "f", 2, &e), 0);
+	CHECK(e.entry_valid == 86400 && e.attr_valid == 86400);
+	c.fs->at[0].mnt_id++;
+	CHECK_EQ(fc_lookup_n(&c, 1, "f", 2, &e), 0);
+	CHECK(!e.entry_valid && !e.attr_valid);
+	p = (struct pollfd){ .fd = c.fs->idle_fd, .events = POLLIN };
+	CHECK_EQ(poll(&p, 1, 0), 0);
+	CHECK_EQ(fc_open(&c, e.nodeid, O_RDONLY, &fh), 0);
+	CHECK_EQ(c.fs->lru_n, 1);
+	CHECK_EQ(poll(&p, 1, 10000), 1);
+	fs_fd_drop_idle(c.fs);
+	CHECK_EQ(c.fs->lru_n, 0);
+	CHECK_EQ(poll(&p, 1, 0), 0);
+	/* what the guest has open stays */
+	CHECK_EQ(fc_read(&c, e.nodeid, fh, 0, b, 4), 1);
+	CHECK(fc_free(&c));
+}
+
 static const struct test_case cases[] = {
 	TEST(few_fds),
 	TEST(rename_then_reopen),
@@ -350,6 +385,7 @@ static const struct test_case cases[] = {
 	TEST(host_changes),
 	TEST(save_and_load),
 	TEST(unlinked_too_large),
+	TEST(by_mount),
 };
 
 TEST_MAIN(cases)

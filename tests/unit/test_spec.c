@@ -17,6 +17,7 @@
 #include "util/cleanup.h"
 #include "util/err.h"
 #include "util/util.h"
+#include "vmm.h"
 
 /* @text with ' for "; NULL and the message on the screen when it does not parse. */
 static struct spec *parse(const char *text)
@@ -527,6 +528,49 @@ static void blob_of_process(void)
 	blob_view_free(&v);
 }
 
+static int cache_of(const char *value, struct vmm_fs *f, struct error *e)
+{
+	char text[600];
+	struct spec *s;
+	int r;
+
+	*e = (struct error){ 0 };
+	(void)snprintf(text, sizeof(text),
+		"{'ociVersion':'1.0.2','root':{'path':'r'},'mounts':["
+		"{'destination':'/data','source':'/d','options':['rbind','rslave']},"
+		"{'destination':'/t','type':'tmpfs','source':'tmpfs'}],"
+		"'annotations':{'krun-oci.virtiofs.cache':'%s'}}",
+		value);
+	s = parse(text);
+	if (!s)
+		return -EIO;
+	r = spec_cache_rules(s, -1, f, e);
+	spec_free(s);
+	return r;
+}
+
+/* The annotation about caching: its grammar, and what it may name. */
+static void cache_rules(void)
+{
+	struct vmm_fs f = { 0 };
+	struct error e;
+
+	CHECK_EQ(cache_of("always", &f, &e), 0);
+	CHECK(f.cache == VMM_FS_CACHE_ALWAYS && !f.nat && f.drop_idle);
+	CHECK_EQ(cache_of("none,/data=always", &f, &e), 0);
+	CHECK(f.cache == VMM_FS_CACHE_NONE && f.nat == 1);
+	CHECK_EQ(f.at[0].cache, VMM_FS_CACHE_ALWAYS);
+	CHECK_EQ(cache_of("/data=auto", &f, &e), 0);
+	CHECK(f.cache == VMM_FS_CACHE_AUTO && f.nat == 1);
+	CHECK_EQ(cache_of("writeback", &f, &e), -EINVAL);
+	CHECK(strstr(e.msg, "auto, always, none"));
+	CHECK_EQ(cache_of("", &f, &e), -EINVAL);
+	CHECK_EQ(cache_of("auto,", &f, &e), -EINVAL);
+	CHECK_EQ(cache_of("/t=none", &f, &e), -EINVAL);
+	CHECK(strstr(e.msg, "/t is the destination of no bind"));
+	CHECK_EQ(cache_of("/data/=none", &f, &e), -EINVAL);
+}
+
 static const struct test_case CASES[] = {
 	TEST(process),
 	TEST(mounts),
@@ -541,6 +585,7 @@ static const struct test_case CASES[] = {
 	TEST(bad_sizes),
 	TEST(ids),
 	TEST(loading),
+	TEST(cache_rules),
 };
 
 TEST_MAIN(CASES)

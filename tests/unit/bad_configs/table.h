@@ -405,6 +405,9 @@ static const struct bad_config REFUSED_CONFIGS[] = {
 	{ "device-tree", TOP, "'vm':{'hwConfig':{'deviceTree':'/d'}}", "vm.hwConfig: " },
 	{ "passt", TOP, "'annotations':{'krun.use_passt':'1'}",
 		"annotations[\"krun.use_passt\"]: " },
+	{ "shared-bind", TOP,
+		"'mounts':[{'destination':'/m','source':'/','options':['rbind','rshared']}]",
+		"mounts[0].options: " },
 	{ "handler", TOP, "'annotations':{'run.oci.handler':'wasm'}",
 		"annotations[\"run.oci.handler\"]: " },
 };
