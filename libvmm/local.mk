@@ -60,6 +60,7 @@ libvmmcore_a_SOURCES = \
 	libvmm/dev/fs_handle.c \
 	libvmm/dev/fs_init.c \
 	libvmm/dev/fs_io.c \
+	libvmm/dev/fs_ioctl.c \
 	libvmm/dev/fs_lock.c \
 	libvmm/dev/fs_meta.c \
 	libvmm/dev/fs_name.c \

@@ -168,7 +168,7 @@ struct fs_req;
 
 /* Who a thread is on the host; one for each thread, see fs_cred.c. */
 struct fs_cred {
-	bool attached, can_setid, entered, dumpable;
+	bool attached, can_setid, entered, dumpable, masked;
 	uint32_t uid, gid;	 /* own file system ids */
 	uint32_t ok_uid, ok_gid; /* last pair that was seen to work */
 	uint64_t base, cur;	 /* effective capabilities: all that we have, and now */
@@ -278,6 +278,7 @@ struct fs_req {
 		struct fuse_fallocate_in fallocate;
 		struct fuse_lseek_in lseek;
 		struct fuse_copy_file_range_in copy;
+		struct fuse_ioctl_in ioctl;
 		struct fuse_lk_in lk;
 		struct fuse_interrupt_in intr;
 	} a;
@@ -456,12 +457,12 @@ fs_op_fn fs_op_setlk, fs_op_setlkw, fs_op_interrupt;
 /*
  * fs_cred.c. fs_attach_thread() gives the calling thread its own cwd and umask, and reads its
  * rights, once; nothing when that was done, for whichever server. Before serving on a thread.
- * fs_cred_enter() acts as @uid:@gid until fs_cred_leave(). fs_cred_fsetid() decides whether writing
- * keeps set-id bits.
+ * fs_cred_enter() acts as @uid:@gid, with the umask of the request where the guest leaves that to
+ * us, until fs_cred_leave(). fs_cred_fsetid() decides whether writing keeps set-id bits.
  */
 int fs_attach_thread(struct fs *fs) NODISCARD;
 bool fs_thread_attached(void);
-int fs_cred_enter(struct fs *fs, uint32_t uid, uint32_t gid) NODISCARD;
+int fs_cred_enter(struct fs *fs, uint32_t uid, uint32_t gid, uint32_t mask) NODISCARD;
 void fs_cred_leave(struct fs *fs);
 void fs_cred_fsetid(bool keep_bits);
 
@@ -493,6 +494,8 @@ void fs_xfer_done(struct fs *fs, struct fs_req *q);
 /* fs_dir.c */
 fs_op_fn fs_op_opendir, fs_op_readdir, fs_op_readdirplus, fs_op_releasedir;
 void fs_dirbuf_drop(struct fs *fs, uint64_t fh);
+/* fs_ioctl.c */
+fs_op_fn fs_op_ioctl;
 /* fs_xattr.c */
 fs_op_fn fs_op_setxattr, fs_op_getxattr, fs_op_listxattr, fs_op_removexattr;
 

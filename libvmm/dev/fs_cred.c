@@ -70,7 +70,7 @@ int fs_attach_thread(struct fs *fs)
 	 * thread's cwd. */
 	if (unshare(CLONE_FS) < 0 || fchdir(fs->proc_fd) < 0 || syscall(SYS_capget, &h, d) < 0)
 		return -errno;
-	(void)umask(0); /* the guest's kernel has applied the caller's */
+	(void)umask(0); /* the guest's kernel has applied the caller's, or says what it is */
 	c->base = (uint64_t)d[1].effective << 32 | d[0].effective;
 	c->permitted = (uint64_t)d[1].permitted << 32 | d[0].permitted;
 	c->inheritable = (uint64_t)d[1].inheritable << 32 | d[0].inheritable;
@@ -95,6 +95,9 @@ void fs_cred_leave(struct fs *fs)
 	struct fs_cred *c = &cred;
 
 	(void)fs;
+	if (c->masked)
+		(void)umask(0);
+	c->masked = false;
 	if (!c->entered)
 		return;
 	c->entered = false;
@@ -106,7 +109,7 @@ void fs_cred_leave(struct fs *fs)
 		(void)prctl(PR_SET_DUMPABLE, 1);
 }
 
-int fs_cred_enter(struct fs *fs, uint32_t uid, uint32_t gid)
+static int enter_ids(struct fs *fs, uint32_t uid, uint32_t gid)
 {
 	struct fs_cred *c = &cred;
 	int r;
@@ -132,6 +135,18 @@ int fs_cred_enter(struct fs *fs, uint32_t uid, uint32_t gid)
 	r = set_effective(c, c->base);
 	if (r < 0)
 		fs_cred_leave(fs);
+	return r;
+}
+
+int fs_cred_enter(struct fs *fs, uint32_t uid, uint32_t gid, uint32_t mask)
+{
+	int r = enter_ids(fs, uid, gid);
+
+	/* An unattached thread has its umask in common with others. */
+	if (!r && cred.attached && (fs->flags & FS_I_DONT_MASK) && (mask & 0777)) {
+		(void)umask(mask & 0777);
+		cred.masked = true;
+	}
 	return r;
 }
 

@@ -27,9 +27,14 @@
 /* Flags that we take when the guest offers them, whatever the caching. */
 #define WANTED                                                                                   \
 	(FS_I_ASYNC_READ | FS_I_POSIX_LOCKS | FS_I_FLOCK_LOCKS | FS_I_ATOMIC_O_TRUNC |           \
-		FS_I_BIG_WRITES | FS_I_DO_READDIRPLUS | FS_I_READDIRPLUS_AUTO | FS_I_ASYNC_DIO | \
-		FS_I_PARALLEL_DIROPS | FS_I_MAX_PAGES | FS_I_CACHE_SYMLINKS | FS_I_SUBMOUNTS |   \
-		FS_I_KILLPRIV_V2 | FS_I_INIT_EXT | FS_I_ALLOW_IDMAP | FS_I_LOCK_INTERRUPT)
+		FS_I_BIG_WRITES | FS_I_IOCTL_DIR | FS_I_DO_READDIRPLUS | FS_I_READDIRPLUS_AUTO | \
+		FS_I_ASYNC_DIO | FS_I_PARALLEL_DIROPS | FS_I_MAX_PAGES | FS_I_CACHE_SYMLINKS |   \
+		FS_I_SUBMOUNTS | FS_I_KILLPRIV_V2 | FS_I_INIT_EXT | FS_I_ALLOW_IDMAP |           \
+		FS_I_LOCK_INTERRUPT)
+
+/* An ACL of a directory decides in place of the umask, which so is the host's to apply; and only
+ * the guest knows whether SGID survives a new ACL. All of it or none. */
+#define ACLS (FS_I_POSIX_ACL | FS_I_DONT_MASK | FS_I_SETXATTR_EXT)
 
 int fs_op_init(struct fs *fs, struct fs_req *q)
 {
@@ -52,6 +57,8 @@ int fs_op_init(struct fs *fs, struct fs_req *q)
 	/* A close() without locks tells a server on a disk nothing. */
 	if (!fs->net)
 		want |= FS_I_FLUSH_LOCKS;
+	if ((offered & ACLS) == ACLS)
+		want |= ACLS;
 	fs->flags = offered & want;
 	fs->minor = MIN(in->minor, (uint32_t)FS_MINOR);
 	fs->inited = true;

@@ -139,7 +139,7 @@ int fs_op_mkdir(struct fs *fs, struct fs_req *q)
 	dfd = fs_dir_fd(fs, q->n);
 	if (dfd < 0)
 		return dfd;
-	r = fs_cred_enter(fs, q->h.uid, q->h.gid);
+	r = fs_cred_enter(fs, q->h.uid, q->h.gid, q->a.mkdir.umask);
 	if (r < 0)
 		return r;
 	return created(fs, q, dfd, name, mkdirat(dfd, name, q->a.mkdir.mode & 07777));
@@ -173,7 +173,7 @@ int fs_op_mknod(struct fs *fs, struct fs_req *q)
 	dfd = fs_dir_fd(fs, q->n);
 	if (dfd < 0)
 		return dfd;
-	r = fs_cred_enter(fs, q->h.uid, q->h.gid);
+	r = fs_cred_enter(fs, q->h.uid, q->h.gid, q->a.mknod.umask);
 	if (r < 0)
 		return r;
 	r = mknodat(dfd, name, q->a.mknod.mode & (S_IFMT | 07777), dev);
@@ -195,7 +195,7 @@ int fs_op_symlink(struct fs *fs, struct fs_req *q)
 	dfd = fs_dir_fd(fs, q->n);
 	if (dfd < 0)
 		return dfd;
-	r = fs_cred_enter(fs, q->h.uid, q->h.gid);
+	r = fs_cred_enter(fs, q->h.uid, q->h.gid, 0);
 	if (r < 0)
 		return r;
 	return created(fs, q, dfd, name, symlinkat(target, dfd, name));

@@ -196,7 +196,7 @@ int fs_op_create(struct fs *fs, struct fs_req *q)
 	dfd = fs_dir_fd(fs, q->n);
 	if (dfd < 0)
 		return dfd;
-	r = fs_cred_enter(fs, q->h.uid, q->h.gid);
+	r = fs_cred_enter(fs, q->h.uid, q->h.gid, in->umask);
 	if (r < 0)
 		return r;
 	flags &= ~O_TRUNC;
@@ -222,7 +222,7 @@ int fs_op_tmpfile(struct fs *fs, struct fs_req *q)
 	dfd = fs_dir_fd(fs, q->n);
 	if (dfd < 0)
 		return dfd;
-	r = fs_cred_enter(fs, q->h.uid, q->h.gid);
+	r = fs_cred_enter(fs, q->h.uid, q->h.gid, in->umask);
 	if (r < 0)
 		return r;
 	flags &= ~O_TRUNC;

@@ -22,28 +22,34 @@
 #define FS_I_POSIX_LOCKS      (1ULL << 1)
 #define FS_I_ATOMIC_O_TRUNC   (1ULL << 3)
 #define FS_I_BIG_WRITES	      (1ULL << 5)
+#define FS_I_DONT_MASK	      (1ULL << 6)
 #define FS_I_FLOCK_LOCKS      (1ULL << 10)
+#define FS_I_IOCTL_DIR	      (1ULL << 11)
 #define FS_I_AUTO_INVAL_DATA  (1ULL << 12)
 #define FS_I_DO_READDIRPLUS   (1ULL << 13)
 #define FS_I_READDIRPLUS_AUTO (1ULL << 14)
 #define FS_I_ASYNC_DIO	      (1ULL << 15)
+#define FS_I_WRITEBACK_CACHE  (1ULL << 16)
 #define FS_I_PARALLEL_DIROPS  (1ULL << 18)
+#define FS_I_POSIX_ACL	      (1ULL << 20)
 #define FS_I_MAX_PAGES	      (1ULL << 22)
 #define FS_I_CACHE_SYMLINKS   (1ULL << 23)
 #define FS_I_EXPLICIT_INVAL   (1ULL << 25)
 #define FS_I_SUBMOUNTS	      (1ULL << 27)
 #define FS_I_KILLPRIV_V2      (1ULL << 28)
+#define FS_I_SETXATTR_EXT     (1ULL << 29)
 #define FS_I_INIT_EXT	      (1ULL << 30)
 #define FS_I_ALLOW_IDMAP      (1ULL << 40)
 /* Not upstream's: kernel/patches has them. */
 #define FS_I_FLUSH_LOCKS    (1ULL << 61)
 #define FS_I_LOCK_INTERRUPT (1ULL << 62)
 
-#define FS_ATTR_SUBMOUNT     1U
-#define FS_OPEN_KILL_SUIDGID 1U
-#define FS_FOPEN_KEEP_CACHE  (1U << 1)
-#define FS_FOPEN_CACHE_DIR   (1U << 3)
-#define FS_FATTR_KILL	     (1U << 11)
+#define FS_ATTR_SUBMOUNT      1U
+#define FS_SETXATTR_KILL_SGID 1U
+#define FS_OPEN_KILL_SUIDGID  1U
+#define FS_FOPEN_KEEP_CACHE   (1U << 1)
+#define FS_FOPEN_CACHE_DIR    (1U << 3)
+#define FS_FATTR_KILL	      (1U << 11)
 
 /* FUSE_STATX, 7.39 */
 struct fs_statx_in {

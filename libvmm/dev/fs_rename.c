@@ -128,7 +128,7 @@ static int rename_names(struct fs *fs, struct fs_req *q, uint64_t newdir, unsign
 		(void)held_child(fs, to, new);
 	/* What stays in the old place is new, and the user's. */
 	if (flags & RENAME_WHITEOUT) {
-		r = fs_cred_enter(fs, q->h.uid, q->h.gid);
+		r = fs_cred_enter(fs, q->h.uid, q->h.gid, 0);
 		if (r < 0)
 			return r;
 	}

@@ -39,13 +39,6 @@ struct fs_op {
 #define SZ(t) ((uint16_t)sizeof(struct t))
 #define ENTRY SZ(fuse_entry_out)
 
-static int fs_op_notty(struct fs *fs, struct fs_req *q)
-{
-	(void)fs;
-	(void)q;
-	return -ENOTTY;
-}
-
 static int fs_op_ignore(struct fs *fs, struct fs_req *q)
 {
 	(void)fs;
@@ -98,7 +91,7 @@ static const struct fs_op ops[FS_OP_MAX] = {
 		OP(create, O_NODE | O_REST | O_MUT, SZ(fuse_create_in), ENTRY + SZ(fuse_open_out)),
 	[FUSE_INTERRUPT] = OP(interrupt, O_NOREPLY, SZ(fuse_interrupt_in), 0),
 	[FUSE_DESTROY] = OP(destroy, 0, 0, 0),
-	[FUSE_IOCTL] = OP(notty, 0, 0, 0),
+	[FUSE_IOCTL] = OP(ioctl, O_NODE | O_REST, SZ(fuse_ioctl_in), SZ(fuse_ioctl_out)),
 	[FUSE_NOTIFY_REPLY] = OP(ignore, O_NOREPLY, 0, 0),
 	[FUSE_FALLOCATE] = OP(fallocate, O_NODE | O_MUT, SZ(fuse_fallocate_in), 0),
 	[FUSE_LSEEK] = OP(lseek, O_NODE, SZ(fuse_lseek_in), SZ(fuse_lseek_out)),

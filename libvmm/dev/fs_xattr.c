@@ -5,8 +5,9 @@
  *
  * The guest's kernel is not trusted to ask for the right that "trusted." needs, so these stay
  * invisible, and of "security." only the file capabilities can be written: labels of the host's
- * security modules are not the guest's. POSIX ACLs are not negotiated, so their attributes are not
- * supported rather than set and not obeyed.
+ * security modules are not the guest's. POSIX ACLs are attributes of "system.", set and read where
+ * the guest's kernel obeys them (FS_I_POSIX_ACL); the host then changes the mode that goes with
+ * them.
  *
  * An O_PATH fd is no fd for these calls: the file is named as "N" in /proc/self/fd, the thread's
  * own cwd. 1 system call. Values go through fs->out at full size and are then held against the room
@@ -26,21 +27,28 @@ static bool starts(const char *s, const char *prefix)
 	return !strncmp(s, prefix, strlen(prefix));
 }
 
-static bool may_list(const char *name)
+static bool is_acl(const struct fs *fs, const char *name)
 {
-	return starts(name, "user.") || starts(name, "security.");
+	return (fs->flags & FS_I_POSIX_ACL) &&
+		(!strcmp(name, "system.posix_acl_access") ||
+			!strcmp(name, "system.posix_acl_default"));
 }
 
-static int may_read(const char *name)
+static bool may_list(const struct fs *fs, const char *name)
 {
-	if (may_list(name))
+	return starts(name, "user.") || starts(name, "security.") || is_acl(fs, name);
+}
+
+static int may_read(const struct fs *fs, const char *name)
+{
+	if (may_list(fs, name))
 		return 0;
 	return starts(name, "trusted.") ? -ENODATA : -EOPNOTSUPP;
 }
 
-static int may_write(const char *name)
+static int may_write(const struct fs *fs, const char *name)
 {
-	if (starts(name, "user.") || !strcmp(name, "security.capability"))
+	if (starts(name, "user.") || !strcmp(name, "security.capability") || is_acl(fs, name))
 		return 0;
 	return starts(name, "trusted.") || starts(name, "security.") ? -EPERM : -EOPNOTSUPP;
 }
@@ -72,21 +80,32 @@ static int path_of(struct fs *fs, struct fs_req *q, char num[16])
 int fs_op_setxattr(struct fs *fs, struct fs_req *q)
 {
 	const struct fuse_setxattr_in *in = &q->a.setxattr;
+	uint32_t ext[2] = { 0 };
 	const char *name;
 	char num[16];
-	int r = take_attr(q, &name);
+	int r;
 
+	/* The longer form of the arguments, where it was agreed upon. */
+	if (fs->flags & FS_I_SETXATTR_EXT) {
+		if (q->nrest < sizeof(ext))
+			return -EINVAL;
+		memcpy(ext, q->rest, sizeof(ext));
+		q->rest += sizeof(ext);
+		q->nrest -= sizeof(ext);
+	}
+	r = take_attr(q, &name);
 	if (r < 0)
 		return r;
 	if (q->nrest != in->size || (in->flags & ~(uint32_t)(XATTR_CREATE | XATTR_REPLACE)))
 		return -EINVAL;
 	if (in->size > XATTR_SIZE_MAX)
 		return -E2BIG;
-	r = may_write(name);
+	r = may_write(fs, name);
 	if (!r)
 		r = path_of(fs, q, num);
 	if (r < 0)
 		return r;
+	fs_cred_fsetid(!(ext[0] & FS_SETXATTR_KILL_SGID));
 	return setxattr(num, name, q->rest, in->size, (int)in->flags) < 0 ? -errno : 0;
 }
 
@@ -113,7 +132,7 @@ int fs_op_getxattr(struct fs *fs, struct fs_req *q)
 		return r;
 	if (q->nrest)
 		return -EINVAL;
-	r = may_read(name);
+	r = may_read(fs, name);
 	if (!r && (q->n->flags & FS_N_VIRT))
 		r = -ENODATA;
 	if (!r)
@@ -141,7 +160,7 @@ int fs_op_listxattr(struct fs *fs, struct fs_req *q)
 		return -errno;
 	for (size_t at = 0; at < (size_t)n; at += len) {
 		len = strnlen(list + at, (size_t)n - at) + 1;
-		if (!may_list(list + at))
+		if (!may_list(fs, list + at))
 			continue;
 		memmove(list + kept, list + at, len);
 		kept += len;
@@ -159,7 +178,7 @@ int fs_op_removexattr(struct fs *fs, struct fs_req *q)
 		return r;
 	if (q->nrest)
 		return -EINVAL;
-	r = may_write(name);
+	r = may_write(fs, name);
 	if (!r)
 		r = path_of(fs, q, num);
 	if (r < 0)

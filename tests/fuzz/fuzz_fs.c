@@ -9,6 +9,7 @@
  * loaded. After each input the canary must be as it was and hold the only name of its inode, and no
  * node but the root may be left once everything is forgotten.
  */
+#include <linux/fs.h>
 #include <stdint.h>
 
 #include "tests/unit/fs_client.h"
@@ -107,7 +108,8 @@ static size_t put_args(struct prog *g, uint32_t op, uint8_t *in)
 		[FUSE_WRITE] = 40,
 		[FUSE_RELEASE] = 24,
 		[FUSE_FSYNC] = 16,
-		[FUSE_SETXATTR] = 8,
+		[FUSE_SETXATTR] = 16,
+		[FUSE_IOCTL] = 32,
 		[FUSE_GETXATTR] = 8,
 		[FUSE_LISTXATTR] = 8,
 		[FUSE_FLUSH] = 24,
@@ -170,6 +172,22 @@ static size_t put_args(struct prog *g, uint32_t op, uint8_t *in)
 			.fh_out = pick(g, g->fh, g->nfh),
 			.off_out = num(g) % 65536,
 			.len = num(g) };
+
+		memcpy(in, &s, sizeof(s));
+		break;
+	}
+	case FUSE_SETXATTR: {
+		uint32_t v[4] = { u8(g) % 64, u8(g) % 4, u8(g) & 1, 0 };
+
+		memcpy(in, v, n);
+		break;
+	}
+	case FUSE_IOCTL: {
+		static const unsigned long cmd[] = { FS_IOC_GETFLAGS, FS_IOC_SETFLAGS,
+			FS_IOC_FSGETXATTR, FS_IOC_FSSETXATTR, 0x5401 };
+		struct fuse_ioctl_in s = { .fh = pick(g, g->fh, g->nfh),
+			.cmd = (uint32_t)cmd[u8(g) % ARRAY_SIZE(cmd)],
+			.out_size = u8(g) };
 
 		memcpy(in, &s, sizeof(s));
 		break;
@@ -237,9 +255,27 @@ static void step_request(struct prog *g)
 		break;
 	case FUSE_SETXATTR:
 	case FUSE_GETXATTR:
-	case FUSE_REMOVEXATTR:
-		memcpy(more, "user.x", 7);
-		n_more = 7;
+	case FUSE_REMOVEXATTR: {
+		static const char *const x[] = { "user.x", "system.posix_acl_access",
+			"system.posix_acl_default", "trusted.x", "security.capability" };
+		const char *s = x[u8(g) % ARRAY_SIZE(x)];
+
+		n_more = strlen(s) + 1;
+		memcpy(more, s, n_more);
+		if (op == FUSE_SETXATTR) {
+			uint32_t len = in[0];
+
+			/* what an ACL begins with */
+			memset(more + n_more, u8(g), len);
+			more[n_more] = 2;
+			memset(more + n_more + 1, 0, 3);
+			n_more += len;
+		}
+		break;
+	}
+	case FUSE_IOCTL:
+		n_more = u8(g) % 40;
+		memset(more, 0, n_more);
 		break;
 	case FUSE_LOOKUP:
 	case FUSE_UNLINK:

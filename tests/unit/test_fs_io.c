@@ -4,6 +4,8 @@
 #include <sys/resource.h>
 #include <sys/xattr.h>
 
+#include <linux/fs.h>
+
 #include "tests/unit/fs_client.h"
 #include "tests/unit/test.h"
 
@@ -233,7 +235,7 @@ static int set_x(struct fc *c, uint64_t n, const char *name, const void *v, uint
 
 	memcpy(b, name, l);
 	memcpy(b + l, v, len);
-	return fc_call(c, FUSE_SETXATTR, n, &in, FUSE_COMPAT_SETXATTR_IN_SIZE, b, l + len, NULL, 0);
+	return fc_call(c, FUSE_SETXATTR, n, &in, sizeof(in), b, l + len, NULL, 0);
 }
 
 static int get_x(struct fc *c, uint64_t n, const char *name, void *v, uint32_t room)
@@ -265,7 +267,7 @@ static void xattrs(void)
 	CHECK_EQ(get_x(&c, f, "user.none", b, 3), -ENODATA);
 	CHECK_EQ(set_x(&c, f, "trusted.a", "x", 1), -EPERM);
 	CHECK_EQ(set_x(&c, f, "security.selinux", "x", 1), -EPERM);
-	CHECK_EQ(set_x(&c, f, "system.posix_acl_access", "x", 1), -EOPNOTSUPP);
+	CHECK_EQ(set_x(&c, f, "system.posix_acl_access", "x", 1), -EINVAL);
 	if (!geteuid()) {
 		char path[100];
 
@@ -335,7 +337,7 @@ static void holes_and_copies(void)
 	CHECK(xo.stat.mask & STATX_BTIME);
 	CHECK_EQ(fc_call(&c, FUSE_FSYNC, f, &fsy, sizeof(fsy), NULL, 0, NULL, 0), 0);
 	CHECK_EQ(fc_call(&c, FS_OP_SYNCFS, 1, &pad, 8, NULL, 0, NULL, 0), 0);
-	CHECK_EQ(fc_call(&c, FUSE_IOCTL, f, b, 8, NULL, 0, NULL, 0), -ENOTTY);
+	CHECK_EQ(fc_call(&c, FUSE_IOCTL, f, b, 8, NULL, 0, NULL, 0), -EINVAL);
 	CHECK_EQ(fc_call(&c, FUSE_SETUPMAPPING, f, b, 8, NULL, 0, NULL, 0), -ENOSYS);
 	CHECK_EQ(fc_call(&c, FUSE_GETLK, f, b, 8, NULL, 0, NULL, 0), -EINVAL);
 	CHECK(fc_free(&c));
@@ -372,6 +374,128 @@ static void out_of_fds(void)
 	CHECK(fc_free(&c));
 }
 
+static int do_ioctl(struct fc *c, uint64_t n, uint64_t fh, uint32_t cmd, const void *arg,
+	uint32_t n_arg, void *res, uint32_t n_res)
+{
+	struct fuse_ioctl_in in = { .fh = fh, .cmd = cmd, .in_size = n_arg, .out_size = n_res };
+	struct {
+		struct fuse_ioctl_out o;
+		uint8_t b[64];
+	} out;
+	int r = fc_call(c, FUSE_IOCTL, n, &in, sizeof(in), arg, n_arg, &out, sizeof(out.o) + n_res);
+
+	if (!r && n_res)
+		memcpy(res, out.b, n_res);
+	return r;
+}
+
+static void ioctls(void)
+{
+	struct fsxattr x = { 0 };
+	uint64_t f, fh;
+	uint32_t v = 0;
+	struct fc c;
+	int r;
+
+	CHECK_EQ(fc_new(&c, NULL, NULL), 0);
+	CHECK_EQ(fc_create(&c, 1, "f", O_RDWR, 0644, &f, &fh), 0);
+	CHECK_EQ(do_ioctl(&c, f, fh, 0x5401, NULL, 0, NULL, 0), -ENOTTY);
+	CHECK_EQ(do_ioctl(&c, f, fh + 5, (uint32_t)FS_IOC_GETFLAGS, NULL, 0, &v, 4), -EBADF);
+	r = do_ioctl(&c, f, fh, (uint32_t)FS_IOC_GETFLAGS, NULL, 0, &v, 4);
+	/* not every file system has them */
+	if (!r) {
+		CHECK_EQ(do_ioctl(&c, f, fh, (uint32_t)FS_IOC_SETFLAGS, &v, 4, NULL, 0), 0);
+		CHECK_EQ(do_ioctl(&c, f, fh, (uint32_t)FS_IOC_SETFLAGS, &v, 3, NULL, 0), -EINVAL);
+	} else {
+		CHECK(r == -ENOTTY || r == -EOPNOTSUPP);
+	}
+	r = do_ioctl(&c, f, fh, (uint32_t)FS_IOC_FSGETXATTR, NULL, 0, &x, sizeof(x));
+	if (!r) {
+		x.fsx_projid ^= 1;
+		CHECK_EQ(do_ioctl(&c, f, fh, (uint32_t)FS_IOC_FSSETXATTR, &x, sizeof(x), NULL, 0),
+			-EPERM);
+	} else {
+		CHECK(r == -ENOTTY || r == -EOPNOTSUPP);
+	}
+	CHECK(fc_free(&c));
+}
+
+static int set_acl(
+	struct fc *c, uint64_t n, const char *name, const void *acl, uint32_t size, uint32_t ext)
+{
+	struct fuse_setxattr_in in = { .size = size };
+	uint8_t b[256];
+	size_t at = strlen(name) + 1;
+
+	in.setxattr_flags = ext;
+	memcpy(b, name, at);
+	memcpy(b + at, acl, size);
+	return fc_call(c, FUSE_SETXATTR, n, &in, sizeof(in), b, at + size, NULL, 0);
+}
+
+/* ACLs: the mode follows them, a directory's default one stands in for the umask, SGID may fall. */
+static void acls(void)
+{
+	/* version 2; owner rwx, user 1000 rwx, group r-x, mask rwx, others --- */
+	static const uint8_t acl[] = { 2, 0, 0, 0, 1, 0, 7, 0, 255, 255, 255, 255, 2, 0, 7, 0, 232,
+		3, 0, 0, 4, 0, 5, 0, 255, 255, 255, 255, 16, 0, 7, 0, 255, 255, 255, 255, 32, 0, 0,
+		0, 255, 255, 255, 255 };
+	struct fuse_setattr_in sa = { .valid = FATTR_MODE, .mode = 02755 };
+	struct fuse_mkdir_in md = { .mode = 0777, .umask = 077 };
+	struct fuse_entry_out e;
+	struct fuse_attr a;
+	uint64_t d;
+	struct fc c;
+	int r;
+
+	CHECK_EQ(fc_new(&c, NULL, NULL), 0);
+	CHECK(c.flags & FS_I_POSIX_ACL);
+	/* What write(2) has returned for is the host's: the guest keeps nothing back. */
+	CHECK(!(c.flags & FS_I_WRITEBACK_CACHE));
+	CHECK_EQ(fc_call(&c, FUSE_MKDIR, 1, &md, sizeof(md), "d", 2, &e, sizeof(e)), 0);
+	CHECK_EQ(e.attr.mode & 07777, 0700);
+	d = e.nodeid;
+	CHECK_EQ(fc_setattr(&c, d, &sa, NULL), 0);
+	r = set_acl(&c, d, "system.posix_acl_access", acl, sizeof(acl), 0);
+	if (r == -EOPNOTSUPP) {
+		printf("# no ACLs on this file system\n");
+		CHECK(fc_free(&c));
+		return;
+	}
+	CHECK_EQ(r, 0);
+	CHECK_EQ(fc_getattr(&c, d, &a), 0);
+	CHECK_EQ(a.mode & 0777, 0770);
+	CHECK_EQ(set_acl(&c, d, "system.posix_acl_default", acl, sizeof(acl), 0), 0);
+	CHECK_EQ(fc_call(&c, FUSE_MKDIR, d, &md, sizeof(md), "e", 2, &e, sizeof(e)), 0);
+	CHECK_EQ(e.attr.mode & 0777, 0770);
+	CHECK_EQ(set_acl(&c, d, "system.other", acl, sizeof(acl), 0), -EOPNOTSUPP);
+	CHECK_EQ(set_acl(&c, d, "trusted.x", acl, sizeof(acl), 0), -EPERM);
+	/* a guest that takes no ACLs does without, and its umask is its own */
+	CHECK_EQ(fc_init(&c, ~(FS_I_POSIX_ACL | FS_I_SETXATTR_EXT)), 0);
+	CHECK(!(c.flags & FS_I_DONT_MASK));
+	CHECK_EQ(fc_call(&c, FUSE_MKDIR, 1, &md, sizeof(md), "g", 2, &e, sizeof(e)), 0);
+	CHECK_EQ(e.attr.mode & 07777, 0777);
+	CHECK(fc_free(&c));
+}
+
+/* What has been written is in the host's file when the answer comes, without flush or release. */
+static void written(void)
+{
+	uint64_t f, fh;
+	struct fc c;
+	char b[8];
+	int fd;
+
+	CHECK_EQ(fc_new(&c, NULL, NULL), 0);
+	CHECK_EQ(fc_create(&c, 1, "f", O_RDWR, 0644, &f, &fh), 0);
+	CHECK_EQ(fc_write(&c, f, fh, 0, "written", 7, 0, 0), 7);
+	fd = openat(c.dir, "f", O_RDONLY | O_CLOEXEC);
+	CHECK_EQ(read(fd, b, sizeof(b)), 7);
+	CHECK(!memcmp(b, "written", 7));
+	(void)close(fd);
+	CHECK(fc_free(&c));
+}
+
 static const struct test_case cases[] = {
 	TEST(appending),
 	TEST(set_id_bits),
@@ -381,6 +505,9 @@ static const struct test_case cases[] = {
 	TEST(xattrs),
 	TEST(holes_and_copies),
 	TEST(out_of_fds),
+	TEST(ioctls),
+	TEST(acls),
+	TEST(written),
 };
 
 TEST_MAIN(cases)

@@ -200,8 +200,8 @@ static void before_init(void)
 
 	CHECK_EQ(fc_new(&c, NULL, NULL), 0);
 	CHECK_EQ(c.flags & FS_I_KILLPRIV_V2, FS_I_KILLPRIV_V2);
-	CHECK_EQ(c.flags & (1ULL << 20 | 1ULL << 16), 0); /* no ACLs, no writeback */
-	CHECK_EQ(c.flags & (2 | 1 << 10), 2 | 1 << 10);	  /* POSIX locks, flock */
+	CHECK_EQ(c.flags & FS_I_WRITEBACK_CACHE, 0);
+	CHECK_EQ(c.flags & (2 | 1 << 10), 2 | 1 << 10); /* POSIX locks, flock */
 	CHECK_EQ(fc_call(&c, FUSE_DESTROY, 0, NULL, 0, NULL, 0, NULL, 0), 0);
 	CHECK_EQ(fc_getattr(&c, 1, &a), -EIO);
 	CHECK_EQ(fc_call(&c, FUSE_INIT, 0, &in, sizeof(in), NULL, 0, &o, sizeof(o)), -EPROTO);

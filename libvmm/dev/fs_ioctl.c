@@ -1,0 +1,90 @@
+// SPDX-License-Identifier: Apache-2.0
+/* virtio-fs: ioctl, of which four are let through: flags of an inode, to read and to write. */
+/*
+ * How it works
+ *
+ * Any other number means something to the file system of the host that we do not know: ENOTTY, as
+ * from a file system without ioctls. Of flags, those that need a right of their own on the host
+ * (immutable, append-only) meet its check, and the VMM does not have it. A project id is the
+ * host's means to count, so it stays what it is, and so do the other fields beside the flags.
+ *
+ * The argument has the size that its number says; the guest's kernel does the copying (no
+ * FUSE_IOCTL_UNRESTRICTED).
+ */
+/* #syscalls:fs ioctl */
+#include <errno.h>
+#include <linux/fs.h>
+#include <string.h>
+#include <sys/ioctl.h>
+
+#include "dev/fs.h"
+
+static int reply(struct fs_req *q, const void *arg, size_t n)
+{
+	struct fuse_ioctl_out o = { 0 };
+	int r = q->a.ioctl.out_size < n ? -EINVAL : iobuf_push(&q->wr, &o, sizeof(o));
+
+	return r < 0 ? r : iobuf_push(&q->wr, arg, n);
+}
+
+static int set_flags(int fd, const struct fs_req *q)
+{
+	uint32_t v;
+
+	if (q->nrest < sizeof(v))
+		return -EINVAL;
+	memcpy(&v, q->rest, sizeof(v));
+	return ioctl(fd, FS_IOC_SETFLAGS, &v) < 0 ? -errno : 0;
+}
+
+static int set_xflags(int fd, const struct fs_req *q)
+{
+	struct fsxattr want, now;
+
+	if (q->nrest < sizeof(want))
+		return -EINVAL;
+	memcpy(&want, q->rest, sizeof(want));
+	if (ioctl(fd, FS_IOC_FSGETXATTR, &now) < 0)
+		return -errno;
+	if (want.fsx_projid != now.fsx_projid)
+		return -EPERM;
+	now.fsx_xflags = want.fsx_xflags;
+	return ioctl(fd, FS_IOC_FSSETXATTR, &now) < 0 ? -errno : 0;
+}
+
+static int on_fd(struct fs *fs, struct fs_req *q, int fd)
+{
+	struct fsxattr x;
+	uint32_t v = 0;
+	int r;
+
+	switch (q->a.ioctl.cmd) {
+	case (uint32_t)FS_IOC_GETFLAGS:
+		return ioctl(fd, FS_IOC_GETFLAGS, &v) < 0 ? -errno : reply(q, &v, sizeof(v));
+	case (uint32_t)FS_IOC_FSGETXATTR:
+		memset(&x, 0, sizeof(x));
+		return ioctl(fd, FS_IOC_FSGETXATTR, &x) < 0 ? -errno : reply(q, &x, sizeof(x));
+	case (uint32_t)FS_IOC_SETFLAGS:
+	case (uint32_t)FS_IOC_FSSETXATTR:
+		if (fs->readonly)
+			return -EROFS;
+		r = q->a.ioctl.cmd == (uint32_t)FS_IOC_SETFLAGS ? set_flags(fd, q)
+								: set_xflags(fd, q);
+		return r < 0 ? r : reply(q, &v, 0);
+	default:
+		return -ENOTTY;
+	}
+}
+
+int fs_op_ioctl(struct fs *fs, struct fs_req *q)
+{
+	struct fs_handle *h = fs_handle_get(fs, q->n, q->a.ioctl.fh);
+
+	if (q->a.ioctl.flags & ~(uint32_t)(FUSE_IOCTL_DIR | FUSE_IOCTL_COMPAT | FUSE_IOCTL_32BIT))
+		return -ENOTTY;
+	if (!h)
+		return -EBADF;
+	if (h->fd < 0)
+		return h->kind == FS_H_VIRT ? -ENOTTY : -ESTALE;
+	return on_fd(fs, q, h->fd);
+}
