@@ -149,10 +149,11 @@ slow_lint_scripts = \
 
 # list: tests/build/*[!~] !tests/build/*.*
 build_scripts = \
+	tests/build/fs-watch \
 	tests/build/install \
 	tests/build/options
 
-# list: tests/e2e/*.sh tests/e2e/*.c tests/soak/* tests/guest/*.sh tests/guest/*/run tests/guest/*/*.sh tests/guest/*/*.c tests/guest/*/*.h tests/guest/tsi/differences
+# list: tests/e2e/*.sh tests/e2e/*.c tests/e2e/*.h tests/e2e/*.differs tests/soak/* tests/guest/*.sh tests/guest/*/run tests/guest/*/*.sh tests/guest/*/*.c tests/guest/*/*.h tests/guest/tsi/differences
 guest_files = \
 	tests/e2e/bad-configs.sh \
 	tests/e2e/binds.sh \
@@ -243,7 +244,7 @@ bench_files = \
 	tests/soak/run
 
 EXTRA_DIST += $(test_headers) $(lint_scripts) $(slow_lint_scripts) tests/lint/lib.sh tests/lint/srclist $(guest_files) $(host_files) \
-	$(bundle_files) $(bench_files) $(build_scripts) tests/coverage/run tests/deps tests/fuzz/corpus tests/fuzz/run tests/unit/goldens run-tests quickstart .ci/run \
+	$(bundle_files) $(bench_files) $(build_scripts) tests/coverage/run tests/deps tests/fuzz/corpus tests/fuzz/run tests/fuzz/watch tests/unit/goldens run-tests quickstart .ci/run \
 	$(addsuffix .c,$(agent_programs))
 
 # A fuzz target is built of libFuzzer's main instead; objects are instrumented by SAN_FLAGS.

@@ -159,9 +159,8 @@ int fs_op_lseek(struct fs *fs, struct fs_req *q)
 		r = lseek_virt(fs, in, &o.offset);
 		return r < 0 ? r : iobuf_push(&q->wr, &o, sizeof(o));
 	}
-	if (in->offset > INT64_MAX)
-		return -EINVAL;
-	/* The fd's own position means nothing here, so it may move. */
+	/* The fd's own position means nothing here, so it may move. What is below 0 the host names
+	 * as it does for its own. */
 	off = lseek(h->fd, (off_t)in->offset, (int)in->whence);
 	if (off < 0)
 		return -errno;
