@@ -96,6 +96,7 @@ fuzz_programs = \
 	tests/fuzz/fuzz_save \
 	tests/fuzz/fuzz_snapshot \
 	tests/fuzz/fuzz_spec \
+	tests/fuzz/fuzz_tsi \
 	tests/fuzz/fuzz_vq \
 	tests/fuzz/fuzz_vsock
 
@@ -114,7 +115,11 @@ agent_programs = \
 	tests/unit/test_agent_box
 musl_programs = $(agent_programs) tests/unit/test_proto_musl
 
-check_PROGRAMS += $(unit_programs) $(fuzz_programs) $(proof_programs)
+# list: tests/bench/bench_*.c stem
+bench_programs = \
+	tests/bench/bench_tsi
+
+check_PROGRAMS += $(unit_programs) $(fuzz_programs) $(proof_programs) $(bench_programs)
 check_SCRIPTS += $(musl_programs)
 CLEANFILES += $(musl_programs) coverage.txt bench.json bench-files.json tests/bench/fsdev
 
@@ -236,7 +241,7 @@ bundle_files = \
 	tests/bundles/hello.c \
 	tests/bundles/make
 
-# list: tests/bench/*[!~] tests/soak/* !tests/bench/fsdev !tests/bench/*.o
+# list: tests/bench/files tests/bench/fsdev.c tests/bench/run tests/soak/*
 bench_files = \
 	tests/bench/files \
 	tests/bench/fsdev.c \
@@ -331,8 +336,10 @@ EXTRA_PROGRAMS = tests/bench/fsdev
 tests_bench_fsdev_SOURCES = tests/bench/fsdev.c
 tests_bench_fsdev_LDADD = libvmmcore.a libutil.a $(RUNTIME_LIBS)
 
-bench: all kernel/vmlinux tests/bench/fsdev
+# What needs no guest first, on this machine as it is.
+bench: all kernel/vmlinux tests/bench/fsdev $(bench_programs)
 	KRUN_BUILD='$(abs_top_builddir)' $(srcdir)/tests/bench/files --json '$(abs_top_builddir)/bench-files.json' || test $$? = 77
+	tests/bench/bench_tsi
 	KRUN_BUILD='$(abs_top_builddir)' $(srcdir)/tests/host/run --mem 4096 --timeout 1800 \
 		$(abs_srcdir)/tests/bench/run --json '$(abs_top_builddir)/bench.json'
 

@@ -100,7 +100,9 @@ static void got_payload(
 	c->rx_cnt += p->len;
 	if (c->rx_cnt - c->told > c->alloc || !c->up)
 		t->bad = true;
-	keep(c, data, p->len);
+	c->rx_bytes += p->len;
+	if (!c->discard)
+		keep(c, data, p->len);
 	if (c->type == VSOCK_TYPE_SEQPACKET && (p->flags & VSOCK_SEQ_EOM) && c->nmsgs < FT_MSGS)
 		c->end[c->nmsgs++] = c->nrx;
 	if (c == t->ctl)
@@ -162,12 +164,14 @@ int ft_up(
 {
 	struct fake_guest g = t->f.g;
 	bool was = t->f.keep;
+	unsigned rx_buf = t->f.rx_buf;
 
 	memset(t, 0, sizeof(*t));
 	t->f.keep = was;
 	if (was)
 		t->f.g = g;
 	t->f.raw = got;
+	t->f.rx_buf = rx_buf;
 	t->f.net = net;
 	t->f.ports = ports;
 	t->f.nports = nports;

@@ -22,11 +22,12 @@
 /* A connection: of the guest to the host, or of the host to TSI_DATA_PORT or a port of libkrun's.
  */
 struct ft_conn {
-	bool used, mine, up, reset, no_read;
+	bool used, mine, up, reset, no_read, discard;
 	uint16_t type;
 	uint32_t gport, hport, shut;
 	uint32_t tx_cnt, rx_cnt, fwd_cnt, told, alloc, peer_alloc, peer_fwd;
-	uint8_t *rx; /* all that came */
+	uint64_t rx_bytes;
+	uint8_t *rx; /* all that came, unless @discard */
 	size_t nrx, cap;
 	size_t end[FT_MSGS]; /* SEQPACKET: where messages end in rx */
 	unsigned nmsgs;

@@ -50,7 +50,7 @@ int fv_up(struct fv *f, bool knock, unsigned nbufs)
 {
 	const struct vsock_net *net = f->net;
 	const struct vsock_port *ports = f->ports;
-	unsigned nports = f->nports;
+	unsigned nports = f->nports, rx_buf = f->rx_buf ? f->rx_buf : FV_RX_BUF;
 	bool (*raw)(struct fv *, const struct fv_pkt *, const uint8_t *) = f->raw;
 	struct vsock_cfg cfg = { .guest_cid = FV_CID,
 		.knock_port = knock ? FV_KNOCK : 0,
@@ -66,6 +66,7 @@ int fv_up(struct fv *f, bool knock, unsigned nbufs)
 	f->ports = ports;
 	f->nports = nports;
 	f->raw = raw;
+	f->rx_buf = rx_buf;
 	f->accept = true;
 	f->keep = keep;
 	if (keep && g.lo) {
@@ -118,7 +119,7 @@ void fv_down(struct fv *f)
 
 static void rx_add(struct fv *f, uint64_t gpa)
 {
-	struct fake_seg s = { gpa, FV_RX_BUF };
+	struct fake_seg s = { gpa, f->rx_buf };
 	int head = fake_add(&f->d, Q_RX, NULL, 0, &s, 1);
 
 	if (head < 0)
@@ -129,7 +130,7 @@ static void rx_add(struct fv *f, uint64_t gpa)
 void fv_post(struct fv *f, unsigned n)
 {
 	for (; f->nrx < n; f->nrx++)
-		rx_add(f, fake_alloc(&f->g, FV_RX_BUF, 64).v);
+		rx_add(f, fake_alloc(&f->g, f->rx_buf, 64).v);
 	(void)fake_kick(&f->d, Q_RX);
 }
 
@@ -304,7 +305,7 @@ static void got_packet(struct fv *f, const uint8_t *b, uint32_t len)
 
 bool fv_step(struct fv *f)
 {
-	static uint8_t copy[FV_RX_BUF];
+	static uint8_t copy[FV_RX_MAX];
 	bool moved = false;
 	uint16_t head;
 	uint32_t len;
@@ -324,9 +325,9 @@ bool fv_step(struct fv *f)
 		f->rx_gpa[head] = 0;
 		if (!gpa)
 			continue;
-		if (len > FV_RX_BUF)
+		if (len > f->rx_buf)
 			abort();
-		memcpy(copy, fake_ptr(&f->g, GPA(gpa), FV_RX_BUF), len);
+		memcpy(copy, fake_ptr(&f->g, GPA(gpa), f->rx_buf), len);
 		if (f->no_refill)
 			f->nrx--;
 		else

@@ -17,7 +17,8 @@
 #define FV_KNOCK    1023
 #define FV_MAX	    2200
 #define FV_PORT0    (1U << 20) /* the first port that the host uses */
-#define FV_RX_BUF   4096
+#define FV_RX_BUF   4096       /* the stock driver's; fv.rx_buf has another */
+#define FV_RX_MAX   (64U << 10)
 #define FV_TX_BUF   (64U << 10)
 #define FV_FEATURES (~(1ULL << 28)) /* indirect tables would use up the allocator */
 
@@ -75,6 +76,7 @@ struct fv {
 	const struct vsock_port *ports;
 	unsigned nports;
 	/* Sees every packet first; true: it was for it. Kept by fv_up(). */
+	unsigned rx_buf; /* bytes of a receive buffer, kept by fv_up(); 0: FV_RX_BUF */
 	bool (*raw)(struct fv *f, const struct fv_pkt *p, const uint8_t *data);
 	bool bad; /* a packet that no correct device sends */
 };
