@@ -29,11 +29,12 @@
 #define LIM_VSOCK_MSGS	   256 /* messages held per SEQPACKET connection, its credit aside */
 #define LIM_VSOCK_PORTS	   32  /* ports mapped to unix sockets */
 
-#define LIM_TSI_SOCKS	2048	     /* sockets of one guest on the host */
-#define LIM_TSI_WINDOW	128	     /* announced connections of a listener that nobody took */
-#define LIM_TSI_CTL	(512U << 10) /* bytes of records that wait for the guest */
-#define LIM_TSI_DGRAMS	(8U << 20)   /* bytes of datagrams that wait for host sockets, of all */
-#define LIM_TSI_REPLIES 512	     /* answers of libkrun's protocol that wait for the guest */
+#define LIM_TSI_SOCKS	 2048	      /* sockets of one guest on the host */
+#define LIM_TSI_WINDOW	 128	      /* announced connections of a listener that nobody took */
+#define LIM_TSI_CTL	 (512U << 10) /* bytes of records that wait for the guest */
+#define LIM_TSI_DGRAMS	 (8U << 20)   /* bytes of datagrams that wait for host sockets, of all */
+#define LIM_TSI_DRAIN_MS 60000 /* that a peer may take to read what a closed socket still holds */
+#define LIM_TSI_REPLIES	 512   /* answers of libkrun's protocol that wait for the guest */
 
 /*
  * Nodes that the guest may remember, at most. Each costs us some 150 bytes, LIM_FS_NODE_BYTES when

@@ -298,6 +298,7 @@ int vsock_new(struct loop *loop, struct mem *mem, const struct vsock_cfg *cfg, s
 		return ret;
 	}
 	vsock_init(vs, cfg);
+	vs->cfg.net = NULL;
 	ret = vsock_map_init(vs);
 	vs->rst = calloc(LIM_VSOCK_CTRL, sizeof(*vs->rst));
 	vs->tail = malloc(VSOCK_MSG_MAX);

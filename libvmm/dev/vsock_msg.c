@@ -214,6 +214,8 @@ static int msg_fits(struct vsock_conn *c)
 		c->need = (uint32_t)n + head;
 		return -EAGAIN;
 	}
+	if (!c->datagram)
+		return -EMSGSIZE;
 	log_guest("vsock: a message of %zd bytes for a window of %u, dropped", n, c->peer_alloc);
 	(void)recv(c->rd.fd, NULL, 0, MSG_DONTWAIT);
 	return -EAGAIN;

@@ -249,6 +249,51 @@ static void window(void)
 	(void)close(fd);
 }
 
+static void messages(void)
+{
+	static char byte[IOBUF_MSG_IOV + 1];
+	struct iovec v[NV], many[IOBUF_MSG_IOV + 1], tail;
+	struct msghdr m;
+	struct iobuf b;
+	char mem[26], rest[32];
+	int s[2];
+
+	CHECK_EQ(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, s), 0);
+	tail = (struct iovec){ rest, sizeof(rest) };
+	for (unsigned skip = 0; skip <= 26; skip++) {
+		make(&b, v, mem);
+		CHECK_EQ(iobuf_skip(&b, skip), 0);
+		m = (struct msghdr){ 0 };
+		CHECK_EQ(iobuf_sendmsg(&b, s[0], &m, MSG_NOSIGNAL), 26 - skip);
+		CHECK_EQ(b.left, 0);
+		/* into what is left of another, and the rest behind it */
+		make(&b, v, mem);
+		memset(mem, '-', sizeof(mem));
+		CHECK_EQ(iobuf_skip(&b, 20), 0);
+		m = (struct msghdr){ 0 };
+		CHECK_EQ(iobuf_recvmsg(&b, s[1], &m, &tail, MSG_DONTWAIT), 26 - skip);
+		CHECK_EQ(b.done, 20 + MIN(6U, 26 - skip));
+		CHECK(!memcmp(mem + 20, bytes + skip, MIN(6U, 26 - skip)));
+		if (26 - skip > 6)
+			CHECK(!memcmp(rest, bytes + skip + 6, 20 - skip));
+		CHECK_EQ(mem[19], '-');
+	}
+	make(&b, v, mem);
+	m = (struct msghdr){ 0 };
+	CHECK_EQ(iobuf_recvmsg(&b, s[1], &m, &tail, MSG_DONTWAIT), -EAGAIN);
+	CHECK_EQ(b.left, 26);
+	/* more pieces than one call is given */
+	for (unsigned i = 0; i < ARRAY_SIZE(many); i++)
+		many[i] = (struct iovec){ &byte[i], 1 };
+	iobuf_init(&b, many, ARRAY_SIZE(many));
+	CHECK_EQ(iobuf_sendmsg(&b, s[0], &m, MSG_NOSIGNAL), -EMSGSIZE);
+	CHECK_EQ(iobuf_recvmsg(&b, s[1], &m, &tail, MSG_DONTWAIT), -ENOBUFS);
+	CHECK_EQ(iobuf_skip(&b, 1), 0);
+	CHECK_EQ(iobuf_sendmsg(&b, s[0], &m, MSG_NOSIGNAL), IOBUF_MSG_IOV);
+	(void)close(s[0]);
+	(void)close(s[1]);
+}
+
 static const struct test_case cases[] = {
 	TEST(pulls),
 	TEST(pushes),
@@ -258,6 +303,7 @@ static const struct test_case cases[] = {
 	TEST(randoms),
 	TEST(long_vector),
 	TEST(window),
+	TEST(messages),
 };
 
 TEST_MAIN(cases)
