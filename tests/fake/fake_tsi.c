@@ -42,6 +42,9 @@ static struct ft_conn *conn_add(struct ft *t, uint16_t type, uint32_t gport, uin
 	if (!c)
 		abort();
 	free(c->rx);
+	/* the place of one that has ended */
+	if (c == t->ctl)
+		t->ctl = NULL;
 	*c = (struct ft_conn){ .used = true,
 		.type = type,
 		.gport = gport,

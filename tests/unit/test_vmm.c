@@ -540,6 +540,111 @@ static void pause_save_load(void)
 	(void)close(fd);
 }
 
+static int build_net(void (*change)(struct vmm_config *c), bool vsock)
+{
+	struct vmm_config c;
+
+	begin(NULL);
+	c = full_config(1, 32 * MIB);
+	c.vsock = vsock;
+	c.net.tsi = vsock;
+	change(&c);
+	if (vmm_new(-1, &vm, &e))
+		return -EIO;
+	return vmm_build(vm, &c, &e);
+}
+
+static void net_good(struct vmm_config *c)
+{
+	c->net.negress = c->net.nlisten = 1;
+	c->net.egress[0] = (struct vmm_net_rule){ .family = 6, .prefix = 128, .last_port = 9 };
+	c->net.mapped = true;
+	c->net.nmap = 2;
+	c->net.map[0] = (struct vmm_port_map){ 8080, 80 };
+	c->net.map[1] = (struct vmm_port_map){ 8081, 81 };
+	c->nvsock_ports = 2;
+	c->vsock_port[0] = (struct vmm_vsock_port){ .port = 1, .fd = -1, .path = "/run/s" };
+	c->vsock_port[1] = (struct vmm_vsock_port){ .port = 2, .listen = true };
+	c->vsock_port[1].fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+}
+
+static void net_no_device(struct vmm_config *c)
+{
+	c->net.tsi = true;
+}
+
+static void net_prefix(struct vmm_config *c)
+{
+	net_good(c);
+	c->net.egress[0].family = 4;
+}
+
+static void net_family(struct vmm_config *c)
+{
+	net_good(c);
+	c->net.listen[0].family = 5;
+}
+
+static void net_range(struct vmm_config *c)
+{
+	net_good(c);
+	c->net.egress[0].first_port = 10;
+}
+
+static void net_many(struct vmm_config *c)
+{
+	net_good(c);
+	c->net.nlisten = VMM_MAX_NET_RULES + 1;
+}
+
+static void net_twice(struct vmm_config *c)
+{
+	net_good(c);
+	c->net.map[1].guest = 80;
+}
+
+static void net_port_0(struct vmm_config *c)
+{
+	net_good(c);
+	c->net.map[1].host = 0;
+}
+
+static void net_no_path(struct vmm_config *c)
+{
+	net_good(c);
+	c->vsock_port[0].path[0] = 0;
+}
+
+static void net_no_end(struct vmm_config *c)
+{
+	net_good(c);
+	memset(c->vsock_port[0].path, 'x', sizeof(c->vsock_port[0].path));
+}
+
+static void net_no_socket(struct vmm_config *c)
+{
+	net_good(c);
+	(void)close(c->vsock_port[1].fd);
+	c->vsock_port[1].fd = -1;
+}
+
+static void networks(void)
+{
+	static void (*const bad[])(struct vmm_config *) = { net_prefix, net_family, net_range,
+		net_many, net_twice, net_port_0, net_no_path, net_no_end, net_no_socket };
+
+	CHECK_EQ(build_net(net_good, true), 0);
+	CHECK_EQ(vmm_start(vm, &e), 0);
+	CHECK(ended_clean());
+	CHECK_EQ(build_net(net_no_device, false), -EINVAL);
+	CHECK(ended_clean());
+	for (size_t i = 0; i < ARRAY_SIZE(bad); i++) {
+		CHECK_EQ(build_net(bad[i], true), -EINVAL);
+		CHECK(e.msg[0]);
+		CHECK(ended_clean());
+	}
+}
+
 static void streams(void)
 {
 	struct vmm_config c;
@@ -653,6 +758,7 @@ static const struct test_case cases[] = {
 	TEST(interrupts_and_kicks),
 	TEST(pause_save_load),
 	TEST(streams),
+	TEST(networks),
 	TEST(pause_races),
 	TEST(ends_while_it_starts),
 	TEST(two_at_once),
