@@ -10,6 +10,7 @@ doc_files = \
 	README.md \
 	docs/adding-a-device.md \
 	docs/architecture.md \
+	docs/clients.md \
 	docs/config.md \
 	docs/files.md \
 	docs/networking.md \

@@ -82,7 +82,7 @@ static int page(const struct container *c, uint32_t *cursor, FILE *out, struct e
 	uint8_t buf[MSG_MAX_TO_HOST];
 	char text[MSG_PS_TEXT + 1];
 	struct msg_ps_reply head;
-	struct ctl_reply reply;
+	struct ctl_reply reply = { 0 };
 	struct msg_ps_proc one;
 	const uint8_t *p = buf + sizeof(head);
 	size_t left;

@@ -179,6 +179,7 @@ guest_files = \
 	tests/e2e/lifecycle.sh \
 	tests/e2e/parallel.sh \
 	tests/e2e/pause.sh \
+	tests/e2e/podman.sh \
 	tests/e2e/ps.sh \
 	tests/e2e/rootless.sh \
 	tests/e2e/size.sh \

@@ -1,0 +1,118 @@
+#!/bin/bash
+# SPDX-License-Identifier: Apache-2.0
+# podman as root drives the runtime: run, logs, exec, cp, top, kill, stop, inspect, rm, with images made here and without a network.
+# timeout: 900
+# shellcheck source=lib.sh
+. "$(dirname "$0")/lib.sh"
+
+command -v podman >/dev/null || die "no podman (tests/deps clients installs it)"
+[ -w /var/lib/krun-test ] || skip "podman's storage wants a scratch disk that takes overlays"
+
+# All that podman keeps is below $work; nothing of this machine's configuration counts.
+mkdir "$work/run" "$work/tmp"
+cat >"$work/containers.conf" <<END_OF_FILE
+[containers]
+log_driver = "k8s-file"
+[engine]
+cgroup_manager = "cgroupfs"
+events_logger = "file"
+tmp_dir = "$work/run/libpod"
+runtime = "krun-oci"
+runtime_supports_json = ["crun", "runc", "krun-oci"]
+runtime_supports_nocgroups = ["crun", "krun-oci"]
+runtime_supports_kvm = ["krun-oci"]
+[engine.runtimes]
+krun-oci = ["$(command -v krun-oci)"]
+END_OF_FILE
+cat >"$work/storage.conf" <<END_OF_FILE
+[storage]
+driver = "overlay"
+graphroot = "$work/storage"
+runroot = "$work/run/storage"
+END_OF_FILE
+export CONTAINERS_CONF=$work/containers.conf CONTAINERS_STORAGE_CONF=$work/storage.conf TMPDIR=$work/tmp
+pod() { podman --log-level=error "$@"; }
+end_podman() {
+	podman rm --all --force --time 0 >/dev/null 2>&1 || true
+	umount "$work/storage/overlay" 2>/dev/null || true
+	cleanup
+}
+trap end_podman EXIT
+
+bundle b busybox
+tar -C "$work/b/rootfs" -c . | pod import - localhost/busybox:test >"$work/out" 2>"$work/err" || die "podman import"
+ok "an image"
+status 0 podman info
+image=localhost/busybox:test
+run_opts=(--network none)
+
+say "run"
+status 0 pod run --rm "${run_opts[@]}" $image echo hello
+check "its output" hello "$(cat "$work/out")"
+for code in 1 7; do status $code pod run --rm "${run_opts[@]}" $image sh -c "exit $code"; done
+status 127 pod run --rm "${run_opts[@]}" $image no-such-program
+err_has "not found"
+status 126 pod run --rm "${run_opts[@]}" $image /etc
+status 143 pod run --rm "${run_opts[@]}" $image sh -c 'kill -TERM $$; sleep 5; exit 143'
+check "stdin" "5 hello" "$(printf hello | pod run -i --rm "${run_opts[@]}" $image sh -c 'x=$(cat); echo "${#x} $x"')"
+status 0 pod run --rm "${run_opts[@]}" --user 1000:100 --hostname inside --workdir /tmp -e A=b $image sh -c 'echo "$(id -u):$(id -g) $(hostname) $(pwd) $A $$"'
+out_has "1000:100 inside /tmp b 1"
+status 0 pod run --rm "${run_opts[@]}" --read-only --tmpfs /scratch $image sh -c 'touch /scratch/x && ! touch /x'
+status 0 pod run --rm "${run_opts[@]}" --tmpfs /etc $image sh -c 'grep -q root /etc/passwd && grep " /etc " /proc/mounts'
+out_has tmpfs
+mkdir "$work/volume"
+status 0 pod run --rm "${run_opts[@]}" -v "$work/volume:/v" $image sh -c 'echo written >/v/file'
+check "a volume" written "$(cat "$work/volume/file")"
+
+say "in the background"
+status 0 pod run -d --name c1 "${run_opts[@]}" $image sh -c 'trap "echo bye; exit 5" TERM; echo started; echo to stderr >&2; while :; do sleep 0.1; done'
+wait_for 30 sh -c "podman logs c1 | grep -q started"
+status 0 pod logs c1
+out_has started
+err_has "to stderr"
+check "inspect" "running true" "$(pod inspect --format '{{.State.Status}} {{.State.Running}}' c1)"
+check "ps" c1 "$(pod ps --format '{{.Names}}')"
+
+say "exec"
+status 0 pod exec c1 echo in there
+check "its output" "in there" "$(cat "$work/out")"
+status 9 pod exec c1 sh -c 'exit 9'
+status 127 pod exec c1 no-such-program
+status 126 pod exec c1 /etc
+check "stdin" "got it" "$(echo it | pod exec -i c1 sh -c 'read x; echo "got $x"')"
+check "options" "7 /tmp b" "$(pod exec --user 7 --workdir /tmp --env A=b c1 sh -c 'echo "$(id -u) $(pwd) $A"')"
+status 0 pod exec -d c1 sh -c 'echo detached >/tmp/detached'
+wait_for 30 podman exec c1 test -s /tmp/detached
+ok "a detached exec runs"
+check "a terminal" "/dev/pts/0" "$(script -qec "podman --log-level=error exec -it c1 tty" /dev/null </dev/null | grep -o '/dev/pts/0')"
+
+say "top, cp"
+status 0 pod top c1 -o pid,args
+out_has "sleep 0.1"
+echo content >"$work/file"
+status 0 pod cp "$work/file" c1:/tmp/file
+check "cp in" content "$(pod exec c1 cat /tmp/file)"
+status 0 pod exec c1 sh -c 'echo back >/tmp/out'
+status 0 pod cp c1:/tmp/out "$work/out.cp"
+check "cp out" back "$(cat "$work/out.cp")"
+
+say "stop, start, kill, rm"
+begin=$EPOCHSECONDS
+status 0 pod stop --time 30 c1
+[ $((EPOCHSECONDS - begin)) -lt 20 ] || die "podman stop had to wait for its time limit"
+ok "stop is heard"
+check "its exit code" 5 "$(pod inspect --format '{{.State.ExitCode}}' c1)"
+status 0 pod logs c1
+out_has bye
+status 0 pod start c1
+wait_for 30 sh -c "[ \$(podman logs c1 | grep -c started) = 2 ]"
+status 0 pod kill c1
+status 0 pod wait c1
+out_has 137
+check "not by the OOM killer" false "$(pod inspect --format '{{.State.OOMKilled}}' c1)"
+status 0 pod rm c1
+status 0 pod run -d --name c2 "${run_opts[@]}" $image sleep 1000
+status 0 pod rm --force --time 0 c2
+check "nothing is left" "" "$(pod ps --all --quiet)"
+check "nor in the runtime" "" "$(krun-oci list --quiet)"
+done_testing
