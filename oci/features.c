@@ -45,6 +45,8 @@ static const char *const TAKEN_AWAY[][2] = {
 	{ "iversion", "mounts[].options" },
 	{ "lazytime", "mounts[].options" },
 	{ "remount", "mounts[].options" },
+	{ "shared", "mounts[].options" },
+	{ "rshared", "mounts[].options" },
 };
 
 static bool taken_away(const char *word)

@@ -213,7 +213,7 @@ void vmexec_request(struct vmexec *x, enum phase phase, int conn, const struct c
 
 	if (!why && x->n >= EXEC_MAX) {
 		(void)snprintf(text, sizeof(text),
-			"%u execs run in the container, more are not possible", EXEC_MAX);
+			"%d execs run in the container, more are not possible", EXEC_MAX);
 		why = text;
 	}
 	if (why)

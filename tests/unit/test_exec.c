@@ -187,7 +187,7 @@ static void file(void)
 	CHECK(!strncmp(e.msg, "process.selinuxLabel", 20));
 	CHECK_EQ(
 		from_text(&o,
-			"{\"args\":[\"x\"],\"cwd\":\"/\",\"ioPriority\":{\"class\":\"IOPRIO_CLASS_BE\"}}"),
+			"{\"args\":[\"x\"],\"cwd\":\"/\",\"execCPUAffinity\":{\"initial\":\"0\"}}"),
 		-ENOTSUP);
 	CHECK_EQ(from_text(&o, "{\"cwd\":\"/\"}"), -EINVAL);
 	CHECK_EQ(from_text(&o, "nonsense"), -EINVAL);
