@@ -177,6 +177,7 @@ guest_files = \
 	tests/e2e/kill9.sh \
 	tests/e2e/lib.sh \
 	tests/e2e/lifecycle.sh \
+	tests/e2e/locks.sh \
 	tests/e2e/parallel.sh \
 	tests/e2e/pause.sh \
 	tests/e2e/podman.sh \
@@ -193,6 +194,7 @@ guest_files = \
 	tests/e2e/userns.sh \
 	tests/e2e/version.sh \
 	tests/e2e/fault.c \
+	tests/e2e/locker.c \
 	tests/e2e/pty-host.c \
 	tests/soak/run \
 	tests/guest/boot/run \

@@ -201,7 +201,7 @@ static bool look_on(struct fs_dev *d, struct vq *q)
 	if (!d->poll)
 		return false;
 	(void)vq_kicks(q, false);
-	for (; t < end && !vq_pending(q); was = t) {
+	for (; t < end && !vq_pending(q) && !vq_pending(&d->v.vq[0]); was = t) {
 		t = now_ns();
 		/* Somebody else had our processor: they are short, and this is no way to use one.
 		 */
