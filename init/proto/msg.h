@@ -46,12 +46,6 @@
 
 #if __BYTE_ORDER__ != __ORDER_LITTLE_ENDIAN__
 #error "the structs below are the wire format on little-endian machines only"
-/*
- * Takes the next process of a MSG_PS reply, of which *@p, *@n is what is left: 1 with *@out and its
- * text, control characters replaced; 0 at the end; -EPROTO.
- */
-int msg_ps_next(const uint8_t **p, size_t *n, struct msg_ps_proc *out, char text[MSG_PS_TEXT + 1]);
-
 #endif
 
 #define PROTO_MAGIC	 0x414e524bu /* "KRNA" */
