@@ -75,6 +75,7 @@ unit_programs = \
 	tests/unit/test_tsi_save \
 	tests/unit/test_vdev_mmio \
 	tests/unit/test_vdev_save \
+	tests/unit/test_vmexec \
 	tests/unit/test_vmm \
 	tests/unit/test_vq \
 	tests/unit/test_vsock \
