@@ -293,6 +293,7 @@ thread_programs = \
 	tests/unit/test_vsock_map \
 	tests/unit/test_vsock_save \
 	tests/unit/test_fake_hv \
+	tests/unit/test_vmexec \
 	tests/unit/test_vmm \
 	tests/unit/test_fs_cred \
 	tests/unit/test_fs_dev \
