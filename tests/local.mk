@@ -282,7 +282,7 @@ AM_TESTS_ENVIRONMENT = abs_top_builddir='$(abs_top_builddir)'; abs_top_srcdir='$
 test-programs: $(check_LIBRARIES) $(check_PROGRAMS)
 
 # Those that look at how threads meet.
-# list: tests/unit/test_loop.c tests/unit/test_vdev*.c tests/unit/test_rng.c tests/unit/test_vsock*.c tests/unit/test_fake_hv.c tests/unit/test_vm*.c tests/unit/test_vcpu*.c tests/unit/test_fs*.c tests/unit/test_hostfd.c tests/unit/test_console*.c stem
+# list: tests/unit/test_loop.c tests/unit/test_vdev*.c tests/unit/test_rng.c tests/unit/test_vsock*.c tests/unit/test_tsi*.c tests/unit/test_fake_hv.c tests/unit/test_vm*.c tests/unit/test_vcpu*.c tests/unit/test_fs*.c tests/unit/test_hostfd.c tests/unit/test_console*.c stem
 thread_programs = \
 	tests/unit/test_loop \
 	tests/unit/test_vdev_mmio \
@@ -292,6 +292,10 @@ thread_programs = \
 	tests/unit/test_vsock_hostile \
 	tests/unit/test_vsock_map \
 	tests/unit/test_vsock_save \
+	tests/unit/test_tsi \
+	tests/unit/test_tsi_hostile \
+	tests/unit/test_tsi_krun \
+	tests/unit/test_tsi_save \
 	tests/unit/test_fake_hv \
 	tests/unit/test_vmexec \
 	tests/unit/test_vmm \

@@ -467,7 +467,7 @@ static const struct {
 	size_t min;
 	void (*fn)(struct tsi *t, const struct req *q);
 } requests[] = {
-	[KRUN_CREATE - KRUN_CREATE] = { 8, req_create },
+	[0 /* KRUN_CREATE */] = { 8, req_create },
 	[KRUN_CONNECT - KRUN_CREATE] = { 8, req_connect },
 	[KRUN_GETNAME - KRUN_CREATE] = { 12, req_getname },
 	[KRUN_SENDTO_ADDR - KRUN_CREATE] = { 8, req_sendto },

@@ -357,7 +357,7 @@ static void wake_sock(struct tsi_sock *k)
 		if (k->seq)
 			ctl_put(k->t, &m);
 		lost_stream(k);
-		was = k->state = TSI_IDLE;
+		k->state = TSI_IDLE;
 	} else if (k->kind == TSI_TCP && (was == TSI_UP || k->lost_port)) {
 		own_error(k, -ECONNRESET, 0);
 		lost_stream(k);

@@ -275,7 +275,7 @@ int tsi_sock_connect(struct tsi_sock *s, const struct sockaddr_storage *ss, sock
 
 int tsi_sock_listen(struct tsi_sock *s, int backlog)
 {
-	struct sockaddr_storage ss;
+	struct sockaddr_storage ss = { 0 };
 	socklen_t len = sizeof(ss);
 	int r;
 
@@ -312,7 +312,7 @@ int tsi_sock_listen(struct tsi_sock *s, int backlog)
 
 void tsi_sock_names(const struct tsi_sock *s, struct tsi_addr *local, struct tsi_addr *peer)
 {
-	struct sockaddr_storage ss;
+	struct sockaddr_storage ss = { 0 };
 	socklen_t len = sizeof(ss);
 	int fd = tsi_fd(s);
 
