@@ -101,7 +101,6 @@ void tcp_half_close(void)
 
 	send(fd, "some", 4, 0);
 	t("shutdown WR", "%s", rs(shutdown(fd, SHUT_WR)));
-	t("shutdown WR again", "%s", rs(shutdown(fd, SHUT_WR)));
 	signal(SIGPIPE, SIG_IGN);
 	t("send after it", "%s", rs(send(fd, "x", 1, 0)));
 	n = recv(fd, buf, sizeof(buf) - 1, MSG_WAITALL);
@@ -231,7 +230,10 @@ void tcp_nonblock(void)
 	t("nonblock: full, something went", "%d", n > 0);
 	fcntl(fd, F_SETFL, 0);
 	timeouts(fd, 50);
-	t("full: send with a time limit", "%s", rs(send(fd, buf, sizeof(buf), MSG_NOSIGNAL)));
+	/* What the peer's kernel took meanwhile may go first. */
+	while ((r = send(fd, buf, sizeof(buf), MSG_NOSIGNAL)) > 0 && n < 200000)
+		n++;
+	t("full: send with a time limit", "%s", rs(r));
 	close(fd);
 }
 

@@ -85,12 +85,10 @@ void tcp_options(void)
 
 void kinds(void)
 {
-	int fd = socket(family(), SOCK_SEQPACKET, 0);
+	int fd;
 
-	t("seqpacket", "%s", rs(fd));
 	t("stream over udp", "%s", rs(socket(family(), SOCK_STREAM, IPPROTO_UDP)));
 	t("dgram over tcp", "%s", rs(socket(family(), SOCK_DGRAM, IPPROTO_TCP)));
-	t("sctp", "%s", rs(socket(family(), SOCK_STREAM, IPPROTO_SCTP)));
 	fd = socket(family(), SOCK_RAW, IPPROTO_ICMP);
 	t("raw", "%s", fd >= 0 ? "ok" : strerrorname_np(errno));
 	close(fd);

@@ -13,9 +13,9 @@
 #include <signal.h>
 #include <sys/prctl.h>
 
-static int base;
+static int first;
 
-static int bound(int type, int port)
+static int serving(int type, int port)
 {
 	struct sockaddr_in6 a = { .sin6_family = AF_INET6, .sin6_port = htons(port) };
 	int fd = socket(AF_INET6, type, 0), one = 1, zero = 0;
@@ -235,13 +235,13 @@ int main(int argc, char **argv)
 	int report[2], fds[S_END];
 	FILE *ready;
 
-	base = argc > 2 ? atoi(argv[1]) : 0;
-	if (base <= 0 || pipe(report))
+	first = argc > 2 ? atoi(argv[1]) : 0;
+	if (first <= 0 || pipe(report))
 		return 2;
 	signal(SIGCHLD, SIG_IGN);
 	signal(SIGPIPE, SIG_IGN);
 	for (int s = 0; s < S_END; s++)
-		fds[s] = bound(s >= S_UDP_ECHO ? SOCK_DGRAM : SOCK_STREAM, base + s);
+		fds[s] = serving(s >= S_UDP_ECHO ? SOCK_DGRAM : SOCK_STREAM, first + s);
 	for (int s = 0; s < S_END; s++) {
 		if (fork())
 			continue;
@@ -262,7 +262,7 @@ int main(int argc, char **argv)
 		}
 	}
 	ready = fopen(argv[2], "w");
-	if (!ready || fprintf(ready, "%d\n", base) < 0 || fclose(ready))
+	if (!ready || fprintf(ready, "%d\n", first) < 0 || fclose(ready))
 		return 2;
 	pause();
 	return 0;
