@@ -22,6 +22,7 @@ sh_is "scheduler: batch, nice" "27 7 0 3" "$stat" '.process.scheduler={"policy":
 sh_is "ioPriority" "idle" "ionice -p 1 | cut -d: -f1" '.process.ioPriority={"class":"IOPRIO_CLASS_IDLE"}'
 sh_is "personality" "i686" "uname -m" '.linux.personality={"domain":"LINUX32"}'
 sh_is "the usual personality" "x86_64" "uname -m" '.linux.personality={"domain":"LINUX"}'
+# shellcheck disable=SC2016 # awk's
 sh_is "time offsets" "monotonic 1000 5 boottime 864000 0 1" 'awk "{ print \$1, \$2, \$3 }" /proc/self/timens_offsets; awk "{ print (\$1 > 864000) }" /proc/uptime' \
 	'.linux.namespaces+=[{"type":"time"}] | .linux.timeOffsets={"monotonic":{"secs":1000,"nanosecs":5},"boottime":{"secs":864000}}'
 mkdir -p "$work/b/rootfs/seed/sub"
@@ -37,7 +38,7 @@ say "on the host"
 cp "$work/config.good" "$work/b/config.json"
 edit b '.process.args=["sleep","1000"] | .linux.resources.unified={"cpu.weight":"77","memory.low":"8192"}'
 status 0 krun-oci run --detach --bundle "$work/b" "$id"
-check "unified on the host" "77 8192" "$(cat "/sys/fs/cgroup/$id/cpu.weight" "/sys/fs/cgroup/$id/memory.low" | paste -sd" " -)"
+check "unified on the host" "77 8192" "$(words "/sys/fs/cgroup/$id/cpu.weight" "/sys/fs/cgroup/$id/memory.low")"
 status 0 krun-oci delete --force "$id"
 disk=$(lsblk -dno MAJ:MIN | tr -d ' ' | grep -v '^7:' | head -n 1)
 if [ -n "$disk" ] && grep -qw io /sys/fs/cgroup/cgroup.controllers; then

@@ -96,6 +96,11 @@ err_has() { # TEXT
 	ok "stderr holds: $1"
 }
 
+# The words of files in one line.
+words() { # FILE...
+	cat "$@" | tr -s '\n' ' ' | sed 's/ $//'
+}
+
 # Waits until COMMAND succeeds; the test fails after SECONDS.
 wait_for() { # SECONDS COMMAND...
 	local end=$((EPOCHSECONDS + $1))

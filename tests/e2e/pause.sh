@@ -65,7 +65,7 @@ clock_right() { # WHAT
 	told() { [ "$(grep -c '^[0-9]' "$work/$id.out")" -gt "$n" ]; }
 	wait_for 20 told
 	local diff=$(($(date +%s) - $(grep '^[0-9]' "$work/$id.out" | tail -n 1)))
-	[ "$diff" -ge -1 ] && [ "$diff" -le 2 ] || die "$1: the guest's clock is $diff s off"
+	((diff >= -1 && diff <= 2)) || die "$1: the guest's clock is $diff s off"
 	ok "$1: the guest's clock is right"
 }
 clock_right "after a pause"

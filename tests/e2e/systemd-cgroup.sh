@@ -20,11 +20,11 @@ check "the VMM is in the scope" "0::/krunt.slice/$unit" "$(cat "/proc/$pid/cgrou
 cg=/sys/fs/cgroup/krunt.slice/$unit
 check "the unit" "active yes" "$(show ActiveState) $(show Delegate)"
 check "properties" "$(cat "$cg/memory.max") 20 114 1.500000s 0" "$(show MemoryMax) $(show CPUWeight) $(show TasksMax) $(show CPUQuotaPerSecUSec) $(show AllowedCPUs)"
-check "files" "150000 100000 20 114 0" "$(cat "$cg/cpu.max" "$cg/cpu.weight" "$cg/pids.max" "$cg/cpuset.cpus" | paste -sd" " -)"
+check "files" "150000 100000 20 114 0" "$(words "$cg/cpu.max" "$cg/cpu.weight" "$cg/pids.max" "$cg/cpuset.cpus")"
 systemctl daemon-reload
-check "a reload of systemd takes nothing away" "150000 100000 20 114" "$(cat "$cg/cpu.max" "$cg/cpu.weight" "$cg/pids.max" | paste -sd" " -)"
+check "a reload of systemd takes nothing away" "150000 100000 20 114" "$(words "$cg/cpu.max" "$cg/cpu.weight" "$cg/pids.max")"
 status 0 krun-oci --systemd-cgroup --root "$work/s" update --pids-limit 60 --cpu-quota 100000 "$id"
-check "update" "124 124 100000 100000" "$(show TasksMax) $(cat "$cg/pids.max" "$cg/cpu.max" | paste -sd" " -)"
+check "update" "124 124 100000 100000" "$(show TasksMax) $(words "$cg/pids.max" "$cg/cpu.max")"
 status 0 krun-oci --root "$work/s" events --stats "$id"
 check "events" 124 "$(jq .data.pids.limit "$work/out")"
 status 0 krun-oci --root "$work/s" delete --force "$id"

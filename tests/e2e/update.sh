@@ -14,9 +14,7 @@ inside() { # memory.max and pids.max in the guest
 	local n
 	n=$(wc -l <"$work/$id.out")
 	krun-oci kill "$id" USR1
-	# shellcheck disable=SC2317 # called by wait_for
-	told() { [ "$(wc -l <"$work/$id.out")" -gt "$n" ]; }
-	wait_for 20 told
+	wait_for 20 sh -c "[ \$(wc -l <'$work/$id.out') -gt $n ]"
 	tail -n 1 "$work/$id.out" | sed 's/ $//'
 }
 
@@ -33,11 +31,11 @@ say "by options"
 status 0 krun-oci update --memory 200m --pids-limit=50 --cpu-quota 50000 --cpu-share 512 --memory-reservation 1m "$id"
 check "in the guest" "$((200 * mib)) 50" "$(inside)"
 check "on the host: memory" $(((256 + 64 + 32) * mib)) "$(cat "$cg/memory.max")"
-check "on the host: the rest" "114 50000 100000 20 $mib" "$(cat "$cg/pids.max" "$cg/cpu.max" "$cg/cpu.weight" "$cg/memory.low" | paste -sd" " -)"
+check "on the host: the rest" "114 50000 100000 20 $mib" "$(words "$cg/pids.max" "$cg/cpu.max" "$cg/cpu.weight" "$cg/memory.low")"
 status 0 krun-oci update --cpu-period 200000 "$id"
 check "a period keeps the quota" "50000 200000" "$(cat "$cg/cpu.max")"
 status 0 krun-oci update --cpu-quota -1 --cpuset-cpus 0 "$id"
-check "no quota keeps the period" "max 200000 0" "$(cat "$cg/cpu.max" "$cg/cpuset.cpus" | paste -sd" " -)"
+check "no quota keeps the period" "max 200000 0" "$(words "$cg/cpu.max" "$cg/cpuset.cpus")"
 check "what is not named stays" "$((200 * mib)) 50" "$(inside)"
 
 say "by a file"
@@ -50,7 +48,7 @@ rc=0
 krun-oci update -r - "$id" <"$work/r" >"$work/out" 2>"$work/err" || rc=$?
 check "from stdin" 0 "$rc"
 check "no limits in the guest" "max max" "$(inside)"
-check "no limits on the host" "max max" "$(cat "$cg/memory.max" "$cg/pids.max" | paste -sd" " -)"
+check "no limits on the host" "max max" "$(words "$cg/memory.max" "$cg/pids.max")"
 
 say "what is refused leaves all as it was"
 status 0 krun-oci update --memory 100m "$id"
