@@ -95,7 +95,7 @@ status 9 krun-oci exec --process "$work/process.json" "$id"
 out_has "b 3:4 /usr"
 jq 'del(.user) | .args=["sh","-c","/usr/bin/id -u"]' "$work/process.json" >"$work/no-user.json"
 check "without a user it is the container's" 0 "$(krun-oci exec --process "$work/no-user.json" "$id")"
-for bad in '.selinuxLabel="a:b:c"' '.apparmorProfile="p"' '.scheduler={"policy":"SCHED_FIFO","priority":3}' '.cwd="relative"' '.args=[]'; do
+for bad in '.selinuxLabel="a:b:c"' '.apparmorProfile="p"' '.execCPUAffinity={"initial":"0"}' '.cwd="relative"' '.args=[]'; do
 	jq "$bad" "$work/process.json" >"$work/bad.json"
 	status 1 krun-oci exec --process "$work/bad.json" "$id"
 done
@@ -182,6 +182,18 @@ refused --console-socket --console-socket "$work/none" "$id" true
 refused --env --process "$work/process.json" --env A=b "$id"
 refused "$work/none" --process "$work/none" "$id"
 refused --wrong --wrong "$id" true
+
+say "a paused container"
+status 0 krun-oci pause "$id"
+refused "cannot exec in a paused container" "$id" true
+krun-oci exec --ignore-paused "$id" echo went on >"$work/o" 2>&1 </dev/null &
+cli=$!
+wait_for 10 grep -q '^State:.S' "/proc/$cli/status"
+check "nothing is executed meanwhile" paused "$(krun-oci state "$id" | jq -r .status)$(cat "$work/o")"
+status 0 krun-oci resume "$id"
+rc=0
+wait $cli || rc=$?
+check "it begins when the container goes on" "0 went on" "$rc $(cat "$work/o")"
 
 say "the VM goes"
 detached sleep 3001
