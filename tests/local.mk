@@ -172,6 +172,9 @@ guest_files = \
 	tests/e2e/exit-codes.sh \
 	tests/e2e/fields.sh \
 	tests/e2e/figures.sh \
+	tests/e2e/fs-posix.sh \
+	tests/e2e/fs-random.sh \
+	tests/e2e/fs-x.sh \
 	tests/e2e/guest-process.sh \
 	tests/e2e/hooks.sh \
 	tests/e2e/images.sh \
@@ -195,8 +198,16 @@ guest_files = \
 	tests/e2e/userns.sh \
 	tests/e2e/version.sh \
 	tests/e2e/fault.c \
+	tests/e2e/fs-posix-attr.c \
+	tests/e2e/fs-posix-data.c \
+	tests/e2e/fs-posix-names.c \
+	tests/e2e/fs-posix.c \
+	tests/e2e/fs-random.c \
+	tests/e2e/fs-x.c \
 	tests/e2e/locker.c \
 	tests/e2e/pty-host.c \
+	tests/e2e/fs-posix.h \
+	tests/e2e/fs-posix.differs \
 	tests/soak/run \
 	tests/guest/boot/run \
 	tests/guest/snapshot/run \

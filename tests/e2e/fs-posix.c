@@ -1,0 +1,140 @@
+// SPDX-License-Identifier: Apache-2.0
+/*
+ * The file system suite, run natively and in a guest: the two outputs must be equal but for what
+ * fs-posix.differs lists.
+ *
+ *   fs-posix DIR
+ *
+ * DIR is empty; run by root it becomes other users for some parts. Everything happens in folders of
+ * DIR, one for each part.
+ */
+#include "fs-posix.h"
+
+#include <grp.h>
+#include <sys/wait.h>
+
+const char *part = "";
+bool root;
+
+void line(const char *what, long r, int e)
+{
+	if (r < 0)
+		printf("%s: %s = %s\n", part, what, strerrorname_np(e));
+	else
+		printf("%s: %s = %ld\n", part, what, r);
+	(void)fflush(stdout);
+}
+
+static void print_stat(const char *what, int r, const struct stat *st)
+{
+	if (r < 0) {
+		line(what, -1, errno);
+		return;
+	}
+	printf("%s: %s = %o %u:%u links %lu size %ld\n", part, what, st->st_mode, st->st_uid,
+		st->st_gid, (unsigned long)st->st_nlink,
+		S_ISDIR(st->st_mode) ? 0 : (long)st->st_size);
+}
+
+void show(const char *what, const char *path)
+{
+	struct stat st;
+
+	print_stat(what, lstat(path, &st), &st);
+}
+
+void show_fd(const char *what, int fd)
+{
+	struct stat st;
+
+	print_stat(what, fstat(fd, &st), &st);
+}
+
+void make(const char *path, mode_t mode, size_t n)
+{
+	int fd = open(path, O_CREAT | O_WRONLY | O_TRUNC | O_CLOEXEC, 0600);
+	char b[1024];
+
+	for (size_t i = 0; i < sizeof(b); i++)
+		b[i] = (char)('a' + i % 26);
+	for (size_t at = 0; at < n; at += sizeof(b))
+		if (pwrite(fd, b, n - at < sizeof(b) ? n - at : sizeof(b), (off_t)at) < 0)
+			line("write of a file to work with", -1, errno);
+	if (fd < 0 || fchmod(fd, mode) < 0)
+		line("a file to work with", -1, errno);
+	(void)close(fd);
+}
+
+void content(const char *what, const char *path)
+{
+	int fd = open(path, O_RDONLY | O_CLOEXEC);
+	uint32_t sum = 0;
+	uint8_t b[4096];
+	ssize_t n, all = 0;
+
+	while ((n = read(fd, b, sizeof(b))) > 0) {
+		for (ssize_t i = 0; i < n; i++)
+			sum = sum * 31 + b[i];
+		all += n;
+	}
+	printf("%s: %s = %zd bytes, sum %08x\n", part, what, n < 0 ? n : all, sum);
+	(void)close(fd);
+}
+
+void as_user(unsigned uid, void (*fn)(void))
+{
+	pid_t pid;
+	int st;
+
+	(void)fflush(stdout);
+	pid = fork();
+	if (!pid) {
+		gid_t g = 100;
+
+		if (setgroups(1, &g) < 0 || setresgid(uid, uid, uid) < 0 ||
+			setresuid(uid, uid, uid) < 0)
+			_exit(3);
+		root = false;
+		fn();
+		(void)fflush(stdout);
+		_exit(0);
+	}
+	(void)waitpid(pid, &st, 0);
+	if (st)
+		line("the child", -1, ECHILD);
+}
+
+static void run(const char *name, void (*fn)(void))
+{
+	part = name;
+	if (mkdir(name, 0777) < 0 || chmod(name, 0777) < 0 || chdir(name) < 0) {
+		line("folder", -1, errno);
+		return;
+	}
+	fn();
+	if (chdir("..") < 0)
+		line("back", -1, errno);
+}
+
+int main(int argc, char **argv)
+{
+	if (argc != 2 || chdir(argv[1]) < 0) {
+		fprintf(stderr, "usage: fs-posix DIR\n");
+		return 2;
+	}
+	(void)umask(022);
+	root = !geteuid();
+	run("names", names_part);
+	run("move", move_part);
+	run("attr", attr_part);
+	run("xattr", xattr_part);
+	run("data", data_part);
+	run("space", space_part);
+	run("locks", lock_part);
+	if (root) {
+		run("user", user_part);
+		run("mount", mount_part);
+	}
+	printf("end\n");
+	return 0;
+}
