@@ -6,6 +6,8 @@
 # shellcheck source=lib.sh
 . "$(dirname "$0")/lib.sh"
 
+# The user's run on the host goes through it.
+chmod 755 "$work"
 caps='["CAP_CHOWN","CAP_DAC_OVERRIDE","CAP_DAC_READ_SEARCH","CAP_FOWNER","CAP_FSETID","CAP_SETGID","CAP_SETUID","CAP_SETFCAP","CAP_SYS_CHROOT","CAP_MKNOD","CAP_SYS_ADMIN","CAP_KILL","CAP_SYS_RESOURCE"]'
 bundle b busybox --args '["/fs-posix","/share"]' --set ".process.capabilities |= map_values($caps)"
 gcc -D_GNU_SOURCE -O2 -static -o "$work/b/rootfs/fs-posix" "$top"/tests/e2e/fs-posix*.c 2>"$work/err" || die "cannot compile fs-posix*.c"
