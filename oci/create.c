@@ -187,7 +187,8 @@ static int plan_mounts(struct create *x, struct error *e)
 		.bundle = x->c.bundle,
 		.rootfs_fd = x->rootfs_fd,
 		.rootfs = x->c.rootfs,
-		.root_tree = -1 };
+		.root_tree = -1,
+		.bundle_tree = -1 };
 	return mount_plan_make(&x->p.plan, e);
 }
 

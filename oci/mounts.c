@@ -102,6 +102,7 @@ int mount_plan_make(struct mount_plan *p, struct error *e)
 	if (p->root_tree < 0 && p->root_tree != -EPERM)
 		return err_sys(
 			e, p->root_tree, "config.json: root.path: cannot bind \"%.100s\"", s->root);
+	p->bundle_tree = sys_open_tree(p->bundle_fd, "", OPEN_TREE_CLONE | AT_EMPTY_PATH);
 	for (size_t i = 0; i < s->n_mounts; i++) {
 		const struct spec_mount *m = &s->mounts[i];
 
@@ -127,6 +128,8 @@ void mount_plan_free(struct mount_plan *p)
 	}
 	if (p->root_tree >= 0)
 		(void)close(TAKE_FD(p->root_tree));
+	if (p->bundle_tree >= 0)
+		(void)close(TAKE_FD(p->bundle_tree));
 	free(TAKE_PTR(p->tree));
 }
 
@@ -226,6 +229,28 @@ static uint64_t with_atime(uint64_t set, uint64_t clr)
 	return set & (MOUNT_ATTR_NOATIME | MOUNT_ATTR_STRICTATIME) ? clr | MOUNT_ATTR__ATIME : clr;
 }
 
+/*
+ * The VMM opens no device of the tree, and one that has been taken over, which may have the right
+ * to make device nodes, shall not either. The guest's own mounts have the config's flags.
+ */
+static int without_devices(int tree)
+{
+	return sys_setattr(tree, AT_RECURSIVE, MOUNT_ATTR_NODEV, 0, 0);
+}
+
+int mount_plan_bundle(struct mount_plan *p)
+{
+	CLEAN_FD int tree = p->bundle_tree >= 0
+		? TAKE_FD(p->bundle_tree)
+		: sys_open_tree(AT_FDCWD, p->bundle, OPEN_TREE_CLONE);
+	int r;
+
+	if (tree < 0)
+		return tree;
+	r = without_devices(tree);
+	return r ? r : TAKE_FD(tree);
+}
+
 static int set_flags(int tree, const struct spec_mount *m)
 {
 	uint64_t set = mount_attr_of(m->set), clr = mount_attr_of(m->clear) & ~set;
@@ -235,6 +260,8 @@ static int set_flags(int tree, const struct spec_mount *m)
 	if (!r)
 		r = sys_setattr(
 			tree, AT_RECURSIVE, m->rec_set, with_atime(m->rec_set, m->rec_clear), 0);
+	if (!r)
+		r = without_devices(tree);
 	/* binds are private unless the config says otherwise: nothing of the container's reaches
 	 * the host */
 	if (!r && m->propagation)
@@ -330,6 +357,8 @@ static int attach_root(const struct mount_plan *p)
 	if (root < 0)
 		return p->root_tree >= 0 ? -errno : root;
 	r = sys_setattr(root, AT_RECURSIVE, 0, 0, prop & MS_SLAVE ? MS_SLAVE : MS_PRIVATE);
+	if (!r)
+		r = without_devices(root);
 	if (!r)
 		r = sys_move_mount(root, at);
 	return r ? r : TAKE_FD(root);

@@ -21,6 +21,7 @@ struct mount_plan {
 	const char *bundle; /* its absolute path */
 	int rootfs_fd;	    /* O_PATH of the rootfs as the caller sees it; borrowed */
 	const char *rootfs; /* its path: the same directory as the VMM process finds it */
+	int bundle_tree;    /* detached clone of the bundle's directory alone, likewise; owned */
 	int root_tree; /* detached clone of the rootfs, -1 when the CLI lacks the right; owned */
 	int *tree; /* one per spec mount: detached clone of a bind's source, -1 when there is none;
 		      owned */
@@ -37,6 +38,11 @@ void mount_plan_free(struct mount_plan *p);
  * is resolved inside the root.
  */
 int mount_plan_execute(const struct mount_plan *p, struct error *e);
+/*
+ * The same process, before the pivot: the bundle's directory as a mount of its own, detached, so
+ * that no ".." leads from it to the rest of the host. The caller's; -errno.
+ */
+int mount_plan_bundle(struct mount_plan *p);
 /* Makes @root_fd the root of this process and forgets the old one. */
 int mount_pivot(int root_fd, struct error *e);
 

@@ -219,6 +219,9 @@ static int prepare(struct vmproc *p, struct ready *y, int done_fd, struct error 
 	root = mount_plan_execute(&p->plan, e);
 	if (root < 0)
 		return root;
+	p->bundle_fd = mount_plan_bundle(&p->plan);
+	if (p->bundle_fd < 0)
+		log_debug("the bundle cannot be kept: %s", err_text(p->bundle_fd));
 	r = run_hooks(p, e);
 	if (!r)
 		r = resolve_args0(root, p->spec, e);
@@ -239,8 +242,8 @@ static int prepare(struct vmproc *p, struct ready *y, int done_fd, struct error 
  */
 static void close_cli(struct vmproc *p)
 {
-	int *fds[] = { &p->c->lock_fd, &p->c->dir_fd, &p->c->root_fd, &p->plan.rootfs_fd,
-		&p->kvm_fd, &p->null_fd };
+	int *fds[] = { &p->c->lock_fd, &p->c->dir_fd, &p->c->root_fd, &p->plan.bundle_fd,
+		&p->plan.rootfs_fd, &p->kvm_fd, &p->null_fd };
 
 	for (size_t i = 0; i < ARRAY_SIZE(fds); i++) {
 		if (*fds[i] >= 0)
@@ -267,7 +270,6 @@ _Noreturn void vmproc_main(struct vmproc *p)
 		(void)err_set(&e, r, "create failed");
 		fail(p, &e);
 	}
-	p->bundle_fd = TAKE_FD(p->plan.bundle_fd);
 	ns_close(&p->ns);
 	mount_plan_free(&p->plan);
 	close_cli(p);

@@ -27,7 +27,8 @@ struct vmproc {
 	int ctl_fd;    /* control socket, listening */
 	int status_fd; /* the status file */
 	int null_fd;   /* /dev/null of the host, read-write */
-	int bundle_fd; /* the bundle, where clients look for the file "oom" */
+	int bundle_fd; /* the bundle, where clients look for the file "oom": a mount of its own, or
+			  negative */
 	int tty_fd;    /* slave of the container's terminal, -1 without one */
 	pid_t parent;  /* the CLI, as itself sees its pid */
 };
