@@ -15,7 +15,8 @@
 #include <termios.h>
 #include <unistd.h>
 
-#define MAX_ARGS 30
+#define MAX_ARGS      30
+#define CONSOLE_TRIES 3000 /* of 10 ms */
 
 static void loopback_up(void)
 {
@@ -27,11 +28,11 @@ static void loopback_up(void)
 	close(fd);
 }
 
-/* argv: what the kernel hands on of its command line behind "--". */
-int main(int argc, char **argv)
+/* RUN=PROGRAM,ARG... of the kernel's command line comes as an environment variable. */
+int main(void)
 {
 	char *args[MAX_ARGS + 1] = { NULL };
-	int fd, st = -1;
+	int fd, n = 0, st = -1;
 	pid_t pid;
 
 	mkdir("/dev", 0755);
@@ -39,12 +40,14 @@ int main(int argc, char **argv)
 	mkdir("/tmp", 0777);
 	mount("dev", "/dev", "devtmpfs", 0, NULL);
 	mount("proc", "/proc", "proc", 0, NULL);
-	fd = open("/dev/hvc0", O_RDWR);
+	/* The console's port is announced while this runs. */
+	for (int i = 0; (fd = open("/dev/hvc0", O_RDWR)) < 0 && i < CONSOLE_TRIES; i++)
+		usleep(10000);
 	for (int i = 0; i < 3; i++)
 		dup2(fd, i);
 	loopback_up();
-	for (int i = 1; i < argc && i <= MAX_ARGS; i++)
-		args[i - 1] = argv[i];
+	for (char *p = strtok(getenv("RUN"), ","); p && n < MAX_ARGS; p = strtok(NULL, ","))
+		args[n++] = p;
 	pid = fork();
 	if (!pid) {
 		if (args[0])

@@ -4,8 +4,9 @@
  *
  *   vm [-c VCPUS] [-m MIB] [-t SECONDS] KERNEL INITRD [ARG...]
  *
- * ARG... go to the guest's init (init.c), whose console comes to stdout. Exit status: that of the
- * program that init ran; 124 when it took too long, 125 when the VM failed, 77 without KVM.
+ * ARG..., without commas or spaces, go to the guest's init (init.c), whose console comes to stdout.
+ * Exit status: that of the program that init ran; 124 when it took too long, 125 when the VM
+ * failed, 77 without KVM.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -98,9 +99,10 @@ int main(int argc, char **argv)
 	if (cfg.initrd == MAP_FAILED)
 		return fail("initrd", &e);
 	strcpy(cmdline,
-		"console=hvc0 loglevel=5 panic=-1 reboot=t tsc=reliable no_timer_check krun.tsi=on --");
+		"console=hvc0 loglevel=5 panic=-1 reboot=t tsc=reliable no_timer_check krun.tsi=on RUN=");
 	for (int i = optind + 2; i < argc; i++) {
-		strncat(cmdline, " ", sizeof(cmdline) - strlen(cmdline) - 1);
+		if (i > optind + 2)
+			strncat(cmdline, ",", sizeof(cmdline) - strlen(cmdline) - 1);
 		strncat(cmdline, argv[i], sizeof(cmdline) - strlen(cmdline) - 1);
 	}
 	cfg.cmdline = cmdline;
