@@ -137,6 +137,8 @@ struct conn_ops {
 	/* SEQPACKET: the next message of the fd into @b, and behind it into @tail (VSOCK_MSG_MAX
 	 * bytes). As give. */
 	ssize_t (*recv)(struct vsock_conn *c, struct iobuf *b, uint8_t *tail);
+	/* SEQPACKET with @datagram: an error of the fd that is not its end; may be NULL. */
+	void (*soft)(struct vsock_conn *c, int error);
 	/* OP_RESPONSE came. */
 	void (*up)(struct vsock_conn *c);
 	/* The fd failed by conn_fail(), from a place where @c may be freed. Must end it. */

@@ -66,8 +66,10 @@ uint32_t conn_port(struct vsock *vs)
 /* What the next connection may hold, such that all that can still come get VSOCK_ALLOC_MIN. */
 static uint32_t conn_grant(const struct vsock *vs)
 {
-	uint64_t floors = (uint64_t)(LIM_VSOCK_CONNS - vs->nall) * VSOCK_ALLOC_MIN;
-	uint64_t spare = LIM_VSOCK_BUF - vs->reserved - floors;
+	/* vsock_connect() counts before the inbox is taken in: they may be a few more */
+	uint64_t left = LIM_VSOCK_CONNS - MIN(vs->nall, (unsigned)LIM_VSOCK_CONNS);
+	uint64_t taken = vs->reserved + left * VSOCK_ALLOC_MIN;
+	uint64_t spare = taken < LIM_VSOCK_BUF ? LIM_VSOCK_BUF - taken : 0;
 
 	return VSOCK_ALLOC_MIN +
 		(uint32_t)MIN(spare / 8, (uint64_t)LIM_VSOCK_CONN_BUF - VSOCK_ALLOC_MIN);
@@ -144,7 +146,7 @@ struct vsock_conn *conn_accept(struct vsock *vs, const struct vsock_hdr *h)
 {
 	struct vsock_conn *c;
 
-	if (vs->nguest >= LIM_VSOCK_GUEST) {
+	if (vs->nguest >= LIM_VSOCK_GUEST || vs->nall >= LIM_VSOCK_CONNS) {
 		log_guest("vsock: over %u connections of the guest", LIM_VSOCK_GUEST);
 		return NULL;
 	}
@@ -164,7 +166,7 @@ struct vsock_conn *conn_dial(struct vsock *vs, uint32_t gport)
 {
 	struct vsock_conn *c;
 
-	if (vs->nguest >= LIM_VSOCK_GUEST) {
+	if (vs->nguest >= LIM_VSOCK_GUEST || vs->nall >= LIM_VSOCK_CONNS) {
 		log_guest("vsock: over %u connections of the guest", LIM_VSOCK_GUEST);
 		return NULL;
 	}

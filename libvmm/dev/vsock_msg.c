@@ -206,8 +206,16 @@ static int msg_fits(struct vsock_conn *c)
 	if (credit >= VSOCK_MSG_MAX)
 		return 0;
 	n = recv(c->rd.fd, NULL, 0, MSG_PEEK | MSG_TRUNC | MSG_DONTWAIT);
-	if (n < 0)
-		return -errno;
+	if (n < 0) {
+		int err = errno;
+
+		if (!c->datagram || err == EAGAIN || err == EINTR)
+			return -err;
+		/* an ICMP answer, and looking at it has taken it off */
+		if (c->ops && c->ops->soft)
+			c->ops->soft(c, -err);
+		return -EAGAIN;
+	}
 	if ((size_t)n + head <= credit)
 		return 0;
 	if ((size_t)n + head <= c->peer_alloc) {

@@ -112,7 +112,7 @@ void tsi_free(struct tsi_sock *s, bool abort)
 	TAILQ_REMOVE(&t->all, s, all);
 	tsi_unexpect(s);
 	t->nsocks--;
-	if (s->state == TSI_LISTENING) {
+	if (s->proto == &tsi_krun) {
 		TAILQ_FOREACH(other, &t->all, all)
 		{
 			if (other->parent == s)

@@ -195,8 +195,9 @@ int tsi_opt_again(struct tsi_sock *s);
 
 /* ---- vsock_tsi_policy.c ---- */
 
-/* 0 or -EACCES, with a line in the log. */
-int tsi_may_reach(const struct tsi *t, const struct sockaddr_storage *to);
+/* 0 or -EACCES, with a line in the log. Where there are rules an unspecified address in @to becomes
+ * the loopback that it is judged as: that is what has to be used. */
+int tsi_may_reach(const struct tsi *t, struct sockaddr_storage *to);
 int tsi_may_listen(const struct tsi *t, uint16_t port);
 
 /* ---- vsock_tsi_dgram.c ---- */

@@ -153,6 +153,8 @@ static ssize_t dgram_recv(struct vsock_conn *c, struct iobuf *b, uint8_t *tail)
 		n = iobuf_recvmsg(b, c->rd.fd, &m, &more, MSG_DONTWAIT);
 		if (n >= 0 || n == -EAGAIN || n == -EFAULT)
 			break;
+		if (n == -E2BIG) /* the guest's buffer, in too many pieces */
+			return -EFAULT;
 		if (n != -EINTR)
 			s->proto->soft(s, (int)n);
 	}
@@ -162,6 +164,14 @@ static ssize_t dgram_recv(struct vsock_conn *c, struct iobuf *b, uint8_t *tail)
 		tsi_from_sockaddr(&ss, &d.peer);
 	got_control(&m, &d);
 	return iobuf_push(&head, &d, sizeof(d)) < 0 ? -EFAULT : n + (ssize_t)sizeof(d);
+}
+
+static void dgram_soft(struct vsock_conn *c, int error)
+{
+	struct tsi_sock *s = c->arg;
+
+	if (s)
+		s->proto->soft(s, error);
 }
 
 static void dgram_failed(struct vsock_conn *c, int error)
@@ -187,6 +197,7 @@ const struct conn_ops tsi_dgram_ops = {
 	.give = vmsg_give,
 	.send = dgram_send,
 	.recv = dgram_recv,
+	.soft = dgram_soft,
 	.failed = dgram_failed,
 	.gone = dgram_gone,
 };

@@ -57,7 +57,7 @@ static struct tsi_reply *reply_new(struct tsi *t, uint32_t port, uint32_t to, in
 	if (!t->reply)
 		t->reply = calloc(LIM_TSI_REPLIES, sizeof(*t->reply));
 	if (!t->reply || t->nreply == LIM_TSI_REPLIES) {
-		log_warn("tsi: an answer of port %u is lost", port);
+		log_guest("tsi: an answer of port %u is lost", port);
 		return NULL;
 	}
 	r = &t->reply[(t->reply_head + t->nreply++) % LIM_TSI_REPLIES];

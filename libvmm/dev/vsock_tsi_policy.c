@@ -5,9 +5,9 @@
 //
 // The first rule that matches decides. When none does, the answer is the opposite of the last rule,
 // so that a list of what is denied allows the rest and a list of what is allowed denies it; without
-// rules all is allowed. An IPv4 address in IPv6 clothes is judged as what it is, and the
-// unspecified address as the loopback that the kernel takes it for: no spelling of an address gets
-// past its rule.
+// rules all is allowed. An IPv4 address in IPv6 clothes is judged as what it is. The unspecified
+// address, which the kernel takes for the source address or for loopback as it finds the socket,
+// becomes loopback before it is judged: no spelling of an address gets past its rule.
 
 #include <arpa/inet.h>
 #include <errno.h>
@@ -26,7 +26,6 @@ struct target {
 static void target_of(const struct sockaddr_storage *ss, struct target *t)
 {
 	static const uint8_t mapped[12] = { 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff };
-	static const uint8_t none[16], loop4[4] = { 127, 0, 0, 1 };
 
 	memset(t, 0, sizeof(*t));
 	if (ss->ss_family == AF_INET) {
@@ -47,10 +46,22 @@ static void target_of(const struct sockaddr_storage *ss, struct target *t)
 			memset(t->ip + 4, 0, 12);
 		}
 	}
-	if (t->family == 4 && !memcmp(t->ip, none, 4))
-		memcpy(t->ip, loop4, 4);
-	if (t->family == 6 && !memcmp(t->ip, none, 16))
-		t->ip[15] = 1;
+}
+
+static void make_loopback(struct sockaddr_storage *ss)
+{
+	static const uint8_t none4[16] = { 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff };
+	struct sockaddr_in *in = (struct sockaddr_in *)ss;
+	struct sockaddr_in6 *in6 = (struct sockaddr_in6 *)ss;
+
+	if (ss->ss_family == AF_INET && !in->sin_addr.s_addr) {
+		in->sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+	} else if (ss->ss_family == AF_INET6 && IN6_IS_ADDR_UNSPECIFIED(&in6->sin6_addr)) {
+		in6->sin6_addr = in6addr_loopback;
+	} else if (ss->ss_family == AF_INET6 && !memcmp(&in6->sin6_addr, none4, 16)) {
+		in6->sin6_addr.s6_addr[12] = 127;
+		in6->sin6_addr.s6_addr[15] = 1;
+	}
 }
 
 static bool in_prefix(const uint8_t *ip, const uint8_t *net, unsigned bits)
@@ -77,13 +88,14 @@ static bool allowed(const struct net_rule *r, unsigned n, const struct target *t
 	return !n || r[n - 1].deny;
 }
 
-int tsi_may_reach(const struct tsi *t, const struct sockaddr_storage *to)
+int tsi_may_reach(const struct tsi *t, struct sockaddr_storage *to)
 {
 	char text[INET6_ADDRSTRLEN] = "?";
 	struct target a;
 
 	if (!t->negress)
 		return 0;
+	make_loopback(to);
 	target_of(to, &a);
 	if (allowed(t->egress, t->negress, &a))
 		return 0;

@@ -131,7 +131,7 @@ static void listen_event(struct tsi_sock *s)
 			s->proto->dead(s, -errno);
 			return;
 		}
-		log_warn("tsi: accept: %s", err_text(errno));
+		log_guest("tsi: accept: %s", err_text(errno));
 		s->starved = s->t->accepts_wait = true;
 		break;
 	}
@@ -255,13 +255,14 @@ int tsi_sock_bind(struct tsi_sock *s, const struct sockaddr_storage *ss, socklen
 
 int tsi_sock_connect(struct tsi_sock *s, const struct sockaddr_storage *ss, socklen_t len)
 {
-	int r = tsi_may_reach(s->t, ss);
+	struct sockaddr_storage to = *ss; /* as it was judged */
+	int r = tsi_may_reach(s->t, &to);
 
 	if (r)
 		return r;
 	if (tsi_fd(s) < 0)
 		return -EINVAL;
-	if (!connect(tsi_fd(s), (const struct sockaddr *)ss, len)) {
+	if (!connect(tsi_fd(s), (const struct sockaddr *)&to, len)) {
 		if (s->kind == TSI_TCP)
 			s->state = TSI_CONNECTED;
 		return 0;
@@ -304,6 +305,16 @@ int tsi_sock_listen(struct tsi_sock *s, int backlog)
 		return r;
 	if (listen(s->src.fd, backlog))
 		return -errno;
+	/* Where no port was held (IP_BIND_ADDRESS_NO_PORT, after a refused connect) listen() has
+	 * taken one now. */
+	len = sizeof(ss);
+	r = getsockname(s->src.fd, (struct sockaddr *)&ss, &len) ? -errno : 0;
+	if (!r)
+		r = tsi_may_listen(s->t, s->mapped ? s->mapped : ntohs(*port_of(&ss)));
+	if (r) {
+		(void)shutdown(s->src.fd, SHUT_RD); /* it listens no more */
+		return r;
+	}
 	s->backlog = backlog;
 	s->state = TSI_LISTENING;
 	tsi_sock_update(s);

@@ -289,7 +289,7 @@ ssize_t iobuf_recvmsg(
 	ssize_t r;
 
 	if (n < 0)
-		return -ENOBUFS;
+		return -E2BIG;
 	v[n++] = *tail;
 	m->msg_iov = v;
 	m->msg_iovlen = (size_t)n;

@@ -71,7 +71,7 @@ ssize_t iobuf_send(struct iobuf *b, int fd, size_t n, int flags);
  * One message with all that belongs to it: @m has name and control set, and its flags afterwards.
  * All that is left of @b is the message to send, also when that is nothing. What is received goes
  * into @b and then, when more comes than fits, into @tail; the count is of both. Both take buffers
- * of at most IOBUF_MSG_IOV pieces (-EMSGSIZE, -ENOBUFS).
+ * of at most IOBUF_MSG_IOV pieces (-EMSGSIZE, -E2BIG).
  */
 #define IOBUF_MSG_IOV 32
 ssize_t iobuf_sendmsg(struct iobuf *b, int fd, struct msghdr *m, int flags);

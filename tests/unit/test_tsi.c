@@ -573,6 +573,44 @@ static void policy_is_obeyed(void)
 	down();
 }
 
+/* Addresses and ports that the host's kernel makes others of. */
+static void policy_has_no_way_around(void)
+{
+	static const uint8_t mapped[16] = { [10] = 0xff, [11] = 0xff, [12] = 127, [15] = 1 };
+	uint16_t port;
+	int l = host_socket(SOCK_STREAM, &port);
+	struct net_rule egress = {
+		.deny = true, .family = 4, .prefix = 8, .ip = { 127 }, .last = UINT16_MAX
+	};
+	struct net_rule listen = { .deny = true, .first = 1, .last = UINT16_MAX };
+	struct vsock_net net = { .egress = &egress, .negress = 1, .listen = &listen, .nlisten = 1 };
+	struct tsi_msg m;
+
+	CHECK(up(&net));
+	/* from ::ffff:127.0.0.1 to [::] is to 127.0.0.1, if it is left to the kernel */
+	m = ft_msg(TSI_OPEN, 1, TSI_INET6, TSI_TCP, 0);
+	CHECK_EQ(ft_ask(&t, &m), 0);
+	m = ft_msg(TSI_SETOPT, 1, TSI_IP_BIND_ADDRESS_NO_PORT, 1, 0);
+	CHECK_EQ(ft_ask(&t, &m), 0);
+	m = ft_msg(TSI_BIND, 1, 0, 0, 0);
+	m.a.family = TSI_INET6;
+	memcpy(m.a.ip, mapped, 16);
+	(void)ft_ask(&t, &m);
+	m = ft_msg(TSI_CONNECT, 1, 5001, 0, 0);
+	m.a.family = TSI_INET6;
+	m.a.port = htons(port);
+	CHECK(ft_ask(&t, &m) < 0);
+	CHECK(accept4(l, NULL, NULL, SOCK_NONBLOCK) < 0);
+	/* listen() takes a port where none is held yet */
+	open_tcp(2);
+	m = ft_msg(TSI_SETOPT, 2, TSI_IP_BIND_ADDRESS_NO_PORT, 1, 0);
+	CHECK_EQ(ft_ask(&t, &m), 0);
+	m = ft_msg(TSI_LISTEN, 2, 1, 0, 0);
+	CHECK_EQ(ft_ask(&t, &m), -EACCES);
+	(void)close(l);
+	down();
+}
+
 static void port_map(void)
 {
 	uint16_t host;
@@ -618,6 +656,7 @@ static const struct test_case cases[] = {
 	TEST(connected_datagrams_and_soft_errors),
 	TEST(packet_info),
 	TEST(policy_is_obeyed),
+	TEST(policy_has_no_way_around),
 	TEST(port_map),
 };
 
