@@ -97,8 +97,9 @@ static bool fs_hand(void *arg, struct fs_req *q)
 			q->x.off += (size_t)n;
 			q->x.size -= (size_t)n;
 		}
-		/* What is left then ends at once; what would wait, or fails, does it elsewhere. */
-		if (n != -EAGAIN)
+		/* All of it, the end, or an error that reading again will tell. What would wait,
+		 * also after a first part, does it elsewhere. */
+		if (n != -EAGAIN && (n <= 0 || !q->x.size))
 			return false;
 	}
 	fs_xfer_held(d->fs, q);

@@ -162,6 +162,7 @@ struct fs_hash {
 
 struct fs_limits {
 	uint32_t nodes, open_nodes, handles;
+	uint32_t lock_owners; /* 0: LIM_FS_LOCK_OWNERS */
 };
 
 struct fs_req;

@@ -108,6 +108,9 @@ static int make_roots(struct fs *fs, int fd)
 
 void fs_server_reset(struct fs *fs)
 {
+	/* workers hold fds and indices of handles */
+	if (fs->drain)
+		fs->drain(fs->answer_arg);
 	fs_req_end(fs);
 	fs_waits_clear(fs);
 	fs_locks_clear(fs);
@@ -161,7 +164,8 @@ static bool is_network(int fd)
 
 /*
  * What a process that may open few files can hold: an ordinary user's begin at 4096 for all of it.
- * A quarter for nodes, half for what the guest opens; the rest is for its locks and for others.
+ * A quarter for nodes, half for what the guest opens, an eighth for its locks; the rest is for
+ * others.
  */
 static struct fs_limits limits_here(struct fs_limits l)
 {
@@ -171,13 +175,15 @@ static struct fs_limits limits_here(struct fs_limits l)
 		return l;
 	l.open_nodes = MIN(l.open_nodes, (uint32_t)MAX(r.rlim_cur / 4, (rlim_t)32));
 	l.handles = MIN(l.handles, (uint32_t)MAX(r.rlim_cur / 2, (rlim_t)64));
+	l.lock_owners = MIN(l.lock_owners, (uint32_t)MAX(r.rlim_cur / 8, (rlim_t)16));
 	return l;
 }
 
 int fs_server_new(
 	const struct fs_cfg *cfg, const struct fs_limits *lim, struct fs **out, struct error *e)
 {
-	static const struct fs_limits dflt = { LIM_FS_INODES, LIM_FS_OPEN_INODES, LIM_FS_HANDLES };
+	static const struct fs_limits dflt = { LIM_FS_INODES, LIM_FS_OPEN_INODES, LIM_FS_HANDLES,
+		LIM_FS_LOCK_OWNERS };
 	CLEAN_FD int root = cfg->root_fd;
 	struct fs *fs CLEAN(server_cleanup) = calloc(1, sizeof(*fs));
 	struct stat st;
@@ -204,7 +210,7 @@ int fs_server_new(
 		fs->lim.nodes = MIN(cfg->max_nodes, LIM_FS_INODES);
 	fs->nodes.max = fs->lim.nodes;
 	fs->hands.max = fs->lim.handles;
-	fs->locksets.max = LIM_FS_LOCK_OWNERS;
+	fs->locksets.max = fs->lim.lock_owners ? fs->lim.lock_owners : LIM_FS_LOCK_OWNERS;
 	fs->ranges.max = LIM_FS_LOCKS;
 	fs->waits.max = LIM_FS_LOCK_WAITS;
 	fs->readonly = cfg->readonly;

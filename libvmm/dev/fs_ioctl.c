@@ -6,7 +6,8 @@
  * Any other number means something to the file system of the host that we do not know: ENOTTY, as
  * from a file system without ioctls. Of flags, those that need a right of their own on the host
  * (immutable, append-only) meet its check, and the VMM does not have it. A project id is the
- * host's means to count, so it stays what it is, and so do the other fields beside the flags.
+ * host's means to count, so it stays what it is, with the flag by which directories hand it on, and
+ * so do the other fields beside the flags.
  *
  * The argument has the size that its number says; the guest's kernel does the copying (no
  * FUSE_IOCTL_UNRESTRICTED).
@@ -29,11 +30,15 @@ static int reply(struct fs_req *q, const void *arg, size_t n)
 
 static int set_flags(int fd, const struct fs_req *q)
 {
-	uint32_t v;
+	uint32_t v, now = 0;
 
 	if (q->nrest < sizeof(v))
 		return -EINVAL;
 	memcpy(&v, q->rest, sizeof(v));
+	if (ioctl(fd, FS_IOC_GETFLAGS, &now) < 0)
+		return -errno;
+	if ((v ^ now) & FS_PROJINHERIT_FL)
+		return -EPERM;
 	return ioctl(fd, FS_IOC_SETFLAGS, &v) < 0 ? -errno : 0;
 }
 
@@ -46,7 +51,8 @@ static int set_xflags(int fd, const struct fs_req *q)
 	memcpy(&want, q->rest, sizeof(want));
 	if (ioctl(fd, FS_IOC_FSGETXATTR, &now) < 0)
 		return -errno;
-	if (want.fsx_projid != now.fsx_projid)
+	if (want.fsx_projid != now.fsx_projid ||
+		((want.fsx_xflags ^ now.fsx_xflags) & FS_XFLAG_PROJINHERIT))
 		return -EPERM;
 	now.fsx_xflags = want.fsx_xflags;
 	return ioctl(fd, FS_IOC_FSSETXATTR, &now) < 0 ? -errno : 0;

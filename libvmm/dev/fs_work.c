@@ -64,6 +64,8 @@ static void *work(void *arg)
 		/* Without its own rights a thread could keep set-id bits that must fall. */
 		w->slot.written = attached ? fs_xfer_run(&w->slot.q)
 					   : fs_reply(&w->slot.q.head, w->slot.q.h.unique, -EIO, 0);
+		if (!attached && w->slot.q.x.own_fd)
+			(void)close(w->slot.q.x.fd);
 		(void)pthread_mutex_lock(&a->lock);
 		w->state = S_DONE;
 		(void)pthread_cond_signal(&a->done);
@@ -148,6 +150,8 @@ static bool start(struct worker *w)
 
 	if (w->started || w->all->no_threads)
 		return w->started;
+	/* it begins with our rights, and takes those for all that there are */
+	fs_cred_fsetid(true);
 	if (pthread_create(&w->thread, NULL, work, w)) {
 		w->all->no_threads = true;
 		return false;

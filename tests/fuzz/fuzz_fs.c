@@ -408,7 +408,7 @@ static void step_host(struct prog *g)
 
 static void step_snapshot(struct prog *g)
 {
-	static const struct fs_limits lim = { 200, 4, 32 };
+	static const struct fs_limits lim = { 200, 4, 32, 0 };
 	struct fs_cfg cfg = { .virt_name = "virt", .virt_data = "data", .virt_len = 4 };
 	struct save_out s = { 0 };
 	struct save_in in;
@@ -435,7 +435,7 @@ static void step_snapshot(struct prog *g)
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-	static const struct fs_limits lim = { 200, 4, 32 };
+	static const struct fs_limits lim = { 200, 4, 32, 0 };
 	struct fs_cfg cfg = { .virt_name = "virt", .virt_data = "data", .virt_len = 4 };
 	struct prog g = { .p = data, .n = size };
 	static int home = -1;

@@ -348,6 +348,7 @@ struct deep {
 		struct fuse_write_in write;
 		struct fuse_fsync_in fsync;
 		struct fuse_release_in release;
+		struct fuse_init_in init;
 	} a;
 	struct fuse_out_header oh;
 	uint8_t data[PIECE];
@@ -359,7 +360,7 @@ static int put_deep(struct rig *r, struct deep *d, gpa_t at, uint32_t op, uint64
 	const uint32_t oh = offsetof(struct deep, oh), data = offsetof(struct deep, data);
 	struct fake_seg o[2] = { { at.v, (uint32_t)sizeof(d->h) + n_in }, { at.v + data, PIECE } };
 	struct fake_seg i[2] = { { at.v + oh, sizeof(d->oh) }, { at.v + data, PIECE } };
-	bool wr = op == FUSE_WRITE, rd = op == FUSE_READ;
+	bool wr = op == FUSE_WRITE, rd = op == FUSE_READ || op == FUSE_INIT;
 
 	/* the reply of a write is short, and may lie over what was sent */
 	i[1].len = wr ? (uint32_t)sizeof(struct fuse_write_out) : PIECE;
@@ -468,6 +469,50 @@ static void depth(void)
 	CHECK(teardown(&r));
 }
 
+/* The server forgets everything while workers still write: they end first. */
+static void ended_in_the_middle(void)
+{
+	static const uint32_t ends[] = { FUSE_DESTROY, FUSE_INIT };
+	struct fuse_open_in oi = { .flags = O_RDWR };
+	struct deep *d[DEEP];
+	struct fuse_open_out oo;
+	gpa_t at[DEEP];
+	struct rig r;
+
+	CHECK_EQ(setup(&r), 0);
+	CHECK_EQ(fc_host_file(&r.c, "f", ""), 0);
+	CHECK_EQ(fake_dev_start(&r.d, ~0ULL), 0);
+	r.d.indirect = true;
+	for (unsigned i = 0; i < DEEP; i++) {
+		at[i] = fake_alloc(&r.g, sizeof(struct deep), 8);
+		d[i] = fake_ptr(&r.g, at[i], sizeof(struct deep));
+	}
+	for (unsigned round = 0; round < 2 * ARRAY_SIZE(ends); round++) {
+		struct deep *last = d[DEEP - 1];
+		uint32_t end = ends[round % ARRAY_SIZE(ends)];
+		uint64_t f;
+
+		CHECK_EQ(init(&r), 0);
+		f = lookup(&r, "f");
+		CHECK_EQ(
+			call(&r, FUSE_OPEN, f, &oi, sizeof(oi), NULL, 0, &oo, sizeof(oo), NULL), 0);
+		for (unsigned i = 0; i < DEEP - 1; i++) {
+			d[i]->a.write = (struct fuse_write_in){
+				.fh = oo.fh, .offset = (uint64_t)i * PIECE, .size = PIECE
+			};
+			CHECK(put_deep(&r, d[i], at[i], FUSE_WRITE, f, sizeof(d[i]->a.write)) >= 0);
+		}
+		last->a.init = (struct fuse_init_in){ .major = 7, .minor = 41 };
+		CHECK(put_deep(&r, last, at[DEEP - 1], end, 0,
+			      end == FUSE_INIT ? sizeof(last->a.init) : 0) >= 0);
+		(void)fake_kick(&r.d, 1);
+		CHECK(drain(&r, DEEP));
+		for (unsigned i = 0; i < DEEP; i++)
+			CHECK_EQ(d[i]->oh.error, 0);
+	}
+	CHECK(teardown(&r));
+}
+
 static const struct test_case cases[] = {
 	TEST(requests),
 	TEST(nonsense),
@@ -475,6 +520,7 @@ static const struct test_case cases[] = {
 	TEST(saved_device),
 	TEST(waiting_locks),
 	TEST(depth),
+	TEST(ended_in_the_middle),
 };
 
 TEST_MAIN(cases)

@@ -189,7 +189,7 @@ static int list(struct fc *c, uint64_t dir, uint64_t fh, bool plus, uint32_t roo
 
 static void directories(void)
 {
-	struct fs_limits lim = { 4000, 8, 100 };
+	struct fs_limits lim = { 4000, 8, 100, 0 };
 	struct fuse_read_in in = { .size = 16 };
 	uint64_t d, fh[40];
 	unsigned dots;

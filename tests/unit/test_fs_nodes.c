@@ -6,7 +6,7 @@
 #include "tests/unit/fs_client.h"
 #include "tests/unit/test.h"
 
-static const struct fs_limits tiny = { 4096, 3, 64 };
+static const struct fs_limits tiny = { 4096, 3, 64, 0 };
 
 /* A tree deeper and wider than the fds that may be kept; every node is used again, top and bottom.
  */

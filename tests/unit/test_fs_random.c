@@ -359,7 +359,7 @@ static bool places_hold(struct both *b)
 /* The server goes away and comes back, or forgets its fds. */
 static bool op_upset(struct both *b)
 {
-	static const struct fs_limits lim = { 100000, 6, 64 };
+	static const struct fs_limits lim = { 100000, 6, 64, 0 };
 	struct save_out s = { 0 };
 	struct save_in in;
 	int r;
@@ -385,7 +385,7 @@ static bool (*const all[])(struct both *) = { op_make, op_make, op_open, op_open
 
 static void random_ops(void)
 {
-	static const struct fs_limits lim = { 100000, 6, 64 };
+	static const struct fs_limits lim = { 100000, 6, 64, 0 };
 	const char *e = getenv("FS_RANDOM_OPS"), *sd = getenv("FS_RANDOM_SEED");
 	unsigned long ops = e ? strtoul(e, NULL, 0) : 20000;
 	struct both b = { .nopen = 0 };

@@ -302,7 +302,7 @@ static void special_files(void)
 /* The host (or another guest) swaps a directory for a link while the guest's nodes lie below it. */
 static void swapped_for_link(void)
 {
-	struct fs_limits lim = { 1000, 2, 100 };
+	struct fs_limits lim = { 1000, 2, 100, 0 };
 	struct fuse_attr a;
 	uint64_t d, f, fh;
 	struct fc c;
@@ -327,7 +327,7 @@ static void swapped_for_link(void)
 
 static void caps(void)
 {
-	struct fs_limits lim = { 20, 4, 5 };
+	struct fs_limits lim = { 20, 4, 5, 0 };
 	uint64_t n[64], fh[64], x;
 	unsigned made = 0;
 	char name[16];
