@@ -222,7 +222,8 @@ static bool tell_watcher(int fd, const char *text)
 static void on_oom(void *arg, const struct msg_oom *m)
 {
 	struct vmloop *l = arg;
-	int fd = openat(l->p->bundle_fd, "oom", O_WRONLY | O_CREAT | O_NOFOLLOW | O_CLOEXEC, 0644);
+	int fd = openat(l->p->bundle_fd, "oom",
+		O_WRONLY | O_CREAT | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC, 0644);
 
 	log_guest("the guest is out of memory, %llu processes killed so far",
 		(unsigned long long)m->kills);

@@ -13,6 +13,7 @@
  */
 #include <errno.h>
 #include <fcntl.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -219,6 +220,8 @@ int main(int argc, char **argv)
 	int status;
 
 	have_stdio();
+	/* ignored, as a caller may leave it to us, it would hide the ends of our children */
+	(void)signal(SIGCHLD, SIG_DFL);
 	trace_mark(TRACE_BEGIN);
 	status = dispatch(&rt, argv + 1, argc ? argc - 1 : 0, &e);
 	if (status && e.code)
