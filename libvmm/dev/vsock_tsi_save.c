@@ -189,9 +189,12 @@ static void load_dgram(struct tsi_sock *k, struct save_in *s)
 
 static bool sock_sane(const struct tsi_sock *k)
 {
-	return k->id && (k->kind == TSI_TCP || k->kind == TSI_UDP || k->kind == TSI_PING) &&
-		(k->family == TSI_INET || k->family == TSI_INET6) && k->state <= TSI_DEAD &&
-		k->announced <= LIM_TSI_WINDOW && k->error <= 0 && !(k->opt_set >> TSI_OPT_END) &&
+	/* one that failed to open has neither family nor kind */
+	bool opened = (k->kind == TSI_TCP || k->kind == TSI_UDP || k->kind == TSI_PING) &&
+		(k->family == TSI_INET || k->family == TSI_INET6);
+
+	return k->id && (opened || k->error < 0) && k->error <= 0 && k->state <= TSI_DEAD &&
+		k->announced <= LIM_TSI_WINDOW && !(k->opt_set >> TSI_OPT_END) &&
 		!(k->state == TSI_LISTENING && k->kind != TSI_TCP);
 }
 
@@ -231,8 +234,7 @@ static void load_sock(struct tsi *t, struct save_in *s)
 	}
 	k->linger_s = (int32_t)load_u32(s);
 	k->loaded = true;
-	/* one that failed to open has neither family nor kind */
-	if (!s->err && (k->error ? !(k->id && k->error < 0) : !sock_sane(k)))
+	if (!s->err && !sock_sane(k))
 		s->err = -EINVAL;
 	if (!load_u8(s) || s->err)
 		return;
