@@ -25,6 +25,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
+#include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
@@ -334,6 +335,9 @@ _Noreturn void child_main(struct child *c)
 	sigset_t none;
 
 	c->root = c->share = c->tty = -1;
+	/* until the exec it has the agent's view of /proc, which nobody in the container may share
+	 */
+	(void)prctl(PR_SET_DUMPABLE, 0, 0, 0, 0);
 	/* a shell cannot trap what it found ignored, and exec keeps that */
 	for (int sig = 1; sig < NSIG; sig++)
 		(void)signal(sig, SIG_DFL);

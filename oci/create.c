@@ -99,11 +99,13 @@ static int load_bundle(struct create *x, struct error *e)
 	x->bundle_fd = open(o->bundle ? o->bundle : ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	if (x->bundle_fd < 0)
 		return err_sys(e, errno, "bundle \"%.180s\"", o->bundle ? o->bundle : ".");
-	if (o->config)
+	if (o->config) {
 		r = spec_load_fd(
 			o->config_fd, "config.json", &x->spec, &x->config, &x->config_len, e);
-	else
+		(void)close(o->config_fd);
+	} else {
 		r = spec_load(x->bundle_fd, "config.json", &x->spec, &x->config, &x->config_len, e);
+	}
 	if (r)
 		return r;
 	x->c.id = strdup(o->id);

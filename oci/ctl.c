@@ -43,13 +43,16 @@ static int wait_for(int fd, short events, unsigned ms)
 int ctl_connect(const struct container *c, struct error *e)
 {
 	CLEAN_FD int fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
+	/* a VMM that is stopped from outside takes nobody from a full backlog */
+	const struct timeval tv = { .tv_sec = CTL_CONNECT_SECONDS };
 	struct sockaddr_un a;
 
 	address(c, &a);
-	if (fd < 0)
+	if (fd < 0 || setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &tv, sizeof(tv)))
 		return err_sys(e, errno, "control socket");
 	if (connect(fd, (struct sockaddr *)&a, sizeof(a)))
-		return err_sys(e, errno, "the VMM of container \"%s\" does not answer", c->id);
+		return err_sys(e, errno == EAGAIN ? ETIMEDOUT : errno,
+			"the VMM of container \"%s\" does not answer", c->id);
 	return TAKE_FD(fd);
 }
 

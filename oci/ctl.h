@@ -34,8 +34,9 @@ enum ctl_op {
 	CTL_EVENTS = 34,       /* keeps the connection: a reply now, and one for each OOM kill */
 };
 
-#define CTL_ALL	    1u
-#define CTL_MAX_FDS 4 /* descriptors that may come with a request */
+#define CTL_ALL		    1u
+#define CTL_CONNECT_SECONDS 2
+#define CTL_MAX_FDS	    4 /* descriptors that may come with a request */
 
 struct ctl_req {
 	uint32_t op;
@@ -52,7 +53,8 @@ struct ctl_reply {
 /* The VMM process (before it loses sight of the host's tree): a listening socket in @c's directory.
  */
 int ctl_listen(const struct container *c, struct error *e);
-/* The CLI: a connection to the VMM. -ECONNREFUSED when nobody listens. */
+/* The CLI: a connection to the VMM. -ECONNREFUSED when nobody listens, -ETIMEDOUT when it takes
+ * nobody; a send on it is limited to the same time. */
 int ctl_connect(const struct container *c, struct error *e);
 /* Sends @q with @n descriptors, which stay the caller's. */
 int ctl_send(int fd, const struct ctl_req *q, const int *fds, unsigned n, struct error *e);

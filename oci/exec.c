@@ -221,7 +221,7 @@ static void close_but(int a, int b)
 	(void)close_range((unsigned)high + 1, ~0U, 0);
 }
 
-static _Noreturn void proxy_main(struct exec *x)
+static _Noreturn void proxy_main(struct exec *x, pid_t parent)
 {
 	struct exec_proxy p = { .c = &x->c, .name = "", .conn = x->conn, .tty = x->slave };
 	char byte;
@@ -232,6 +232,9 @@ static _Noreturn void proxy_main(struct exec *x)
 		(void)ioctl(x->slave, TIOCSCTTY, 0);
 	(void)close(TAKE_FD(x->go[1]));
 	leave_stdio(x, true);
+	/* in the foreground the process is to end with the command, as it does without a child */
+	if (!x->o->detach && (prctl(PR_SET_PDEATHSIG, SIGKILL) || getppid() != parent))
+		_exit(1);
 	/* the end of the pipe: the command failed, or was killed */
 	if (read(x->go[0], &byte, 1) != 1)
 		_exit(1);
@@ -276,13 +279,15 @@ static pid_t clone_proxy(const struct exec *x, struct error *e)
 
 static int start_proxy(struct exec *x, struct error *e)
 {
+	pid_t self = getpid();
+
 	if (pipe2(x->go, O_CLOEXEC))
 		return err_sys(e, errno, "pipe");
 	x->pid = clone_proxy(x, e);
 	if (x->pid < 0)
 		return x->pid;
 	if (!x->pid)
-		proxy_main(x);
+		proxy_main(x, self);
 	(void)close(TAKE_FD(x->go[0]));
 	if (x->slave >= 0)
 		(void)close(TAKE_FD(x->slave));
@@ -357,7 +362,7 @@ static int by_child(struct exec *x, int *code, struct error *e)
 
 	if (r)
 		return r;
-	r = exec_proxy_started(&p, x->o->ignore_paused ? -1 : CTL_START_MS, code, e);
+	r = exec_proxy_started(&p, x->o->ignore_paused, code, e);
 	if (!r)
 		r = announce(x, e);
 	if (!r && write(x->go[1], "", 1) != 1)
@@ -380,7 +385,7 @@ static int by_ourselves(struct exec *x, int *code, struct error *e)
 		(void)close(TAKE_FD(x->slave));
 	else
 		leave_stdio(x, false);
-	r = exec_proxy_started(&p, x->o->ignore_paused ? -1 : CTL_START_MS, code, e);
+	r = exec_proxy_started(&p, x->o->ignore_paused, code, e);
 	x->pid = getpid();
 	if (!r)
 		r = announce(x, e);

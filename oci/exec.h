@@ -25,9 +25,9 @@ struct exec_proxy {
 	int tty;	  /* the slave of the terminal whose size we follow, or -1 */
 };
 
-/* Waits up to @ms (-1: no limit) for the VMM to say that the process runs. 0, or -errno with @e and
- * the exit status that goes with it in *@code. */
-int exec_proxy_started(const struct exec_proxy *p, int ms, int *code, struct error *e);
+/* Waits up to CTL_START_MS for the VMM to say that the process runs; with @pause_waits a pause does
+ * not count. 0, or -errno with @e and the exit status that goes with it in *@code. */
+int exec_proxy_started(const struct exec_proxy *p, bool pause_waits, int *code, struct error *e);
 /*
  * Passes signals on until the process has ended; its exit code, 137 when the VM has gone. All
  * signals that it should pass on are blocked.

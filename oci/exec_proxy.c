@@ -25,6 +25,7 @@
 
 #include "init/proto/msg.h"
 #include "oci/console.h"
+#include "oci/create.h"
 #include "oci/ctl.h"
 #include "oci/exec.h"
 #include "oci/vmexec.h"
@@ -60,7 +61,7 @@ static int not_executed(const char *name, int code, struct error *e)
 	}
 }
 
-int exec_proxy_started(const struct exec_proxy *p, int ms, int *code, struct error *e)
+int exec_proxy_started(const struct exec_proxy *p, bool pause_waits, int *code, struct error *e)
 {
 	struct pollfd pf = { .fd = p->conn, .events = POLLIN };
 	struct exec_event v;
@@ -68,8 +69,9 @@ int exec_proxy_started(const struct exec_proxy *p, int ms, int *code, struct err
 
 	*code = 1;
 	do {
-		r = poll(&pf, 1, ms);
-	} while (r < 0 && errno == EINTR);
+		r = poll(&pf, 1, CTL_START_MS);
+	} while ((r < 0 && errno == EINTR) ||
+		(!r && pause_waits && container_phase(p->c, NULL) == PHASE_PAUSED));
 	if (r == 0)
 		return err_sys(e, ETIMEDOUT, "container \"%s\" does not answer", p->c->id);
 	r = next_event(p->conn, &v);

@@ -143,11 +143,11 @@ static int64_t now_ms(void)
 }
 
 /* 0 with its wait status; -ETIMEDOUT or -ESRCH (the container went) after the hook was killed. */
-static int wait_hook(pid_t pid, unsigned seconds, int watch_fd, int *status)
+static int wait_hook(pid_t pid, unsigned seconds, const struct hook_state *st, int *status)
 {
 	CLEAN_FD int fd = (int)syscall(SYS_pidfd_open, pid, 0);
 	struct pollfd p[] = { { .fd = fd, .events = POLLIN },
-		{ .fd = watch_fd, .events = POLLIN } };
+		{ .fd = st->watch_fd, .events = POLLIN } };
 	int64_t end = now_ms() + 1000 * (int64_t)seconds;
 	int r = fd < 0 ? -errno : 0;
 
@@ -159,6 +159,9 @@ static int wait_hook(pid_t pid, unsigned seconds, int watch_fd, int *status)
 			r = -errno;
 		else if (n > 0 && p[0].revents)
 			break;
+		else if (n > 0 && p[1].revents && st->outlives &&
+			status_read(st->c) == PHASE_STOPPED)
+			p[1].fd = -1;
 		else if (n > 0 && p[1].revents)
 			r = -ESRCH;
 		else if (!n && seconds && now_ms() >= end)
@@ -173,7 +176,7 @@ static int wait_hook(pid_t pid, unsigned seconds, int watch_fd, int *status)
 }
 
 static int run_one(const struct spec_hook *h, const char *name, size_t i, const struct hook_fds *d,
-	int watch_fd, struct error *e)
+	const struct hook_state *st, struct error *e)
 {
 	int status = 0, r;
 	pid_t pid = 0;
@@ -183,7 +186,7 @@ static int run_one(const struct spec_hook *h, const char *name, size_t i, const 
 	r = spawn(h, d, &pid);
 	if (r)
 		return err_sys(e, r, "error running %s hook #%zu: \"%.120s\"", name, i, h->path);
-	r = wait_hook(pid, h->timeout, watch_fd, &status);
+	r = wait_hook(pid, h->timeout, st, &status);
 	if (r == -ETIMEDOUT)
 		return err_set(e, r,
 			"error running %s hook #%zu: \"%.120s\": timed out after %u s and was killed",
@@ -249,7 +252,7 @@ int hooks_run(const struct spec *s, enum spec_hook_kind kind, const struct hook_
 	for (size_t i = 0; i < h->n && !r; i++) {
 		struct error why = { 0 };
 
-		r = run_one(&h->v[i], spec_hook_name(kind), i, &d, st->watch_fd, &why);
+		r = run_one(&h->v[i], spec_hook_name(kind), i, &d, st, &why);
 		if (r && kind == SPEC_HOOK_POSTSTOP) {
 			log_warn("%s", why.msg);
 			r = 0;

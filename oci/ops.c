@@ -35,7 +35,9 @@
 static int poststart(const struct container *c, const struct spec *s, struct error *e)
 {
 	CLEAN_FD int fd = container_pidfd(c);
-	struct hook_state st = { .c = c, .status = "running", .pid = c->pid, .watch_fd = fd };
+	struct hook_state st = {
+		.c = c, .status = "running", .pid = c->pid, .watch_fd = fd, .outlives = true
+	};
 	int r = hooks_run(s, SPEC_HOOK_POSTSTART, &st, e);
 
 	if (r && fd >= 0)

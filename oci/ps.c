@@ -28,8 +28,8 @@
 #include "oci/state.h"
 #include "util/cleanup.h"
 
-#define PS_PAGES 4096 /* of at least 7 processes each: more than a guest's pid_max */
-#define PS_MS	 10000
+#define PS_PAGES 4096	    /* of at least 7 processes each: more than a guest's pid_max */
+#define PS_MS	 10000	    /* for all of them */
 #define PIDS_MAX (1U << 20) /* bytes of cgroup.procs */
 
 static int table_tty(char buf[static 16], uint32_t dev)
@@ -60,14 +60,22 @@ static void row(FILE *out, const struct msg_ps_proc *p, const char *text)
 		text);
 }
 
-/* One packet within the time limit. */
-static ssize_t receive(int fd, void *buf, size_t n)
+static int64_t now_ms(void)
+{
+	struct timespec ts;
+
+	(void)clock_gettime(CLOCK_MONOTONIC, &ts);
+	return (int64_t)ts.tv_sec * 1000 + ts.tv_nsec / 1000000;
+}
+
+/* One packet until @end. */
+static ssize_t receive(int fd, void *buf, size_t n, int64_t end)
 {
 	struct pollfd p = { .fd = fd, .events = POLLIN };
 	int r;
 
 	do {
-		r = poll(&p, 1, PS_MS);
+		r = poll(&p, 1, (int)MAX(end - now_ms(), (int64_t)0));
 	} while (r < 0 && errno == EINTR);
 	if (r <= 0)
 		return r ? -errno : -ETIMEDOUT;
@@ -75,7 +83,8 @@ static ssize_t receive(int fd, void *buf, size_t n)
 }
 
 /* Prints a page; its cursor is the next one's. */
-static int page(const struct container *c, uint32_t *cursor, FILE *out, struct error *e)
+static int page(
+	const struct container *c, uint32_t *cursor, int64_t end, FILE *out, struct error *e)
 {
 	struct ctl_req q = { .op = CTL_PS, .arg = *cursor };
 	CLEAN_FD int fd = ctl_connect(c, e);
@@ -94,7 +103,7 @@ static int page(const struct container *c, uint32_t *cursor, FILE *out, struct e
 	r = ctl_send(fd, &q, NULL, 0, e);
 	if (r)
 		return r;
-	n = receive(fd, &reply, sizeof(reply));
+	n = receive(fd, &reply, sizeof(reply), end);
 	if (n == -ETIMEDOUT)
 		return err_sys(
 			e, ETIMEDOUT, "the guest of container \"%s\" does not answer", c->id);
@@ -103,7 +112,7 @@ static int page(const struct container *c, uint32_t *cursor, FILE *out, struct e
 	reply.text[sizeof(reply.text) - 1] = 0;
 	if (reply.code)
 		return err_set(e, reply.code, "%s", reply.text);
-	n = receive(fd, buf, sizeof(buf));
+	n = receive(fd, buf, sizeof(buf), end);
 	if (n < (ssize_t)sizeof(head))
 		return err_set(e, EPROTO, "the guest of container \"%s\" talks nonsense", c->id);
 	(void)memcpy(&head, buf, sizeof(head));
@@ -119,13 +128,14 @@ static int page(const struct container *c, uint32_t *cursor, FILE *out, struct e
 
 static int table(const struct container *c, FILE *out, struct error *e)
 {
+	int64_t end = now_ms() + PS_MS;
 	uint32_t cursor = 0;
 	int r;
 
 	(void)fprintf(out, "%-8s %7s %7s %2s %5s %-8s %8s %s\n", "UID", "PID", "PPID", "C", "STIME",
 		"TTY", "TIME", "CMD");
 	for (unsigned i = 0; i < PS_PAGES; i++) {
-		r = page(c, &cursor, out, e);
+		r = page(c, &cursor, end, out, e);
 		if (r || !cursor)
 			return r;
 	}

@@ -26,7 +26,8 @@ struct rt_create {
 	const char *id;
 	const char *bundle; /* default "." */
 	const char *config; /* --config FILE, default <bundle>/config.json */
-	int config_fd;	    /* the same, open; owned by the caller; looked at when @config is set */
+	int config_fd; /* the same, open; taken over (read and closed); looked at when @config is
+			  set */
 	const char *pid_file;	    /* or NULL */
 	const char *console_socket; /* or NULL */
 	const char *pidfd_socket;   /* or NULL */

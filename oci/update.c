@@ -5,7 +5,7 @@
  *
  * A VM has the RAM and the CPUs that it was made with. Inside of these the guest's cgroup follows a
  * new limit of memory and processes at once, and the cgroup on the host follows all of them. The
- * guest goes first: it is the one that can say no, and then nothing has changed.
+ * host goes first: its limits are the wall, and a guest that does not answer must not veto them.
  */
 #include <errno.h>
 #include <sched.h>
@@ -53,9 +53,14 @@ static int ask(const struct container *c, uint32_t op, const struct opt_i64 *v, 
 {
 	uint64_t n = v->v > 0 ? (uint64_t)v->v : UINT64_MAX;
 	struct ctl_req q = { .op = op, .arg = (uint32_t)n, .flags = (uint32_t)(n >> 32) };
+	struct error why = { 0 };
+	int r;
 
 	/* 0 is no limit that anybody could mean */
-	return v->set && v->v ? ctl_ask(c, &q, CTL_START_MS, e) : 0;
+	if (!v->set || !v->v)
+		return 0;
+	r = ctl_ask(c, &q, CTL_START_MS, &why);
+	return r ? err_set(e, r, "the host's limits are set, the guest's are not: %s", why.msg) : 0;
 }
 
 static int update(const struct container *c, const struct spec *s, struct error *e)
@@ -69,10 +74,10 @@ static int update(const struct container *c, const struct spec *s, struct error 
 		r = err_set(
 			e, ENOTSUP, "container \"%s\" has no cgroup of its own to update", c->id);
 	if (!r)
-		r = ask(c, CTL_GUEST_MEMORY, &s->linux_.res.memory.limit, e);
+		r = cgroup_update(c->cgroup, c->scope, s, &size, e);
 	if (!r)
-		r = ask(c, CTL_GUEST_PIDS, &s->linux_.res.pids, e);
-	return r ? r : cgroup_update(c->cgroup, c->scope, s, &size, e);
+		r = ask(c, CTL_GUEST_MEMORY, &s->linux_.res.memory.limit, e);
+	return r ? r : ask(c, CTL_GUEST_PIDS, &s->linux_.res.pids, e);
 }
 
 int rt_update(const struct rt *rt, const char *id, const struct spec *s, struct error *e)

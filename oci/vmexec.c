@@ -251,12 +251,26 @@ static void answer_ps(int conn, int code, const char *text)
 	(void)send(conn, &r, sizeof(r), MSG_DONTWAIT | MSG_NOSIGNAL);
 }
 
+/* A place whose asker still waits; one that has hung up needs none, whatever the guest says. */
+static bool ps_taken(struct vmexec *x, unsigned i)
+{
+	char b;
+
+	if (!x->ps[i].seq)
+		return false;
+	if (recv(x->ps[i].conn, &b, 1, MSG_DONTWAIT | MSG_PEEK) < 0 && errno == EAGAIN)
+		return true;
+	x->ps[i].seq = 0;
+	(void)close(x->ps[i].conn);
+	return false;
+}
+
 void vmexec_ps(struct vmexec *x, int conn, const struct ctl_req *q)
 {
 	struct msg_ps m = { .after = q->arg };
 
 	for (unsigned i = 0; i < PS_MAX; i++) {
-		if (x->ps[i].seq)
+		if (ps_taken(x, i))
 			continue;
 		x->ps[i].seq = agent_send(x->agent, MSG_PS, &m, sizeof(m));
 		if (!x->ps[i].seq)

@@ -46,9 +46,10 @@ _krun_oci() {
 			[ -n "$verb" ] || root=(--root "${COMP_WORDS[i + 1]}")
 			i=$((i + 1))
 			;;
-		--log | --log-format | --log-level | --cgroup-manager | --bundle | -b | --config | --process | -p | --pid-file | --console-socket | --pidfd-socket | --format | --cwd | --env | -e | --user | -u | --additional-gids | -g | --cap | -c | --interval | --resources | -r | --memory* | --cpu* | --blkio-weight | --pids-limit)
+		--log | --log-format | --log-level | --cgroup-manager | --bundle | -b | --config | --process | -p | --pid-file | --console-socket | --pidfd-socket | --format | --cwd | --env | -e | --user | -u | --additional-gids | -g | --cap | -c | --interval | --resources | --memory* | --cpu* | --blkio-weight | --pids-limit)
 			i=$((i + 1))
 			;;
+		-r) [ "$verb" != update ] || i=$((i + 1)) ;;
 		-f) case $verb in create | run | list | ps) i=$((i + 1)) ;; esac ;;
 		-*) ;;
 		*) if [ -z "$verb" ]; then verb=${COMP_WORDS[i]}; else n=$((n + 1)); fi ;;

@@ -130,6 +130,15 @@ for detach in --detach ''; do
 	wait $holder || die "pty-host failed"
 	rm "$work/b/rootfs/tmp/end"
 done
+held --process "$work/process.json" "$id"
+saw "start 25 90 /dev/pts/0"
+proxy=$(cat "$work/p")
+kill -KILL "$(ps -o ppid= -p "$proxy" | tr -d ' ')"
+wait_for 30 test ! -e "/proc/$proxy"
+wait_for 30 sh -c "! krun-oci exec $id ps -o args | grep -q '^sh -c echo start'"
+ok "a command in the foreground that is killed takes its process along"
+exec 7>&-
+wait $holder || true
 status 0 krun-oci delete --force "$id"
 host_is_as "$work/host.before"
 done_testing

@@ -107,6 +107,12 @@ wait_for 20 container_is "$id" stopped
 status 0 krun-oci delete "$id"
 check "and poststop hooks run at its delete" poststop "$(cut -d' ' -f1 "$log")"
 
+say "a process that ends during a poststart hook"
+edit b ".process.args = [\"sh\",\"-c\",\"exit 5\"] | .hooks = {poststart: [{path: \"/bin/sh\", args: [\"sh\", \"-c\", \"until krun-oci state $id | grep -q stopped; do sleep 0.1; done; echo late >>$log\"], timeout: 60}]}"
+: >"$log"
+status 5 krun-oci run --bundle "$work/b" "$id"
+check "is no failure, and the hook goes on" late "$(cat "$log")"
+
 say "poststop hooks only warn"
 edit b ".process.args = [\"true\"] | .hooks = {poststop: [{path: \"/bin/false\"}, $(hook poststop)]}"
 : >"$log"
