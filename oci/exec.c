@@ -28,6 +28,7 @@
 
 #include "init/proto/blob.h"
 #include "oci/cgroup.h"
+#include "oci/confine_thread.h"
 #include "oci/console.h"
 #include "oci/create.h"
 #include "oci/ctl.h"
@@ -224,6 +225,7 @@ static void close_but(int a, int b)
 static _Noreturn void proxy_main(struct exec *x, pid_t parent)
 {
 	struct exec_proxy p = { .c = &x->c, .name = "", .conn = x->conn, .tty = x->slave };
+	struct error e = { 0 };
 	char byte;
 
 	(void)prctl(PR_SET_NAME, "krun-oci-exec");
@@ -240,7 +242,7 @@ static _Noreturn void proxy_main(struct exec *x, pid_t parent)
 		_exit(1);
 	forget_words(x->o);
 	close_but(x->conn, x->slave);
-	if (exec_proxy_confine())
+	if (confine_prepare(-1, &e) || confine_thread(CONFINE_PROXY, &e))
 		_exit(1);
 	_exit(exec_proxy_wait(&p));
 }

@@ -35,7 +35,5 @@ int exec_proxy_started(const struct exec_proxy *p, bool pause_waits, int *code, 
 int exec_proxy_wait(const struct exec_proxy *p);
 /* The same, relaying between our terminal and @master. */
 int exec_proxy_relay(const struct exec_proxy *p, int master);
-/* For a proxy that is left behind: nothing but waiting is possible afterwards. */
-int exec_proxy_confine(void);
 
 #endif

@@ -8,19 +8,14 @@
  * in the container's cgroup; without, it is the command itself. The size of a terminal that is not
  * ours is followed by SIGWINCH: the child leads a session whose terminal it is.
  */
+/* #syscalls:proxy poll ppoll read recvfrom ioctl:TIOCGWINSZ signalfd4 close */
 #include <errno.h>
-#include <linux/audit.h>
-#include <linux/filter.h>
-#include <linux/seccomp.h>
 #include <poll.h>
 #include <signal.h>
-#include <stddef.h>
 #include <string.h>
 #include <sys/ioctl.h>
-#include <sys/prctl.h>
 #include <sys/signalfd.h>
 #include <sys/socket.h>
-#include <sys/syscall.h>
 #include <unistd.h>
 
 #include "init/proto/msg.h"
@@ -174,57 +169,4 @@ int exec_proxy_relay(const struct exec_proxy *p, int master)
 		.size = pass_size };
 
 	return console_relay(master, &peer);
-}
-
-#if defined(__x86_64__)
-#define PROXY_ARCH AUDIT_ARCH_X86_64
-#elif defined(__aarch64__)
-#define PROXY_ARCH AUDIT_ARCH_AARCH64
-#else
-#define PROXY_ARCH AUDIT_ARCH_RISCV64
-#endif
-
-/* #syscalls:proxy poll ppoll read recvfrom sendto ioctl signalfd4 close exit_group rt_sigreturn
- * restart_syscall */
-static const unsigned allowed[] = {
-#ifdef SYS_poll
-	SYS_poll,
-#endif
-	SYS_ppoll,
-	SYS_read,
-	SYS_recvfrom,
-	SYS_sendto,
-	SYS_ioctl,
-	SYS_signalfd4,
-	SYS_close,
-	SYS_exit_group,
-	SYS_rt_sigreturn,
-	SYS_restart_syscall,
-};
-
-int exec_proxy_confine(void)
-{
-	enum {
-		N = ARRAY_SIZE(allowed)
-	};
-	struct sock_filter f[N + 6];
-	struct sock_fprog prog = { .filter = f };
-	unsigned short n = 0;
-
-	f[n++] = (struct sock_filter)BPF_STMT(
-		BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, arch));
-	f[n++] = (struct sock_filter)BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, PROXY_ARCH, 1, 0);
-	f[n++] = (struct sock_filter)BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_KILL_PROCESS);
-	f[n++] = (struct sock_filter)BPF_STMT(
-		BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr));
-	for (unsigned i = 0; i < N; i++)
-		f[n++] = (struct sock_filter)BPF_JUMP(
-			BPF_JMP | BPF_JEQ | BPF_K, allowed[i], (unsigned char)(N - i), 0);
-	f[n++] = (struct sock_filter)BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_KILL_PROCESS);
-	f[n++] = (struct sock_filter)BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW);
-	prog.len = n;
-	if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) ||
-		syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, 0, &prog))
-		return -errno;
-	return 0;
 }

@@ -3,7 +3,7 @@
 
 noinst_LIBRARIES += liboci.a
 
-# list: oci/*.c oci/*.h
+# list: oci/*.c oci/*.h !oci/thread_syscalls.h
 liboci_a_SOURCES = \
 	oci/agent.c \
 	oci/arena.c \
@@ -13,6 +13,7 @@ liboci_a_SOURCES = \
 	oci/cgroup_systemd.c \
 	oci/check.c \
 	oci/confine.c \
+	oci/confine_thread.c \
 	oci/console.c \
 	oci/console_proxy.c \
 	oci/create.c \
@@ -70,6 +71,7 @@ liboci_a_SOURCES = \
 	oci/cgroup_limits.h \
 	oci/cgroup_systemd.h \
 	oci/confine.h \
+	oci/confine_thread.h \
 	oci/console.h \
 	oci/create.h \
 	oci/ctl.h \
@@ -102,6 +104,14 @@ liboci_a_SOURCES = \
 	oci/vmproc.h
 
 liboci_a_CPPFLAGS = $(AM_CPPFLAGS) -DAGENT_FILE=\"$(abs_top_builddir)/init/agent\"
+
+# What each thread calls is said beside the code that does.
+EXTRA_DIST += oci/gen-syscalls
+CLEANFILES += oci/thread_syscalls.h
+syscall_sources = $(libutil_a_SOURCES) $(libvmmcore_a_SOURCES) $(libhvkvm_a_SOURCES) $(liboci_a_SOURCES)
+oci/thread_syscalls.h: oci/gen-syscalls $(syscall_sources)
+	$(AM_V_GEN)mkdir -p oci && $(top_srcdir)/oci/gen-syscalls --header $(filter %.c,$^) >$@.tmp && mv $@.tmp $@
+oci/liboci_a-confine_thread.$(OBJEXT): oci/thread_syscalls.h
 
 # The agent is part of this object.
 oci/liboci_a-initramfs.$(OBJEXT): init/agent

@@ -13,6 +13,8 @@
  * container is "created" when CREATE is answered; CTL_START sends START and its reply makes it
  * "running". A workload that cannot be executed ends the VM with 127 or 126, as a shell would.
  */
+/* #syscalls:main read accept4 close openat prctl:PR_SET_PDEATHSIG ioctl:TIOCGWINSZ poll
+ * timerfd_settime recvfrom sendmsg pwrite64 */
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
@@ -21,6 +23,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
+#include <sys/eventfd.h>
 #include <sys/ioctl.h>
 #include <sys/prctl.h>
 #include <sys/signalfd.h>
@@ -29,6 +32,7 @@
 #include <unistd.h>
 
 #include "oci/agent.h"
+#include "oci/confine_thread.h"
 #include "oci/ctl.h"
 #include "oci/guest_blob.h"
 #include "oci/log.h"
@@ -52,7 +56,7 @@ struct vmloop {
 	struct loop *loop;
 	struct agent agent;
 	struct vmexec exec; /* processes of exec */
-	struct loop_src sync, sig, ctl, event, done, timer;
+	struct loop_src sync, sig, sys, ctl, event, done, timer;
 	struct loop_src pause;		   /* of the control socket, while no descriptor is free */
 	struct loop_src asker[CTL_ASKERS]; /* connections whose request has not come yet */
 	unsigned next_asker;
@@ -315,6 +319,16 @@ static void on_signal(struct loop_src *src, uint32_t events)
 		else if (si.ssi_signo != SIGCHLD && si.ssi_signo != SIGPIPE)
 			(void)agent_signal(&l->agent, PROTO_PROC_INIT, si.ssi_signo, 0);
 	}
+}
+
+static void on_sigsys(struct loop_src *src, uint32_t events)
+{
+	struct vmloop *l = src->arg;
+	uint64_t n;
+
+	(void)events;
+	if (read(src->fd, &n, sizeof(n)) == (ssize_t)sizeof(n))
+		(void)agent_signal(&l->agent, PROTO_PROC_INIT, SIGSYS, 0);
 }
 
 static void ctl_start(struct vmloop *l, int conn)
@@ -637,6 +651,10 @@ static int begin(struct vmloop *l, int done_fd, struct error *e)
 		r = add(l, &l->sig, signalfd(-1, &all, SFD_CLOEXEC | SFD_NONBLOCK), "signal",
 			on_signal);
 	if (!r)
+		r = add(l, &l->sys, eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK), "SIGSYS", on_sigsys);
+	if (!r)
+		r = confine_prepare(l->sys.fd, e);
+	if (!r)
 		r = add(l, &l->ctl, l->p->ctl_fd, "control", on_ctl);
 	if (!r)
 		r = add(l, &l->pause, timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK),
@@ -660,6 +678,9 @@ int vmloop_run(struct vmloop *l, int done_fd)
 		l->sync.fd = l->p->sync_fd;
 		fail_create(l, e.code, e.msg);
 	}
+	/* from here on it only serves */
+	if (!l->quit && confine_thread(CONFINE_MAIN, &e))
+		fail_create(l, e.code, e.msg);
 	trace_mark(TRACE_RUN);
 	while (!l->quit) {
 		int r = loop_once(l->loop, -1);

@@ -29,6 +29,7 @@
 #include "core/limits.h"
 #include "init/proto/msg.h"
 #include "oci/confine.h"
+#include "oci/confine_thread.h"
 #include "oci/console.h"
 #include "oci/fsutil.h"
 #include "oci/hooks.h"
@@ -98,12 +99,28 @@ static int enter_namespaces(const struct vmproc *p, struct error *e)
 	return r ? r : ns_make(&p->ns, p->spec, e);
 }
 
+/* The VM runs nothing of the guest's on a thread that could not be confined. */
+static void on_thread(enum vmm_thread which, void *arg)
+{
+	static const enum confine_thread kind[] = {
+		[VMM_THREAD_IO] = CONFINE_IO,
+		[VMM_THREAD_FS] = CONFINE_FS,
+		[VMM_THREAD_VCPU] = CONFINE_VCPU,
+	};
+	struct error e = { 0 };
+
+	if (confine_thread(kind[which], &e))
+		fail(arg, &e);
+}
+
 static int build_vm(struct vmproc *p, struct vmm *vm, int root_fd, int done_fd, struct error *e)
 {
 	char cmdline[2048];
 	size_t initrd_len = 0;
 	CLEAN_FREE void *initrd = initramfs_make(&initrd_len);
-	struct vmm_config cfg = { .vcpus = p->size.vcpus,
+	struct vmm_config cfg = { .on_thread = on_thread,
+		.on_thread_arg = p,
+		.vcpus = p->size.vcpus,
 		.ram_bytes = p->size.ram,
 		.kernel_fd = p->kernel_fd,
 		.initrd = initrd,

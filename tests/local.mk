@@ -39,6 +39,7 @@ tests_unit_test_kvm_cpuid_LDADD = libhvkvm.a $(LDADD)
 unit_programs = \
 	tests/unit/test_bus \
 	tests/unit/test_cgroup \
+	tests/unit/test_confine \
 	tests/unit/test_console \
 	tests/unit/test_exec \
 	tests/unit/test_fake_hv \
@@ -147,6 +148,7 @@ lint_scripts = \
 	tests/lint/shell \
 	tests/lint/sizes \
 	tests/lint/spdx \
+	tests/lint/syscalls \
 	tests/lint/words
 # list: tests/lint/tidy tests/lint/cppcheck
 slow_lint_scripts = \
@@ -187,6 +189,7 @@ guest_files = \
 	tests/e2e/podman.sh \
 	tests/e2e/ps.sh \
 	tests/e2e/rootless.sh \
+	tests/e2e/sandbox.sh \
 	tests/e2e/size.sh \
 	tests/e2e/spec.sh \
 	tests/e2e/stdin-loop.sh \

@@ -142,6 +142,8 @@ static void *vcpu_main(void *arg)
 	/* by prctl: the libc's call opens /proc, which a confined process may not see */
 	(void)snprintf(name, sizeof(name), "vcpu%u", c->index);
 	(void)prctl(PR_SET_NAME, name);
+	if (c->vm->on_thread)
+		c->vm->on_thread(VMM_THREAD_VCPU, c->vm->on_thread_arg);
 	/* whoever changes vm->run reads this afterwards: one of both sees the other's */
 	__atomic_store_n(&c->tid, (int)syscall(SYS_gettid), __ATOMIC_SEQ_CST);
 	while (vcpu_may_run(c) && vcpu_step(c))

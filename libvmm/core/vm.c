@@ -108,6 +108,20 @@ void vmm_free(struct vmm *vm)
 	free(vm);
 }
 
+static void io_begins(void *arg)
+{
+	const struct vmm *vm = arg;
+
+	vm->on_thread(VMM_THREAD_IO, vm->on_thread_arg);
+}
+
+static void fs_begins(void *arg)
+{
+	const struct vmm *vm = arg;
+
+	vm->on_thread(VMM_THREAD_FS, vm->on_thread_arg);
+}
+
 /*
  * Starts threads with every signal blocked: those of the process are for the caller's own threads.
  * The one that kicks a vCPU is the hypervisor layer's affair, which unblocks it where it runs one.
@@ -122,6 +136,10 @@ static int start_threads(struct vmm *vm, struct error *e)
 	r = loop_thread_start(vm->io, e);
 	if (!r)
 		r = loop_thread_start(vm->fs, e);
+	if (!r && vm->on_thread) {
+		loop_call(vm->io, io_begins, vm);
+		loop_call(vm->fs, fs_begins, vm);
+	}
 	for (unsigned i = 0; !r && i < vm->nvcpus; i++)
 		r = vcpu_start(&vm->vcpu[i], e);
 	(void)pthread_sigmask(SIG_SETMASK, &old, NULL);

@@ -54,6 +54,8 @@ struct vmm {
 	struct bus mmio, pio;
 	struct arch_reset reset;
 	struct loop *io, *fs;
+	void (*on_thread)(enum vmm_thread which, void *arg); /* of struct vmm_config */
+	void *on_thread_arg;
 	struct vm_slot slot[LIM_VDEVS];
 	unsigned nslots;
 	struct vdev *console, *vsock; /* also in slot[] */

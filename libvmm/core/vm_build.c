@@ -392,6 +392,8 @@ int vm_add_devices(struct vmm *vm, struct vmm_config *cfg, char *cmdline, struct
 {
 	int r = loop_new("io", &vm->io, e);
 
+	vm->on_thread = cfg->on_thread;
+	vm->on_thread_arg = cfg->on_thread_arg;
 	if (!r)
 		r = loop_new("fs", &vm->fs, e);
 	if (!r && cfg->console)

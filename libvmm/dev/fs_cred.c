@@ -20,7 +20,8 @@
  * record of it, or each would take what the other has left for what it found. So the record is
  * thread-local, as what it mirrors is in the kernel.
  */
-/* #syscalls:fs unshare umask fchdir capget capset setfsuid setfsgid prctl */
+/* #syscalls:fs unshare:CLONE_FS umask fchdir capget capset setfsuid setfsgid
+ * prctl:PR_GET_DUMPABLE prctl:PR_SET_DUMPABLE */
 #include <errno.h>
 #include <linux/capability.h>
 #include <sched.h>

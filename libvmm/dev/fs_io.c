@@ -15,7 +15,7 @@
  * COPY_FILE_RANGE the wire has no word for it, and with idmapped mounts no user either: there
  * everybody is an ordinary user who does not say that he is uid 0.
  */
-/* #syscalls:fs fcntl lseek fallocate openat */
+/* #syscalls:fs fcntl:F_SETFL lseek fallocate openat */
 #include <errno.h>
 #include <string.h>
 #include <unistd.h>

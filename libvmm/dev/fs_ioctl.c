@@ -12,7 +12,8 @@
  * The argument has the size that its number says; the guest's kernel does the copying (no
  * FUSE_IOCTL_UNRESTRICTED).
  */
-/* #syscalls:fs ioctl */
+/* #syscalls:fs ioctl:FS_IOC_GETFLAGS ioctl:FS_IOC_SETFLAGS ioctl:FS_IOC_FSGETXATTR
+ * ioctl:FS_IOC_FSSETXATTR */
 #include <errno.h>
 #include <linux/fs.h>
 #include <string.h>

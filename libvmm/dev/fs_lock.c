@@ -16,7 +16,7 @@
  * System calls: a lock or unlock 1; none when somebody in the guest is in the way; 1 more when an
  * owner has to open the file for itself, because another uses the handle.
  */
-/* #syscalls:fs fcntl flock openat close */
+/* #syscalls:fs fcntl:F_OFD_SETLK fcntl:F_OFD_GETLK flock openat close */
 #include <errno.h>
 #include <string.h>
 #include <sys/file.h>

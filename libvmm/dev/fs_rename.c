@@ -10,7 +10,7 @@
  * System calls, directories open: UNLINK 1, and 3 (openat, statx, close) more for a node that
  * nothing has open; RENAME 1, and the same for what it replaces.
  */
-/* #syscalls:fs unlinkat renameat2 */
+/* #syscalls:fs unlinkat renameat renameat2 */
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>

@@ -11,7 +11,7 @@
  * A worker does fs_xfer_run(): system calls on open files, and guest memory by the request's own
  * vectors. Handles are counted by the owner before and after.
  */
-/* #syscalls:fs eventfd2 write read clone3 futex prctl */
+/* #syscalls:fs eventfd2 read clone clone3 prctl:PR_SET_NAME */
 #include <errno.h>
 #include <pthread.h>
 #include <stdio.h>

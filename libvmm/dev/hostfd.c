@@ -1,9 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // Host fds that never block the loop, and the bytes that wait for them.
 //
-// #syscalls:io read readv write writev preadv2 pwritev2 recvmsg sendmsg shutdown poll epoll_ctl
-// fstat fcntl openat fstatfs
-//
 // How it works
 //
 // The flags of a file description belong to everybody who holds it, so O_NONBLOCK cannot be set on
@@ -14,6 +11,9 @@
 // left is asked with RWF_NOWAIT, and files whose drivers know nothing of it are polled before each
 // call.
 
+/* #syscalls:io read readv write writev preadv2 pwritev2 recvmsg sendmsg shutdown poll close */
+/* #syscalls:main openat fcntl:F_GETFL fstatfs close */
+/* #syscalls:main,io fstat newfstatat ioctl:TCGETS */
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>

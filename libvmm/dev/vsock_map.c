@@ -1,8 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // vsock ports that are mapped to unix sockets of the host, in either direction.
 //
-// #syscalls:io socket connect accept4
-//
 // How it works
 //
 // A request of the guest for a mapped port becomes a connection to the socket of that path, of the
@@ -11,6 +9,7 @@
 // and what connects there is connected to the guest's port; bytes wait in it until the guest has
 // answered.
 
+/* #syscalls:io socket:AF_UNIX connect accept4 */
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>

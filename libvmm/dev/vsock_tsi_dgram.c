@@ -1,8 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // TSI: datagrams with their addresses, between messages of the guest and sockets of the host.
 //
-// #syscalls:io sendmsg recvmsg
-//
 // How it works
 //
 // Each message begins with struct tsi_dgram. From the guest it is copied once and becomes the name
@@ -11,6 +9,7 @@
 // the name and packet info that came with it. What goes wrong with one datagram is a soft error of
 // the socket, as an ICMP message is on the host: it never ends it.
 
+/* #syscalls:io sendmsg recvmsg */
 #include <arpa/inet.h>
 #include <errno.h>
 #include <netinet/in.h>

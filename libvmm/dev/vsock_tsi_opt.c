@@ -1,14 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 // TSI: socket options.
 //
-// #syscalls:io getsockopt setsockopt ioctl
-//
 // How it works
 //
 // A table from the closed list of the protocol to the host's names. What is not in it does not
 // reach the host's kernel, whatever number the guest sends. SO_LINGER with seconds is remembered
 // and not set: close() would wait for the peer on our loop.
 
+/* #syscalls:io getsockopt setsockopt ioctl:SIOCOUTQ ioctl:SIOCINQ */
 #include <errno.h>
 #include <linux/sockios.h>
 #include <netinet/in.h>

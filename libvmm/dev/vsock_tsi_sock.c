@@ -1,8 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // TSI: sockets of the host, made for the guest and never waited for.
 //
-// #syscalls:io socket bind connect listen accept4 getsockname getpeername getsockopt setsockopt
-//
 // How it works
 //
 // Every socket is non-blocking from its first moment and in the network namespace of this process,
@@ -14,6 +12,8 @@
 // Nothing is set that the guest did not ask for. In particular not SO_REUSEPORT, which would let
 // two containers of one namespace take each other's connections.
 
+/* #syscalls:io socket:AF_INET socket:AF_INET6 bind connect listen accept4 getsockname getpeername
+ * getsockopt setsockopt */
 #include <errno.h>
 #include <netinet/in.h>
 #include <string.h>

@@ -118,8 +118,21 @@ struct vmm_net {
 	unsigned nmap;
 };
 
+enum vmm_thread {
+	VMM_THREAD_IO, /* console, random numbers, vsock */
+	VMM_THREAD_FS, /* shares; starts workers of its own */
+	VMM_THREAD_VCPU,
+};
+
 /* Plain data; zero-initialise it, then set what matters. */
 struct vmm_config {
+	/*
+	 * Called on each thread that vmm_start() makes, before it serves or runs a guest: what the
+	 * caller sets there (a seccomp filter) is in force from then on, also in threads that this
+	 * one starts. It cannot say no; where it fails it ends the process.
+	 */
+	void (*on_thread)(enum vmm_thread which, void *arg);
+	void *on_thread_arg;
 	unsigned vcpus;	    /* 1-16 */
 	uint64_t ram_bytes; /* multiple of 4096, at least 32 MiB */
 	bool ram_memfd;	    /* shareable memory instead of private anonymous */

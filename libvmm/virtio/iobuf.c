@@ -9,6 +9,8 @@
  * iobuf_trim() changes the first and the last in place and iobuf_untrim() puts them back, which
  * costs no copy of the vector.
  */
+/* #syscalls:io getrandom */
+/* #syscalls:io,fs preadv2 pwritev2 readv writev */
 #include <errno.h>
 #include <limits.h>
 #include <string.h>

@@ -20,8 +20,8 @@
 #include "util/cleanup.h"
 #include "util/util.h"
 
-/* #syscalls:vcpu ioctl clock_nanosleep rt_sigprocmask rt_sigreturn */
-/* #syscalls:main getpid tgkill */
+/* #syscalls:vcpu ioctl:KVM_RUN clock_nanosleep rt_sigprocmask rt_sigreturn */
+/* #syscalls:main ioctl:KVM_RUN ioctl:KVM_KVMCLOCK_CTRL tgkill */
 
 #define ENOMEM_TRIES 100 /* of the first run, one millisecond apart */
 
