@@ -5,6 +5,14 @@
 dist_man_MANS += \
 	docs/krun-oci.1
 
+# What config.json may say, as a manual page too; its date is the other page's.
+man_MANS = docs/krun-oci-config.5
+CLEANFILES += docs/krun-oci-config.5
+EXTRA_DIST += docs/md2man
+docs/krun-oci-config.5: docs/md2man docs/config.md docs/krun-oci.1 VERSION
+	$(AM_V_GEN)mkdir -p docs && $(top_srcdir)/docs/md2man krun-oci-config 5 "what krun-oci honours of a bundle's config.json" \
+		"`cat $(top_srcdir)/VERSION`" "`sed -n 's/^\.Dd //p' $(top_srcdir)/docs/krun-oci.1`" $(top_srcdir)/docs/config.md >$@.tmp && mv $@.tmp $@
+
 # list: README.md docs/*.md docs/*.svg
 doc_files = \
 	README.md \
