@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 # Documents and the manual pages.
 
-# list: docs/*.1 docs/*.5 docs/*.7
+# list: docs/*.1 docs/*.5 docs/*.7 !docs/krun-oci-config.5
 dist_man_MANS += \
 	docs/krun-oci.1
 

@@ -157,6 +157,7 @@ slow_lint_scripts = \
 
 # list: tests/build/*[!~] !tests/build/*.*
 build_scripts = \
+	tests/build/deb \
 	tests/build/fs-watch \
 	tests/build/install \
 	tests/build/options
