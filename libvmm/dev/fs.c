@@ -13,7 +13,10 @@
  * Answers are pushed here alone.
  *
  * To be woken takes longer than to serve. When requests have come close together the thread looks
- * for the next one for a moment before it sleeps, and the driver need not kick.
+ * for the next one for a moment before it sleeps, and the driver need not kick. Whether that pays
+ * is found out by trying: it does where the driver has a processor of its own, and only keeps the
+ * driver from running where both share one. So after some vain tries it is left for a while, each
+ * time for longer.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -29,8 +32,12 @@
 
 #define FS_TAG_LEN	 36
 #define FS_HAND_BYTES	 (32U << 10) /* moving fewer takes less than waking a worker */
-#define FS_POLL_NS	 25000	     /* of looking for the next request before going to sleep */
-#define FS_POLL_PAUSE_NS 1000000000  /* without that, when processors are short */
+#define FS_POLL_NS	 100000	     /* of looking for the next request before going to sleep */
+#define FS_POLL_TRIES	 4	     /* in vain one after the other, then that is left */
+#define FS_POLL_SKIP	 16	     /* sleeps without it at first, ... */
+#define FS_POLL_SKIP_MAX 4096	     /* and at most */
+#define FS_SLOW_NS	 2000000 /* a write that takes longer waits for more than the page cache */
+#define FS_SLOW_WRITES	 256	 /* after it are handed on */
 #define FS_BATCH	 64 /* requests of one queue before the other and the loop get their turn */
 
 struct fs_dev {
@@ -38,10 +45,13 @@ struct fs_dev {
 	struct fs *fs;
 	struct fs_workers *workers;
 	struct loop_src timer, finished, idle;
-	bool answered; /* a request of the past was; its queue is to be flushed */
-	bool poll;     /* requests come so close together that looking pays */
-	bool may_poll; /* there is a processor for whoever asks beside ours */
-	uint64_t idle_since, no_poll_until; /* ns */
+	bool answered;			/* a request of the past was; its queue is to be flushed */
+	bool poll;			/* requests come so close together that looking pays */
+	bool may_poll;			/* there is a processor for whoever asks beside ours */
+	uint64_t idle_since;		/* ns */
+	uint64_t write_began;		/* of many bytes, here; 0: none */
+	unsigned slow_writes;		/* that are still handed on */
+	unsigned vain, skip, skip_next; /* tries; sleeps without one: left, of the next time */
 	struct fs_slot *cur; /* the workers' slot that is being served; NULL: it is own */
 	struct fs_slot own;  /* for when all workers are busy */
 };
@@ -66,6 +76,14 @@ static void reap(struct fs_dev *d, bool all)
 	}
 }
 
+static uint64_t now_ns(void)
+{
+	struct timespec t;
+
+	(void)clock_gettime(CLOCK_MONOTONIC, &t);
+	return (uint64_t)t.tv_sec * 1000000000 + (uint64_t)t.tv_nsec;
+}
+
 static void fs_drain(void *arg)
 {
 	reap(arg, true);
@@ -73,7 +91,9 @@ static void fs_drain(void *arg)
 
 /*
  * Whether a worker had better do it. Waiting for a disk always, so that others need not wait with
- * it; bytes only when more requests wait, and then many bytes, or a read that has to wait.
+ * it; bytes only when more requests wait, and then many bytes, or a read that has to wait. Writes
+ * to one file wait for each other in the host's kernel, so handing them on gains nothing while the
+ * page cache takes them: they go once one of them had to wait.
  */
 static bool fs_hand(void *arg, struct fs_req *q)
 {
@@ -86,8 +106,15 @@ static bool fs_hand(void *arg, struct fs_req *q)
 		return false;
 	if (!wait && !fs_workers_busy(d->workers) && vq_pending(&d->v.vq[d->cur->queue]) <= 0)
 		return false;
-	if (q->x.kind == FS_X_WRITE && q->x.size < FS_HAND_BYTES)
-		return false;
+	if (q->x.kind == FS_X_WRITE) {
+		if (q->x.size < FS_HAND_BYTES)
+			return false;
+		if (!d->slow_writes) {
+			d->write_began = now_ns();
+			return false;
+		}
+		d->slow_writes--;
+	}
 	if (q->x.kind == FS_X_READ && q->x.size < FS_HAND_BYTES) {
 		if (h->no_nowait)
 			return false;
@@ -186,30 +213,35 @@ static void fs_pause(struct vdev *v, bool paused)
 		vdev_broken(v, "its own events could not be watched");
 }
 
-static uint64_t now_ns(void)
+/* Looking found something, or not. */
+static void looked(struct fs_dev *d, bool found)
 {
-	struct timespec t;
-
-	(void)clock_gettime(CLOCK_MONOTONIC, &t);
-	return (uint64_t)t.tv_sec * 1000000000 + (uint64_t)t.tv_nsec;
+	if (found) {
+		d->vain = 0;
+		d->skip_next = FS_POLL_SKIP;
+	} else if (++d->vain == FS_POLL_TRIES) {
+		d->vain = 0;
+		d->skip = d->skip_next;
+		d->skip_next = MIN(d->skip_next * 2, (unsigned)FS_POLL_SKIP_MAX);
+	}
 }
 
 /* Nothing waits: whether something came while we looked on. */
 static bool look_on(struct fs_dev *d, struct vq *q)
 {
-	uint64_t was = now_ns(), end = was + FS_POLL_NS, t = was;
+	uint64_t end = now_ns() + FS_POLL_NS;
+	bool found;
 
-	if (!d->poll)
-		return false;
-	(void)vq_kicks(q, false);
-	for (; t < end && !vq_pending(q) && !vq_pending(&d->v.vq[0]); was = t) {
-		t = now_ns();
-		/* Somebody else had our processor: they are short, and this is no way to use one.
-		 */
-		if (t - was > FS_POLL_NS / 2)
-			d->no_poll_until = t + FS_POLL_PAUSE_NS;
+	if (d->skip && d->poll)
+		d->skip--;
+	else if (d->poll) {
+		(void)vq_kicks(q, false);
+		while (!(found = vq_pending(q) || vq_pending(&d->v.vq[0])) && now_ns() < end)
+			;
+		looked(d, found);
+		return vq_kicks(q, true);
 	}
-	return vq_kicks(q, true);
+	return false;
 }
 
 static int serve(struct fs_dev *d, unsigned q, unsigned *n)
@@ -230,6 +262,9 @@ static int serve(struct fs_dev *d, unsigned q, unsigned *n)
 		if (fs_serve_later(
 			    d->fs, &s->q, &s->req.rd, &s->req.wr, q << 16 | s->req.head, &written))
 			vq_push(vq, s->req.head, written);
+		if (d->write_began && now_ns() - d->write_began > FS_SLOW_NS)
+			d->slow_writes = FS_SLOW_WRITES;
+		d->write_began = 0;
 	}
 	d->cur = NULL;
 	vdev_flush(&d->v, q);
@@ -248,11 +283,8 @@ static void fs_kick(struct vdev *v, unsigned q)
 		vdev_broken(v, "the serving thread could not be set up");
 		return;
 	}
-	if (d->may_poll && q) {
-		uint64_t t = now_ns();
-
-		d->poll = t - d->idle_since < FS_POLL_NS && t > d->no_poll_until;
-	}
+	if (d->may_poll && q)
+		d->poll = now_ns() - d->idle_since < FS_POLL_NS;
 	do
 		r = serve(d, q, &n);
 	while (!r && q && look_on(d, &v->vq[q]));
@@ -343,6 +375,7 @@ int fs_new(struct loop *loop, struct mem *mem, const struct fs_cfg *cfg, struct 
 		vdev_fini(&d->v);
 		return err_sys(e, r, "virtio-fs %s: workers", cfg->tag);
 	}
+	d->skip_next = FS_POLL_SKIP;
 	d->may_poll = sysconf(_SC_NPROCESSORS_ONLN) > 1;
 	d->fs->answer = fs_answer;
 	d->fs->answer_arg = d;

@@ -2,11 +2,12 @@
 /*
  * The virtio-fs device beside Debian's virtiofsd and the direct system call, without a guest.
  *
- *	fsdev DIRECTORY [--peer SOCKET] [--rounds N] [--only OPERATION] [--ours N]
+ *	fsdev DIRECTORY [--peer SOCKET --pid PID] [--rounds N] [--only OPERATION] [--ours N]
  *
- * Prints, for each operation: its name, our rate, the peer's, the direct call's (per second; "-"
- * where there is none). --ours N does N of each operation through our device alone, for whoever
- * counts system calls. The directory is filled and emptied by this program.
+ * Prints, for each operation: its name, then our rate, the peer's, the direct call's (per second,
+ *0: there is none), for driver and server placed freely, on one processor, and on different ones.
+ *--ours N does N of each operation through our device alone, for whoever counts system calls. The
+ *directory is filled and emptied by this program.
  */
 /*
  * How it works
@@ -15,13 +16,17 @@
  * to an eventfd, an interrupt a read from another, as with ioeventfd and irqfd. Ours is a device on
  * a loop of its own in this process; the peer maps the memfd, told by the vhost-user protocol.
  *
- * Peers take turns in rounds, and each keeps its best: what else the machine does meanwhile only
- * makes a round slower.
+ * Peers take turns in rounds, and each keeps its best of each placement: what else the machine does
+ * meanwhile only makes a round slower. Whether driver and server share a processor changes a rate
+ * several times over, and left alone a pair stays for long where it happened to begin; so rounds go
+ * through the placements, for both alike.
  */
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/fuse.h>
 #include <poll.h>
+#include <sched.h>
 #include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -690,6 +695,58 @@ static void clear(int dir)
 	(void)close(dir);
 }
 
+enum place {
+	FREE,
+	TOGETHER,
+	APART,
+	PLACES
+};
+
+/* Where the threads of process @pid but @but may run. */
+static void bind_tasks(pid_t pid, pid_t but, const cpu_set_t *set)
+{
+	char path[64];
+	struct dirent *e;
+	DIR *d;
+
+	(void)snprintf(path, sizeof(path), "/proc/%d/task", (int)pid);
+	d = opendir(path);
+	if (!d)
+		die(path);
+	while ((e = readdir(d))) {
+		pid_t t = (pid_t)strtol(e->d_name, NULL, 10);
+
+		/* one that has ended meanwhile */
+		if (t > 0 && t != but && sched_setaffinity(t, sizeof(*set), set) < 0 &&
+			errno != ESRCH)
+			die("sched_setaffinity");
+	}
+	(void)closedir(d);
+}
+
+/* Puts this thread, the driver, and both servers' threads there. */
+static void put(enum place where, const cpu_set_t *all, pid_t peer)
+{
+	cpu_set_t mine = *all, theirs = *all;
+	int first = 0;
+
+	while (!CPU_ISSET(first, all))
+		first++;
+	if (where != FREE) {
+		CPU_ZERO(&mine);
+		CPU_SET(first, &mine);
+	}
+	if (where == TOGETHER)
+		theirs = mine;
+	else if (where == APART)
+		CPU_CLR(first, &theirs);
+	bind_tasks(getpid(), getpid(), &theirs);
+	if (peer)
+		bind_tasks(peer, 0, &theirs);
+	if (sched_setaffinity(0, sizeof(mine), &mine) < 0)
+		die("sched_setaffinity");
+}
+
 static double rate(const struct bench *b, struct peer *p, int dir, uint64_t n)
 {
 	struct timespec t0, t1;
@@ -710,11 +767,15 @@ int main(int argc, char **argv)
 	unsigned rounds = 15;
 	uint64_t count = 0;
 	struct loop *loop;
+	pid_t pid = 0;
+	cpu_set_t all;
 	int dir;
 
 	for (int i = 2; i + 1 < argc; i += 2) {
 		if (!strcmp(argv[i], "--peer"))
 			sock = argv[i + 1];
+		else if (!strcmp(argv[i], "--pid"))
+			pid = (pid_t)strtol(argv[i + 1], NULL, 10);
 		else if (!strcmp(argv[i], "--rounds"))
 			rounds = (unsigned)strtoul(argv[i + 1], NULL, 10);
 		else if (!strcmp(argv[i], "--only"))
@@ -724,10 +785,12 @@ int main(int argc, char **argv)
 	}
 	if (argc < 2 || argc % 2) {
 		(void)fprintf(stderr,
-			"fsdev DIRECTORY [--peer SOCKET] [--rounds N] [--only OP] "
+			"fsdev DIRECTORY [--peer SOCKET --pid PID] [--rounds N] [--only OP] "
 			"[--ours N]\n");
 		return 2;
 	}
+	if (sched_getaffinity(0, sizeof(all), &all) < 0)
+		die("sched_getaffinity");
 	dir = fill(argv[1]);
 	(void)ours_new(&ours, argv[1], &loop);
 	prepare(&ours);
@@ -737,19 +800,24 @@ int main(int argc, char **argv)
 		prepare(&peer);
 	}
 	for (unsigned i = 0; i < ARRAY_SIZE(benches); i++) {
-		double best[3] = { 0 };
+		unsigned places = CPU_COUNT(&all) > 1 ? PLACES : 1;
+		double best[PLACES][3] = { 0 };
 
 		if (only && strcmp(only, benches[i].name) != 0)
 			continue;
-		for (unsigned r = 0; r < rounds && !count; r++)
+		for (unsigned r = 0; r < rounds * places && !count; r++) {
+			put(r % places, &all, pid);
 			for (unsigned w = 0; w < 3; w++)
 				if (w != 1 || who[1])
-					best[w] = MAX(best[w],
+					best[r % places][w] = MAX(best[r % places][w],
 						rate(&benches[i], who[w], dir, benches[i].n));
+		}
 		if (count)
 			(void)benches[i].fn(&ours, dir, count);
-		else
-			printf("%s %.0f %.0f %.0f\n", benches[i].name, best[0], best[1], best[2]);
+		printf("%s", benches[i].name);
+		for (unsigned r = 0; r < PLACES; r++)
+			printf(" %.0f %.0f %.0f", best[r][0], best[r][1], best[r][2]);
+		printf("\n");
 		(void)fflush(stdout);
 	}
 	clear(dir);
