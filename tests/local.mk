@@ -129,6 +129,7 @@ CLEANFILES += $(musl_programs) coverage.txt bench.json bench-files.json tests/be
 test_headers = \
 	tests/unit/agent_host.h \
 	tests/unit/fs_client.h \
+	tests/unit/fs_tree.h \
 	tests/unit/test.h \
 	tests/unit/tsi_rig.h \
 	tests/unit/vdev_rig.h \
@@ -175,6 +176,7 @@ guest_files = \
 	tests/e2e/exit-codes.sh \
 	tests/e2e/fields.sh \
 	tests/e2e/figures.sh \
+	tests/e2e/fs-apps.sh \
 	tests/e2e/fs-posix.sh \
 	tests/e2e/fs-random.sh \
 	tests/e2e/fs-x.sh \

@@ -3,20 +3,20 @@
  * virtio-fs: the server's state in a saved VM, and its return in a new process.
  *
  * How it works: a node is saved by id, place and inode number, a handle by id, node and flags; a
- * regular file without a name by its content. All such together may have FS_UNLINKED_SAVE bytes: a
- * guest with more is not saved, since it would come back without them. (One that still has a name
- * which the guest did not look up since it lost the known one is not saved: it is stale after
- * loading.) Loading makes all nodes first, then their places, then walks from the root
- * and compares each with what is there: on the same file system the inode number must be the same,
- * on another one (the tree was copied or mounted anew) place and type decide. What is not found
- * answers ESTALE, which makes the guest look again; the VM goes on. Files without a name come back
- * as O_TMPFILE in the root, or in memory where that cannot be. Locks are taken again; those that
- * somebody else took meanwhile are lost, which is logged. Requests that wait for one are the
- * queue's to bring back.
+ * regular file without a name by its content, mode, owner and times. All such together may have
+ * FS_UNLINKED_SAVE bytes: a guest with more is not saved, since it would come back without them.
+ * (One that still has a name which the guest did not look up since it lost the known one is not
+ * saved: it is stale after loading.) Loading makes all nodes first, then their places, then walks
+ * from the root and compares each with what is there: on the same file system the inode number must
+ * be the same, on another one (the tree was copied or mounted anew) place and type decide. What is
+ * not found answers ESTALE, which makes the guest look again; the VM goes on. Files without a name
+ * come back as O_TMPFILE in the root, or in memory where that cannot be. Locks are taken again;
+ * those that somebody else took meanwhile are lost, which is logged. Requests that wait for one are
+ * the queue's to bring back.
  *
  * The bytes read are as hostile as a guest's: indices, counts, names, types and chains are checked.
  */
-/* #syscalls:fs pread64 pwrite64 memfd_create fchmod fchown flock */
+/* #syscalls:fs pread64 pwrite64 memfd_create fchmod fchown utimensat flock */
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -30,7 +30,7 @@
 #include "util/log.h"
 
 #define FS_TAG_STATE SAVE_TAG('F', 'S', 'R', 'V')
-#define FS_VERSION   2
+#define FS_VERSION   3
 
 /* What one node takes but the content of a file without a name. */
 #define FS_NODE_BYTES (51U + LIM_FS_NAME)
@@ -48,6 +48,7 @@ struct node_rec {
 	/* content of a file without a name */
 	bool has_data;
 	uint32_t mode, uid, gid;
+	struct timespec ts[2]; /* of access and of change */
 	const uint8_t *data;
 	size_t len;
 };
@@ -63,6 +64,10 @@ static void save_bytes_of(int fd, const struct statx *sx, struct save_out *s)
 	save_u32(s, sx->stx_mode);
 	save_u32(s, sx->stx_uid);
 	save_u32(s, sx->stx_gid);
+	save_u64(s, (uint64_t)sx->stx_atime.tv_sec);
+	save_u32(s, sx->stx_atime.tv_nsec);
+	save_u64(s, (uint64_t)sx->stx_mtime.tv_sec);
+	save_u32(s, sx->stx_mtime.tv_nsec);
 	p = save_blob_room(s, n);
 	if (p && n) {
 		memset(p, 0, n);
@@ -196,6 +201,12 @@ static int read_node(struct save_in *s, struct node_rec *n)
 		n->mode = load_u32(s);
 		n->uid = load_u32(s);
 		n->gid = load_u32(s);
+		for (unsigned i = 0; i < 2; i++) {
+			n->ts[i].tv_sec = (time_t)load_u64(s);
+			n->ts[i].tv_nsec = load_u32(s);
+			if (n->ts[i].tv_nsec >= 1000000000)
+				return -EINVAL;
+		}
 		n->data = load_blob(s, FS_UNLINKED_SAVE, &n->len);
 	}
 	if (s->err)
@@ -225,7 +236,7 @@ static int make_unlinked(struct fs *fs, const struct node_rec *n)
 	 * ours then. */
 	if (fchown(fd, n->uid, n->gid) < 0 && errno != EPERM && errno != EINVAL)
 		return -errno;
-	if (fchmod(fd, n->mode & 07777) < 0)
+	if (fchmod(fd, n->mode & 07777) < 0 || futimens(fd, n->ts) < 0)
 		return -errno;
 	return TAKE_FD(fd);
 }

@@ -7,11 +7,11 @@
  * timeout: 600
  */
 #include <inttypes.h>
-#include <sys/xattr.h>
 
 #include "fake/fake_kern.h"
 #include "fake/fsop.h"
 #include "tests/unit/fs_client.h"
+#include "tests/unit/fs_tree.h"
 #include "tests/unit/test.h"
 
 #define LAST 40
@@ -28,7 +28,8 @@ struct rig {
 	char top[64], share[80], native[80];
 	struct fsop last[LAST];
 	struct fsres was[LAST];
-	uint64_t n; /* operations run */
+	uint64_t n;    /* operations run */
+	unsigned kept; /* open files that went through a save and a load */
 	struct {
 		uint64_t ok, all;
 	} kind[FSOP_KINDS];
@@ -245,105 +246,6 @@ static bool one(struct rig *t)
 	return true;
 }
 
-/* The two trees, by calls of this process: each line of one must be one of the other. */
-static FILE *tree_out;
-static size_t tree_cut;
-
-static void tree_content(const char *path, const struct stat *st, struct fsres *r)
-{
-	uint64_t sum = 0;
-	ssize_t n;
-	int fd;
-
-	if (S_ISLNK(st->st_mode)) {
-		n = readlink(path, text, sizeof(text));
-		fsop_sum(r, text, n < 0 ? 0 : (size_t)n);
-		return;
-	}
-	if (!S_ISREG(st->st_mode) || st->st_size > 1 << 22)
-		return;
-	fd = open(path, O_RDONLY | O_NOFOLLOW | O_CLOEXEC | O_NOATIME);
-	while ((n = read(fd, data, sizeof(data))) > 0) {
-		fsop_sum(r, data, (size_t)n);
-		sum = sum * 31 + r->hash;
-	}
-	r->hash = sum;
-	(void)close(fd);
-}
-
-static int tree_line(const char *path, const struct stat *st, int type, struct FTW *f)
-{
-	struct fsres r = { .ret = 0 }, x = { .ret = 0 };
-	ssize_t n = llistxattr(path, text, sizeof(text));
-
-	(void)type;
-	(void)f;
-	for (ssize_t i = 0; i < n; i++)
-		if (!text[i])
-			text[i] = '\n';
-	text[n > 0 ? n : 0] = 0;
-	fsop_sum_lines(&x, text, n > 0 ? (size_t)n : 0);
-	tree_content(path, st, &r);
-	fprintf(tree_out, "%s %o %u:%u %u %" PRId64 " %" PRIx64 " x%" PRIx64 "\n", path + tree_cut,
-		st->st_mode, st->st_uid, st->st_gid, (unsigned)st->st_nlink,
-		S_ISDIR(st->st_mode) ? 0 : (int64_t)st->st_size, r.hash, x.hash);
-	return 0;
-}
-
-static bool tree(const char *path, char **out)
-{
-	struct fsres r = { .ret = 0 };
-	size_t n;
-
-	tree_out = open_memstream(out, &n);
-	tree_cut = strlen(path);
-	if (!tree_out || nftw(path, tree_line, 32, FTW_PHYS) < 0)
-		return false;
-	return !fclose(tree_out) && n && (fsop_sum(&r, *out, n), true);
-}
-
-static int by_text(const void *a, const void *b)
-{
-	return strcmp(*(char *const *)a, *(char *const *)b);
-}
-
-static char **lines_of(char *s, size_t *n)
-{
-	char **line = calloc(100000, sizeof(*line));
-
-	*n = 0;
-	for (char *l = strtok(s, "\n"); l && *n < 100000; l = strtok(NULL, "\n"))
-		line[(*n)++] = l;
-	qsort(line, *n, sizeof(*line), by_text);
-	return line;
-}
-
-static bool trees_same(const struct rig *t)
-{
-	char *a = NULL, *b = NULL, **la, **lb;
-	size_t na, nb;
-	bool ok;
-
-	if (!tree(t->share, &a) || !tree(t->native, &b))
-		return false;
-	la = lines_of(a, &na);
-	lb = lines_of(b, &nb);
-	ok = na == nb;
-	for (size_t i = 0; i < MIN(na, nb); i++) {
-		if (!strcmp(la[i], lb[i]))
-			continue;
-		if (test_failed_)
-			printf("# trees differ: \"%s\" and \"%s\"\n", la[i], lb[i]);
-		ok = false;
-		break;
-	}
-	free(la);
-	free(lb);
-	free(a);
-	free(b);
-	return ok;
-}
-
 static int device(struct rig *t)
 {
 	struct fs_cfg cfg = { .tag = "root", .cache = FS_CACHE_AUTO };
@@ -357,22 +259,85 @@ static int device(struct rig *t)
 	return r;
 }
 
-/* Saved, and loaded into a device that was never spoken to. Open files are closed before: one that
- * has lost the name it was seen by, and has others, is stale after a load by design. */
+/* Looks up every name that there is. A file open by another name than the last one it was seen by
+ * would be stale after a load, by design. */
+static struct rig *seer;
+
+static int see(const char *path, const struct stat *st, int type, struct FTW *f)
+{
+	struct fuse_attr a;
+
+	(void)st;
+	(void)type;
+	(void)f;
+	fk_settle(&seer->k);
+	return path[tree_cut] ? fk_stat(&seer->k, &seer->proc[0], path + tree_cut, false, &a) : 0;
+}
+
+static int see_not(const char *path, const struct stat *st, int type, struct FTW *f)
+{
+	(void)path;
+	(void)st;
+	(void)type;
+	(void)f;
+	return 0;
+}
+
+static bool see_all(struct rig *t)
+{
+	/* Its directories are read as well: times of access. */
+	if (nftw(t->native, see_not, 32, FTW_PHYS) < 0)
+		return false;
+	seer = t;
+	tree_cut = strlen(t->share);
+	fk_forget_all(&t->k);
+	return !nftw(t->share, see, 32, FTW_PHYS);
+}
+
+/*
+ * What each open file is, on both sides, told by reading it. What has no name is closed then: its
+ * attributes and holes do not come back; before a save, only directories of that kind, which do not
+ * come back at all.
+ */
+static bool look_at_open(struct rig *t, bool loaded, unsigned *kept)
+{
+	for (unsigned i = 0; i < FSOP_PROCS * FSOP_SLOTS; i++) {
+		struct fsop op = { .proc = (uint8_t)(i / FSOP_SLOTS),
+			.slot = (uint8_t)(i % FSOP_SLOTS),
+			.kind = FSOP_FSTAT,
+			.len = FSOP_IO };
+		struct fsres r;
+		bool nameless;
+
+		if (!t->gen.used[op.proc][op.slot])
+			continue;
+		if (!both(t, &op, &r))
+			return false;
+		nameless = r.ret >= 0 && !r.nlink;
+		op.kind = FSOP_READ;
+		if (loaded && !S_ISDIR(r.mode) && !both(t, &op, &r))
+			return false;
+		op.kind = FSOP_CLOSE;
+		if (nameless && (loaded || S_ISDIR(r.mode))) {
+			if (!both(t, &op, &r))
+				return false;
+			fsop_done(&t->gen, &op, &r);
+		}
+		*kept += loaded;
+	}
+	return true;
+}
+
+/* Saved in the midst of things, and loaded into a device that was never spoken to. */
 static bool renew(struct rig *t)
 {
 	struct save_out s = { 0 };
 	struct save_in in;
 	struct vdev *was = t->v;
-	struct fsop op;
-	struct fsres r;
 	int ret;
 
-	while (fsop_close_one(&t->gen, &op)) {
-		if (!both(t, &op, &r))
-			return false;
-		fsop_done(&t->gen, &op, &r);
-	}
+	if (!look_at_open(t, false, &t->kept) || !see_all(t))
+		return false;
 	/* A kernel drops what lost its last name and is not open. */
 	fk_forget_now(&t->k);
 	vdev_pause(was);
@@ -393,7 +358,7 @@ static bool renew(struct rig *t)
 	save_out_free(&s);
 	if (ret)
 		printf("# save and load: %d\n", ret);
-	return !ret;
+	return !ret && look_at_open(t, true, &t->kept);
 }
 
 static int setup(struct rig *t, uint64_t seed)
@@ -486,13 +451,13 @@ static void differential(void)
 	/* So that differences are printed. */
 	test_failed_ = true;
 	while (t.n < ops) {
-		if (!one(&t) || (t.n % 5000 == 0 && !trees_same(&t)) ||
-			(t.n % 7000 == 0 && !renew(&t))) {
+		if (!one(&t) || (t.n % 5000 == 0 && !trees_same(t.share, t.native, test_failed_)) ||
+			(t.n % 500 == 0 && !renew(&t))) {
 			printf("# after %" PRIu64 " operations\n", t.n);
 			return;
 		}
 	}
-	if (!trees_same(&t))
+	if (!trees_same(t.share, t.native, test_failed_))
 		return;
 	test_failed_ = false;
 	for (unsigned i = 0; i < FSOP_KINDS; i++) {
@@ -502,8 +467,10 @@ static void differential(void)
 	}
 	/* A kind that never works is not tested. */
 	CHECK(never <= (ops < 20000 ? FSOP_KINDS : ops < 200000 ? 3 : 0));
-	printf("# %" PRIu64 " of %" PRIu64 " operations worked, %" PRIu64 " requests\n", ok, ops,
-		t.k.requests);
+	printf("# %" PRIu64 " of %" PRIu64 " operations worked, %" PRIu64
+	       " requests, %u open files saved and loaded\n",
+		ok, ops, t.k.requests, t.kept);
+	CHECK(t.kept || ops < 20000);
 	fk_forget_all(&t.k);
 	teardown(&t);
 }
@@ -528,7 +495,7 @@ static void lies_are_found(void)
 		op = (struct fsop){ .kind = FSOP_WRITE, .len = 3000 };
 		CHECK(both(&t, &op, &r));
 		CHECK_EQ(r.ret, 3000);
-		CHECK(trees_same(&t));
+		CHECK(trees_same(t.share, t.native, test_failed_));
 		dir = open(t.share, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 		fd = openat(dir, "witness", O_WRONLY | O_CLOEXEC);
 		switch (k) {
@@ -554,7 +521,7 @@ static void lies_are_found(void)
 			op = (struct fsop){ .kind = FSOP_READ, .len = 3000 };
 		if (k == 2)
 			op = (struct fsop){ .kind = FSOP_LIST, .path = "/" };
-		if (both(&t, &op, &r) || trees_same(&t)) {
+		if (both(&t, &op, &r) || trees_same(t.share, t.native, test_failed_)) {
 			printf("# %s\n", how[k]);
 			test_failed_ = true;
 		}
@@ -562,6 +529,141 @@ static void lies_are_found(void)
 	}
 }
 
-static const struct test_case cases[] = { TEST(lies_are_found), TEST(differential) };
+/* What random operations hardly ever meet. Each is one call on both sides; the answers must be
+ * equal. */
+static bool call(struct rig *t, struct fsop op)
+{
+	struct fsres r;
+	bool was = test_failed_, ok;
+
+	/* So that a difference is printed. */
+	test_failed_ = true;
+	ok = both(t, &op, &r);
+	test_failed_ = was;
+	return ok;
+}
+
+static void name_to(struct fsop *op, const char *path)
+{
+	(void)snprintf(op->path, sizeof(op->path), "%s", path);
+}
+
+/* A file made with O_NOATIME is read after its times were set: reading must not change them. */
+static void noatime_from_the_start(void)
+{
+	static struct rig t;
+	struct fsop op = { .kind = FSOP_OPEN, .mode = 0644 };
+	struct fsres r;
+
+	if (!may_run())
+		return;
+	CHECK_EQ(setup(&t, 1), 0);
+	for (unsigned i = 0; i < 2; i++) {
+		op = (struct fsop){ .kind = FSOP_OPEN, .mode = 0644, .slot = (uint8_t)i };
+		op.flags = O_CREAT | O_EXCL | O_RDWR | (i ? O_NOATIME : 0);
+		name_to(&op, i ? "/without" : "/with");
+		CHECK(call(&t, op));
+		CHECK(call(
+			&t, (struct fsop){ .kind = FSOP_WRITE, .slot = (uint8_t)i, .len = 100 }));
+		op.kind = FSOP_UTIMES;
+		op.follow = true;
+		op.ts[0].tv_sec = 1000;
+		op.ts[1].tv_sec = 2000;
+		CHECK(call(&t, op));
+		CHECK(call(&t, (struct fsop){ .kind = FSOP_READ, .slot = (uint8_t)i, .len = 10 }));
+		op = (struct fsop){ .kind = FSOP_FSTAT, .slot = (uint8_t)i };
+		CHECK(both(&t, &op, &r));
+		/* Without the flag it is an access, or this file system tells nothing. */
+		if (!i && r.atime[0] == 1000)
+			printf("# no times of access in this directory\n");
+		CHECK(!i || r.atime[0] == 1000);
+	}
+	fk_forget_all(&t.k);
+	teardown(&t);
+}
+
+/* More names than a reply and than the server's buffer hold, by replies of many sizes. */
+static void big_directory(void)
+{
+	static struct rig t;
+	struct fsop op;
+
+	if (!may_run())
+		return;
+	CHECK_EQ(setup(&t, 2), 0);
+	for (unsigned i = 0; i < 400; i++) {
+		op = (struct fsop){ .kind = FSOP_OPEN, .flags = O_CREAT | O_WRONLY, .mode = 0644 };
+		(void)snprintf(op.path, sizeof(op.path), "/%0*u", 40 + (int)(i * 7 % 180), i);
+		CHECK(call(&t, op));
+		CHECK(call(&t, (struct fsop){ .kind = FSOP_CLOSE }));
+	}
+	op = (struct fsop){ .kind = FSOP_LIST, .path = "/" };
+	for (unsigned i = 0; i < 20; i++)
+		CHECK(call(&t, op));
+	fk_forget_all(&t.k);
+	teardown(&t);
+}
+
+/*
+ * The host removes a file that the guest knows, and makes one of another type, which gets
+ * the number of the first, or not.
+ */
+static void number_again(struct rig *t, bool link_first, unsigned *again)
+{
+	const char *dirs[] = { t->share, t->native };
+	char path[2][96];
+	struct fsop op = { .kind = FSOP_STAT, .path = "/f" };
+	struct stat was, is;
+	uint64_t known;
+
+	for (unsigned i = 0; i < 2; i++) {
+		(void)snprintf(path[i], sizeof(path[i]), "%s/f", dirs[i]);
+		if (link_first)
+			CHECK_EQ(symlink("g", path[i]), 0);
+		else
+			CHECK_EQ(mknod(path[i], S_IFREG | 0644, 0), 0);
+	}
+	CHECK(call(t, op));
+	CHECK_EQ(lstat(path[0], &was), 0);
+	for (unsigned i = 0; i < 2; i++) {
+		CHECK_EQ(unlink(path[i]), 0);
+		if (link_first)
+			CHECK_EQ(mknod(path[i], S_IFREG | 0644, 0), 0);
+		else
+			CHECK_EQ(symlink("g", path[i]), 0);
+	}
+	CHECK_EQ(lstat(path[0], &is), 0);
+	/* A second has passed. */
+	known = fk_name_take(&t->k, FUSE_ROOT_ID, "f");
+	if (known)
+		fk_looked_up(&t->k, known);
+	CHECK(call(t, op));
+	op.kind = link_first ? FSOP_OPEN : FSOP_READLINK;
+	CHECK(call(t, op));
+	if (link_first)
+		CHECK(call(t, (struct fsop){ .kind = FSOP_CLOSE }));
+	op.kind = FSOP_UNLINK;
+	CHECK(call(t, op));
+	*again += was.st_ino == is.st_ino;
+}
+
+static void numbers_of_the_host(void)
+{
+	static struct rig t;
+	unsigned again = 0;
+
+	if (!may_run())
+		return;
+	CHECK_EQ(setup(&t, 3), 0);
+	test_failed_ = false;
+	for (unsigned i = 0; i < 40 && !test_failed_; i++)
+		number_again(&t, i & 1, &again);
+	printf("# %u of 40 got the number of what was before\n", again);
+	fk_forget_all(&t.k);
+	teardown(&t);
+}
+
+static const struct test_case cases[] = { TEST(lies_are_found), TEST(noatime_from_the_start),
+	TEST(big_directory), TEST(numbers_of_the_host), TEST(differential) };
 
 TEST_MAIN(cases)
