@@ -37,6 +37,7 @@ libvmmcore_a_SOURCES = \
 	libvmm/core/limits.h \
 	libvmm/core/mem.h \
 	libvmm/core/mem_pin.h \
+	libvmm/core/mem_window.h \
 	libvmm/core/vm.h \
 	libvmm/virtio/iobuf.c \
 	libvmm/virtio/iobuf_nowait.c \
@@ -55,6 +56,7 @@ libvmmcore_a_SOURCES = \
 	libvmm/dev/console_io.c \
 	libvmm/dev/fs.c \
 	libvmm/dev/fs_cred.c \
+	libvmm/dev/fs_dax.c \
 	libvmm/dev/fs_dir.c \
 	libvmm/dev/fs_fd.c \
 	libvmm/dev/fs_handle.c \

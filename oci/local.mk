@@ -45,6 +45,7 @@ liboci_a_SOURCES = \
 	oci/spec.c \
 	oci/spec_blkio.c \
 	oci/spec_cache.c \
+	oci/spec_dax.c \
 	oci/spec_default.c \
 	oci/spec_devices.c \
 	oci/spec_linux.c \

@@ -471,6 +471,10 @@ struct vmm_fs;
  */
 int spec_cache_rules(const struct spec *s, int root_fd, struct vmm_fs *f, struct error *e);
 
+/* spec_dax.c: bytes of the window for files that a guest of @ram bytes gets, 0 for none, by the
+ * annotation krun-oci.virtiofs.dax. */
+int spec_dax(const struct spec *s, uint64_t ram, uint64_t *bytes, struct error *e);
+
 /* Whether a row of that table carries this field's name; the rows by number, NULL at the end. */
 bool spec_is_refused(const char *field);
 const char *spec_refused_field(size_t i);
@@ -504,6 +508,7 @@ struct vm_size {
 	uint64_t ram;	    /* bytes, whole MiB */
 	uint64_t guest_max; /* memory.max of the workload in the guest; 0: none */
 	uint64_t host_max;  /* memory.max of the container's cgroup on the host; 0: none */
+	uint64_t dax;	    /* bytes of the window for files; 0: none */
 };
 
 /*

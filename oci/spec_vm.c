@@ -183,6 +183,8 @@ int spec_vm_size(const struct spec *s, unsigned host_cpus, struct vm_size *out, 
 	r = cpu_count(s, host_cpus, &out->vcpus, e);
 	if (!r)
 		r = ram_size(s, limit, &out->ram, e);
+	if (!r)
+		r = spec_dax(s, out->ram, &out->dax, e);
 	if (!r && limit)
 		out->host_max = out->ram + VM_OVERHEAD_BYTES + LIM_FS_NODE_RAM(out->ram);
 	return r;

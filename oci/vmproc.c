@@ -141,6 +141,7 @@ static int build_vm(struct vmproc *p, struct vmm *vm, int root_fd, int done_fd, 
 	/* a descriptor of our own: the pivot still needs root_fd */
 	cfg.fs[0].root_fd = fcntl(root_fd, F_DUPFD_CLOEXEC, 3);
 	cfg.fs[0].readonly = p->spec->root_readonly && !p->spec->n_mounts;
+	cfg.fs[0].dax_bytes = p->size.dax;
 	r = spec_cache_rules(p->spec, root_fd, &cfg.fs[0], e);
 	if (!r)
 		r = kernel_cmdline(p->spec, p->size.vcpus, p->net.tsi, cmdline, sizeof(cmdline), e);

@@ -44,6 +44,7 @@ unit_programs = \
 	tests/unit/test_exec \
 	tests/unit/test_fake_hv \
 	tests/unit/test_fs_cred \
+	tests/unit/test_fs_dax \
 	tests/unit/test_fs_dev \
 	tests/unit/test_fs_diff \
 	tests/unit/test_fs_io \
@@ -176,7 +177,7 @@ guest_files = \
 	tests/e2e/exit-codes.sh \
 	tests/e2e/fields.sh \
 	tests/e2e/figures.sh \
-	tests/e2e/fs-apps.sh \
+	tests/e2e/fs-dax.sh \
 	tests/e2e/fs-posix.sh \
 	tests/e2e/fs-random.sh \
 	tests/e2e/fs-x.sh \
@@ -204,6 +205,7 @@ guest_files = \
 	tests/e2e/userns.sh \
 	tests/e2e/version.sh \
 	tests/e2e/fault.c \
+	tests/e2e/fs-dax.c \
 	tests/e2e/fs-posix-attr.c \
 	tests/e2e/fs-posix-data.c \
 	tests/e2e/fs-posix-names.c \
@@ -317,6 +319,7 @@ thread_programs = \
 	tests/unit/test_vmexec \
 	tests/unit/test_vmm \
 	tests/unit/test_fs_cred \
+	tests/unit/test_fs_dax \
 	tests/unit/test_fs_dev \
 	tests/unit/test_fs_diff \
 	tests/unit/test_fs_io \

@@ -54,6 +54,7 @@
 #define LIM_FS_LOCK_WAITS    512	/* requests that wait for a lock: half of a queue */
 #define LIM_FS_WORKERS	     4		/* threads of a share, beside the one that serves it */
 #define LIM_FS_IO	     (1U << 20) /* bytes of one read or write */
+#define LIM_FS_DAX_RANGES    16384	/* of 2 MiB in all windows: a mapping of ours each */
 #define LIM_FS_NAME	     255
 
 /*

@@ -16,6 +16,7 @@
 
 #include "core/mem.h"
 #include "core/mem_pin.h"
+#include "core/mem_window.h"
 
 #define PAGE 4096ULL
 #define HUGE (2ULL << 20)
@@ -32,6 +33,7 @@ void mem_destroy(struct mem *m)
 
 		if (!r->borrowed)
 			(void)munmap(r->hva, r->len);
+		mem_window_free(r->win);
 		if (r->fd >= 0)
 			(void)close(r->fd);
 	}
@@ -156,8 +158,20 @@ int mem_add_shm(struct mem *m, gpa_t gpa, uint64_t len, struct error *e)
 	new.hva = mem_reserve(gpa, len);
 	if (!new.hva)
 		return err_sys(e, errno, "mapping a window of %llu bytes", (unsigned long long)len);
+	new.win = mem_window_new(len);
+	if (!new.win) {
+		(void)munmap(new.hva, len);
+		return err_sys(e, ENOMEM, "window of %llu bytes", (unsigned long long)len);
+	}
 	mem_insert(m, &new);
 	return 0;
+}
+
+void mem_set_readonly(struct mem *m, gpa_t gpa)
+{
+	for (unsigned i = 0; !m->frozen && i < m->n; i++)
+		if (m->r[i].gpa == gpa.v)
+			m->r[i].readonly = true;
 }
 
 int mem_add_borrowed(struct mem *m, gpa_t gpa, void *hva, uint64_t len)

@@ -38,6 +38,10 @@ enum mem_backing {
 	MEM_FILE,  /* private mapping of a file (kernel image, template) */
 };
 
+#define MEM_SHM_RANGE (2U << 20) /* a window is filled and mended in these */
+
+struct mem_window;
+
 struct mem_region {
 	uint64_t gpa, len; /* bytes, page-aligned, gpa + len does not wrap */
 	uint8_t *hva;
@@ -47,6 +51,7 @@ struct mem_region {
 	uint64_t fd_off;
 	bool readonly; /* the guest may not write (KVM_MEM_READONLY), nor a device for it */
 	bool borrowed; /* by mem_add_borrowed(): not ours to unmap */
+	struct mem_window *win; /* owned; MEM_SHM: what fills its ranges */
 };
 
 struct mem {
@@ -70,6 +75,9 @@ int mem_add_ram(
 	struct mem *m, gpa_t gpa, uint64_t len, const struct mem_ram_opts *o, struct error *e);
 /* A window of PROT_NONE that mem_shm_map() fills. */
 int mem_add_shm(struct mem *m, gpa_t gpa, uint64_t len, struct error *e);
+/* Before the freeze: neither the guest nor a device for it may write to the region that begins at
+ * @gpa. */
+void mem_set_readonly(struct mem *m, gpa_t gpa);
 /* Test and fuzz harnesses: a region over memory that the caller owns (not unmapped by
  * mem_destroy()). */
 int mem_add_borrowed(struct mem *m, gpa_t gpa, void *hva, uint64_t len);
@@ -102,6 +110,24 @@ bool mem_in_window(const struct mem *m, const void *p);
 int mem_shm_map(struct mem *m, gpa_t window, uint64_t off, uint64_t len, int fd, uint64_t fd_off,
 	bool write);
 int mem_shm_unmap(struct mem *m, gpa_t window, uint64_t off, uint64_t len);
+/* As mem_shm_map() of one MEM_SHM_RANGE, with zero pages that are the guest's own. */
+int mem_shm_zero(struct mem *m, gpa_t window, uint64_t off);
+/* Of one MEM_SHM_RANGE: the next write to each page is seen by the file's file system again, which
+ * sets its times. */
+int mem_shm_settle(struct mem *m, gpa_t window, uint64_t off);
+/*
+ * The guest touched memory that the host cannot give it. Any thread: in every range that
+ * mem_shm_map() filled whole, what lies behind the end of its file gets zero pages. Returns how
+ * many ranges were mended.
+ */
+unsigned mem_shm_mend(struct mem *m);
+/* Of one MEM_SHM_RANGE that a file fills: from the page @pages on it gets zero pages, if it has
+ * not. */
+int mem_shm_cut(struct mem *m, gpa_t window, uint64_t off, unsigned pages);
+/* Whether any range of @window holds zero pages of mem_shm_mend() or mem_shm_zero(); whether that
+ * at @off does. Mapping it anew takes them away. */
+bool mem_shm_any_mended(const struct mem *m, gpa_t window);
+bool mem_shm_is_mended(const struct mem *m, gpa_t window, uint64_t off);
 /*
  * Gives pages back to the host; the guest reads zeroes there afterwards (or the file, if MEM_FILE).
  * RAM only, page-aligned, may cross regions; -EINVAL / -EFAULT with nothing done when the range is

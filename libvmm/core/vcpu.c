@@ -21,6 +21,8 @@
 #include "core/vm.h"
 #include "util/log.h"
 
+#define VCPU_FAULTS 8 /* in a row, without anything to mend, before the VM ends */
+
 static void count(uint64_t *n)
 {
 	__atomic_fetch_add(n, 1, __ATOMIC_RELAXED);
@@ -88,6 +90,22 @@ static void guest_reset(struct vmm *vm)
 		vm_end(vm, VMM_END_GUEST, "the guest reset the machine");
 }
 
+/*
+ * The guest touched memory that the host cannot give it: a file that a window shows may have become
+ * shorter. False when this was not it, nor what another vCPU has mended meanwhile.
+ */
+static bool vcpu_mend(struct vcpu *c)
+{
+	unsigned n = mem_shm_mend(&c->vm->mem);
+
+	if (n) {
+		log_guest("a mapped file became shorter: %u parts of 2 MiB end in zeroes now", n);
+		c->faults = 0;
+		return true;
+	}
+	return c->vm->mem.nshm && ++c->faults <= VCPU_FAULTS;
+}
+
 /* Runs guest code until it traps, and serves the trap. Returns false when this vCPU is done for
  * good. */
 static bool vcpu_step(struct vcpu *c)
@@ -99,6 +117,8 @@ static bool vcpu_step(struct vcpu *c)
 		vm_end(c->vm, VMM_END_FAILED, "vCPU %u: run: %s", c->index, err_text(r));
 		return false;
 	}
+	if (x.kind != HV_EXIT_FAULT)
+		c->faults = 0;
 	switch (x.kind) {
 	case HV_EXIT_MMIO:
 		vcpu_mmio(c, &x);
@@ -113,6 +133,10 @@ static bool vcpu_step(struct vcpu *c)
 	case HV_EXIT_RESET:
 		guest_reset(c->vm);
 		return false;
+	case HV_EXIT_FAULT:
+		if (vcpu_mend(c))
+			return true;
+		break;
 	case HV_EXIT_FAIL:
 		break;
 	}

@@ -82,6 +82,8 @@ static int check_net(const struct vmm_config *cfg, struct error *e)
 
 int vm_check_config(const struct vmm_config *cfg, bool load, struct error *e)
 {
+	uint64_t ranges = 0;
+
 	if (!cfg->vcpus || cfg->vcpus > LIM_VCPUS)
 		return err_set(e, EINVAL, "vCPUs: %u is not within 1-%u", cfg->vcpus, LIM_VCPUS);
 	if (cfg->ram_bytes < LIM_RAM_MIN || cfg->ram_bytes > LIM_RAM_MAX || cfg->ram_bytes % 4096)
@@ -100,9 +102,12 @@ int vm_check_config(const struct vmm_config *cfg, bool load, struct error *e)
 		if (!f->tag[0] || strnlen(f->tag, sizeof(f->tag)) == sizeof(f->tag) ||
 			f->root_fd < 0)
 			return err_set(e, EINVAL, "file system %u: no tag or no directory", i);
-		if (f->dax_bytes % (2U << 20))
-			return err_set(
-				e, EINVAL, "file system %u: window is not a multiple of 2 MiB", i);
+		if (f->dax_bytes % MEM_SHM_RANGE ||
+			f->dax_bytes / MEM_SHM_RANGE > LIM_FS_DAX_RANGES - ranges)
+			return err_set(e, EINVAL,
+				"file system %u: window is not a multiple of 2 MiB, or too large",
+				i);
+		ranges += f->dax_bytes / MEM_SHM_RANGE;
 		if ((unsigned)f->cache > VMM_FS_CACHE_NONE)
 			return err_set(
 				e, EINVAL, "file system %u: no such caching: %d", i, (int)f->cache);
@@ -323,6 +328,8 @@ static int add_fs(struct vmm *vm, struct vmm_fs *f, unsigned n, char *cmdline, s
 			(void)close(c.root_fd);
 			return r;
 		}
+		if (c.readonly && hv_features(vm->hv)->readonly_mem)
+			mem_set_readonly(&vm->mem, GPA(c.dax_gpa));
 	}
 	r = fs_new(vm->fs, &vm->mem, &c, &v, e);
 	return r ? r : add_device(vm, v, cmdline, e);

@@ -44,7 +44,7 @@ struct fs_dev {
 	struct vdev v;
 	struct fs *fs;
 	struct fs_workers *workers;
-	struct loop_src timer, finished, idle;
+	struct loop_src timer, finished, idle, sizes;
 	bool answered;			/* a request of the past was; its queue is to be flushed */
 	bool poll;			/* requests come so close together that looking pays */
 	bool may_poll;			/* there is a processor for whoever asks beside ours */
@@ -177,12 +177,22 @@ static void fs_on_idle(struct loop_src *src, uint32_t events)
 	fs_fd_drop_idle(d->fs);
 }
 
+static void fs_on_sizes(struct loop_src *src, uint32_t events)
+{
+	struct fs_dev *d = src->arg;
+
+	(void)events;
+	fs_dax_tick(d->fs);
+}
+
 static int listen_on(struct fs_dev *d)
 {
 	int r = loop_add(d->v.loop, &d->timer, EPOLLIN);
 
 	if (!r)
 		r = loop_add(d->v.loop, &d->finished, EPOLLIN);
+	if (!r && d->sizes.fd >= 0)
+		r = loop_add(d->v.loop, &d->sizes, EPOLLIN);
 	return r < 0 ? r : loop_add(d->v.loop, &d->idle, EPOLLIN);
 }
 
@@ -191,6 +201,8 @@ static void ignore(struct fs_dev *d)
 	loop_del(d->v.loop, &d->timer);
 	loop_del(d->v.loop, &d->finished);
 	loop_del(d->v.loop, &d->idle);
+	if (d->sizes.fd >= 0)
+		loop_del(d->v.loop, &d->sizes);
 }
 
 static int fs_start(struct vdev *v)
@@ -355,8 +367,6 @@ int fs_new(struct loop *loop, struct mem *mem, const struct fs_cfg *cfg, struct 
 
 	if (!tag || tag > FS_TAG_LEN)
 		return err_set(e, EINVAL, "virtio-fs: a tag has 1 to %d bytes", FS_TAG_LEN);
-	if (cfg->dax_len)
-		return err_set(e, ENOTSUP, "virtio-fs %s: a DAX window is not supported", cfg->tag);
 	d = calloc(1, sizeof(*d));
 	if (!d)
 		return err_sys(e, ENOMEM, "virtio-fs %s", cfg->tag);
@@ -369,13 +379,17 @@ int fs_new(struct loop *loop, struct mem *mem, const struct fs_cfg *cfg, struct 
 		vdev_fini(&d->v);
 		return r;
 	}
-	r = fs_workers_new(d->fs, &d->workers);
+	r = cfg->dax_len ? fs_dax_new(d->fs, mem, cfg->dax_gpa, cfg->dax_len) : 0;
+	if (!r)
+		r = fs_workers_new(d->fs, &d->workers);
 	if (r < 0) {
 		fs_server_free(d->fs);
 		vdev_fini(&d->v);
-		return err_sys(e, r, "virtio-fs %s: workers", cfg->tag);
+		return err_sys(e, r, "virtio-fs %s: window or workers", cfg->tag);
 	}
 	d->skip_next = FS_POLL_SKIP;
+	d->v.shm_gpa = cfg->dax_gpa;
+	d->v.shm_len = cfg->dax_len;
 	d->may_poll = sysconf(_SC_NPROCESSORS_ONLN) > 1;
 	d->fs->answer = fs_answer;
 	d->fs->answer_arg = d;
@@ -386,6 +400,9 @@ int fs_new(struct loop *loop, struct mem *mem, const struct fs_cfg *cfg, struct 
 	};
 	d->idle = (struct loop_src){
 		.fd = d->fs->idle_fd, .name = "idle files", .fn = fs_on_idle, .arg = d
+	};
+	d->sizes = (struct loop_src){
+		.fd = fs_dax_fd(d->fs), .name = "file sizes", .fn = fs_on_sizes, .arg = d
 	};
 	d->timer = (struct loop_src){
 		.fd = d->fs->timer_fd, .name = "lock timer", .fn = fs_on_timer, .arg = d

@@ -42,14 +42,16 @@
 	(48U << 20)    /* bytes of unlinked open files in a saved VM; fits LIM_SAVE_STATE */
 #define FS_INTRS   128 /* of FUSE_INTERRUPT, remembered */
 #define FS_IDLE_MS 500 /* that an idle fd is kept where the host may want to unmount */
-#define FS_TICK_MAX                                                                               \
-	64	       /* ms between two tries of a lock that somebody outside of the guest holds \
-			*/
-#define FS_TICK_TRY 32 /* tries of one tick */
-#define FS_NOW	    UINT32_MAX	/* a token: the request cannot be put aside */
-#define FS_LATER    1		/* of an operation: its request was put aside */
-#define FS_XFER	    2		/* of an operation: q->x is what is left to do */
-#define FS_COPY_MAX (16U << 20) /* bytes of one COPY_FILE_RANGE: the queue waits meanwhile */
+#define FS_TICK_MAX                                                                   \
+	64 /* ms between two tries of a lock that somebody outside of the guest holds \
+	    */
+#define FS_TICK_TRY   32	  /* tries of one tick */
+#define FS_DAX_RANGE  (2U << 20)  /* of the window: what Linux maps at a time */
+#define FS_DAX_REMOVE 256	  /* ranges of one REMOVEMAPPING */
+#define FS_NOW	      UINT32_MAX  /* a token: the request cannot be put aside */
+#define FS_LATER      1		  /* of an operation: its request was put aside */
+#define FS_XFER	      2		  /* of an operation: q->x is what is left to do */
+#define FS_COPY_MAX   (16U << 20) /* bytes of one COPY_FILE_RANGE: the queue waits meanwhile */
 
 /* What every statx() here asks for. */
 #define FS_SX_MASK (STATX_BASIC_STATS | STATX_BTIME | STATX_MNT_ID)
@@ -59,6 +61,7 @@ enum {
 	FS_N_VIRT = 2,	 /* the virtual file */
 	FS_N_PINNED = 4, /* fd held without being in the LRU list */
 	FS_N_HASHED = 8, /* found by identity */
+	FS_N_DAX = 16,	 /* the guest is told to read it through the window */
 };
 
 struct fs_node {
@@ -72,6 +75,8 @@ struct fs_node {
 	uint32_t kids;	       /* nodes whose parent this is */
 	uint32_t handles;      /* first handle of its list, as index; 0: none */
 	uint32_t locks;	       /* first lock set of its list; 0: none */
+	uint32_t maps;	       /* first range of the window that shows it; 0: none */
+	uint32_t promised;     /* ranges of the window that are kept for it */
 	uint32_t inext, dnext; /* hash chains, by identity and by (parent, name); inext is also the
 				  free list */
 	uint32_t lprev, lnext; /* LRU of open fds */
@@ -208,6 +213,8 @@ struct fs {
 	struct fs_dirbuf dirbuf[FS_DIR_BUFS];
 	unsigned dirbuf_next;
 
+	struct fs_dax *dax; /* NULL: no window */
+
 	struct fs_table locksets, ranges, waits;
 	uint32_t wait_first, wait_last;
 	uint32_t wait_at;  /* the foreign wait whose turn it is at the next tick; 0: the first */
@@ -282,6 +289,8 @@ struct fs_req {
 		struct fuse_ioctl_in ioctl;
 		struct fuse_lk_in lk;
 		struct fuse_interrupt_in intr;
+		struct fuse_setupmapping_in setup;
+		struct fuse_removemapping_in remove;
 	} a;
 	uint32_t token;	   /* of fs_serve_later() */
 	struct iobuf head; /* room for the reply's header */
@@ -499,6 +508,31 @@ void fs_dirbuf_drop(struct fs *fs, uint64_t fh);
 fs_op_fn fs_op_ioctl;
 /* fs_xattr.c */
 fs_op_fn fs_op_setxattr, fs_op_getxattr, fs_op_listxattr, fs_op_removexattr;
+
+/*
+ * fs_dax.c. fs_dax_new() gives a server that has served nothing yet the window of @mem at @gpa;
+ * fs_dax_wants() is what it asks for in FUSE_INIT then.
+ */
+int fs_dax_new(struct fs *fs, struct mem *mem, uint64_t gpa, uint64_t len) NODISCARD;
+void fs_dax_free(struct fs *fs);
+uint64_t fs_dax_wants(const struct fs *fs);
+/* Before the guest is told of @n, whose attributes are @sx: whether it shall use the window for it
+ * (FS_N_DAX). @listing: it did not ask for this very file. */
+void fs_dax_admit(struct fs *fs, struct fs_node *n, const struct statx *sx, bool listing);
+/* The node goes, or all do. */
+void fs_dax_forget(struct fs *fs, struct fs_node *n);
+void fs_dax_reset(struct fs *fs);
+/* Of a node with maps: the file may be longer than it was; it was opened, @changed: to be written
+ * to, or it is not as it was; somebody who may have written to it has closed it. */
+void fs_dax_heal(struct fs *fs, struct fs_node *n);
+void fs_dax_opened(struct fs *fs, struct fs_node *n, bool changed);
+void fs_dax_settle(struct fs *fs, struct fs_node *n);
+/* What to do when fs_dax_fd() is readable (-1: there is no window): files may be shorter. */
+int fs_dax_fd(const struct fs *fs);
+void fs_dax_tick(struct fs *fs);
+void fs_dax_save(struct fs *fs, struct save_out *s);
+int fs_dax_load(struct fs *fs, struct save_in *s) NODISCARD;
+fs_op_fn fs_op_setupmapping, fs_op_removemapping;
 
 /* fs_save.c. Load is for a server that has served nothing yet. */
 void fs_save(struct fs *fs, struct save_out *s);

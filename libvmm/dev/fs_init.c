@@ -54,6 +54,7 @@ int fs_op_init(struct fs *fs, struct fs_req *q)
 	/* A tree that nobody changes keeps its pages whatever its times say. */
 	want |= fs->cache == FS_CACHE_ALWAYS && !fs->nat ? FS_I_EXPLICIT_INVAL
 							 : FS_I_AUTO_INVAL_DATA;
+	want |= fs_dax_wants(fs);
 	/* A close() without locks tells a server on a disk nothing. */
 	if (!fs->net)
 		want |= FS_I_FLUSH_LOCKS;
@@ -70,6 +71,7 @@ int fs_op_init(struct fs *fs, struct fs_req *q)
 	o.max_write = LIM_FS_IO;
 	o.time_gran = 1;
 	o.max_pages = LIM_FS_IO / 4096;
+	o.map_alignment = fs->flags & FS_I_MAP_ALIGNMENT ? __builtin_ctz(FS_DAX_RANGE) : 0;
 	return iobuf_push(&q->wr, &o, sizeof(o));
 }
 
@@ -118,6 +120,7 @@ void fs_server_reset(struct fs *fs)
 	for (unsigned i = 0; i < FS_DIR_BUFS; i++)
 		fs->dirbuf[i].owner = 0;
 	fs_nodes_reset(fs);
+	fs_dax_reset(fs);
 	fs->inited = false;
 }
 
@@ -129,6 +132,7 @@ void fs_server_free(struct fs *fs)
 	fs_locks_clear(fs);
 	fs_handles_clear(fs);
 	fs_nodes_clear(fs);
+	fs_dax_free(fs);
 	for (unsigned i = 0; i < FS_DIR_BUFS; i++)
 		free(fs->dirbuf[i].b);
 	if (fs->proc_fd >= 0)

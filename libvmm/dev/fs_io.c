@@ -208,6 +208,8 @@ int fs_op_copy(struct fs *fs, struct fs_req *q)
 	if (in->flags || in->off_in > INT64_MAX || in->off_out > INT64_MAX)
 		return -EINVAL;
 	to->wrote = true;
+	if (fs_node_at(fs, to->node)->maps)
+		fs_dax_heal(fs, fs_node_at(fs, to->node));
 	q->x = (struct fs_xfer){ .kind = FS_X_COPY,
 		.fd = from->fd,
 		.to = to->fd,

@@ -221,6 +221,7 @@ void fs_node_put(struct fs *fs, struct fs_node *n)
 		struct fs_node *p = unplace(fs, n);
 
 		ident_del(fs, n);
+		fs_dax_forget(fs, n);
 		fs_fd_drop(fs, n);
 		n->flags = 0;
 		n->gen++;

@@ -71,6 +71,7 @@ static int open_node(struct fs *fs, struct fs_node *n, uint32_t flags, uint32_t 
 	struct fuse_open_out *o)
 {
 	struct fs_handle *h;
+	uint64_t was;
 	int fd, f, r;
 
 	if (n->flags & FS_N_VIRT)
@@ -90,7 +91,10 @@ static int open_node(struct fs *fs, struct fs_node *n, uint32_t flags, uint32_t 
 	fd = fs_reopen(fs, fd, f);
 	if (fd < 0)
 		return fd;
+	was = n->stamp;
 	*o = (struct fuse_open_out){ .open_flags = cache_flags(fs, n, fd) };
+	if (n->maps)
+		fs_dax_opened(fs, n, (f & O_ACCMODE) != O_RDONLY || n->stamp != was);
 	r = fs_handle_new(fs, n, FS_H_FILE, fd, f & ~O_TRUNC, &h);
 	if (r < 0)
 		return r;
@@ -243,6 +247,8 @@ int fs_op_release(struct fs *fs, struct fs_req *q)
 	 */
 	if (h->wrote && fs_cache_of(fs, q->n) == FS_CACHE_AUTO && !fs_stat_fd(h->fd, &sx))
 		q->n->stamp = fs_stamp(&sx);
+	if (q->n->maps && (h->flags & O_ACCMODE) != O_RDONLY)
+		fs_dax_settle(fs, q->n);
 	fs_handle_close(fs, h);
 	return 0;
 }

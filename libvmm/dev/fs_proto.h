@@ -35,16 +35,19 @@
 #define FS_I_MAX_PAGES	      (1ULL << 22)
 #define FS_I_CACHE_SYMLINKS   (1ULL << 23)
 #define FS_I_EXPLICIT_INVAL   (1ULL << 25)
+#define FS_I_MAP_ALIGNMENT    (1ULL << 26)
 #define FS_I_SUBMOUNTS	      (1ULL << 27)
 #define FS_I_KILLPRIV_V2      (1ULL << 28)
 #define FS_I_SETXATTR_EXT     (1ULL << 29)
 #define FS_I_INIT_EXT	      (1ULL << 30)
+#define FS_I_HAS_INODE_DAX    (1ULL << 33)
 #define FS_I_ALLOW_IDMAP      (1ULL << 40)
 /* Not upstream's: kernel/patches has them. */
 #define FS_I_FLUSH_LOCKS    (1ULL << 61)
 #define FS_I_LOCK_INTERRUPT (1ULL << 62)
 
 #define FS_ATTR_SUBMOUNT      1U
+#define FS_ATTR_DAX	      2U
 #define FS_SETXATTR_KILL_SGID 1U
 #define FS_OPEN_KILL_SUIDGID  1U
 #define FS_FOPEN_KEEP_CACHE   (1U << 1)

@@ -84,6 +84,8 @@ void fs_fill_attr(
 	if (p && n->type == S_IFDIR && (fs->flags & FS_I_SUBMOUNTS) &&
 		(p->dev != n->dev || p->mnt != n->mnt))
 		a->flags |= FS_ATTR_SUBMOUNT;
+	if (n->flags & FS_N_DAX)
+		a->flags |= FS_ATTR_DAX;
 }
 
 enum fs_cache fs_cache_of(const struct fs *fs, const struct fs_node *n)

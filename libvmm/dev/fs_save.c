@@ -173,6 +173,7 @@ void fs_save(struct fs *fs, struct save_out *s)
 	save_nodes(fs, s);
 	save_handles(fs, s);
 	fs_locks_save(fs, s);
+	fs_dax_save(fs, s);
 	save_end(s, at);
 }
 
@@ -425,6 +426,8 @@ static int load_state(struct fs *fs, struct save_in *s)
 			return r;
 	}
 	r = fs_locks_load(fs, s);
+	if (!r)
+		r = fs_dax_load(fs, s);
 	if (r < 0)
 		return r;
 	for (uint32_t i = 1; i < fs->nodes.next; i++) {

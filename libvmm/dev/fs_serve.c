@@ -47,8 +47,8 @@ static int fs_op_ignore(struct fs *fs, struct fs_req *q)
 }
 
 /*
- * What is not here answers ENOSYS, which the guest remembers: DAX is not used, FUSE_POLL and
- * FUSE_BMAP are done without.
+ * What is not here answers ENOSYS, which the guest remembers: FUSE_POLL and FUSE_BMAP are done
+ * without.
  */
 static const struct fs_op ops[FS_OP_MAX] = {
 	[FUSE_LOOKUP] = OP(lookup, O_NODE | O_REST, 0, ENTRY),
@@ -97,6 +97,8 @@ static const struct fs_op ops[FS_OP_MAX] = {
 	[FUSE_LSEEK] = OP(lseek, O_NODE, SZ(fuse_lseek_in), SZ(fuse_lseek_out)),
 	[FUSE_COPY_FILE_RANGE] =
 		OP(copy, O_NODE | O_MUT, SZ(fuse_copy_file_range_in), SZ(fuse_write_out)),
+	[FUSE_SETUPMAPPING] = OP(setupmapping, O_NODE, SZ(fuse_setupmapping_in), 0),
+	[FUSE_REMOVEMAPPING] = OP(removemapping, O_NODE, SZ(fuse_removemapping_in), 0),
 	[FS_OP_SYNCFS] = OP(syncfs, O_NODE, 0, 0),
 	[FS_OP_TMPFILE] =
 		OP(tmpfile, O_NODE | O_REST | O_MUT, SZ(fuse_create_in), ENTRY + SZ(fuse_open_out)),
@@ -147,6 +149,8 @@ static int run(struct fs *fs, struct fs_req *q, const struct fs_op *op)
 	}
 	if ((op->flags & O_MUT) && fs->readonly)
 		return -EROFS;
+	if (q->n && q->n->maps)
+		fs_dax_heal(fs, q->n);
 	return op->fn(fs, q);
 }
 

@@ -25,8 +25,10 @@ enum hv_exit_kind {
 	HV_EXIT_HALT,
 	HV_EXIT_SHUTDOWN, /* triple fault, power off */
 	HV_EXIT_RESET,
-	HV_EXIT_INTR, /* kicked, or a signal: look at what is asked and run again */
-	HV_EXIT_FAIL, /* the hypervisor gave up; @why says what it said */
+	HV_EXIT_INTR,  /* kicked, or a signal: look at what is asked and run again */
+	HV_EXIT_FAULT, /* guest memory that the host cannot give; @why says what is known. Mend it
+			  and run again, or give up */
+	HV_EXIT_FAIL,  /* the hypervisor gave up; @why says what it said */
 };
 
 struct hv_exit {

@@ -11,11 +11,15 @@
  */
 #include <linux/fs.h>
 #include <stdint.h>
+#include <sys/mman.h>
+
+#include "core/mem.h"
 
 #include "tests/unit/fs_client.h"
 
-#define IDS   32
-#define WAITS 16
+#define IDS    32
+#define WAITS  16
+#define WINDOW 4 /* ranges */
 
 struct prog {
 	const uint8_t *p;
@@ -92,6 +96,24 @@ static size_t put_name(struct prog *g, uint8_t *out)
 	return n;
 }
 
+static void put_window_args(struct prog *g, uint32_t op, uint8_t *in)
+{
+	struct fuse_setupmapping_in s;
+	uint32_t count;
+
+	if (op == FUSE_REMOVEMAPPING) {
+		count = u8(g) < 240 ? 1 + (uint32_t)u8(g) % 2 : (uint32_t)num(g);
+		memcpy(in, &count, sizeof(count));
+		return;
+	}
+	s = (struct fuse_setupmapping_in){ .fh = u8(g) < 200 ? UINT64_MAX : pick(g, g->fh, g->nfh),
+		.foffset = u8(g) < 200 ? u8(g) % 3 * (uint64_t)FS_DAX_RANGE : num(g),
+		.len = u8(g) < 240 ? FS_DAX_RANGE : num(g),
+		.flags = u8(g) & (u8(g) < 240 ? 3U : 255U),
+		.moffset = u8(g) < 240 ? u8(g) % WINDOW * (uint64_t)FS_DAX_RANGE : num(g) };
+	memcpy(in, &s, sizeof(s));
+}
+
 /* Fills the fixed arguments: numbers everywhere, then handles, modes and flags where they belong.
  */
 static size_t put_args(struct prog *g, uint32_t op, uint8_t *in)
@@ -130,6 +152,8 @@ static size_t put_args(struct prog *g, uint32_t op, uint8_t *in)
 		[FUSE_RENAME2] = 16,
 		[FUSE_LSEEK] = 24,
 		[FUSE_COPY_FILE_RANGE] = 56,
+		[FUSE_SETUPMAPPING] = 40,
+		[FUSE_REMOVEMAPPING] = 4,
 		[FS_OP_SYNCFS] = 8,
 		[FS_OP_TMPFILE] = 16,
 		[FS_OP_STATX] = 24 };
@@ -152,6 +176,10 @@ static size_t put_args(struct prog *g, uint32_t op, uint8_t *in)
 		memcpy(in, &w, sizeof(w));
 		break;
 	}
+	case FUSE_SETUPMAPPING:
+	case FUSE_REMOVEMAPPING:
+		put_window_args(g, op, in);
+		break;
 	case FUSE_SETATTR: {
 		struct fuse_setattr_in s = { .valid = (uint32_t)num(g),
 			.fh = pick(g, g->fh, g->nfh),
@@ -252,6 +280,17 @@ static void step_request(struct prog *g)
 	case FUSE_BATCH_FORGET:
 		n_more = num(g) % 4096;
 		memset(more, u8(g), n_more);
+		break;
+	case FUSE_REMOVEMAPPING:
+		for (unsigned i = 0; i < 2; i++) {
+			struct fuse_removemapping_one one = {
+				u8(g) < 240 ? u8(g) % WINDOW * (uint64_t)FS_DAX_RANGE : num(g),
+				FS_DAX_RANGE
+			};
+
+			memcpy(more + n_more, &one, sizeof(one));
+			n_more += sizeof(one);
+		}
 		break;
 	case FUSE_SETXATTR:
 	case FUSE_GETXATTR:
@@ -371,6 +410,38 @@ static void step_lock(struct prog *g)
 	later[token].waits = !fs_serve_later(g->c.fs, &q, &rd, &wr, token, &written);
 }
 
+/*
+ * The guest's side of the window: every range is looked at as a vCPU would, by a call that fails
+ * where a load would be a signal, with files that shrink and grow under it. What is mapped must be
+ * below the export.
+ */
+static void step_window(struct prog *g)
+{
+	const uint8_t *w = fc_window->r[0].hva + u8(g) % WINDOW * (size_t)FS_DAX_RANGE;
+	size_t at = num(g) % FS_DAX_RANGE;
+	uint8_t what = u8(g), byte[7];
+	int fd;
+
+	if (what < 60) {
+		fd = openat(
+			g->c.dir, names[what % 6], O_RDWR | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
+		if (fd >= 0) {
+			(void)!ftruncate(fd, (off_t)(num(g) % (3ULL * FS_DAX_RANGE)));
+			(void)close(fd);
+		}
+	} else if (what < 120) {
+		(void)mem_shm_mend(fc_window);
+	} else if (what < 160) {
+		fs_dax_tick(g->c.fs);
+	}
+	fd = memfd_create("probe", MFD_CLOEXEC);
+	at = MIN(at, (size_t)FS_DAX_RANGE - sizeof(byte));
+	if (fd >= 0 && write(fd, w + at, sizeof(byte)) == (ssize_t)sizeof(byte) &&
+		pread(fd, byte, 6, 0) == 6 && !memcmp(byte, "canary", 6))
+		abort();
+	(void)close(fd);
+}
+
 static const char *host_name(struct prog *g)
 {
 	static const char *const s[] = { "a", "b", "c", "d", "a/b", "b/a", "a/c", "link", "a/b/c" };
@@ -421,6 +492,7 @@ static void step_snapshot(struct prog *g)
 	memset(later, 0, sizeof(later));
 	if (flip && at < s.len)
 		s.buf[at] ^= flip;
+	fs_dax_reset(g->c.fs);
 	fs_server_free(g->c.fs);
 	if (fc_server(&g->c, &cfg, &lim) < 0)
 		abort();
@@ -440,6 +512,14 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	struct prog g = { .p = data, .n = size };
 	static int home = -1;
 
+	if (!fc_window) {
+		static struct mem m;
+
+		mem_init(&m);
+		if (mem_add_shm(&m, GPA(FC_WINDOW_GPA), WINDOW * (uint64_t)FS_DAX_RANGE, NULL))
+			abort();
+		fc_window = &m;
+	}
 	/* The server moves its thread; the fuzzer's paths are relative to where it began. */
 	if (home < 0)
 		home = open(".", O_PATH | O_DIRECTORY | O_CLOEXEC);
@@ -456,6 +536,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 			step_request(&g);
 		else if (what < 220)
 			step_lock(&g);
+		else if (what == 248)
+			step_window(&g);
 		else if (what == 247)
 			fs_wait_tick(g.c.fs);
 		else if (what < 245)
@@ -482,6 +564,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		if (n->flags & FS_N_USED)
 			fs_node_forget(g.c.fs, n, UINT64_MAX);
 	}
+	if (mem_shm_any_mended(fc_window, GPA(FC_WINDOW_GPA)))
+		abort();
 	if (!fc_free(&g.c) || fchdir(home) < 0)
 		abort();
 	return 0;

@@ -19,7 +19,11 @@
 
 #include "dev/fs.h"
 
-#define FC_BROKEN (-100000) /* the reply itself was wrong */
+#define FC_BROKEN     (-100000) /* the reply itself was wrong */
+#define FC_WINDOW_GPA (1ULL << 32)
+
+/* Memory whose region at FC_WINDOW_GPA servers get as their DAX window; NULL: none. */
+static struct mem *fc_window;
 
 struct fc {
 	struct fs *fs;
@@ -92,6 +96,11 @@ static inline int fc_server(struct fc *c, const struct fs_cfg *base, const struc
 	if (r < 0) {
 		printf("# %s\n", e.msg);
 		return r;
+	}
+	if (fc_window) {
+		r = fs_dax_new(c->fs, fc_window, FC_WINDOW_GPA, mem_top(fc_window) - FC_WINDOW_GPA);
+		if (r < 0)
+			return r;
 	}
 	return fs_attach_thread(c->fs);
 }

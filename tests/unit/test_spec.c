@@ -571,6 +571,52 @@ static void cache_rules(void)
 	CHECK_EQ(cache_of("/data/=none", &f, &e), -EINVAL);
 }
 
+static int dax_of(const char *value, uint64_t ram_mib, uint64_t *mib, struct error *e)
+{
+	struct spec *s;
+	char text[200];
+	int r;
+
+	*e = (struct error){ 0 };
+	(void)snprintf(text, sizeof(text),
+		"{'ociVersion':'1.0.2','root':{'path':'r'},'annotations':{'%s':'%s'}}",
+		value ? "krun-oci.virtiofs.dax" : "a", value ? value : "b");
+	s = parse(text);
+	if (!s)
+		return -EIO;
+	r = spec_dax(s, ram_mib << 20, mib, e);
+	*mib >>= 20;
+	spec_free(s);
+	return r;
+}
+
+/* The window: a quarter of RAM, at most half, none below 512 MiB. */
+static void dax_size(void)
+{
+	static const char *const bad[] = { "", "yes", "0", "-2", "3", "2 ", "2M", "99999999999",
+		"130" };
+	struct error e;
+	uint64_t n;
+
+	CHECK_EQ(dax_of(NULL, 1024, &n, &e), 0);
+	CHECK_EQ(n, 256);
+	CHECK_EQ(dax_of("on", 511, &n, &e), 0);
+	CHECK_EQ(n, 0);
+	CHECK_EQ(dax_of("on", 514, &n, &e), 0);
+	CHECK_EQ(n, 128);
+	CHECK_EQ(dax_of("on", 1 << 20, &n, &e), 0);
+	CHECK_EQ(n, 32768);
+	CHECK_EQ(dax_of("off", 1024, &n, &e), 0);
+	CHECK_EQ(n, 0);
+	CHECK_EQ(dax_of("512", 1024, &n, &e), 0);
+	CHECK_EQ(n, 512);
+	CHECK_EQ(dax_of("514", 1024, &n, &e), -EINVAL);
+	CHECK(strstr(e.msg, "half of its RAM"));
+	CHECK_EQ(dax_of("2", 256, &n, &e), -EINVAL);
+	for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++)
+		CHECK_EQ(dax_of(bad[i], 257, &n, &e), -EINVAL);
+}
+
 static const struct test_case CASES[] = {
 	TEST(process),
 	TEST(mounts),
@@ -586,6 +632,7 @@ static const struct test_case CASES[] = {
 	TEST(ids),
 	TEST(loading),
 	TEST(cache_rules),
+	TEST(dax_size),
 };
 
 TEST_MAIN(CASES)

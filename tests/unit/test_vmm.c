@@ -212,6 +212,49 @@ static void built_and_run(void)
 	}
 }
 
+/* A window above RAM, which the driver finds by the transport's registers; a fault of the guest in
+ * it ends the VM only when nothing can be mended, again and again. */
+static void window(void)
+{
+	const uint64_t at = 4ULL << 30, fs = arch_layout.mmio_base + 2 * MMIO_LEN;
+	struct vmm_config c;
+	struct hv *hv;
+	uint64_t v;
+
+	for (int ro = 0; ro < 2; ro++) {
+		begin(NULL);
+		c = full_config(1, 32 * MIB);
+		c.fs[0].dax_bytes = 8 * MIB;
+		c.fs[0].readonly = ro;
+		CHECK_EQ(vmm_new(-1, &vm, &e), 0);
+		CHECK_EQ(vmm_build(vm, &c, &e), 0);
+		hv = fake_hv_last();
+		CHECK(fake_hv_ram(hv, at, 8 * MIB) && !fake_hv_ram(hv, at + 8 * MIB, 1));
+		CHECK_EQ(vmm_start(vm, &e), 0);
+		CHECK_EQ(fake_hv_mmio_read(hv, 0, fs + 8, &v, 4), 0);
+		CHECK_EQ(v, 26);
+		CHECK_EQ(fake_hv_mmio_write(hv, 0, fs + 0xac, 0, 4), 0);
+		CHECK_EQ(fake_hv_mmio_read(hv, 0, fs + 0xb0, &v, 4), 0);
+		CHECK_EQ(v, 8 * MIB);
+		CHECK_EQ(fake_hv_mmio_read(hv, 0, fs + 0xb8, &v, 4), 0);
+		CHECK_EQ(v, 0);
+		CHECK_EQ(fake_hv_mmio_read(hv, 0, fs + 0xbc, &v, 4), 0);
+		CHECK_EQ(v, 1);
+		/* another vCPU may have mended it: it is tried again, and what works counts */
+		for (unsigned i = 0; i < 8; i++)
+			CHECK_EQ(guest_says(HV_EXIT_FAULT), 0);
+		CHECK_EQ(guest_says(HV_EXIT_INTR), 0);
+		for (unsigned i = 0; i < 8; i++)
+			CHECK_EQ(guest_says(HV_EXIT_FAULT), 0);
+		CHECK_EQ(fake_hv_drain(hv, 0), 0);
+		CHECK_EQ(vmm_state(vm), VMM_RUNNING);
+		CHECK_EQ(guest_says(HV_EXIT_FAULT), 0);
+		CHECK_EQ(vmm_wait(vm), VMM_END_FAILED);
+		CHECK_STR(vmm_why(vm), "vCPU 0: told to");
+		CHECK(ended_clean());
+	}
+}
+
 static void ends(void)
 {
 	CHECK_EQ(make(NULL, 2, 32 * MIB), 0);
@@ -242,6 +285,14 @@ static void ends(void)
 	CHECK_EQ(vmm_start(vm, &e), 0);
 	CHECK_EQ(vmm_wait(vm), VMM_END_FAILED);
 	CHECK(strstr(vmm_why(vm), "vCPU 0: run: "));
+	CHECK(ended_clean());
+
+	/* memory that the host cannot give: there is no window whose file could have shrunk */
+	CHECK_EQ(make(NULL, 1, 32 * MIB), 0);
+	CHECK_EQ(guest_says(HV_EXIT_FAULT), 0);
+	CHECK_EQ(vmm_start(vm, &e), 0);
+	CHECK_EQ(vmm_wait(vm), VMM_END_FAILED);
+	CHECK_STR(vmm_why(vm), "vCPU 0: told to");
 	CHECK(ended_clean());
 
 	/* stopped: while it runs, before it runs, and freed as it runs */
@@ -751,6 +802,7 @@ static void two_at_once(void)
 
 static const struct test_case cases[] = {
 	TEST(built_and_run),
+	TEST(window),
 	TEST(ends),
 	TEST(each_step_of_build_fails),
 	TEST(bad_configs),

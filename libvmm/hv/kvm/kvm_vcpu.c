@@ -194,7 +194,7 @@ static int run_once(struct hv_vcpu *c)
 
 static int fault(struct hv_vcpu *c, struct hv_exit *x)
 {
-	x->kind = HV_EXIT_FAIL;
+	x->kind = HV_EXIT_FAULT;
 	if (c->run->exit_reason == KVM_EXIT_MEMORY_FAULT)
 		(void)snprintf(
 			x->why, sizeof(x->why), "the host cannot back a page of guest memory");

@@ -174,6 +174,7 @@ static int run_guest(struct hv_vcpu *c, const struct probe_code *p, struct error
 				return err_set(e, ETIMEDOUT,
 					"KVM does not finish %s within half a second", p->what);
 			break;
+		case HV_EXIT_FAULT:
 		case HV_EXIT_FAIL:
 			return err_set(e, ENOTSUP, "KVM gives up at %s: %s", p->what, x.why);
 		case HV_EXIT_SHUTDOWN:

@@ -159,7 +159,7 @@ static void *run_vcpu(void *arg)
 			end = on_pio(&x);
 		else if (x.kind == HV_EXIT_SHUTDOWN || x.kind == HV_EXIT_RESET)
 			end = true;
-		else if (x.kind == HV_EXIT_FAIL) {
+		else if (x.kind == HV_EXIT_FAIL || x.kind == HV_EXIT_FAULT) {
 			(void)fprintf(stderr, "boot_smoke: vCPU %u: %s\n", i, x.why);
 			__atomic_store_n(&failed, 1, __ATOMIC_RELEASE);
 			return NULL;

@@ -1,0 +1,106 @@
+#!/bin/bash
+# SPDX-License-Identifier: Apache-2.0
+# Large files through the DAX window: who gets it, both sides' stores, files that shrink, go and are replaced, a working set above the window.
+# timeout: 900
+# shellcheck source=lib.sh
+. "$(dirname "$0")/lib.sh"
+
+bundle b busybox
+root=$work/b/rootfs
+gcc -O2 -static -D_GNU_SOURCE -Wall -o "$root/bin/fs-dax" "$top/tests/e2e/fs-dax.c" 2>"$work/err" || die "cannot compile fs-dax.c"
+
+# A file of MIB MiB as fs-dax.c wants it. The same bytes again and again, so it is made once.
+blocks() { # PATH MIB
+	[ -e "$work/blocks" ] || python3 -c '
+import struct, sys
+with open(sys.argv[1], "wb") as f:
+    for i in range(8 << 8): f.write(struct.pack("<Q", i) + bytes(4088))' "$work/blocks"
+	head -c "$(($2 << 20))" "$work/blocks" >"$1"
+}
+
+guest() { # SCRIPT [DAX [JQ]]
+	cp "$top/tests/bundles/config.json" "$work/b/config.json"
+	edit b ".process.args=[\"sh\",\"-c\",$(jq -n --arg s "$1" '$s')] | .annotations[\"krun-oci.virtiofs.dax\"]=\"${2:-on}\" | ${3:-.}"
+}
+
+out() {
+	paste -sd' ' "$work/out"
+}
+
+blocks "$root/big" 4
+blocks "$root/tool" 4
+chmod 755 "$root/tool"
+head -c 1000000 "$root/big" >"$root/small"
+truncate -s 4M "$root/sparse"
+guest 'for f in big small tool sparse; do fs-dax kind /$f; done; fs-dax scan /big >/dev/null; fs-dax random 500 3 /big >/dev/null; fs-dax mapped /big; md5sum </big'
+run krun-oci run --bundle "$work/b" "$id"
+[ "$rc" = 0 ] || die "status $rc"
+check "large files have it, small ones, programs and holes have not; the host has what the guest wrote" \
+	"dax cache cache cache mapped $(md5sum <"$root/big")" "$(out)"
+check "a store of the guest is in the file" "42 4711" \
+	"$(od -An -tu8 -j8 -N8 "$root/big" | xargs) $(od -An -tu8 -j4104 -N8 "$root/big" | xargs)"
+
+guest 'fs-dax kind /big' off
+run krun-oci run --bundle "$work/b" "$id"
+check "off by annotation" "cache" "$(out)"
+guest 'fs-dax kind /big' on '.annotations["krun.ram_mib"]="256"'
+run krun-oci run --bundle "$work/b" "$id"
+check "no window in a small guest" "cache" "$(out)"
+guest true 1024
+run krun-oci run --bundle "$work/b" "$id"
+err_has "more than a guest of 1024 MiB may have"
+
+# What the host does to a file that the guest has mapped; the guest's program goes on and ends well.
+meanwhile() { # NAME COMMAND...
+	local name=$1
+	shift
+	rm -f "$root/go" "$work/out"
+	blocks "$root/f" 4
+	guest 'fs-dax shrink /f /go'
+	krun-oci run --bundle "$work/b" "$id" >"$work/out" 2>"$work/err" </dev/null &
+	wait_for 300 grep -q ready "$work/out"
+	"$@"
+	touch "$root/go"
+	rc=0
+	wait $! || rc=$?
+	[ "$rc" = 0 ] || die "$name: status $rc"
+}
+
+write_last() { printf '\x2a' | dd of="$root/f" bs=1 seek=$((1023 * 4096)) conv=notrunc status=none; }
+meanwhile "a store of the host" write_last
+check "a store of the host is in the guest's mapping" "ready $((1023 / 256 * 256 + 42)) 1" "$(out)"
+shorten() { truncate -s 8192 "$root/f"; }
+meanwhile "shortened" shorten
+case $(out) in
+"ready SIGBUS 1" | "ready 0 1") ok "a file that the host shortens is a signal or zeroes, and the guest goes on" ;;
+*) die "shortened under its mapping" ;;
+esac
+meanwhile "removed" rm "$root/f"
+check "a file that the host removes stays mapped" "ready 1023 1" "$(out)"
+replace() { head -c 4M /dev/zero >"$root/g" && mv "$root/g" "$root/f"; }
+meanwhile "replaced" replace
+check "a file that the host replaces stays what it was" "ready 1023 1" "$(out)"
+
+# A window of four ranges, eight files of two.
+for i in 1 2 3 4 5 6 7 8; do blocks "$root/s$i" 4; done
+guest 'for i in 1 2 3 4 5 6 7 8; do fs-dax kind /s$i; done; fs-dax random 2000 5 /s? >/dev/null && cat /s? | md5sum' 8
+run krun-oci run --bundle "$work/b" "$id"
+[ "$rc" = 0 ] || die "status $rc"
+check "as many as fit, and all of it right" "dax dax cache cache cache cache cache cache $(cat "$root"/s? | md5sum)" "$(out)"
+
+guest 'fs-dax kind /s1; fs-dax scan /s1 >/dev/null; md5sum </s1; echo x 2>&1 >>/s1 | grep -c Read-only' on '.root.readonly=true | .mounts=[]'
+run krun-oci run --bundle "$work/b" "$id"
+check "a share that is read-only as a whole" "dax $(md5sum <"$root/s1") 1" "$(out)"
+
+# overlayfs: mapped for reading from the lower tree, then written to.
+mkdir "$work/upper" "$work/wd" "$work/merged"
+mount -t overlay overlay -o "lowerdir=$root,upperdir=$work/upper,workdir=$work/wd" "$work/merged"
+mkdir "$work/o"
+guest 'fs-dax kind /s2; fs-dax scan /s2 >/dev/null; fs-dax mapped /s2; md5sum </s2; fs-dax kind /s2' on ".root.path=\"$work/merged\""
+mv "$work/b/config.json" "$work/o/config.json"
+run krun-oci run --bundle "$work/o" "$id"
+sum=$(md5sum <"$work/merged/s2")
+umount "$work/merged"
+[ "$rc" = 0 ] || die "status $rc"
+check "a file of a lower tree, read and then written" "dax mapped $sum dax" "$(out)"
+done_testing
