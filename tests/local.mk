@@ -264,10 +264,12 @@ bundle_files = \
 	tests/bundles/hello.c \
 	tests/bundles/make
 
-# list: tests/bench/files tests/bench/fsdev.c tests/bench/run tests/soak/*
+# list: tests/bench/files tests/bench/fsdev.c tests/bench/net.c tests/bench/net.sh tests/bench/run tests/soak/*
 bench_files = \
 	tests/bench/files \
 	tests/bench/fsdev.c \
+	tests/bench/net.c \
+	tests/bench/net.sh \
 	tests/bench/run \
 	tests/soak/run
 
