@@ -141,9 +141,9 @@ void conn_begin(struct vsock_conn *c, int fd)
 	/* what a guest may have shut before there was anything to shut */
 	if (c->shut_seen & VSOCK_SHUT_SEND)
 		conn_guest_shut(c, c->shut_seen);
+	/* whoever called this ends with vsock_rx_run() */
 	if (!c->rd_done)
 		conn_ready(c);
-	rekick(&c->vs->v, VSOCK_RX);
 }
 
 void conn_fail(struct vsock_conn *c, int error)

@@ -52,8 +52,8 @@ void ctl_put(struct tsi *t, const struct tsi_msg *m)
 		p += here;
 		n -= here;
 	}
+	/* whoever called this ends with vsock_rx_run() */
 	conn_ready(t->ctl);
-	rekick(&t->vs->v, VSOCK_RX);
 }
 
 /* ---- resets that wait ---- */
