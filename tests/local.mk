@@ -72,6 +72,7 @@ unit_programs = \
 	tests/unit/test_state \
 	tests/unit/test_stats \
 	tests/unit/test_tsi \
+	tests/unit/test_tsi_flood \
 	tests/unit/test_tsi_hostile \
 	tests/unit/test_tsi_krun \
 	tests/unit/test_tsi_save \
@@ -314,6 +315,7 @@ thread_programs = \
 	tests/unit/test_vsock_map \
 	tests/unit/test_vsock_save \
 	tests/unit/test_tsi \
+	tests/unit/test_tsi_flood \
 	tests/unit/test_tsi_hostile \
 	tests/unit/test_tsi_krun \
 	tests/unit/test_tsi_save \

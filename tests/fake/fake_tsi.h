@@ -13,7 +13,7 @@
 #include "fake/fake_vsock.h"
 #include "init/proto/tsi.h"
 
-#define FT_CONNS   64
+#define FT_CONNS   2048
 #define FT_RECORDS 8192
 #define FT_MSGS	   64
 #define FT_DGRAMS  64

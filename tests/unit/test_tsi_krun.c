@@ -299,6 +299,171 @@ static void datagrams(void)
 	down();
 }
 
+static bool has_credit_update(struct ft *f, void *arg)
+{
+	(void)arg;
+	return f->f.ops[OP_CREDIT] > 0;
+}
+
+/* A stream of the guest's to a socket of ours; both ends. */
+static struct ft_conn *stream(uint32_t svm, int *host)
+{
+	struct ft_conn *c;
+	uint16_t port;
+	int l = host_socket(SOCK_STREAM, &port);
+
+	if (!create(svm, 2, 1) || !with_addr(CONNECT, svm, port) || result(CONNECT))
+		abort();
+	c = ft_dial(&t, VSOCK_TYPE_STREAM, svm, DATA);
+	if (!ft_until(&t, is_up, c))
+		abort();
+	*host = host_accept(l);
+	(void)close(l);
+	return c;
+}
+
+/* Each way in which a stream ends. */
+static void ends_of_a_stream(void)
+{
+	struct ft_conn *c;
+	int fd;
+
+	CHECK(krun_up(&all_allowed));
+	/* the guest sends no more; the answer still comes */
+	c = stream(5000, &fd);
+	CHECK(ft_write(&t, c, "last", 4) && ft_op(&t, c, OP_SHUTDOWN, VSOCK_SHUT_SEND));
+	CHECK_EQ(host_read(fd, buf, 4), 4);
+	CHECK_EQ(host_read(fd, buf, 1), 0);
+	CHECK(host_write(fd, "answer", 6) && guest_has(c, 6));
+	/* the host sends no more */
+	(void)close(fd);
+	CHECK(ft_until(&t, is_shut, c));
+	CHECK(two(RELEASE, 5000, DATA) && ft_op(&t, c, OP_SHUTDOWN, VSOCK_SHUT_BOTH));
+	CHECK(ft_until(&t, is_reset, c));
+	c->used = false;
+	/* the host's end is an RST of TCP */
+	c = stream(5001, &fd);
+	CHECK(ft_write(&t, c, "unread", 6));
+	ft_settle(&t);
+	(void)close(fd);
+	CHECK(ft_until(&t, is_reset, c));
+	c->used = false;
+	CHECK(two(RELEASE, 5001, DATA));
+	/* the guest's is one of vsock: what was sent arrives */
+	c = stream(5002, &fd);
+	CHECK(ft_write(&t, c, "sent", 4) && ft_op(&t, c, OP_RST, 0));
+	CHECK_EQ(host_read(fd, buf, 4), 4);
+	CHECK_EQ(host_read(fd, buf, 1), 0);
+	(void)close(fd);
+	c->up = true;
+	/* payload to what is gone is answered by an RST, an RST and a credit update not by one */
+	c->peer_alloc = UINT32_MAX / 2;
+	CHECK(ft_write(&t, c, "late", 4));
+	CHECK(ft_until(&t, is_reset, c));
+	CHECK(two(RELEASE, 5002, DATA));
+	ft_settle(&t);
+	CHECK_EQ(vsock_of(t.f.v)->tsi->nsocks, 0);
+	CHECK_EQ(vsock_of(t.f.v)->nall, 0);
+	down();
+}
+
+/* Without room in the guest nothing is sent; a credit update brings the rest. The other way round
+ * the host tells when it has taken what the guest sent. */
+static void credit(void)
+{
+	struct ft_conn *c;
+	size_t sent = 0;
+	int fd;
+
+	CHECK(krun_up(&all_allowed));
+	c = stream(5000, &fd);
+	c->no_read = true;
+	fv_fill(big, 600000, 0, FV_TO_GUEST);
+	while (sent < 600000) {
+		ssize_t r = write(fd, big + sent, 600000 - sent);
+
+		if (r <= 0)
+			break;
+		sent += (size_t)r;
+		ft_settle(&t);
+	}
+	CHECK(sent > c->alloc);
+	CHECK_EQ(c->rx_cnt, c->alloc);
+	CHECK_EQ(loop_once(t.f.loop, 0), 0);
+	c->no_read = false;
+	c->fwd_cnt = c->rx_cnt;
+	CHECK(ft_op(&t, c, OP_CREDIT, 0));
+	CHECK(guest_has(c, sent));
+	CHECK(!memcmp(c->rx, big, sent));
+	memset(big, 'x', sizeof(big));
+	CHECK(ft_write(&t, c, big, 100000) && ft_write(&t, c, big, 100000));
+	CHECK_EQ(host_read(fd, buf, 200000), 200000);
+	CHECK(ft_until(&t, has_credit_update, NULL));
+	CHECK(c->peer_fwd > 0);
+	(void)close(fd);
+	down();
+}
+
+/* AF_INET6 has Linux's number on the wire, and its own addresses. */
+static void inet6(void)
+{
+	struct sockaddr_in6 a = { .sin6_family = AF_INET6, .sin6_addr = IN6ADDR_LOOPBACK_INIT };
+	socklen_t len = sizeof(a);
+	int l = socket(AF_INET6, SOCK_STREAM | SOCK_NONBLOCK, 0), fd;
+	uint8_t m[8 + 128] = { 0 };
+	const struct ft_dgram *d;
+	struct ft_conn *c;
+
+	CHECK(krun_up(&all_allowed));
+	if (l < 0 || bind(l, (struct sockaddr *)&a, len) || listen(l, 1)) {
+		printf("# no IPv6 here\n");
+		if (l >= 0)
+			(void)close(l);
+		down();
+		return;
+	}
+	CHECK(!getsockname(l, (struct sockaddr *)&a, &len));
+	put_le32(m, 5000);
+	put_le32(m + 4, sizeof(a));
+	memcpy(m + 8, &a, sizeof(a));
+	CHECK(create(5000, 10, 1) && ft_krun(&t, CONNECT, CTL, m, sizeof(m)));
+	CHECK_EQ(result(CONNECT), 0);
+	c = ft_dial(&t, VSOCK_TYPE_STREAM, 5000, DATA);
+	CHECK(ft_until(&t, is_up, c));
+	fd = host_accept(l);
+	CHECK(fd >= 0 && ft_write(&t, c, "six", 3));
+	CHECK_EQ(host_read(fd, buf, 3), 3);
+	put_le32(m + 4, DATA);
+	put_le32(m + 8, 1);
+	CHECK(ft_krun(&t, GETNAME, CTL, m, 12));
+	d = ft_krun_answer(&t, GETNAME, CTL, 136);
+	CHECK(d && get_le32(d->data + 4) == sizeof(a) && !memcmp(d->data + 8, &a, 24));
+	(void)close(fd);
+	(void)close(l);
+	down();
+}
+
+/* A listener or an accept of a datagram socket is not left without an answer. */
+static void datagrams_do_not_listen(void)
+{
+	uint16_t port;
+	int fd = host_socket(SOCK_DGRAM, &port), r;
+
+	(void)close(fd);
+	CHECK(krun_up(&all_allowed));
+	CHECK(create(5000, 2, 2));
+	r = listen_on(5000, 6000, port);
+	CHECK(r < 0);
+	CHECK(two(ACCEPT, 5000, 0));
+	r = result(ACCEPT);
+	CHECK(r < 0);
+	/* nor one of a stream that does not listen */
+	CHECK(create(5001, 2, 1) && two(ACCEPT, 5001, 0));
+	r = result(ACCEPT);
+	CHECK(r < 0);
+	down();
+}
+
 static void mapped_and_denied(void)
 {
 	uint16_t port, out;
@@ -397,6 +562,10 @@ static const struct test_case cases[] = {
 	TEST(stream_in),
 	TEST(guest_refuses),
 	TEST(datagrams),
+	TEST(ends_of_a_stream),
+	TEST(credit),
+	TEST(inet6),
+	TEST(datagrams_do_not_listen),
 	TEST(mapped_and_denied),
 	TEST(malformed),
 	TEST(answers_wait_for_buffers),

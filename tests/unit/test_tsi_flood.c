@@ -1,0 +1,315 @@
+// SPDX-License-Identifier: Apache-2.0
+// TSI and a guest that wants more than there is: sockets, connections, memory, turns. What it costs
+// the host is counted, and another connection goes on.
+
+#include <dirent.h>
+#include <signal.h>
+#include <sys/resource.h>
+
+#include "unit/tsi_rig.h"
+
+#define ROUNDS 5000
+
+static unsigned open_fds(void)
+{
+	DIR *d = opendir("/proc/self/fd");
+	unsigned n = 0;
+
+	while (d && readdir(d))
+		n++;
+	if (d)
+		(void)closedir(d);
+	return n;
+}
+
+/* The connection that must not suffer: 32 KiB each way. */
+static bool goes_on(struct ft_conn *c, int fd)
+{
+	size_t had = c->nrx;
+
+	memset(big, 'x', 32768);
+	return ft_write(&t, c, big, 32768) && host_read(fd, buf, 32768) == 32768 &&
+		host_write(fd, big, 32768) && guest_has(c, had + 32768);
+}
+
+/* Sockets made and closed as fast as it can: none stays, and no descriptor does. */
+static void opened_and_closed(void)
+{
+	struct ft_conn *c;
+	unsigned before;
+	int fd;
+
+	CHECK(up(&all_allowed));
+	c = pair(1, &fd);
+	before = open_fds();
+	for (uint32_t i = 0; i < ROUNDS; i++) {
+		struct tsi_msg m = ft_msg(TSI_CLOSE, 2 + i, 0, 0, 0);
+
+		open_tcp(2 + i);
+		CHECK(ft_write(&t, t.ctl, &m, sizeof(m)));
+		if (i % 1000 == 0)
+			CHECK(goes_on(c, fd));
+	}
+	ft_settle(&t);
+	CHECK_EQ(vsock_of(t.f.v)->tsi->nsocks, 1);
+	CHECK_EQ(open_fds(), before);
+	CHECK_EQ(t.f.ops[OP_RST], 0);
+	(void)close(fd);
+	down();
+}
+
+/* Every connection that it may have; the one after is refused, and the runtime still gets its own.
+ */
+static void all_the_connections(void)
+{
+	struct vsock *vs;
+	struct ft_conn *c;
+	unsigned n = 0, before, requests;
+	int fd;
+
+	CHECK(up(&all_allowed));
+	vs = vsock_of(t.f.v);
+	c = pair(1, &fd);
+	before = open_fds();
+	while (vs->nguest < LIM_VSOCK_GUEST && n < LIM_VSOCK_GUEST) {
+		CHECK(open_udp(100 + n, 10000 + n));
+		n++;
+	}
+	CHECK_EQ(vs->nguest, LIM_VSOCK_GUEST);
+	CHECK(vs->reserved <= LIM_VSOCK_BUF);
+	CHECK_EQ(open_fds(), before + n);
+	for (unsigned i = 0; i < 10; i++) {
+		struct tsi_msg m = ft_msg(TSI_OPEN, 90 + i, TSI_INET, TSI_UDP, 9000 + i);
+		struct ft_conn *d;
+
+		CHECK_EQ(ft_ask(&t, &m), 0);
+		d = ft_dial(&t, VSOCK_TYPE_SEQPACKET, 9000 + i, TSI_DATA_PORT);
+		CHECK(ft_until(&t, is_reset, d));
+		m = ft_msg(TSI_CLOSE, 90 + i, 0, 0, 0);
+		CHECK_EQ(ft_ask(&t, &m), 0);
+	}
+	CHECK_EQ(vs->nguest, LIM_VSOCK_GUEST);
+	requests = t.f.ops[OP_REQUEST];
+	CHECK_EQ(vsock_connect(t.f.v, 5000, -1, -1, NULL, 0, 0), 0);
+	ft_settle(&t);
+	CHECK_EQ(t.f.ops[OP_REQUEST], requests + 1);
+	CHECK(goes_on(c, fd));
+	/* all go with the control connection, and their descriptors */
+	CHECK(ft_op(&t, t.ctl, OP_RST, 0));
+	ft_settle(&t);
+	CHECK_EQ(vs->tsi->nsocks, 0);
+	CHECK_EQ(vs->msg_bytes, 0);
+	CHECK_EQ(vs->nguest, 0);
+	CHECK(open_fds() <= before);
+	(void)close(fd);
+	down();
+}
+
+/* A packet of a message, which need not be its last. */
+static bool part(struct ft_conn *c, uint32_t n, uint32_t flags)
+{
+	struct fv_pkt k = { .src_cid = FV_CID,
+		.dst_cid = 2,
+		.src_port = c->gport,
+		.dst_port = c->hport,
+		.len = n,
+		.type = c->type,
+		.op = OP_RW,
+		.flags = flags,
+		.buf_alloc = c->alloc,
+		.fwd_cnt = c->fwd_cnt };
+	bool sent = fv_send(&t.f, &k, big, n);
+
+	c->told = c->fwd_cnt;
+	c->tx_cnt += sent ? n : 0;
+	ft_settle(&t);
+	return sent;
+}
+
+/* Datagrams whose ends never come, on many sockets: what is held has its limit for all of them, and
+ * one that is whole passes. */
+static void datagrams_without_an_end(void)
+{
+	enum {
+		SOCKS = 50,
+		PARTS = 12
+	};
+	struct ft_conn *c[SOCKS], *whole;
+	uint64_t most = 0;
+	struct vsock *vs;
+	uint16_t port;
+	int fd = host_socket(SOCK_DGRAM, &port);
+
+	CHECK(up(&all_allowed));
+	vs = vsock_of(t.f.v);
+	memset(big, 0, sizeof(big));
+	for (uint32_t i = 0; i < SOCKS; i++) {
+		c[i] = open_udp(10 + i, 7000 + i);
+		CHECK(c[i]);
+	}
+	whole = open_udp(1, 6999);
+	for (unsigned k = 0; k < PARTS; k++) {
+		for (unsigned i = 0; i < SOCKS; i++) {
+			CHECK(part(c[i], 5000, 0));
+			most = MAX(most, vs->msg_bytes);
+		}
+	}
+	CHECK(most <= LIM_TSI_DGRAMS);
+	CHECK(most > LIM_TSI_DGRAMS / 2);
+	CHECK(whole && udp_send(whole, port, "whole", 5));
+	CHECK_EQ(host_recv(fd), 5);
+	for (unsigned i = 0; i < SOCKS; i++) {
+		CHECK(part(c[i], 1, VSOCK_SEQ_EOM));
+		CHECK(!c[i]->reset);
+	}
+	CHECK_EQ(vs->msg_bytes, 0);
+	CHECK_EQ(loop_once(t.f.loop, 0), 0);
+	/* and each of them is as good as new */
+	CHECK(udp_send(c[7], port, "again", 5));
+	CHECK_EQ(host_recv(fd), 5);
+	/* longer than any datagram: that is no datagram */
+	for (unsigned k = 0; k < 14 && !c[9]->reset; k++)
+		(void)part(c[9], 5000, 0);
+	CHECK(ft_until(&t, is_reset, c[9]));
+	CHECK_EQ(vs->msg_bytes, 0);
+	(void)close(fd);
+	down();
+}
+
+/* Credit for 4 GiB, or byte by byte: nothing is held for it, and a packet of it gets one at most.
+ */
+static void credit_that_lies(void)
+{
+	struct ft_conn *c, *other;
+	unsigned rw;
+	int fd, ofd;
+
+	CHECK(up(&all_allowed));
+	c = pair(1, &fd);
+	other = pair(2, &ofd);
+	c->no_read = true;
+	c->alloc = UINT32_MAX;
+	CHECK(ft_op(&t, c, OP_CREDIT, 0));
+	t.f.no_refill = true;
+	memset(big, 'y', sizeof(big));
+	for (int i = 0; i < 50; i++) {
+		(void)!write(fd, big, sizeof(big));
+		ft_settle(&t);
+	}
+	/* the buffers are used up, and what the peer sent is in the peer's socket */
+	CHECK_EQ(vsock_pending(t.f.v), 0);
+	CHECK_EQ(loop_once(t.f.loop, 0), 0);
+	t.f.no_refill = false;
+	fv_post(&t.f, 64);
+	ft_settle(&t);
+	CHECK(goes_on(other, ofd));
+	/* a byte of room at a time */
+	while (recv(fd, buf, sizeof(buf), MSG_DONTWAIT) > 0)
+		;
+	(void)!write(fd, big, sizeof(big));
+	c->alloc = 0;
+	CHECK(ft_op(&t, c, OP_CREDIT, 0));
+	ft_settle(&t);
+	rw = t.f.ops[OP_RW];
+	for (int i = 0; i < 500; i++) {
+		c->fwd_cnt = c->rx_cnt;
+		c->alloc = 1;
+		CHECK(ft_op(&t, c, OP_CREDIT, 0));
+		ft_settle(&t);
+	}
+	CHECK(t.f.ops[OP_RW] - rw <= 500);
+	CHECK_EQ(loop_once(t.f.loop, 0), 0);
+	/* more consumed than was ever sent is no room */
+	c->fwd_cnt = c->rx_cnt + 1000000;
+	c->alloc = 1000;
+	rw = t.f.ops[OP_RW];
+	CHECK(ft_op(&t, c, OP_CREDIT, 0));
+	ft_settle(&t);
+	CHECK_EQ(t.f.ops[OP_RW], rw);
+	CHECK(goes_on(other, ofd));
+	/* what came is more than the credit as it was changed afterwards */
+	CHECK(t.bad);
+	t.bad = false;
+	(void)close(fd);
+	(void)close(ofd);
+	down();
+}
+
+/* Connects to nobody, one after the other: each is answered, none leaves anything. */
+static void connects_to_nobody(void)
+{
+	struct ft_conn *c, *other;
+	struct tsi_msg m;
+	unsigned before;
+	uint16_t port;
+	int l = host_socket(SOCK_STREAM, &port), fd;
+
+	(void)close(l);
+	CHECK(up(&all_allowed));
+	other = pair(1, &fd);
+	before = open_fds();
+	for (uint32_t i = 2; i < 500; i++) {
+		open_tcp(i);
+		CHECK_EQ(tcp_connect(i, 5000 + i, port, &c, &m), -ECONNREFUSED);
+		CHECK(ft_until(&t, is_reset, c));
+		c->used = false;
+		m = ft_msg(TSI_CLOSE, i, 0, 0, 0);
+		CHECK_EQ(ft_ask(&t, &m), 0);
+		t.nrec = 0;
+	}
+	CHECK_EQ(open_fds(), before);
+	CHECK_EQ(vsock_of(t.f.v)->nall, 2);
+	CHECK_EQ(vsock_of(t.f.v)->tsi->nsocks, 1);
+	CHECK(goes_on(other, fd));
+	(void)close(fd);
+	down();
+}
+
+/* An end by RST, as our kernel's sockets end: what was sent arrives, then a FIN. */
+static void closed_by_a_reset(void)
+{
+	struct tsi_msg m = ft_msg(TSI_CLOSE, 1, 0, 0, 0);
+	struct ft_conn *c;
+	unsigned rst;
+	int fd;
+
+	CHECK(up(&all_allowed));
+	c = pair(1, &fd);
+	memset(big, 'z', 200000);
+	CHECK(ft_write(&t, c, big, 200000));
+	rst = t.f.ops[OP_RST];
+	CHECK(ft_write(&t, t.ctl, &m, sizeof(m)));
+	CHECK(ft_op(&t, c, OP_RST, 0));
+	ft_settle(&t);
+	CHECK_EQ(host_read(fd, buf, 200000), 200000);
+	CHECK_EQ(host_read(fd, buf, 1), 0);
+	ft_settle(&t);
+	/* it is not answered, and nothing is left */
+	CHECK_EQ(t.f.ops[OP_RST], rst);
+	CHECK_EQ(vsock_of(t.f.v)->nall, 1);
+	CHECK_EQ(vsock_of(t.f.v)->tsi->nsocks, 0);
+	(void)close(fd);
+	down();
+}
+
+static const struct test_case cases[] = {
+	TEST(opened_and_closed),
+	TEST(all_the_connections),
+	TEST(datagrams_without_an_end),
+	TEST(credit_that_lies),
+	TEST(connects_to_nobody),
+	TEST(closed_by_a_reset),
+};
+
+int main(int argc, char **argv)
+{
+	struct rlimit r;
+
+	(void)signal(SIGPIPE, SIG_IGN);
+	/* as oci/vmproc.c does for the VMM */
+	if (!getrlimit(RLIMIT_NOFILE, &r)) {
+		r.rlim_cur = r.rlim_max;
+		(void)setrlimit(RLIMIT_NOFILE, &r);
+	}
+	return test_run_(cases, ARRAY_SIZE(cases), argc, argv);
+}
