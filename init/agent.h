@@ -168,6 +168,9 @@ void ctrl_send_event(
 /* To every control connection. */
 void ctrl_broadcast(struct agent *a, uint16_t type, const void *payload, size_t len);
 
+/* netif.c: MSG_NET's payload as dummy interfaces. All are tried; the first error is the answer. */
+int netif_show(const uint8_t *list, size_t len);
+
 /* proc.c */
 struct proc *proc_find(struct agent *a, uint32_t id);
 /* Makes a process from a blob; the reply to (@c, @seq) follows when the child has reported. 0, or

@@ -385,6 +385,8 @@ static int dispatch(struct agent *a, struct conn *c, const struct msg_hdr *h, co
 		return on_update(a, c, h, p);
 	case MSG_PS:
 		return on_ps(a, c, h, p);
+	case MSG_NET:
+		return netif_show(p, h->len - sizeof(*h));
 	case MSG_SYNC:
 	case MSG_SHUTDOWN:
 	case MSG_PING:

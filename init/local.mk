@@ -25,6 +25,7 @@ agent_sources = \
 	init/hooks.c \
 	init/main.c \
 	init/mounts.c \
+	init/netif.c \
 	init/proc.c \
 	init/process.c \
 	init/ps.c \

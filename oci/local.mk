@@ -34,6 +34,7 @@ liboci_a_SOURCES = \
 	oci/list.c \
 	oci/log.c \
 	oci/mounts.c \
+	oci/netaddrs.c \
 	oci/ns.c \
 	oci/ops.c \
 	oci/pause.c \
@@ -87,6 +88,7 @@ liboci_a_SOURCES = \
 	oci/kernel.h \
 	oci/log.h \
 	oci/mounts.h \
+	oci/netaddrs.h \
 	oci/ns.h \
 	oci/resolve.h \
 	oci/runtime.h \

@@ -36,6 +36,7 @@
 #include "oci/ctl.h"
 #include "oci/guest_blob.h"
 #include "oci/log.h"
+#include "oci/netaddrs.h"
 #include "oci/sync.h"
 #include "oci/trace.h"
 #include "oci/vmexec.h"
@@ -49,6 +50,7 @@
 #define CODE_LOST    125 /* the VM failed under the workload */
 #define CTL_ASKERS   64	 /* connections that may be silent at a time */
 #define WATCHERS     16	 /* connections of CTL_EVENTS */
+#define SHOWN_ADDRS  64	 /* addresses of the network namespace that the guest shows */
 
 struct vmloop {
 	struct vmproc *p;
@@ -63,7 +65,7 @@ struct vmloop {
 	int watcher[WATCHERS]; /* or -1 */
 	int status_fd;
 	enum phase phase, unpaused; /* @unpaused: what it was before it was paused */
-	uint32_t create_seq, start_seq, update_seq;
+	uint32_t create_seq, start_seq, update_seq, net_seq;
 	int update_conn;       /* waits for the guest to have changed a limit, or -1 */
 	int start_conn;	       /* control connection that waits for the start, or -1 */
 	bool exited;	       /* the workload has ended with @code */
@@ -158,6 +160,9 @@ static void on_reply(void *arg, const struct agent_reply *r)
 	}
 	if (vmexec_reply(&l->exec, r))
 		return;
+	if (r->seq == l->net_seq && r->status)
+		log_warn("the guest does not show all addresses of its network: %s",
+			strerror(-r->status));
 	if (r->seq == l->update_seq && l->update_conn >= 0)
 		return answer(TAKE_FD(l->update_conn), r->status, r->text);
 	if (r->seq != l->start_seq || l->phase != PHASE_CREATED)
@@ -331,6 +336,18 @@ static void on_sigsys(struct loop_src *src, uint32_t events)
 		(void)agent_signal(&l->agent, PROTO_PROC_INIT, SIGSYS, 0);
 }
 
+/* The guest shows the addresses of the namespace as they are now. Nothing hangs on its answer. */
+static void show_addresses(struct vmloop *l)
+{
+	struct msg_netaddr list[SHOWN_ADDRS];
+	int n = netaddrs_collect(list, SHOWN_ADDRS);
+
+	if (n < 0)
+		log_warn("cannot read the addresses of the network namespace: %s", strerror(-n));
+	else if (n > 0)
+		l->net_seq = agent_send(&l->agent, MSG_NET, list, (size_t)n * sizeof(list[0]));
+}
+
 static void ctl_start(struct vmloop *l, int conn)
 {
 	if (l->start_conn >= 0 || l->phase == PHASE_RUNNING || l->phase == PHASE_PAUSED)
@@ -342,6 +359,8 @@ static void ctl_start(struct vmloop *l, int conn)
 			"config.json: process: the config has none, there is nothing to start");
 	if (l->p->tty_fd >= 0)
 		pass_size(l);
+	if (l->p->net.tsi)
+		show_addresses(l);
 	l->start_seq = agent_send_proc(&l->agent, MSG_START, PROTO_PROC_INIT);
 	if (!l->start_seq)
 		return answer(conn, ENOMEM, "cannot ask the guest to start");

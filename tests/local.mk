@@ -60,6 +60,7 @@ unit_programs = \
 	tests/unit/test_kvm_cpuid \
 	tests/unit/test_loop \
 	tests/unit/test_mem \
+	tests/unit/test_netaddrs \
 	tests/unit/test_ns \
 	tests/unit/test_proto \
 	tests/unit/test_rng \

@@ -99,7 +99,8 @@ enum msg_type {
 	MSG_SHUTDOWN = 10, /* nothing -> maybe a reply: kills, syncs and ends the VM */
 	MSG_PING = 11,	   /* nothing -> nothing */
 	MSG_UPDATE = 12,   /* msg_proc + blob (BLOB_UPDATE): writes cgroup files -> nothing */
-	MSG_REQUEST_LAST = MSG_UPDATE,
+	MSG_NET = 13,	   /* msg_netaddr, any number: interfaces with these addresses -> nothing */
+	MSG_REQUEST_LAST = MSG_NET,
 
 	MSG_PS = 32, /* msg_ps -> msg_ps_reply, then processes */
 
@@ -228,6 +229,21 @@ struct msg_ps_proc {
 
 #define MSG_PS_TEXT 512
 
+/* MSG_NET: an address of the container's network namespace, and of the interface that has it. */
+struct msg_netaddr {
+	uint32_t ifindex;
+	uint32_t mtu;	/* 0: not known */
+	char name[16];	/* with its NUL */
+	uint8_t mac[6]; /* zeros: none */
+	uint8_t family; /* MSG_NET_* */
+	uint8_t prefix; /* bits */
+	uint8_t ip[16]; /* IPv4: the first four */
+	uint64_t reserved;
+};
+
+#define MSG_NET_INET  4u
+#define MSG_NET_INET6 6u
+
 #define PROTO_AT(s, f, off, size) \
 	_Static_assert(           \
 		offsetof(struct s, f) == (off) && sizeof(((struct s *)0)->f) == (size), #s "." #f)
@@ -302,6 +318,15 @@ PROTO_AT(msg_ps_proc, started_ns, 16, 8);
 PROTO_AT(msg_ps_proc, cpu_ms, 24, 8);
 PROTO_AT(msg_ps_proc, text_len, 32, 4);
 PROTO_AT(msg_ps_proc, run_seconds, 36, 4);
+PROTO_SIZE(msg_netaddr, 56);
+PROTO_AT(msg_netaddr, ifindex, 0, 4);
+PROTO_AT(msg_netaddr, mtu, 4, 4);
+PROTO_AT(msg_netaddr, name, 8, 16);
+PROTO_AT(msg_netaddr, mac, 24, 6);
+PROTO_AT(msg_netaddr, family, 30, 1);
+PROTO_AT(msg_netaddr, prefix, 31, 1);
+PROTO_AT(msg_netaddr, ip, 32, 16);
+PROTO_AT(msg_netaddr, reserved, 48, 8);
 PROTO_SIZE(msg_oom, 8);
 PROTO_AT(msg_oom, kills, 0, 8);
 

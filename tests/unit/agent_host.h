@@ -234,7 +234,8 @@ static inline bool h_spawn_agent(void)
 	if (lfd < 0 || bind(lfd, (struct sockaddr *)&sa, sizeof(sa)) || listen(lfd, 64))
 		return false;
 	fflush(stdout);
-	h_pid = (pid_t)syscall(SYS_clone, CLONE_NEWPID | SIGCHLD, NULL, NULL, NULL, NULL);
+	h_pid = (pid_t)syscall(
+		SYS_clone, CLONE_NEWPID | CLONE_NEWNET | SIGCHLD, NULL, NULL, NULL, NULL);
 	if (!h_pid) {
 		null = open("/dev/null", O_RDWR);
 		for (i = 0; i < 2; i++)

@@ -405,6 +405,50 @@ static void hook_fails(const char *script, unsigned timeout, const char *text)
 	CHECK(h_stop_agent());
 }
 
+/* Interfaces of the namespace's names, with its addresses. */
+static void network_addresses(void)
+{
+	struct msg_netaddr m[3] = {
+		{ .ifindex = 7, .mtu = 1400, .name = "eth0", .mac = { 2, 0, 0, 1, 2, 3 } },
+		{ .ifindex = 7, .name = "eth0", .family = MSG_NET_INET6, .prefix = 64 },
+		{ .ifindex = 1, .name = "lo", .family = MSG_NET_INET, .prefix = 32 },
+	};
+	struct box b;
+	int r;
+
+	begin(&b);
+	m[0].family = MSG_NET_INET;
+	m[0].prefix = 24;
+	memcpy(m[0].ip, (uint8_t[]){ 10, 9, 8, 7 }, 4);
+	memcpy(m[1].ip, (uint8_t[]){ 0xfd, 0x77, [15] = 2 }, 16);
+	memcpy(m[2].ip, (uint8_t[]){ 192, 0, 2, 9 }, 4);
+	CHECK_EQ(h_ask(MSG_NET, m, 0), 0);
+	CHECK_EQ(h_ask(MSG_NET, m, sizeof(m[0]) - 1), -EPROTO);
+	r = h_ask(MSG_NET, m, sizeof(m));
+	CHECK(r == 0 || r == -EOPNOTSUPP); /* a kernel without dummy interfaces */
+	for (unsigned i = 0; i < 4; i++) {
+		struct msg_netaddr bad = m[0];
+
+		if (i == 0)
+			bad.ifindex = 0;
+		else if (i == 1)
+			memset(bad.name, 'x', sizeof(bad.name));
+		else if (i == 2)
+			bad.prefix = 33;
+		else
+			bad.family = 5;
+		CHECK_EQ(h_ask(MSG_NET, &bad, sizeof(bad)), -EPROTO);
+	}
+	box_fs(&b, "proc", "/proc", "");
+	box_sh(&b,
+		"for a in 192.0.2.9 10.9.8.7; do grep -c $a /proc/net/fib_trie; done; "
+		"grep -o 'eth0:' /proc/net/dev; grep -o '.*eth0' /proc/net/if_inet6");
+	(void)RUN(&b, out);
+	CHECK_STR(out,
+		r ? "2\n0\n"
+		  : "2\n2\neth0:\nfd770000000000000000000000000002 07 40 00 82     eth0\n");
+}
+
 static void bad_start_hooks(void)
 {
 	struct blob_hook h = { 0 };
@@ -445,6 +489,7 @@ static const struct test_case cases[] = {
 	TEST(early_streams),
 	TEST(start_hooks),
 	TEST(bad_start_hooks),
+	TEST(network_addresses),
 };
 
 AGENT_TEST_MAIN(cases)
