@@ -202,8 +202,9 @@ boot_host() {
 	# QEMU translates code without a lock on its page. With several processors a jump label that one of them changes can stay in
 	# the other's translation for ever, and a guest dies of an int3 that is in memory no more, about once in fifty boots; so can
 	# what the host's kernel moves about (huge pages) on one processor while a guest runs on another. One processor meets neither.
+	# Without XSAVE nothing that needs AVX can run: some programs (netavark) look at the bit of AVX2 alone.
 	setpriv --pdeathsig KILL qemu-system-x86_64 -name krun-testhost -nodefaults -no-user-config -display none \
-		-machine q35,memory-backend=mem,hpet=off,vmport=off -cpu max,xsave=off,erms=off,fsrm=off -accel tcg,thread=multi,tb-size=512 \
+		-machine q35,memory-backend=mem,hpet=off,vmport=off -cpu max,xsave=off,avx=off,avx2=off,f16c=off,fma=off,vaes=off,erms=off,fsrm=off -accel tcg,thread=multi,tb-size=512 \
 		-smp "$cpus" -m "$mem" -object "memory-backend-memfd,id=mem,size=${mem}M,share=on" \
 		-kernel "$kernel_dir/vmlinuz" -initrd "$host_cache/initrd" -no-reboot \
 		-append "console=ttyS0 quiet panic=-1 rdinit=/init mitigations=off tsc=reliable nowatchdog no_timer_check apparmor=0 selinux=0 \
