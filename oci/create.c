@@ -32,6 +32,7 @@
 #include "oci/fsutil.h"
 #include "oci/hooks.h"
 #include "oci/kernel.h"
+#include "oci/sandbox.h"
 #include "oci/sync.h"
 #include "oci/trace.h"
 #include "oci/vmproc.h"
@@ -111,6 +112,7 @@ static int load_bundle(struct create *x, struct error *e)
 	x->c.id = strdup(o->id);
 	x->c.version = strdup(x->spec->version);
 	x->c.hooks = hooks_in(x->spec);
+	x->p.sandbox = sandbox_wanted(x->spec);
 	x->c.bundle = absolute(x->bundle_fd, "bundle", e);
 	if (!x->c.bundle)
 		return -ENOENT;
@@ -130,6 +132,8 @@ static int check_request(const struct create *x, struct error *e)
 {
 	const struct spec_process *p = &x->spec->process;
 
+	if (x->p.sandbox && sandbox_check(x->spec, e))
+		return -ENOTSUP;
 	if (x->o->preserve_fds)
 		return err_set(e, ENOTSUP,
 			"--preserve-fds: a file descriptor of the host cannot be passed into the guest yet");
@@ -149,6 +153,25 @@ static unsigned host_cpus(void)
 	return sched_getaffinity(0, sizeof(set), &set) ? 1 : (unsigned)CPU_COUNT(&set);
 }
 
+/* What the VM is made of. */
+static int open_vm(struct create *x, struct error *e)
+{
+	struct vmproc *p = &x->p;
+	int r;
+
+	p->kvm_fd = open("/dev/kvm", O_RDWR | O_CLOEXEC);
+	if (p->kvm_fd < 0)
+		return err_sys(e, errno, "/dev/kvm (krun-oci check tells what this host lacks)");
+	r = rt_check_quick(p->kvm_fd, e);
+	if (r)
+		return r;
+	p->kernel_fd = kernel_open(x->spec, NULL, 0, e);
+	if (p->kernel_fd < 0)
+		return p->kernel_fd;
+	r = spec_net(x->spec, &p->net, e);
+	return r ? r : spec_vm_size(x->spec, host_cpus(), &p->size, e);
+}
+
 /* Opens what needs the caller's rights and the host's view; nothing is made yet. */
 static int open_host(struct create *x, struct error *e)
 {
@@ -159,27 +182,16 @@ static int open_host(struct create *x, struct error *e)
 	p->null_fd = open("/dev/null", O_RDWR | O_CLOEXEC);
 	if (p->null_fd < 0)
 		return err_sys(e, errno, "/dev/null");
-	p->kvm_fd = open("/dev/kvm", O_RDWR | O_CLOEXEC);
-	if (p->kvm_fd < 0)
-		return err_sys(e, errno, "/dev/kvm (krun-oci check tells what this host lacks)");
-	r = rt_check_quick(p->kvm_fd, e);
+	r = p->sandbox ? 0 : open_vm(x, e);
 	if (r)
 		return r;
-	p->kernel_fd = kernel_open(x->spec, NULL, 0, e);
-	if (p->kernel_fd < 0)
-		return p->kernel_fd;
 	x->rootfs_fd = openat(x->bundle_fd, x->spec->root, O_PATH | O_DIRECTORY | O_CLOEXEC);
 	if (x->rootfs_fd < 0 || fstat(x->rootfs_fd, &st))
 		return err_sys(e, errno, "config.json: root.path: \"%.150s\"", x->spec->root);
 	x->c.rootfs = absolute(x->rootfs_fd, "root.path", e);
 	if (!x->c.rootfs)
 		return -ENOENT;
-	r = spec_net(x->spec, &p->net, e);
-	if (!r)
-		r = spec_vm_size(x->spec, host_cpus(), &p->size, e);
-	if (!r)
-		r = ns_open(x->spec, &p->ns, e);
-	return r;
+	return ns_open(x->spec, &p->ns, e);
 }
 
 static int plan_mounts(struct create *x, struct error *e)

@@ -19,6 +19,7 @@
 #include <string.h>
 #include <sys/mount.h>
 #include <sys/stat.h>
+#include <sys/utsname.h>
 #include <time.h>
 
 #include "oci/guest_blob.h"
@@ -184,6 +185,24 @@ static void put_limits(struct blob_w *w, const struct spec *s, const struct vm_s
 	}
 }
 
+/* In a UTS namespace that is not of its own the container goes by the names that are set there. */
+static void put_names(struct blob_w *w, const struct spec *s)
+{
+	const struct spec_ns *ns = &s->linux_.ns[SPEC_NS_UTS];
+	const char *host = s->hostname, *domain = s->domainname;
+	struct utsname u;
+
+	if ((!ns->set || ns->path) && !uname(&u)) {
+		host = host ? host : u.nodename;
+		if (!domain && strcmp(u.domainname, "(none)") != 0)
+			domain = u.domainname;
+	}
+	if (host && *host)
+		blob_put_str(w, BLOB_T_HOSTNAME, host);
+	if (domain && *domain)
+		blob_put_str(w, BLOB_T_DOMAINNAME, domain);
+}
+
 static void put_container(struct blob_w *w, const struct spec *s)
 {
 	struct blob_container c = { .flags = s->root_readonly ? BLOB_C_ROOT_RO : 0,
@@ -205,10 +224,7 @@ static void put_container(struct blob_w *w, const struct spec *s)
 	if (s->linux_.boottime.set)
 		blob_put_timeoff(
 			w, CLOCK_BOOTTIME, s->linux_.boottime.secs, s->linux_.boottime.nsecs);
-	if (s->hostname)
-		blob_put_str(w, BLOB_T_HOSTNAME, s->hostname);
-	if (s->domainname)
-		blob_put_str(w, BLOB_T_DOMAINNAME, s->domainname);
+	put_names(w, s);
 	put_mounts(w, s);
 	for (size_t i = 0; i < s->linux_.masked_paths.n; i++)
 		blob_put_str(w, BLOB_T_MASKED, s->linux_.masked_paths.v[i]);

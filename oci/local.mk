@@ -40,6 +40,7 @@ liboci_a_SOURCES = \
 	oci/pause.c \
 	oci/ps.c \
 	oci/resolve.c \
+	oci/sandbox.c \
 	oci/seccomp_cache.c \
 	oci/seccomp_compile.c \
 	oci/signals.c \
@@ -92,6 +93,7 @@ liboci_a_SOURCES = \
 	oci/ns.h \
 	oci/resolve.h \
 	oci/runtime.h \
+	oci/sandbox.h \
 	oci/seccomp_cache.h \
 	oci/seccomp_compile.h \
 	oci/signals.h \

@@ -36,6 +36,7 @@ const char *spec_ns_name(enum spec_ns_type t)
 static void read_namespaces(struct rd *p, const struct json *n, struct spec_linux *out)
 {
 	const struct json *a = rd_array(p, n, "namespaces", 64, JSON_OBJECT), *ns;
+	bool warned = false;
 
 	if (!a)
 		return;
@@ -52,9 +53,12 @@ static void read_namespaces(struct rd *p, const struct json *n, struct spec_linu
 		}
 		out->ns[v].set = true;
 		out->ns[v].path = rd_abs_path(p, ns, "path", false);
-		if (out->ns[v].path && (v == SPEC_NS_IPC || v == SPEC_NS_UTS))
+		/* one line for both: a pod shares them together */
+		if (out->ns[v].path && (v == SPEC_NS_IPC || v == SPEC_NS_UTS) && !warned) {
 			rd_warn(p, ns, "path",
-				"joined on the host only, the workload sees the guest's own");
+				"ipc and uts are joined on the host only, the workload sees the guest's own");
+			warned = true;
+		}
 	}
 }
 

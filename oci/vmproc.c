@@ -36,6 +36,7 @@
 #include "oci/initramfs.h"
 #include "oci/kernel.h"
 #include "oci/resolve.h"
+#include "oci/sandbox.h"
 #include "oci/sync.h"
 #include "oci/trace.h"
 #include "oci/vmproc.h"
@@ -76,7 +77,7 @@ static int ask_for_maps(const struct vmproc *p, struct error *e)
 
 static int make_vm(const struct vmproc *p, struct vmm **vm, struct error *e)
 {
-	int r = vmm_new(p->kvm_fd, vm, e);
+	int r = p->sandbox ? 0 : vmm_new(p->kvm_fd, vm, e);
 
 	trace_mark(TRACE_VM_MADE);
 	if (!r)
@@ -216,13 +217,25 @@ struct ready {
 	struct vmloop *loop;
 };
 
+static int prepare_vm(struct vmproc *p, struct ready *y, int root, int done_fd, struct error *e)
+{
+	int r = resolve_args0(root, p->spec, e);
+
+	if (!r)
+		r = build_vm(p, y->vm, root, done_fd, e);
+	trace_vm(y->vm);
+	trace_mark(TRACE_BUILT);
+	return r ? r : vmloop_new(p, y->vm, &y->loop, e);
+}
+
 static int prepare(struct vmproc *p, struct ready *y, int done_fd, struct error *e)
 {
 	CLEAN_FD int root = -1;
 	int r = die_with_parent(p, e);
 
 	(void)umask(0);
-	size_fd_table();
+	if (!p->sandbox)
+		size_fd_table();
 	if (!r && p->tty_fd >= 0)
 		r = console_take(p->tty_fd, e);
 	if (!r && p->ns.at_clone & CLONE_NEWUSER)
@@ -241,19 +254,13 @@ static int prepare(struct vmproc *p, struct ready *y, int done_fd, struct error 
 	if (p->bundle_fd < 0)
 		log_debug("the bundle cannot be kept: %s", err_text(p->bundle_fd));
 	r = run_hooks(p, e);
-	if (!r)
-		r = resolve_args0(root, p->spec, e);
-	if (!r)
-		r = build_vm(p, y->vm, root, done_fd, e);
-	trace_vm(y->vm);
-	trace_mark(TRACE_BUILT);
-	if (!r)
-		r = vmloop_new(p, y->vm, &y->loop, e);
+	if (!r && !p->sandbox)
+		r = prepare_vm(p, y, root, done_fd, e);
 	if (!r)
 		r = mount_pivot(root, e);
 	if (!r)
 		r = confine(e);
-	return r;
+	return !r && p->sandbox ? sandbox_confine(p, e) : r;
 }
 
 /* What was the CLI's: above all its lock, which would be held for as long as a copy of it is open.
@@ -291,5 +298,5 @@ _Noreturn void vmproc_main(struct vmproc *p)
 	ns_close(&p->ns);
 	mount_plan_free(&p->plan);
 	close_cli(p);
-	_exit(vmloop_run(y.loop, done[0]));
+	_exit(p->sandbox ? sandbox_run(p) : vmloop_run(y.loop, done[0]));
 }

@@ -31,6 +31,7 @@ struct vmproc {
 			  negative */
 	int tty_fd;    /* slave of the container's terminal, -1 without one */
 	pid_t parent;  /* the CLI, as itself sees its pid */
+	bool sandbox;  /* no VM: the process holds a pod's namespaces (oci/sandbox.h) */
 };
 
 /* In the child of ns_clone(); never returns. */

@@ -172,6 +172,7 @@ guest_files = \
 	tests/e2e/binds.sh \
 	tests/e2e/cgroup.sh \
 	tests/e2e/check.sh \
+	tests/e2e/confine.sh \
 	tests/e2e/delete.sh \
 	tests/e2e/events.sh \
 	tests/e2e/exec-terminal.sh \
@@ -192,6 +193,8 @@ guest_files = \
 	tests/e2e/locks.sh \
 	tests/e2e/parallel.sh \
 	tests/e2e/pause.sh \
+	tests/e2e/podman-lib.sh \
+	tests/e2e/podman-pod.sh \
 	tests/e2e/podman.sh \
 	tests/e2e/ps.sh \
 	tests/e2e/rootless.sh \

@@ -5,45 +5,12 @@
 # shellcheck source=lib.sh
 . "$(dirname "$0")/lib.sh"
 
-command -v podman >/dev/null || die "no podman (tests/deps clients installs it)"
-[ -w /var/lib/krun-test ] || skip "podman's storage wants a scratch disk that takes overlays"
-
-# All that podman keeps is below $work; nothing of this machine's configuration counts.
-mkdir "$work/run" "$work/tmp"
-cat >"$work/containers.conf" <<END_OF_FILE
-[containers]
-log_driver = "k8s-file"
-[engine]
-cgroup_manager = "cgroupfs"
-events_logger = "file"
-tmp_dir = "$work/run/libpod"
-runtime = "krun-oci"
-runtime_supports_json = ["crun", "runc", "krun-oci"]
-runtime_supports_nocgroups = ["crun", "krun-oci"]
-runtime_supports_kvm = ["krun-oci"]
-[engine.runtimes]
-krun-oci = ["$(command -v krun-oci)"]
-END_OF_FILE
-cat >"$work/storage.conf" <<END_OF_FILE
-[storage]
-driver = "overlay"
-graphroot = "$work/storage"
-runroot = "$work/run/storage"
-END_OF_FILE
-export CONTAINERS_CONF=$work/containers.conf CONTAINERS_STORAGE_CONF=$work/storage.conf TMPDIR=$work/tmp
-pod() { podman --log-level=error "$@"; }
-end_podman() {
-	podman rm --all --force --time 0 >/dev/null 2>&1 || true
-	umount "$work/storage/overlay" 2>/dev/null || true
-	cleanup
-}
-trap end_podman EXIT
+# shellcheck source=podman-lib.sh
+. "$(dirname "$0")/podman-lib.sh"
 
 bundle b busybox
-tar -C "$work/b/rootfs" -c . | pod import - localhost/busybox:test >"$work/out" 2>"$work/err" || die "podman import"
-ok "an image"
+import_image "$work/b/rootfs"
 status 0 podman info
-image=localhost/busybox:test
 run_opts=(--network none)
 
 say "run"

@@ -10,6 +10,7 @@
 
 #include "init/proto/blob.h"
 #include "oci/guest_blob.h"
+#include "oci/sandbox.h"
 #include "oci/spec.h"
 #include "oci/spec_limits.h"
 #include "tests/unit/bad_configs/make.h"
@@ -617,6 +618,51 @@ static void dax_size(void)
 		CHECK_EQ(dax_of(bad[i], 257, &n, &e), -EINVAL);
 }
 
+/* What managers call a sandbox: by an annotation, or by exactly the arguments of theirs. */
+static void sandboxes(void)
+{
+	static const struct {
+		const char *args, *annotations;
+		bool is;
+	} known[] = {
+		{ "'/pause'", "", true },
+		{ "'/pause','x'", "", false },
+		{ "'pause'", "", false },
+		{ "'/catatonit','-P'", "", true },
+		{ "'/catatonit'", "", false },
+		{ "'/catatonit','-P','sh'", "", false },
+		{ "'sh'", "'io.kubernetes.cri.container-type':'sandbox'", true },
+		{ "'sh'", "'io.kubernetes.cri.container-type':'container'", false },
+		{ "'sh'", "'io.kubernetes.cri-o.ContainerType':'sandbox'", true },
+		{ "'sh'", "", false },
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(known); i++) {
+		char text[512];
+		CLEAN(spec_freep) struct spec *s = NULL;
+
+		(void)snprintf(text, sizeof(text),
+			"{'ociVersion':'1.0.2','root':{'path':'r'},'process':{'cwd':'/','user':{'uid':0,'gid':0},"
+			"'args':[%s]},'annotations':{%s}}",
+			known[i].args, known[i].annotations);
+		s = parse(text);
+		CHECK(s);
+		CHECK_EQ(sandbox_wanted(s), known[i].is);
+	}
+}
+
+/* A shared ipc or uts namespace: one warning for both. */
+static void shared_names(void)
+{
+	CLEAN(spec_freep)
+	struct spec *s = parse(HEAD "'linux':{'namespaces':[{'type':'ipc','path':'/a'},"
+				    "{'type':'uts','path':'/b'},{'type':'network','path':'/c'}]}}");
+
+	CHECK(s);
+	CHECK_EQ(s->warnings.n, 1);
+	CHECK_EQ(spec_refusals(s, NULL), 0);
+}
+
 static const struct test_case CASES[] = {
 	TEST(process),
 	TEST(mounts),
@@ -633,6 +679,8 @@ static const struct test_case CASES[] = {
 	TEST(loading),
 	TEST(cache_rules),
 	TEST(dax_size),
+	TEST(sandboxes),
+	TEST(shared_names),
 };
 
 TEST_MAIN(CASES)

@@ -1,0 +1,66 @@
+# SPDX-License-Identifier: Apache-2.0
+# shellcheck shell=bash
+# shellcheck disable=SC2034,SC2154 # names that the tests read, and those of lib.sh
+# What the tests with Podman share: a Podman whose files are all below $work, with the tree's krun-oci as its runtime, and an image
+# of busybox made here. Sourced after lib.sh.
+
+command -v podman >/dev/null || die "no podman (tests/deps clients installs it)"
+[ "$(id -u)" != 0 ] || [ -w /var/lib/krun-test ] || skip "podman's storage wants a scratch disk that takes overlays"
+image=localhost/busybox:test
+
+pod() { podman --log-level=error "$@"; }
+
+# The page / of a web server.
+get() { # HOST PORT
+	# shellcheck disable=SC2016 # the other shell's arguments
+	timeout 10 bash -c 'exec 9<>"/dev/tcp/$0/$1" && printf "GET / HTTP/1.0\r\n\r\n" >&9 && sed "1,/^\r*\$/d" <&9' "$1" "$2"
+}
+
+# shellcheck disable=SC2317 # called by the trap
+end_podman() {
+	podman rm --all --force --time 0 >/dev/null 2>&1 || true
+	podman pod rm --all --force --time 0 >/dev/null 2>&1 || true
+	umount "$work/storage/overlay" 2>/dev/null || true
+	# an ordinary user's storage has files of his subordinate ids
+	[ "$(id -u)" = 0 ] || podman unshare rm -rf "$work/storage" 2>/dev/null || true
+	cleanup
+}
+trap end_podman EXIT
+
+# Podman looks at nothing of this machine's configuration.
+mkdir "$work/run" "$work/tmp" "$work/net"
+cat >"$work/containers.conf" <<END_OF_FILE
+[containers]
+log_driver = "k8s-file"
+[engine]
+cgroup_manager = "cgroupfs"
+events_logger = "file"
+tmp_dir = "$work/run/libpod"
+runtime = "${PODMAN_RUNTIME:-krun-oci}"
+runtime_supports_json = ["crun", "runc", "krun-oci"]
+runtime_supports_nocgroups = ["crun", "krun-oci"]
+runtime_supports_kvm = ["krun-oci"]
+[network]
+network_backend = "netavark"
+network_config_dir = "$work/net"
+[engine.runtimes]
+krun-oci = ["$(command -v krun-oci)"]
+crun = ["/usr/bin/crun"]
+END_OF_FILE
+cat >"$work/storage.conf" <<END_OF_FILE
+[storage]
+driver = "overlay"
+graphroot = "$work/storage"
+runroot = "$work/run/storage"
+END_OF_FILE
+if [ "$(id -u)" != 0 ]; then
+	mkdir -p "$HOME/.config/containers"
+	echo '{"default":[{"type":"insecureAcceptAnything"}]}' >"$HOME/.config/containers/policy.json"
+fi
+export CONTAINERS_CONF=$work/containers.conf CONTAINERS_STORAGE_CONF=$work/storage.conf TMPDIR=$work/tmp
+
+# The image, from a root file system DIR.
+import_image() { # DIR
+	tar -C "$1" -c . | pod import - $image >"$work/out" 2>"$work/err" || die "podman import"
+	ok "an image"
+}
