@@ -237,3 +237,14 @@ int ns_make(const struct ns_set *n, const struct spec *s, struct error *e)
 		return err_sys(e, errno, "config.json: domainname");
 	return 0;
 }
+
+bool ns_in_user(void)
+{
+	CLEAN_FREE char *map = NULL;
+	unsigned long inside, outside, n;
+
+	if (read_file_at(AT_FDCWD, "/proc/self/uid_map", 16384, &map, NULL) ||
+		sscanf(map, "%lu %lu %lu", &inside, &outside, &n) != 3)
+		return false;
+	return inside || outside || n != UINT32_MAX;
+}

@@ -43,4 +43,7 @@ int ns_make_user(struct error *e);
  */
 int ns_make(const struct ns_set *n, const struct spec *s, struct error *e);
 
+/* True when we are in a user namespace other than the host's, whose root has no rights there. */
+bool ns_in_user(void);
+
 #endif

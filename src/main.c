@@ -21,6 +21,7 @@
 
 #include "config.h"
 #include "oci/log.h"
+#include "oci/ns.h"
 #include "oci/spec.h"
 #include "oci/trace.h"
 #include "src/cli.h"
@@ -117,7 +118,7 @@ static int fill_rootless(struct rt *rt, struct error *e)
 	const char *v = g.rootless;
 
 	if (!v || !strcmp(v, "auto"))
-		rt->rootless = geteuid() != 0;
+		rt->rootless = geteuid() != 0 || ns_in_user();
 	else if (!strcmp(v, "true") || !strcmp(v, "1"))
 		rt->rootless = true;
 	else if (strcmp(v, "false") && strcmp(v, "0"))

@@ -195,6 +195,7 @@ guest_files = \
 	tests/e2e/pause.sh \
 	tests/e2e/podman-lib.sh \
 	tests/e2e/podman-pod.sh \
+	tests/e2e/podman-rootless.sh \
 	tests/e2e/podman.sh \
 	tests/e2e/ps.sh \
 	tests/e2e/rootless.sh \
