@@ -131,12 +131,18 @@ static int load_bundle(struct create *x, struct error *e)
 static int check_request(const struct create *x, struct error *e)
 {
 	const struct spec_process *p = &x->spec->process;
+	const char *fds = getenv("LISTEN_FDS");
 
 	if (x->p.sandbox && sandbox_check(x->spec, e))
 		return -ENOTSUP;
 	if (x->o->preserve_fds)
 		return err_set(e, ENOTSUP,
 			"--preserve-fds: a file descriptor of the host cannot be passed into the guest yet");
+	/* sockets that wait there would be lost without a word */
+	if (fds && strtoul(fds, NULL, 10))
+		return err_set(e, ENOTSUP,
+			"LISTEN_FDS=%.20s in the environment: a socket of the host cannot be passed into the guest",
+			fds);
 	if (p->set && p->terminal && !x->o->console_socket && !x->foreground)
 		return err_set(
 			e, EINVAL, "config.json: process.terminal: true needs --console-socket");
