@@ -6,9 +6,9 @@
  * A filter is a chain of comparisons with the call's number. Entries without an argument come out
  * the same for every call of that number, which the kernel finds out for itself and keeps in a
  * bitmap, so they cost nothing; the others (ioctl, fcntl, prctl, socket, unshare) compare the one
- * argument that says what is asked for. Two rules are the same for all: memory never becomes
- * executable, and clone() makes threads only. clone3(), whose flags no filter can see, is answered
- * with ENOSYS, upon which the libc takes clone().
+ * argument that says what is asked for. Three rules are the same for all: memory never becomes
+ * executable, a call about a process is about this one, and clone() makes threads only. clone3(),
+ * whose flags no filter can see, is answered with ENOSYS, upon which the libc takes clone().
  *
  * What is not on the list raises SIGSYS on the thread that asked. The handler says which and ends
  * the process; the call is not made, whatever a taken-over thread does about its stack. Blocked,
@@ -134,6 +134,12 @@ static unsigned what_argument(unsigned nr)
 	return nr == SYS_ioctl || nr == SYS_fcntl ? 1 : 0;
 }
 
+/* Calls about another process, as which only this one counts. */
+static bool is_to_a_process(unsigned nr)
+{
+	return nr == SYS_tgkill || nr == SYS_process_vm_readv || nr == SYS_process_vm_writev;
+}
+
 static void one(struct filter *f, const struct allowed *a)
 {
 	if (a->nr == SYS_mmap || a->nr == SYS_mprotect) {
@@ -151,10 +157,10 @@ static void one(struct filter *f, const struct allowed *a)
 	} else if (a->nr == SYS_clone3) {
 		if_equal(f, a->nr, 1);
 		ret(f, SECCOMP_RET_ERRNO | ENOSYS);
-	} else if (a->compares) {
+	} else if (a->compares || is_to_a_process(a->nr)) {
 		if_equal(f, a->nr, 4);
 		load(f, low_half(what_argument(a->nr)));
-		if_equal(f, a->value, 1);
+		if_equal(f, a->compares ? a->value : (uint32_t)getpid(), 1);
 		ret(f, SECCOMP_RET_ALLOW);
 		load(f, offsetof(struct seccomp_data, nr));
 	} else {

@@ -121,6 +121,23 @@ static int its_socket(void)
 	return syscall(SYS_socket, AF_INET, SOCK_STREAM, 0) < 0 ? 1 : 0;
 }
 
+static int a_signal_for_another(void)
+{
+	(void)syscall(SYS_tgkill, 1, 1, 0);
+	return 1;
+}
+
+static int a_signal_for_us(void)
+{
+	return syscall(SYS_tgkill, getpid(), getpid(), 0) ? 1 : 0;
+}
+
+static int anothers_memory(void)
+{
+	(void)syscall(SYS_process_vm_readv, 1, NULL, 0, NULL, 0, 0);
+	return 1;
+}
+
 static int another_process(void)
 {
 	(void)syscall(SYS_clone, SIGCHLD, 0, 0, 0, 0);
@@ -164,6 +181,8 @@ static void refused(void)
 		{ CONFINE_FS, its_socket, SYS_socket },
 		{ CONFINE_FS, another_process, SYS_clone },
 		{ CONFINE_IO, another_process, SYS_clone },
+		{ CONFINE_MAIN, a_signal_for_another, SYS_tgkill },
+		{ CONFINE_VCPU, anothers_memory, SYS_process_vm_readv },
 	};
 	char want[64];
 
@@ -181,6 +200,7 @@ static void allowed(void)
 	CHECK_EQ(confined(CONFINE_FS, a_thread), 0);
 	CHECK_EQ(confined(CONFINE_FS, asks_for_a_file), 1);
 	CHECK_EQ(confined(CONFINE_MAIN, asks_for_a_file), 1);
+	CHECK_EQ(confined(CONFINE_MAIN, a_signal_for_us), 0);
 }
 
 /* A SIGSYS that somebody sends is passed on, and ends nothing. */
