@@ -178,6 +178,7 @@ guest_files = \
 	tests/e2e/exec-terminal.sh \
 	tests/e2e/exec.sh \
 	tests/e2e/exit-codes.sh \
+	tests/e2e/faults.sh \
 	tests/e2e/fields.sh \
 	tests/e2e/figures.sh \
 	tests/e2e/fs-dax.sh \

@@ -1,0 +1,124 @@
+#!/bin/bash
+# SPDX-License-Identifier: Apache-2.0
+# System calls of create, start, exec and delete fail, one at a time: each command tells why or works, and nothing stays behind.
+#
+# FAULTS=N is how many of each command's calls (chosen by FAULTS_SEED; "all": each of them, hours), FAULTS_OF the commands.
+# timeout: 900
+# shellcheck source=lib.sh
+. "$(dirname "$0")/lib.sh"
+
+command -v strace >/dev/null || die "no strace (tests/deps lint installs it)"
+faults=${FAULTS:-4}
+seed=${FAULTS_SEED:-1}
+bundle b busybox --args '["sleep","100000"]'
+snapshot_host | sort >"$work/host.before"
+
+# What the loader does before main() is not ours; what ends a process, or cannot fail, says nothing.
+skip_calls='execve exit exit_group brk arch_prctl set_tid_address set_robust_list rseq rt_sigreturn restart_syscall munmap close
+	getpid gettid getuid geteuid getgid getegid clock_gettime sched_yield futex umask rt_sigprocmask rt_sigaction'
+
+# "PID NAME" a line each, of an strace -f.
+calls_of() { # FILE
+	sed -nE 's/^([0-9]+) +([a-z_0-9]+)\(.*/\1 \2/p' "$1"
+}
+# "NAME N": the Nth call of that name by the process (or thread) that makes most of them.
+candidates() { # TRACE
+	calls_of "$1" | awk -v skip="$skip_calls" -v loader="$work/loader.calls" '
+		BEGIN {
+			n = split(skip, s)
+			for (i = 1; i <= n; i++) no[s[i]] = 1
+			while ((getline line < loader) > 0) { split(line, f, " "); first[f[2]]++ }
+		}
+		!no[$2] { c = ++count[$1 " " $2]; if (c > most[$2]) most[$2] = c }
+		END { for (name in most) for (i = first[name] + 1; i <= most[name] && i <= first[name] + 60; i++) print name, i }' | sort
+}
+error_for() { # NAME
+	case $1 in
+	open* | socket* | pipe* | eventfd* | memfd* | epoll_create* | signalfd* | timerfd_create | accept* | dup*) echo EMFILE ;;
+	mmap | clone* | mremap) echo ENOMEM ;;
+	write* | pwrite* | ftruncate | mkdir* | mknod* | link* | symlink* | rename*) echo ENOSPC ;;
+	*) echo EIO ;;
+	esac
+}
+traced() { # STRACE_OPTION... -- COMMAND...: its own status; the tracer ends with what it traces
+	local opts=()
+	while [ "$1" != -- ]; do
+		opts+=("$1")
+		shift
+	done
+	shift
+	rc=0
+	timeout 150 strace -D -f -qq -o "$work/trace" "${opts[@]}" "$@" </dev/null >"$work/out" 2>"$work/err" || rc=$?
+}
+settled() { # the tracers of earlier commands are gone
+	wait_for 30 sh -c '! pgrep -x strace >/dev/null'
+}
+run_one() { # COMMAND STRACE_OPTION...
+	local cmd=$1
+	shift
+	case $cmd in
+	create) traced "$@" -- krun-oci create --bundle "$work/b" --pid-file "$work/p" "$id" ;;
+	start) traced "$@" -- krun-oci start "$id" ;;
+	exec) traced "$@" -- krun-oci exec "$id" true ;;
+	delete) traced "$@" -- krun-oci delete "$id" ;;
+	esac
+}
+quietly() { # COMMAND...: no line of output
+	"$@" >/dev/null 2>&1
+}
+prepare() { # COMMAND
+	case $1 in
+	start | delete) quietly krun-oci create --bundle "$work/b" "$id" </dev/null || die "cannot create" ;;
+	exec)
+		quietly krun-oci create --bundle "$work/b" "$id" </dev/null || die "cannot create"
+		quietly krun-oci start "$id" || die "cannot start"
+		;;
+	esac
+}
+check_one() { # COMMAND NAME N ERROR
+	local what="$1: $2 number $3 fails with $4"
+	[ "$rc" != 124 ] || die "$what: it hangs"
+	if [ "$rc" != 0 ]; then
+		# who cannot write cannot tell
+		[[ $2 == write* ]] || grep -q '^krun-oci: ' "$work/err" || { cat "$work/err"; die "$what: status $rc, and it does not tell why"; }
+		if [ "$1" = create ]; then
+			! quietly krun-oci state "$id" || die "$what: it failed, and left a container"
+			[ ! -e "$work/p" ] || die "$what: it failed, and left its pid file"
+		fi
+	elif [ "$1" = create ]; then
+		quietly krun-oci state "$id" || die "$what: no container, and status 0"
+	fi
+	quietly krun-oci delete --force "$id" || die "$what: delete --force fails"
+	rm -f "$work/p"
+	settled
+	host_is_as "$work/host.before" >/dev/null
+	told=$(grep -m1 '^krun-oci: ' "$work/err" | cut -c11-110 || true)
+	echo "# $what: status $rc${told:+, $told}"
+}
+
+traced -- krun-oci --version
+calls_of "$work/trace" >"$work/loader.calls"
+for cmd in ${FAULTS_OF:-create start exec delete}; do
+	prepare "$cmd"
+	run_one "$cmd"
+	[ "$rc" = 0 ] || { cat "$work/err"; die "$cmd fails when it is traced: status $rc"; }
+	quietly krun-oci delete --force "$id"
+	settled
+	candidates "$work/trace" >"$work/all.$cmd"
+	n=$(wc -l <"$work/all.$cmd")
+	[ "$n" -gt 10 ] || die "$cmd: only $n calls seen"
+	if [ "$faults" = all ]; then
+		cp "$work/all.$cmd" "$work/chosen"
+	else
+		shuf -n "$faults" --random-source=<(yes "$seed") "$work/all.$cmd" >"$work/chosen"
+	fi
+	say "$cmd: $(wc -l <"$work/chosen") of $n calls fail"
+	while read -r name nth; do
+		e=$(error_for "$name")
+		prepare "$cmd"
+		run_one "$cmd" -e "trace=$name" -e "inject=$name:error=$e:when=$nth"
+		check_one "$cmd" "$name" "$nth" "$e"
+	done <"$work/chosen"
+	ok "$cmd: tells why or works, and leaves nothing"
+done
+done_testing
