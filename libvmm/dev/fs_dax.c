@@ -8,9 +8,10 @@
  * so whoever reads more than fits pays for a mapping with each miss, which is slower than reading.
  * What we have in hand is whether a file is used so at all: an attribute of the inode, which the
  * guest looks at when it meets the file first. Each file that gets it is promised as many ranges as
- * it has, until the guest forgets it, and no more is promised than there is. A listing may use up
- * half, so that a walk over the tree leaves room for what is opened. A file that outgrows what is
- * left loses the attribute; the guest goes on until it closes it.
+ * it has, until the guest forgets it. A fifth of the window is never promised: Linux begins to take
+ * ranges back when fewer are free, and would never rest. A listing may use up half, so that a walk
+ * over the tree leaves room for what is opened. A file that outgrows what is left loses the
+ * attribute; the guest goes on until it closes it.
  *
  * Not promised: small files, of which one request reads all; programs, since each page of a window
  * costs a fault of its own where the page cache maps sixteen; files with holes, as writing there
@@ -69,6 +70,7 @@ struct fs_dax {
 	struct mem *mem;
 	gpa_t window;
 	uint32_t n;	   /* ranges */
+	uint32_t limit;	   /* of them, that may be promised */
 	uint32_t promised; /* ranges, to nodes */
 	int timer_fd;	   /* owned */
 	bool ticks;
@@ -94,6 +96,7 @@ int fs_dax_new(struct fs *fs, struct mem *mem, uint64_t gpa, uint64_t len)
 	fs->dax->mem = mem;
 	fs->dax->window = GPA(gpa);
 	fs->dax->n = (uint32_t)n;
+	fs->dax->limit = (uint32_t)(n - (n + 4) / 5);
 	return 0;
 }
 
@@ -172,9 +175,9 @@ void fs_dax_admit(struct fs *fs, struct fs_node *n, const struct statx *sx, bool
 	if (want <= n->promised)
 		return;
 	want -= n->promised;
-	room = d->n - d->promised;
+	room = d->limit - d->promised;
 	if (listing && !n->promised)
-		room -= MIN(room, d->n / 2);
+		room -= MIN(room, d->limit / 2);
 	if (want > room) {
 		n->flags &= (uint8_t)~FS_N_DAX;
 		return;
@@ -525,7 +528,7 @@ static int load_promise(struct fs *fs, struct save_in *s)
 	uint32_t count = load_u32(s);
 	bool on = load_u8(s);
 
-	if (s->err || !n || n->promised || !count || count > fs->dax->n - fs->dax->promised)
+	if (s->err || !n || n->promised || !count || count > fs->dax->limit - fs->dax->promised)
 		return -EINVAL;
 	n->promised = count;
 	fs->dax->promised += count;

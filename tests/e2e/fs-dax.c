@@ -77,6 +77,8 @@ static void do_random(uint64_t count, uint64_t seed, char **file, unsigned n)
 		fail("files");
 	for (unsigned i = 0; i < n; i++)
 		fd[i] = open_file(file[i], O_RDONLY, &blocks);
+	if (!blocks)
+		fail("an empty file");
 	t = now_ns();
 	for (uint64_t i = 0; i < count; i++) {
 		uint64_t r = rnd(&seed), at = (r >> 8) % blocks;

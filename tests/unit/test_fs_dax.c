@@ -7,7 +7,8 @@
 #include "tests/unit/test.h"
 
 #define R      FS_DAX_RANGE
-#define RANGES 4U
+#define RANGES 5U
+#define FIT    4U /* of them, that are promised: Linux wants a fifth free */
 #define NO_FH  UINT64_MAX
 #define MAP_R  FUSE_SETUPMAPPING_FLAG_READ
 #define MAP_RW (FUSE_SETUPMAPPING_FLAG_READ | FUSE_SETUPMAPPING_FLAG_WRITE)
@@ -148,7 +149,7 @@ static void admission(void)
 	CHECK_EQ(file(&r, "small", R - 1, 0644), 0);
 	CHECK_EQ(file(&r, "program", R, 0755), 0);
 	CHECK_EQ(file(&r, "sparse", R, 0644), 0);
-	CHECK_EQ(file(&r, "huge", (uint64_t)RANGES * R + 1, 0644), 0);
+	CHECK_EQ(file(&r, "huge", (uint64_t)FIT * R + 1, 0644), 0);
 	CHECK_EQ(file(&r, "three", 2 * R + 1, 0644), 0);
 	CHECK_EQ(file(&r, "two", 2 * R, 0644), 0);
 	CHECK_EQ(file(&r, "one", R, 0644), 0);
@@ -170,7 +171,7 @@ static void admission(void)
 	fc_forget(&r.c, two, 2);
 	CHECK(admitted(&r, "two", &two));
 	/* one that outgrows the window loses it */
-	CHECK_EQ(truncate(host_path(&r, "two"), (off_t)RANGES * R), 0);
+	CHECK_EQ(truncate(host_path(&r, "two"), (off_t)FIT * R), 0);
 	CHECK_EQ(fc_getattr(&r.c, two, &a), 0);
 	CHECK(!(a.flags & FS_ATTR_DAX));
 	CHECK(teardown(&r));
@@ -187,7 +188,7 @@ static void listed(void)
 	char name[8];
 
 	CHECK_EQ(setup(&r, NULL), 0);
-	for (unsigned i = 0; i < RANGES; i++) {
+	for (unsigned i = 0; i < FIT; i++) {
 		(void)snprintf(name, sizeof(name), "f%u", i);
 		CHECK_EQ(file(&r, name, R, 0644), 0);
 	}
@@ -202,8 +203,8 @@ static void listed(void)
 		dax += !!(d.entry_out.attr.flags & FS_ATTR_DAX);
 		at += FUSE_DIRENT_ALIGN(FUSE_NAME_OFFSET_DIRENTPLUS + d.dirent.namelen);
 	}
-	CHECK_EQ(files, RANGES);
-	CHECK_EQ(dax, RANGES / 2);
+	CHECK_EQ(files, FIT);
+	CHECK_EQ(dax, FIT / 2);
 	CHECK(teardown(&r));
 }
 
