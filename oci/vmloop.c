@@ -51,6 +51,7 @@
 #define CTL_ASKERS   64	 /* connections that may be silent at a time */
 #define WATCHERS     16	 /* connections of CTL_EVENTS */
 #define SHOWN_ADDRS  64	 /* addresses of the network namespace that the guest shows */
+#define PAUSE_SYNC_S 2	 /* that a pause waits for the guest to write its files back */
 
 struct vmloop {
 	struct vmproc *p;
@@ -59,13 +60,15 @@ struct vmloop {
 	struct agent agent;
 	struct vmexec exec; /* processes of exec */
 	struct loop_src sync, sig, sys, ctl, event, done, timer;
+	struct loop_src unsynced;	   /* the end of PAUSE_SYNC_S */
 	struct loop_src pause;		   /* of the control socket, while no descriptor is free */
 	struct loop_src asker[CTL_ASKERS]; /* connections whose request has not come yet */
 	unsigned next_asker;
 	int watcher[WATCHERS]; /* or -1 */
 	int status_fd;
 	enum phase phase, unpaused; /* @unpaused: what it was before it was paused */
-	uint32_t create_seq, start_seq, update_seq, net_seq;
+	uint32_t create_seq, start_seq, update_seq, net_seq, sync_seq;
+	int pause_conn;	       /* waits for the guest's files to be written back, or -1 */
 	int update_conn;       /* waits for the guest to have changed a limit, or -1 */
 	int start_conn;	       /* control connection that waits for the start, or -1 */
 	bool exited;	       /* the workload has ended with @code */
@@ -136,6 +139,43 @@ static void pass_size(struct vmloop *l)
 	(void)agent_send(&l->agent, MSG_WINSIZE, &w, sizeof(w));
 }
 
+static const char cannot_pause[] = "cannot pause a container that is neither created nor running";
+
+static bool may_pause(const struct vmloop *l)
+{
+	return l->phase == PHASE_RUNNING || (l->phase == PHASE_CREATED && l->start_conn < 0);
+}
+
+/* The guest has written back its files, or had its time for that. */
+static void pause_now(struct vmloop *l)
+{
+	int conn = TAKE_FD(l->pause_conn), r;
+
+	if (!may_pause(l))
+		return answer(conn, EBUSY, cannot_pause);
+	r = vmm_pause(l->vm);
+	if (r)
+		return answer(conn, r,
+			r == -EAGAIN ? "a CPU of the guest cannot be stopped now"
+				     : "the VM has ended");
+	l->unpaused = l->phase;
+	set_phase(l, PHASE_PAUSED);
+	answer(conn, 0, "");
+}
+
+static void on_unsynced(struct loop_src *src, uint32_t events)
+{
+	struct vmloop *l = src->arg;
+	uint64_t n;
+
+	(void)events;
+	if (read(src->fd, &n, sizeof(n)) != (ssize_t)sizeof(n) || l->pause_conn < 0)
+		return;
+	log_warn("the guest has not written back its files in %d s; paused all the same",
+		PAUSE_SYNC_S);
+	pause_now(l);
+}
+
 static void on_reply(void *arg, const struct agent_reply *r)
 {
 	struct vmloop *l = arg;
@@ -163,6 +203,8 @@ static void on_reply(void *arg, const struct agent_reply *r)
 	if (r->seq == l->net_seq && r->status)
 		log_warn("the guest does not show all addresses of its network: %s",
 			strerror(-r->status));
+	if (r->seq == l->sync_seq && l->pause_conn >= 0)
+		return pause_now(l);
 	if (r->seq == l->update_seq && l->update_conn >= 0)
 		return answer(TAKE_FD(l->update_conn), r->status, r->text);
 	if (r->seq != l->start_seq || l->phase != PHASE_CREATED)
@@ -379,21 +421,19 @@ static void ctl_signal(struct vmloop *l, int conn, const struct ctl_req *q)
 
 static void ctl_pause(struct vmloop *l, int conn)
 {
-	int r;
+	const struct itimerspec t = { .it_value.tv_sec = PAUSE_SYNC_S };
 
 	if (l->phase == PHASE_PAUSED)
 		return answer(conn, 0, "");
-	if (l->phase != PHASE_RUNNING && (l->phase != PHASE_CREATED || l->start_conn >= 0))
-		return answer(conn, EBUSY,
-			"cannot pause a container that is neither created nor running");
-	r = vmm_pause(l->vm);
-	if (r)
-		return answer(conn, r,
-			r == -EAGAIN ? "a CPU of the guest cannot be stopped now"
-				     : "the VM has ended");
-	l->unpaused = l->phase;
-	set_phase(l, PHASE_PAUSED);
-	answer(conn, 0, "");
+	if (!may_pause(l))
+		return answer(conn, EBUSY, cannot_pause);
+	if (l->pause_conn >= 0)
+		return answer(conn, EBUSY, "the container is being paused");
+	l->sync_seq = agent_send(&l->agent, MSG_SYNC, NULL, 0);
+	if (!l->sync_seq)
+		return answer(conn, ENOMEM, "cannot ask the guest to write back its files");
+	l->pause_conn = conn;
+	(void)timerfd_settime(l->unsynced.fd, 0, &t, NULL);
 }
 
 static void ctl_resume(struct vmloop *l, int conn)
@@ -640,6 +680,7 @@ int vmloop_new(struct vmproc *p, struct vmm *vm, struct vmloop **out, struct err
 		.status_fd = p->status_fd,
 		.start_conn = -1,
 		.update_conn = -1,
+		.pause_conn = -1,
 		.phase = PHASE_CREATING };
 	l->sync.fd = -1;
 	for (unsigned i = 0; i < CTL_ASKERS; i++)
@@ -678,6 +719,10 @@ static int begin(struct vmloop *l, int done_fd, struct error *e)
 	if (!r)
 		r = add(l, &l->pause, timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK),
 			"pause", on_pause_over);
+	if (!r)
+		r = add(l, &l->unsynced,
+			timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK), "unsynced",
+			on_unsynced);
 	if (!r)
 		r = add(l, &l->event, vmm_event_fd(l->vm), "vm", on_event);
 	if (!r)

@@ -182,6 +182,7 @@ guest_files = \
 	tests/e2e/fields.sh \
 	tests/e2e/figures.sh \
 	tests/e2e/fs-dax.sh \
+	tests/e2e/fs-mapped.sh \
 	tests/e2e/fs-posix.sh \
 	tests/e2e/fs-random.sh \
 	tests/e2e/fs-x.sh \
@@ -220,6 +221,7 @@ guest_files = \
 	tests/e2e/fs-random.c \
 	tests/e2e/fs-x.c \
 	tests/e2e/locker.c \
+	tests/e2e/mapped.c \
 	tests/e2e/pty-host.c \
 	tests/e2e/fs-posix.h \
 	tests/e2e/fs-posix.differs \

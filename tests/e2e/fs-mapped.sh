@@ -1,0 +1,28 @@
+#!/bin/bash
+# SPDX-License-Identifier: Apache-2.0
+# Pages that were written through a mapping, and which nobody has asked to be written back: they are on the host when the container has
+# ended, and when it is paused, so that killing the VMM then loses nothing.
+# timeout: 240
+# shellcheck source=lib.sh
+. "$(dirname "$0")/lib.sh"
+
+bundle b busybox --args '["/mapped","/ended"]'
+root=$work/b/rootfs
+gcc -O1 -static -o "$root/mapped" "$top/tests/e2e/mapped.c" 2>"$work/err" || die "cannot compile tests/e2e/mapped.c"
+bytes() { tr -d m <"$1" | wc -c; } # that are not what was written
+
+status 0 krun-oci run --bundle "$work/b" "$id"
+check "they are there when the container has ended" "8192 0" "$(stat -c %s "$root/ended") $(bytes "$root/ended")"
+
+edit b '.process.args=["/mapped","/paused","/mark"]'
+created "$id" b
+check "create" 0 "$rc"
+status 0 krun-oci start "$id"
+wait_for 60 test -e "$root/mark"
+status 0 krun-oci pause "$id"
+check "and when it is paused" "8192 0" "$(stat -c %s "$root/paused") $(bytes "$root/paused")"
+kill -KILL "$(cat "$work/$id.pid")"
+check "it is gone" "signal 9" "$(exit_of "$id")"
+check "and they are still there" 0 "$(bytes "$root/paused")"
+status 0 krun-oci delete --force "$id"
+done_testing
