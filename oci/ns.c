@@ -24,11 +24,13 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 #include <linux/nsfs.h>
+#include <linux/openat2.h>
 
 #include "oci/fsutil.h"
 #include "oci/ns.h"
 #include "oci/spec_limits.h"
 #include "util/cleanup.h"
+#include "util/log.h"
 
 static const struct {
 	const char *name;
@@ -220,6 +222,35 @@ int ns_make_user(struct error *e)
 		: 0;
 }
 
+/*
+ * The net.* settings of the config, in the namespace where the guest's sockets are really made. The
+ * guest has them as well, which is where a wrong one is refused: its kernel and the host's do not
+ * know the same ones, so a failure here is a warning.
+ */
+static void set_net(const struct spec *s)
+{
+	CLEAN_FD int dir = open("/proc/sys/net", O_PATH | O_DIRECTORY | O_CLOEXEC);
+
+	for (size_t i = 0; i < s->linux_.n_sysctl; i++) {
+		CLEAN_FREE char *path = NULL;
+		CLEAN_FD int fd = -1;
+		size_t len = strlen(s->linux_.sysctl[i].value);
+
+		if (strncmp(s->linux_.sysctl[i].key, "net.", 4) != 0)
+			continue;
+		path = strdup(s->linux_.sysctl[i].key + 4);
+		for (char *c = path; c && *c; c++) {
+			if (*c == '.' || *c == '/')
+				*c = *c == '.' ? '/' : '.';
+		}
+		fd = path ? open2(dir, path, O_WRONLY, 0, RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS)
+			  : -ENOMEM;
+		if (fd < 0 || write(fd, s->linux_.sysctl[i].value, len) != (ssize_t)len)
+			log_warn("config.json: linux.sysctl: %s is not set on the host: %s",
+				s->linux_.sysctl[i].key, err_text(fd < 0 ? fd : errno));
+	}
+}
+
 int ns_make(const struct ns_set *n, const struct spec *s, struct error *e)
 {
 	unsigned long rest = n->make & ~n->at_clone & ~(unsigned long)CLONE_NEWUSER;
@@ -229,6 +260,8 @@ int ns_make(const struct ns_set *n, const struct spec *s, struct error *e)
 		return err_sys(e, errno, "cannot make the container's namespaces");
 	if (n->make & CLONE_NEWNET)
 		r = loopback_up(e);
+	if (!r && (n->make & CLONE_NEWNET || n->fd[SPEC_NS_NETWORK] >= 0))
+		set_net(s);
 	if (r || !(n->make & CLONE_NEWUTS))
 		return r;
 	if (s->hostname && sethostname(s->hostname, strlen(s->hostname)))

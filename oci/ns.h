@@ -39,8 +39,8 @@ bool ns_joins_user(const struct ns_set *n);
  * first. */
 bool ns_late_user(const struct ns_set *n);
 int ns_make_user(struct error *e);
-/* Makes all that is left; loopback up in a new network namespace, names set in a new uts namespace.
- */
+/* Makes all that is left; loopback up in a new network namespace, the config's net.* settings in
+ * one that is not the host's, names set in a new uts namespace. */
 int ns_make(const struct ns_set *n, const struct spec *s, struct error *e);
 
 /* True when we are in a user namespace other than the host's, whose root has no rights there. */

@@ -101,8 +101,22 @@ static pid_t owner(int p[2])
 		(void)pause();
 }
 
+static bool reads(const char *path, const char *want)
+{
+	char got[64] = "";
+	FILE *f = fopen(path, "re");
+	bool same = f && fgets(got, sizeof(got), f) && !strcmp(got, want);
+
+	if (f)
+		(void)fclose(f);
+	return same;
+}
+
+/* The second one is unknown, and a warning. */
 static void joined(void)
 {
+	struct spec_kv settings[] = { { "net.ipv4.ping_group_range", "0 0" },
+		{ "net.no.such", "1" } };
 	char user[64], net[64], uts[] = "/proc/self/ns/uts", c;
 	struct spec s = { .version = "1.0.0" };
 	struct spec_ns *ns = s.linux_.ns;
@@ -115,6 +129,8 @@ static void joined(void)
 	CHECK(own > 0 && !close(p[1]));
 	CHECK_EQ(read(p[0], &c, 1), 0);
 	CHECK(!close(p[0]));
+	s.linux_.sysctl = settings;
+	s.linux_.n_sysctl = 2;
 	ns[SPEC_NS_USER].set = true;
 	CHECK_EQ(ns_write_maps(own, &s, NULL), 0);
 	(void)snprintf(user, sizeof(user), "/proc/%d/ns/user", (int)own);
@@ -133,7 +149,9 @@ static void joined(void)
 			_exit(1);
 		if (!same_ns(own, "user") || !same_ns(own, "net"))
 			_exit(2);
-		_exit(ns_make(&n, &s, NULL) ? 3 : 0);
+		if (ns_make(&n, &s, NULL))
+			_exit(3);
+		_exit(reads("/proc/sys/net/ipv4/ping_group_range", "0\t0\n") ? 0 : 4);
 	}
 	CHECK_EQ(end_of(pid), 0);
 	CHECK(!kill(own, SIGKILL));
