@@ -64,6 +64,7 @@ liboci_a_SOURCES = \
 	oci/sync.c \
 	oci/trace.c \
 	oci/update.c \
+	oci/vmctl.c \
 	oci/vmexec.c \
 	oci/vmloop.c \
 	oci/vmproc.c \
@@ -106,6 +107,7 @@ liboci_a_SOURCES = \
 	oci/sync.h \
 	oci/trace.h \
 	oci/vmexec.h \
+	oci/vmloop.h \
 	oci/vmproc.h
 
 liboci_a_CPPFLAGS = $(AM_CPPFLAGS) -DAGENT_FILE=\"$(abs_top_builddir)/init/agent\"

@@ -1,0 +1,59 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * What the two halves of the VMM process's main loop share: vmloop.c, the life of the VM, and
+ * vmctl.c, which serves the control socket. All of it on the main thread. Nobody else includes
+ * this; oci/vmproc.h is for others.
+ */
+#ifndef KRUN_OCI_VMLOOP_H
+#define KRUN_OCI_VMLOOP_H
+
+#include "oci/agent.h"
+#include "oci/vmexec.h"
+#include "oci/vmproc.h"
+#include "util/loop.h"
+
+#define CTL_ASKERS 64 /* connections that may be silent at a time */
+#define WATCHERS   16 /* connections of CTL_EVENTS */
+
+struct vmloop {
+	struct vmproc *p;
+	struct vmm *vm;
+	struct loop *loop;
+	struct agent agent;
+	struct vmexec exec; /* processes of exec */
+	struct loop_src sync, sig, sys, ctl, event, done, timer;
+	struct loop_src unsynced;	   /* the end of PAUSE_SYNC_S */
+	struct loop_src pause;		   /* of the control socket, while no descriptor is free */
+	struct loop_src asker[CTL_ASKERS]; /* connections whose request has not come yet */
+	unsigned next_asker;
+	int watcher[WATCHERS]; /* or -1 */
+	int status_fd;
+	enum phase phase, unpaused; /* @unpaused: what it was before it was paused */
+	uint32_t create_seq, start_seq, update_seq, net_seq, sync_seq;
+	int pause_conn;	       /* waits for the guest's files to be written back, or -1 */
+	int update_conn;       /* waits for the guest to have changed a limit, or -1 */
+	int start_conn;	       /* control connection that waits for the start, or -1 */
+	bool exited;	       /* the workload has ended with @code */
+	unsigned streams_open; /* BLOB_STDIO bits of the output streams that are not finished */
+	int code;
+	uint32_t flags; /* STATUS_*, for the status file */
+	bool quit;
+};
+
+void vmloop_set_phase(struct vmloop *l, enum phase ph);
+/* The size of the terminal, to the guest. */
+void vmloop_pass_size(struct vmloop *l);
+
+/* One reply on a connection, which it closes. */
+void vmctl_answer(int conn, int code, const char *text);
+/* One reply to who watches events; false when he is gone, or does not read. */
+bool vmctl_tell(int fd, const char *text);
+/* The guest has written back its files, or had its time for that: who asked for a pause gets it. */
+void vmctl_synced(struct vmloop *l);
+
+/* Sources of the loop. */
+void vmctl_on_asked(struct loop_src *src, uint32_t events);    /* the control socket */
+void vmctl_on_rested(struct loop_src *src, uint32_t events);   /* its rest is over */
+void vmctl_on_unsynced(struct loop_src *src, uint32_t events); /* the guest had its time */
+
+#endif
