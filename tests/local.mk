@@ -185,6 +185,7 @@ guest_files = \
 	tests/e2e/fs-mapped.sh \
 	tests/e2e/fs-posix.sh \
 	tests/e2e/fs-random.sh \
+	tests/e2e/fs-shared.sh \
 	tests/e2e/fs-x.sh \
 	tests/e2e/guest-process.sh \
 	tests/e2e/hooks.sh \

@@ -1,0 +1,78 @@
+#!/bin/bash
+# SPDX-License-Identifier: Apache-2.0
+# Two containers on one volume: locks, a killed process that waited for one, and what each sees of the other's files and when; and
+# mounts that the host makes and takes away below a volume whose propagation is "rslave".
+# timeout: 600
+# shellcheck source=lib.sh
+. "$(dirname "$0")/lib.sh"
+
+shared_bundle a busybox
+shared_bundle b busybox
+gcc -O1 -static -o "$work/rootfs-busybox/bin/locker" "$top/tests/e2e/locker.c" 2>"$work/err" || die "cannot compile tests/e2e/locker.c"
+v=$work/v
+mkdir "$v" "$work/tree"
+touch "$v/lock"
+
+guest() { # BUNDLE SCRIPT [OPTIONS_JSON SOURCE]
+	edit "$1" ".mounts+=[{\"destination\":\"/v\",\"type\":\"bind\",\"source\":\"${4:-$v}\",\"options\":${3:-[\"bind\"]}}]
+		| .process.args=[\"sh\",\"-c\",$(jq -n --arg s "$2" '$s')]"
+	created "$id-$1" "$1"
+	[ "$rc" = 0 ] || { cp "$work/$id-$1.err" "$work/err"; die "create: status $rc"; }
+	status 0 krun-oci start "$id-$1"
+}
+
+# The number of a system call in which the process is: 73 flock(), 72 fcntl().
+guest a 'locker wait /v/lock sh -c "touch /v/held; until [ -e /v/go ]; do usleep 50000; done"; touch /v/freed
+	until [ -e /v/asks ]; do usleep 20000; done
+	[ -e /v/late ] && exit 1; touch /v/asked; until [ -e /v/late ]; do usleep 20000; done; echo $(($(date +%s) - $(stat -c %Y /v/late))) >/v/seen
+	echo of-a >/v/of-a; until [ -e /v/of-b ]; do usleep 20000; done; cat /v/of-b; touch /v/end-a'
+wait_for 60 test -e "$v/held"
+guest b 'locker try /v/lock; echo $? >/v/tried
+	in_call() { until grep -q "^$1 " /proc/$p/syscall; do usleep 20000; done; }
+	locker wait /v/lock & p=$!; in_call 73; kill -9 $p; wait $p; echo $? >/v/flock
+	locker posix /v/lock & p=$!; in_call 72; kill -9 $p; wait $p; echo $? >/v/killed
+	locker wait /v/lock sh -c "touch /v/got"; locker try /v/lock; echo $? >/v/again
+	until [ -e /v/of-a ]; do usleep 20000; done; cat /v/of-a; echo of-b >/v/of-b'
+wait_for 60 test -s "$v/killed"
+check "the lock of one is in the other's way" 1 "$(cat "$v/tried")"
+check "who waits for flock() and is killed is gone" 137 "$(cat "$v/flock")"
+check "who waits for a POSIX lock and is killed is gone" 137 "$(cat "$v/killed")"
+[ ! -e "$v/got" ] || die "the lock was given to somebody else while it was held"
+touch "$v/go"
+wait_for 60 test -s "$v/again"
+ok "who waits in one gets what the other gives up"
+check "and none of the killed holds it" 0 "$(cat "$v/again")"
+exec 8<"$v/lock"
+flock -n 8 || die "the lock is still held"
+ok "nor does anybody on the host see one"
+exec 8<&-
+
+touch "$v/asks"
+wait_for 60 test -e "$v/asked"
+touch "$v/late"
+wait_for 30 test -s "$v/seen"
+# by the guest's clock: a second, and what an emulated machine takes to look
+[ "$(cat "$v/seen")" -le 4 ] || die "a name that was not there is seen after $(cat "$v/seen") s"
+ok "a name that was not there is seen soon"
+wait_for 60 test -e "$v/end-a"
+check "each reads what the other wrote" "of-b of-a" "$(words "$work/$id-a.out" "$work/$id-b.out")"
+check "both ended well" "0 0" "$(exit_of "$id-a") $(exit_of "$id-b")"
+for c in a b; do run krun-oci delete --force "$id-$c"; done
+
+say "mounts of the host"
+mkdir "$work/tree/below"
+mount --bind "$work/tree" "$work/tree"
+trap 'umount -l "$work/tree/below" 2>/dev/null || true; umount -l "$work/tree" || true; cleanup' EXIT
+mount --make-shared "$work/tree"
+shared_bundle c busybox
+guest c 'until [ -e /v/below/file ]; do usleep 50000; done; cat /v/below/file; touch /v/read; until [ ! -e /v/below/file ]; do usleep 50000; done; echo gone' '["rbind","rslave"]' "$work/tree"
+mount -t tmpfs late "$work/tree/below"
+echo on-late-mount >"$work/tree/below/file"
+wait_for 20 test -e "$work/tree/read"
+ok "a late mount appears"
+# Once by itself: the wait is for the half second that an idle file is kept.
+wait_for 5 umount "$work/tree/below"
+ok "and the host can unmount it"
+check "the container saw both" "0 on-late-mount gone" "$(exit_of "$id-c") $(words "$work/$id-c.out")"
+run krun-oci delete --force "$id-c"
+done_testing
