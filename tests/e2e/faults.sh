@@ -103,6 +103,7 @@ for cmd in ${FAULTS_OF:-create start exec delete}; do
 	run_one "$cmd"
 	[ "$rc" = 0 ] || { cat "$work/err"; die "$cmd fails when it is traced: status $rc"; }
 	quietly krun-oci delete --force "$id"
+	rm -f "$work/p"
 	settled
 	candidates "$work/trace" >"$work/all.$cmd"
 	n=$(wc -l <"$work/all.$cmd")
