@@ -183,6 +183,7 @@ guest_files = \
 	tests/e2e/fields.sh \
 	tests/e2e/figures.sh \
 	tests/e2e/fs-dax.sh \
+	tests/e2e/fs-faults.sh \
 	tests/e2e/fs-mapped.sh \
 	tests/e2e/fs-posix.sh \
 	tests/e2e/fs-random.sh \
@@ -216,6 +217,7 @@ guest_files = \
 	tests/e2e/version.sh \
 	tests/e2e/fault.c \
 	tests/e2e/fs-dax.c \
+	tests/e2e/fs-many.c \
 	tests/e2e/fs-posix-attr.c \
 	tests/e2e/fs-posix-data.c \
 	tests/e2e/fs-posix-names.c \
