@@ -292,6 +292,7 @@ static void xattrs(void)
 
 static void holes_and_copies(void)
 {
+	const struct fuse_setupmapping_in setup = { 0 };
 	struct fuse_fallocate_in fa = { .offset = 0, .length = 1 << 20 };
 	struct fuse_lseek_in ls = { .whence = SEEK_DATA };
 	struct fuse_lseek_out lo;
@@ -338,7 +339,8 @@ static void holes_and_copies(void)
 	CHECK_EQ(fc_call(&c, FUSE_FSYNC, f, &fsy, sizeof(fsy), NULL, 0, NULL, 0), 0);
 	CHECK_EQ(fc_call(&c, FS_OP_SYNCFS, 1, &pad, 8, NULL, 0, NULL, 0), 0);
 	CHECK_EQ(fc_call(&c, FUSE_IOCTL, f, b, 8, NULL, 0, NULL, 0), -EINVAL);
-	CHECK_EQ(fc_call(&c, FUSE_SETUPMAPPING, f, b, 8, NULL, 0, NULL, 0), -ENOSYS);
+	CHECK_EQ(fc_call(&c, FUSE_SETUPMAPPING, f, &setup, sizeof(setup), NULL, 0, NULL, 0),
+		-ENOSYS);
 	CHECK_EQ(fc_call(&c, FUSE_GETLK, f, b, 8, NULL, 0, NULL, 0), -EINVAL);
 	CHECK(fc_free(&c));
 }
