@@ -38,6 +38,7 @@
 #define CHUNK	   (64U << 10)
 #define BURST	   32 /* datagrams before an answer is waited for */
 #define ANSWER_MS  200
+#define FEW	   8  /* that a test does at least, however slow the machine is */
 #define PATIENCE_S 20 /* of a server with a silent client */
 #define FLOWS	   16 /* connections of the relay */
 
@@ -203,7 +204,7 @@ static double test_rr(const char *addr, int port, double s)
 
 	put(fd, "Rx", 2);
 	get(fd, &c, 1);
-	for (t = now(), end = t + s; now() < end; n++) {
+	for (t = now(), end = t + s; now() < end || n < FEW; n++) {
 		put(fd, "x", 1);
 		get(fd, &c, 1);
 	}
@@ -218,7 +219,7 @@ static double test_crr(const char *addr, int port, double s)
 	unsigned n;
 	char c;
 
-	for (n = 0; now() < end; n++) {
+	for (n = 0; now() < end || n < FEW; n++) {
 		int fd = client(SOCK_STREAM, addr, port);
 
 		put(fd, "Rx", 2);
@@ -234,13 +235,15 @@ static double test_udp(const char *addr, int port, double s)
 	struct dgram d = { .of = BURST }, a;
 	double t = now(), end = t + s;
 	uint64_t got = 0;
+	unsigned sent = 0;
 
 	/* not what a test before this one may have left at the server */
 	d.burst = (uint32_t)getpid() << 16;
-	while (now() < end) {
+	while (now() < end || sent < FEW) {
 		struct pollfd p = { .fd = fd, .events = POLLIN };
 
 		d.burst++;
+		sent++;
 		for (d.seq = 0; d.seq < BURST; d.seq++) {
 			if (send(fd, &d, sizeof(d), 0) < 0 && errno != ECONNREFUSED &&
 				errno != ENOBUFS)
