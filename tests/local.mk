@@ -166,7 +166,7 @@ build_scripts = \
 	tests/build/install \
 	tests/build/options
 
-# list: tests/e2e/*.sh tests/e2e/*.c tests/e2e/*.h tests/e2e/*.differs tests/soak/* tests/guest/*.sh tests/guest/*/run tests/guest/*/*.sh tests/guest/*/*.c tests/guest/*/*.h tests/guest/tsi/differences
+# list: tests/e2e/*.sh tests/e2e/*.c tests/e2e/*.h tests/e2e/*.py tests/e2e/*.differs tests/soak/* tests/guest/*.sh tests/guest/*/run tests/guest/*/*.sh tests/guest/*/*.c tests/guest/*/*.h tests/guest/tsi/differences
 guest_files = \
 	tests/e2e/bad-configs.sh \
 	tests/e2e/binds.sh \
@@ -196,6 +196,8 @@ guest_files = \
 	tests/e2e/lib.sh \
 	tests/e2e/lifecycle.sh \
 	tests/e2e/locks.sh \
+	tests/e2e/net-lib.sh \
+	tests/e2e/net-programs.sh \
 	tests/e2e/parallel.sh \
 	tests/e2e/pause.sh \
 	tests/e2e/podman-lib.sh \
@@ -228,6 +230,7 @@ guest_files = \
 	tests/e2e/mapped.c \
 	tests/e2e/pty-host.c \
 	tests/e2e/fs-posix.h \
+	tests/e2e/net-echo.py \
 	tests/e2e/fs-posix.differs \
 	tests/soak/run \
 	tests/guest/boot/run \
