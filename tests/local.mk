@@ -201,6 +201,7 @@ guest_files = \
 	tests/e2e/parallel.sh \
 	tests/e2e/pause.sh \
 	tests/e2e/podman-lib.sh \
+	tests/e2e/podman-net.sh \
 	tests/e2e/podman-pod.sh \
 	tests/e2e/podman-rootless.sh \
 	tests/e2e/podman.sh \
