@@ -90,6 +90,34 @@ static bool host_device(const struct spec *s, char where[static WHERE_MAX])
 	return false;
 }
 
+static bool either_any(int64_t a, int64_t b)
+{
+	return a < 0 || b < 0 || a == b;
+}
+
+/* True when nothing that rule @i denies is allowed by those before it, as all of it was denied. */
+static bool denied_before(const struct spec_resources *r, size_t i)
+{
+	const struct spec_dev_rule *d = &r->devices[i];
+
+	while (i--) {
+		const struct spec_dev_rule *b = &r->devices[i];
+
+		if ((b->type != 'a' && d->type != 'a' && b->type != d->type) ||
+			!either_any(b->major, d->major) || !either_any(b->minor, d->minor) ||
+			!((b->r && d->r) || (b->w && d->w) || (b->m && d->m)))
+			continue;
+		if (b->allow)
+			return false;
+		if ((b->type == 'a' || b->type == d->type) &&
+			(b->major < 0 || b->major == d->major) &&
+			(b->minor < 0 || b->minor == d->minor) && b->r >= d->r && b->w >= d->w &&
+			b->m >= d->m)
+			return true;
+	}
+	return false;
+}
+
 /*
  * A guest holds no device of the host, so to allow one costs and gives nothing, and to deny all of
  * them is what is. To deny one of the guest's own is a rule that somebody would have to enforce in
@@ -105,6 +133,8 @@ static bool device_rule(const struct spec *s, char where[static WHERE_MAX])
 		if (d->allow || d->type == 'b' || (d->type == 'a' && d->major < 0 && d->minor < 0))
 			continue;
 		if (d->major >= 0 && d->minor >= 0 && !guest_device(d->major, d->minor))
+			continue;
+		if (denied_before(r, i))
 			continue;
 		(void)snprintf(where, WHERE_MAX, "linux.resources.devices[%zu]", i);
 		return true;

@@ -219,7 +219,7 @@ static void managers(void)
 		HEAD "'linux':{'resources':{'devices':[{'allow':false,'access':'rwm'},{"
 		     "'allow':true,'type':'c','major':1,'minor':5,'access':'rwm'},"
 		     "{'allow':true,'type':'c','major':136,'access':'rwm'},{'allow':true,"
-		     "'type':'b','access':'m'},{'allow':false,'type':'c','major':10,'minor':228,"
+		     "'type':'b','access':'m'},{'allow':false,'type':'c','major':10,'minor':229,"
 		     "'access':'rwm'}]}}}",
 		/* privileged */
 		HEAD "'linux':{'resources':{'devices':[{'allow':true,'access':'rwm'}]}}}",

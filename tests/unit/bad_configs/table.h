@@ -368,6 +368,14 @@ static const struct bad_config REFUSED_CONFIGS[] = {
 	{ "netdev", LINUX, "'netDevices':{'eth0':{}}", "linux.netDevices: " },
 	{ "deny-null", RESOURCES, "'devices':[{'allow':false,'type':'c','major':1,'minor':3}]",
 		"linux.resources.devices[0]: " },
+	{ "deny-after-allow", RESOURCES,
+		"'devices':[{'allow':false,'access':'rwm'},{'allow':true,'type':'c','major':10,'minor':"
+		"229,'access':'rw'},{'allow':false,'type':'c','major':10,'access':'rwm'}]",
+		"linux.resources.devices[2]: " },
+	{ "deny-after-part", RESOURCES,
+		"'devices':[{'allow':false,'access':'m'},{'allow':false,'type':'c','major':10,'minor':"
+		"229,'access':'rwm'}]",
+		"linux.resources.devices[1]: " },
 	{ "deny-any-minor", RESOURCES, "'devices':[{'allow':false,'type':'c','major':1}]",
 		"linux.resources.devices[0]: " },
 	{ "swap-alone", RESOURCES, "'memory':{'swap':1048576}", "linux.resources.memory.swap: " },
