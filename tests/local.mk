@@ -200,6 +200,7 @@ guest_files = \
 	tests/e2e/net-programs.sh \
 	tests/e2e/parallel.sh \
 	tests/e2e/pause.sh \
+	tests/e2e/podman-build.sh \
 	tests/e2e/podman-lib.sh \
 	tests/e2e/podman-net.sh \
 	tests/e2e/podman-pod.sh \
