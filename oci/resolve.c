@@ -90,13 +90,13 @@ static int tell(const char *arg, int r, struct error *e)
 	case 0:
 		return 0;
 	case -EISDIR:
-		return err_set(e, EPERM,
-			"the path `%.150s` is not a regular file: Operation not permitted", arg);
+		return err_set(e, EACCES,
+			"the path `%.150s` is not a regular file: permission denied", arg);
 	case -EACCES:
 		return err_set(e, EACCES, "open executable `%.150s`: permission denied", arg);
 	case -ENOENT:
 		return err_set(e, ENOENT,
-			"executable file `%.120s` not found in $PATH: No such file or directory",
+			"executable file not found in $PATH: `%.120s`: no such file or directory",
 			arg);
 	default:
 		return err_sys(e, r, "open executable `%.150s`", arg);

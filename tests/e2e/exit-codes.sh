@@ -90,10 +90,10 @@ refused() { # TEXT ARGS_JSON
 	ok "create of $2: $1"
 }
 
-refused 'executable file .*no-such-command.* not found in \$PATH' '["no-such-command"]'
+refused 'executable file not found in \$PATH: .*no-such-command.*: no such file or directory' '["no-such-command"]'
 refused 'no such file or directory' '["/no/such/file"]'
 refused 'permission denied' '["/notexec"]'
-refused 'permission denied\|operation not permitted' '["/adir"]'
+refused 'permission denied' '["/adir"]'
 edit b '.process.user.uid=1000'
 cp "$work/b/rootfs/bin/busybox" "$work/b/rootfs/adir/sh"
 chmod 700 "$work/b/rootfs/adir/sh"
