@@ -173,8 +173,10 @@ guest_files = \
 	tests/e2e/cgroup.sh \
 	tests/e2e/check.sh \
 	tests/e2e/confine.sh \
+	tests/e2e/containerd-lib.sh \
 	tests/e2e/ctr.sh \
 	tests/e2e/delete.sh \
+	tests/e2e/docker.sh \
 	tests/e2e/events.sh \
 	tests/e2e/exec-terminal.sh \
 	tests/e2e/exec.sh \

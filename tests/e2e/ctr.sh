@@ -5,32 +5,17 @@
 # shellcheck source=lib.sh
 . "$(dirname "$0")/lib.sh"
 
-command -v containerd ctr >/dev/null || die "no containerd (tests/deps clients installs it)"
-[ -w /var/lib/krun-test ] || skip "containerd's storage wants a scratch disk that takes overlays"
-sock=$work/containerd.sock
-cat >"$work/config.toml" <<END_OF_FILE
-version = 2
-root = "$work/root"
-state = "$work/state"
-disabled_plugins = ["io.containerd.grpc.v1.cri", "io.containerd.snapshotter.v1.btrfs", "io.containerd.snapshotter.v1.zfs", "io.containerd.snapshotter.v1.devmapper", "io.containerd.snapshotter.v1.aufs", "io.containerd.internal.v1.opt"]
-[grpc]
-  address = "$sock"
-END_OF_FILE
-ctr_() { ctr --address "$sock" "$@"; }
+# shellcheck source=containerd-lib.sh
+. "$(dirname "$0")/containerd-lib.sh"
+
 run_opts=(--runc-binary "$(command -v krun-oci)" --runc-root "$work/runc")
-containerd --config "$work/config.toml" --log-level warn >"$work/containerd.log" 2>&1 &
-daemon=$!
 # shellcheck disable=SC2317 # called by the trap
-end_containerd() {
+end_tasks() {
 	local t
 	for t in $(ctr_ task ls -q 2>/dev/null || true); do ctr_ task rm -f "$t" >/dev/null 2>&1 || true; done
-	kill $daemon 2>/dev/null || true
-	wait $daemon 2>/dev/null || true
-	grep -oF "$work/" /proc/mounts >/dev/null && awk -v w="$work/" 'index($2, w) == 1 { print $2 }' /proc/mounts | sort -r | xargs -r umount -l
-	cleanup
+	end_containerd
 }
-trap end_containerd EXIT
-wait_for 60 ctr_ version
+trap end_tasks EXIT
 bundle b busybox
 rootfs=$work/b/rootfs
 

@@ -21,7 +21,8 @@
 #include "util/util.h"
 
 /* #syscalls:vcpu ioctl:KVM_RUN clock_nanosleep rt_sigprocmask rt_sigreturn */
-/* #syscalls:main ioctl:KVM_RUN ioctl:KVM_KVMCLOCK_CTRL tgkill */
+/* #syscalls:main ioctl:KVM_RUN ioctl:KVM_KVMCLOCK_CTRL */
+/* #syscalls:main,io,fs,vcpu tgkill */
 
 #define ENOMEM_TRIES 100 /* of the first run, one millisecond apart */
 

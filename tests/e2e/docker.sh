@@ -1,0 +1,62 @@
+#!/bin/bash
+# SPDX-License-Identifier: Apache-2.0
+# Docker's daemon with the runtime added: run, exec, logs, top, stop, a published port.
+# timeout: 600
+# shellcheck source=lib.sh
+. "$(dirname "$0")/lib.sh"
+
+# Debian's own, whatever else is on PATH
+docker=/usr/bin/docker
+[ -x $docker ] && command -v dockerd >/dev/null || die "no docker (tests/deps clients installs docker.io)"
+# shellcheck source=containerd-lib.sh
+. "$(dirname "$0")/containerd-lib.sh"
+mkdir "$work/config"
+echo "{}" >"$work/daemon.json"
+dockerd --add-runtime "krun=$(command -v krun-oci)" --default-runtime krun --data-root "$work/data" --exec-root "$work/exec" --containerd "$sock" --host "unix://$work/docker.sock" \
+	--pidfile "$work/docker.pid" --config-file "$work/daemon.json" --exec-opt native.cgroupdriver=cgroupfs --log-level warn >"$work/dockerd.log" 2>&1 &
+daemon=$!
+d() { $docker --config "$work/config" --host "unix://$work/docker.sock" "$@"; }
+# shellcheck disable=SC2317 # called by the trap
+end_docker() {
+	d ps -aq 2>/dev/null | while read -r c; do d rm -f "$c" >/dev/null 2>&1; done || true
+	kill $daemon 2>/dev/null || true
+	wait $daemon 2>/dev/null || true
+	end_containerd
+}
+trap end_docker EXIT
+for ((i = 0; i < 120; i++)); do
+	! d version >/dev/null 2>&1 || break
+	kill -0 $daemon 2>/dev/null || break
+	sleep 1
+done
+run d version
+[ "$rc" = 0 ] || die "the daemon does not answer: $(tail -n 20 "$work/dockerd.log")"
+bundle b busybox
+tar -C "$work/b/rootfs" -c . | d import - busybox:test >"$work/out" 2>"$work/err" || die "docker import"
+ok "an image"
+
+say "run"
+status 7 d run --rm --network none busybox:test sh -c 'echo hello; exit 7'
+out_has hello
+status 127 d run --rm --network none busybox:test no-such-program
+status 126 d run --rm --network none busybox:test /etc
+
+say "a web server behind a published port"
+status 0 d run -d --name web -p 8084:80 --memory 200m --user 0 busybox:test \
+	sh -c 'trap "exit 3" TERM; mkdir /www; echo hello >/www/index.html; httpd -p 80 -h /www; echo started; while :; do sleep 0.1; done'
+started() { d logs web | grep -q started; }
+wait_for 60 started
+get() { timeout 10 bash -c 'exec 9<>"/dev/tcp/$0/$1" && printf "GET / HTTP/1.0\r\n\r\n" >&9 && sed "1,/^\r*\$/d" <&9' "$1" "$2"; }
+check "at its address" hello "$(get "$(d inspect --format '{{.NetworkSettings.IPAddress}}' web)" 80)"
+check "at the published port" hello "$(get 127.0.0.1 8084)"
+status 5 d exec web sh -c 'echo in there; cat /etc/hostname; exit 5'
+out_has "in there"
+check "stdin" "got it" "$(echo it | d exec -i web sh -c 'read x; echo "got $x"')"
+status 0 d top web
+status 0 d pause web
+check "paused" paused "$(d inspect --format '{{.State.Status}}' web)"
+status 0 d unpause web
+status 0 d stop --time 30 web
+check "its exit code" 3 "$(d inspect --format '{{.State.ExitCode}}' web)"
+status 0 d rm web
+done_testing
