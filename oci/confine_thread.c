@@ -44,11 +44,11 @@
 #include "util/log.h"
 #include "util/util.h"
 
-/* What every thread of the libc and our log do. The filter of a thread that runs under another's
- * is laid over that. */
+/* What every thread of the libc does, beside our log. The filter of a thread that runs under
+ * another's is laid over that. */
 /* #syscalls:all brk clock_gettime exit exit_group futex gettid getpid madvise mmap mprotect mremap
- * munmap restart_syscall rseq rt_sigprocmask rt_sigreturn sched_getaffinity sched_yield sendto
- * set_robust_list write */
+ * munmap restart_syscall rseq rt_sigprocmask rt_sigreturn sched_getaffinity sched_yield
+ * set_robust_list */
 
 #if defined(__x86_64__)
 #define OUR_ARCH AUDIT_ARCH_X86_64
@@ -251,7 +251,9 @@ int confine_thread(enum confine_thread which, struct error *e)
 	my_name = threads[which].name;
 	(void)sigemptyset(&sys);
 	(void)sigaddset(&sys, SIGSYS);
-	(void)pthread_sigmask(SIG_UNBLOCK, &sys, NULL);
+	/* The proxy of exec passes on all signals by its signalfd, this one too: it does without
+	 * the words, a call that is not listed ends it all the same. */
+	(void)pthread_sigmask(which == CONFINE_PROXY ? SIG_BLOCK : SIG_UNBLOCK, &sys, NULL);
 	if (which == CONFINE_PROXY && prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0))
 		return err_sys(e, errno, "no_new_privs");
 	r = threads[which].no_files ? no_files() : 0;

@@ -242,7 +242,7 @@ static _Noreturn void proxy_main(struct exec *x, pid_t parent)
 		_exit(1);
 	forget_words(x->o);
 	close_but(x->conn, x->slave);
-	if (confine_prepare(-1, &e) || confine_thread(CONFINE_PROXY, &e))
+	if (confine_thread(CONFINE_PROXY, &e))
 		_exit(1);
 	_exit(exec_proxy_wait(&p));
 }

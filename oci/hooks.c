@@ -134,6 +134,8 @@ static int spawn(const struct spec_hook *h, const struct hook_fds *d, pid_t *pid
 	return -r;
 }
 
+#define REST_MS 5000 /* of a poststart hook whose container has ended; under LOCK_MS */
+
 static int64_t now_ms(void)
 {
 	struct timespec ts;
@@ -149,7 +151,7 @@ static int wait_hook(pid_t pid, unsigned seconds, const struct hook_state *st, i
 	struct pollfd p[] = { { .fd = fd, .events = POLLIN },
 		{ .fd = st->watch_fd, .events = POLLIN } };
 	int64_t end = now_ms() + 1000 * (int64_t)seconds;
-	int r = fd < 0 ? -errno : 0;
+	int r = fd < 0 ? -errno : 0, late = -ETIMEDOUT;
 
 	while (!r) {
 		int64_t left = MAX(end - now_ms(), (int64_t)0);
@@ -160,12 +162,18 @@ static int wait_hook(pid_t pid, unsigned seconds, const struct hook_state *st, i
 		else if (n > 0 && p[0].revents)
 			break;
 		else if (n > 0 && p[1].revents && st->outlives &&
-			status_read(st->c) == PHASE_STOPPED)
+			status_read(st->c) == PHASE_STOPPED) {
+			/* it goes on, but not for ever: nobody could end it any more */
 			p[1].fd = -1;
-		else if (n > 0 && p[1].revents)
+			if (!seconds) {
+				end = now_ms() + REST_MS;
+				seconds = 1;
+				late = -ESRCH;
+			}
+		} else if (n > 0 && p[1].revents)
 			r = -ESRCH;
 		else if (!n && seconds && now_ms() >= end)
-			r = -ETIMEDOUT;
+			r = late;
 	}
 	/* with what it started */
 	if (r)

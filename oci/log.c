@@ -12,6 +12,7 @@
  * made blanks elsewhere, and cut at OCI_LOG_LINE. A sink that cannot be written is not an error of
  * the command that wanted to log.
  */
+/* #syscalls:all write writev sendto */
 #include <errno.h>
 #include <fcntl.h>
 #include <stdarg.h>

@@ -21,6 +21,7 @@
 #include <grp.h>
 #include <sys/ioctl.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 #include <linux/nsfs.h>
@@ -63,6 +64,15 @@ static int open_path(enum spec_ns_type t, const char *path, struct error *e)
 	return TAKE_FD(fd);
 }
 
+/* Whether it is the one that we are in ourselves, as managers say "the host's". */
+static bool is_own_net(int fd)
+{
+	struct stat a, b;
+
+	return fd >= 0 && !fstat(fd, &a) && !stat("/proc/self/ns/net", &b) &&
+		a.st_dev == b.st_dev && a.st_ino == b.st_ino;
+}
+
 int ns_open(const struct spec *s, struct ns_set *n, struct error *e)
 {
 	bool joins = false;
@@ -85,6 +95,7 @@ int ns_open(const struct spec *s, struct ns_set *n, struct error *e)
 			return n->fd[t];
 		joins |= t != SPEC_NS_USER;
 	}
+	n->own_net = is_own_net(n->fd[SPEC_NS_NETWORK]);
 	/* the tree that the guest sees is always the VMM's own */
 	if (n->fd[SPEC_NS_MOUNT] < 0)
 		n->make |= CLONE_NEWNS;
@@ -260,7 +271,7 @@ int ns_make(const struct ns_set *n, const struct spec *s, struct error *e)
 		return err_sys(e, errno, "cannot make the container's namespaces");
 	if (n->make & CLONE_NEWNET)
 		r = loopback_up(e);
-	if (!r && (n->make & CLONE_NEWNET || n->fd[SPEC_NS_NETWORK] >= 0))
+	if (!r && (n->make & CLONE_NEWNET || (n->fd[SPEC_NS_NETWORK] >= 0 && !n->own_net)))
 		set_net(s);
 	if (r || !(n->make & CLONE_NEWUTS))
 		return r;

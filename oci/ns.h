@@ -17,6 +17,7 @@ struct ns_set {
 	int fd[SPEC_NS_TYPES]; /* of namespaces given by path, else -1; owned */
 	unsigned long make; /* CLONE_NEW* of those that are new, the ones made by clone included */
 	unsigned long at_clone; /* the part of them that clone3() makes */
+	bool own_net; /* the network given by path is the caller's: the host's, most often */
 };
 
 int ns_open(const struct spec *s, struct ns_set *n, struct error *e);

@@ -245,7 +245,12 @@ static void on_ctl(struct sandbox *s)
 
 	if (conn < 0)
 		return;
-	s->next = (s->next + 1) % CONNS;
+	/* a free place; else the oldest that watches nothing */
+	for (unsigned k = 0; k < CONNS && s->fds[AT_CONN + i].fd >= 0; k++)
+		i = (i + 1) % CONNS;
+	for (unsigned k = 0; k < CONNS && s->fds[AT_CONN + i].fd >= 0 && s->watches[i]; k++)
+		i = (i + 1) % CONNS;
+	s->next = (i + 1) % CONNS;
 	drop(s, i);
 	s->fds[AT_CONN + i].fd = conn;
 }

@@ -27,12 +27,13 @@ int spec_dax(const struct spec *s, uint64_t ram, uint64_t *bytes, struct error *
 	size_t n;
 
 	*bytes = 0;
-	if (!text || !strcmp(text, "on")) {
+	/* Only for who asks: see docs/files.md for what a window still gets wrong. */
+	if (!text || !strcmp(text, "off"))
+		return 0;
+	if (!strcmp(text, "on")) {
 		*bytes = part_of(ram, 4);
 		return 0;
 	}
-	if (!strcmp(text, "off"))
-		return 0;
 	n = strspn(text, "0123456789");
 	if (n && n < 10 && !text[n])
 		mib = strtoull(text, NULL, 10);

@@ -90,14 +90,28 @@ static void note_all(struct mem_window *w, uint64_t off, uint64_t len, uint16_t 
 	}
 }
 
+#define ANON (MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE)
+
 static int map_locked(const struct mem_region *r, uint64_t off, uint64_t len, int prot, int flags,
 	int fd, uint64_t fd_off)
 {
 	uint8_t *p = r->hva + off;
+	void *q = mmap(NULL, len, prot, flags, fd, (off_t)fd_off);
 
-	if (mmap(p, len, prot, flags | MAP_FIXED, fd, (off_t)fd_off) == MAP_FAILED)
+	/* Elsewhere first: a MAP_FIXED that fails late leaves a hole where it was to be, and what
+	 * this process maps there next would be the guest's. */
+	if (q == MAP_FAILED)
 		return -errno;
-	(void)madvise(p, len, MADV_DONTDUMP);
+	(void)madvise(q, len, MADV_DONTDUMP);
+	if (mremap(q, len, len, MREMAP_MAYMOVE | MREMAP_FIXED, p) == MAP_FAILED) {
+		int err = errno;
+
+		(void)munmap(q, len);
+		/* it may have gone half way: the place is taken again, or nothing goes on */
+		if (mmap(p, len, PROT_NONE, ANON | MAP_FIXED, -1, 0) == MAP_FAILED)
+			abort();
+		return -err;
+	}
 	return 0;
 }
 
@@ -113,8 +127,6 @@ static int map_noted(const struct mem_region *r, uint64_t off, uint64_t len, int
 	(void)pthread_mutex_unlock(&r->win->lock);
 	return err;
 }
-
-#define ANON (MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE)
 
 static int zero_prot(const struct mem_region *r)
 {

@@ -9,7 +9,8 @@
 // and what connects there is connected to the guest's port; bytes wait in it until the guest has
 // answered.
 
-/* #syscalls:io socket:AF_UNIX connect accept4 */
+/* Of a VM with mapped ports, which the runtime has not: #syscalls of io then have socket:AF_UNIX,
+ * connect and accept4 too. */
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>

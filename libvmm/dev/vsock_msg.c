@@ -15,6 +15,7 @@
 // further packets before it reads on. A message is only read when the guest has credit for the
 // largest, or, with less, when a look at the next one shows that it fits.
 
+/* #syscalls:io recvfrom */
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>

@@ -600,6 +600,8 @@ static void dax_size(void)
 	uint64_t n;
 
 	CHECK_EQ(dax_of(NULL, 1024, &n, &e), 0);
+	CHECK_EQ(n, 0);
+	CHECK_EQ(dax_of("on", 1024, &n, &e), 0);
 	CHECK_EQ(n, 256);
 	CHECK_EQ(dax_of("on", 511, &n, &e), 0);
 	CHECK_EQ(n, 0);
