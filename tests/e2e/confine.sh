@@ -34,4 +34,33 @@ wait_for 60 test -s "$work/b/rootfs/got"
 check "reaches the workload" "got SYS" "$(cat "$work/b/rootfs/got")"
 check "and the VM lives" running "$(krun-oci state "$id" | jq -r .status)"
 status 0 krun-oci delete --force "$id"
+
+say "datagrams for a guest that does not read"
+edit b '.linux.namespaces |= map(select(.type != "network")) |
+	.process.args=["sh","-c","nc -u -l -p 9753 >/dev/null & sleep 1; kill -STOP $!; echo up >/up2; while [ ! -e /over ]; do sleep 1; done; echo alive"]'
+krun-oci run --bundle "$work/b" "$id" </dev/null >"$work/out" 2>"$work/err" &
+run_pid=$!
+wait_for 60 test -s "$work/b/rootfs/up2"
+python3 -c '
+import socket
+s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+for n in (60000, 1000, 60000, 200):
+	for i in range(300):
+		try:
+			s.sendto(bytes(n), ("127.0.0.1", 9753))
+		except OSError:
+			pass'
+touch "$work/b/rootfs/over"
+rc=0
+wait $run_pid || rc=$?
+check "the VM lives" "0 alive" "$rc $(cat "$work/out")"
+
+say "a guest whose kernel gives up"
+edit b '.linux.readonlyPaths=[] | .linux.maskedPaths=[] | .linux.resources.memory={limit: 100000000} |
+	.process.args=["sh","-c","echo 2 >/proc/sys/vm/panic_on_oom; tail /dev/zero"]'
+rc=0
+timeout 120 krun-oci --log "$work/log" run --bundle "$work/b" "$id" </dev/null >"$work/out" 2>"$work/err" || rc=$?
+check "exit status" 125 "$rc"
+grep -q "panic" "$work/log" || die "the log does not say why: $(cat "$work/log")"
+ok "the log says why"
 done_testing
