@@ -191,6 +191,9 @@ static int open_host(struct create *x, struct error *e)
 	r = p->sandbox ? 0 : open_vm(x, e);
 	if (r)
 		return r;
+	/* no VM, no RAM to add */
+	if (p->sandbox && x->spec->linux_.res.memory.limit.v > 0)
+		p->size.host_max = (uint64_t)x->spec->linux_.res.memory.limit.v;
 	x->rootfs_fd = openat(x->bundle_fd, x->spec->root, O_PATH | O_DIRECTORY | O_CLOEXEC);
 	if (x->rootfs_fd < 0 || fstat(x->rootfs_fd, &st))
 		return err_sys(e, errno, "config.json: root.path: \"%.150s\"", x->spec->root);

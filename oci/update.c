@@ -13,6 +13,7 @@
 #include "oci/cgroup.h"
 #include "oci/create.h"
 #include "oci/ctl.h"
+#include "oci/sandbox.h"
 #include "oci/spec.h"
 #include "util/cleanup.h"
 #include "util/log.h"
@@ -23,6 +24,10 @@ static int vm_size(const struct container *c, struct vm_size *size, struct error
 	CLEAN(spec_freep) struct spec *s = NULL;
 	int r = spec_load(c->dir_fd, "config.json", &s, NULL, NULL, e);
 
+	if (!r && sandbox_wanted(s))
+		r = err_set(e, ENOTSUP,
+			"container \"%s\" is a sandbox: its limits cannot be changed by this version",
+			c->id);
 	return r ? r : spec_vm_size(s, CPU_SETSIZE, size, e);
 }
 
