@@ -21,6 +21,7 @@ kernel_inputs = \
 	kernel/patches/0005-fuse-flush-for-locks.patch \
 	kernel/patches/0006-net-tsi.patch \
 	kernel/patches/0007-vsock-receive-buffers.patch \
+	kernel/patches/0008-vsock-fewer-exits.patch \
 	kernel/src/drivers/krun/Kconfig \
 	kernel/src/drivers/krun/Makefile \
 	kernel/src/drivers/krun/power.c \

@@ -86,7 +86,7 @@ enum tsi_type {
 	 * The end of @id, at any time, not answered by an error. Without TSI_F_ABORT what the host
 	 * still holds is sent and the stream ends with a FIN (or as LINGER says); with it, by an
 	 * RST at once. The id may be used again after it. A data connection that is still there is
-	 * closed as usual for vsock; the host answers that with an RST packet.
+	 * closed by an RST, or as usual for vsock; the host answers only that, with an RST packet.
 	 */
 	TSI_CLOSE = 3,
 	/*

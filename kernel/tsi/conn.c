@@ -155,6 +155,8 @@ static void tsi_conn_free(struct kref *ref)
 	/* The time limit of a connect holds the socket until it has passed. */
 	if (cancel_delayed_work(&vsock_sk(sk)->connect_work))
 		sock_put(sk);
+	/* What the host had to know it knows by records; it need not answer. */
+	vsock_sk(sk)->reset_on_close = true;
 	sock_release(c->vs);
 	kfree(c);
 }

@@ -156,6 +156,7 @@ int tsi_ctl_send(struct tsi_batch *b)
 			v.iov_len -= err;
 			err = 0;
 		} else if (err == -EAGAIN && !tsi_ctl_gone(ctl.vs->sk)) {
+			virtio_vsock_unplug();
 			wait_event(ctl.room, tsi_ctl_writable(ctl.vs->sk));
 		} else {
 			queue_work(system_long_wq, &ctl.end);

@@ -17,6 +17,7 @@
 
 #include <linux/capability.h>
 #include <linux/slab.h>
+#include <linux/virtio_vsock.h>
 #include <net/inet_sock.h>
 #include <net/ip.h>
 #include <net/ipv6.h>
@@ -219,12 +220,14 @@ int tsi_ask(struct tsi_sock *ts, u16 type, const struct tsi_addr *a, u32 arg, st
 		kref_get(&c->ref);
 		tsi_conn_set(ts, c);
 	}
+	virtio_vsock_plug();
 	tsi_call_start(&call, b);
 	if (c) {
 		/* A refusal shows itself by an answer that is an error, or at the first datagram. */
 		(void)tsi_conn_start(c);
 		tsi_conn_put(c);
 	}
+	virtio_vsock_unplug();
 	err = tsi_call_wait(&call);
 	if (!err) {
 		*reply = call.reply;
@@ -394,9 +397,11 @@ int tsi_release(struct socket *sock)
 	spin_lock(&ts->lock);
 	ts->ended = true;
 	spin_unlock(&ts->lock);
+	virtio_vsock_plug();
 	tsi_forget(ts, tsi_aborts(ts) ? TSI_F_ABORT : 0);
 	tsi_accept_flush(ts);
 	tsi_conn_set(ts, NULL);
+	virtio_vsock_unplug();
 	mutex_unlock(&ts->cfg);
 	tsi_put(ts);
 	return native->release(sock);

@@ -81,9 +81,11 @@ static int tsi_connect_start(struct tsi_sock *ts, const struct tsi_addr *a)
 	WRITE_ONCE(ts->sk->sk_err, 0);
 	kref_get(&c->ref);
 	tsi_conn_set(ts, c);
+	virtio_vsock_plug();
 	err = tsi_ctl_send(b);
 	if (!err)
 		err = tsi_conn_start(c);
+	virtio_vsock_unplug();
 	tsi_conn_put(c);
 	if (!err)
 		return 0;
