@@ -477,7 +477,7 @@ static void tsi_drop_ctl(void)
 
 	mutex_lock(&ctl.tx);
 	vs = ctl.vs;
-	ctl.vs = NULL;
+	WRITE_ONCE(ctl.vs, NULL);
 	mutex_unlock(&ctl.tx);
 	if (vs) {
 		/* So that nothing comes any more when sock_release() has the lock. */
@@ -509,7 +509,10 @@ static void tsi_start(struct work_struct *work)
 		tsi_drop_ctl();
 	} else {
 		WRITE_ONCE(ctl.gen, ctl.gen + 1);
-		WRITE_ONCE(ctl.up, true);
+		/* It may have ended since the answer, on another CPU: one of the two sees the other. */
+		smp_store_mb(ctl.up, true);
+		if (!READ_ONCE(ctl.vs))
+			queue_work(system_long_wq, &ctl.end);
 		tsi_id_each(tsi_again);
 	}
 	complete_all(&ctl.ready);
@@ -517,13 +520,10 @@ static void tsi_start(struct work_struct *work)
 
 static void tsi_end(struct work_struct *work)
 {
-	bool was_up = ctl.up;
-
-	if (!ctl.vs)
+	if (!READ_ONCE(ctl.vs) && !READ_ONCE(ctl.up))
 		return;
-	WRITE_ONCE(ctl.up, false);
 	tsi_drop_ctl();
-	if (!was_up)
+	if (!xchg(&ctl.up, false))
 		return;
 	pr_warn("tsi: the control connection has ended\n");
 	tsi_id_each(tsi_lost);
