@@ -86,6 +86,8 @@ void conn_close(struct agent *a, struct conn *c)
 	c->dead = true;
 	agent_unwatch(a, &c->ev);
 	proc_conn_gone(a, c);
+	if (a->sync_to == c)
+		a->sync_to = NULL;
 }
 
 static void conn_gc(struct agent *a)

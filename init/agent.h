@@ -135,6 +135,10 @@ struct agent {
 	int devnull;
 	int cg_root, cg_fd; /* directories, or -1 */
 	uint64_t oom_kills;
+	/* MSG_SYNC: a child syncs, as that may take as long as the host's disks */
+	pid_t sync_pid; /* 0: none */
+	struct conn *sync_to;
+	uint32_t sync_seq;
 	uint32_t namespaces; /* CLONE_NEW* that exec joins */
 };
 
@@ -159,6 +163,8 @@ void conn_close(struct agent *a, struct conn *c);
 
 /* ctrl.c: control connections */
 void ctrl_event(struct agent *a, struct ev *ev, uint32_t events);
+/* The child of a MSG_SYNC has ended. */
+void ctrl_synced(struct agent *a);
 void ctrl_reply(struct agent *a, struct conn *c, uint16_t type, uint32_t seq, const void *payload,
 	size_t len);
 void ctrl_fail(struct agent *a, struct conn *c, uint16_t type, uint32_t seq, uint32_t stage,

@@ -362,6 +362,35 @@ static int on_shutdown(struct agent *a)
 	return -errno;
 }
 
+/* Nobody waits but who asked: another request meanwhile shares the child, and gets the answer. */
+static int on_sync(struct agent *a, struct conn *c, const struct msg_hdr *h)
+{
+	if (h->len != sizeof(*h))
+		return -EPROTO;
+	if (!a->sync_pid) {
+		pid_t pid = fork();
+
+		if (pid < 0)
+			return -errno;
+		if (!pid) {
+			sync();
+			_exit(0);
+		}
+		a->sync_pid = pid;
+	}
+	a->sync_to = c;
+	a->sync_seq = h->seq;
+	return 1;
+}
+
+void ctrl_synced(struct agent *a)
+{
+	a->sync_pid = 0;
+	if (a->sync_to)
+		ctrl_reply(a, a->sync_to, MSG_SYNC, a->sync_seq, NULL, 0);
+	a->sync_to = NULL;
+}
+
 /* 0: reply with success; 1: a reply was or will be sent; -errno: reply with failure. */
 static int dispatch(struct agent *a, struct conn *c, const struct msg_hdr *h, const uint8_t *p)
 {
@@ -388,12 +417,11 @@ static int dispatch(struct agent *a, struct conn *c, const struct msg_hdr *h, co
 	case MSG_NET:
 		return netif_show(p, h->len - sizeof(*h));
 	case MSG_SYNC:
+		return on_sync(a, c, h);
 	case MSG_SHUTDOWN:
 	case MSG_PING:
 		if (h->len != sizeof(*h))
 			return -EPROTO;
-		if (h->type == MSG_SYNC)
-			sync();
 		return h->type == MSG_SHUTDOWN ? on_shutdown(a) : 0;
 	case MSG_EXIT:
 	case MSG_OOM:

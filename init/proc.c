@@ -222,6 +222,10 @@ void proc_reap(struct agent *a)
 			continue;
 		if (pid <= 0)
 			return;
+		if (pid == a->sync_pid) {
+			ctrl_synced(a);
+			continue;
+		}
 		for (p = a->procs; p; p = p->next) {
 			if (p->pid == pid && !p->reaped)
 				break;
