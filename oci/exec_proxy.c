@@ -47,7 +47,7 @@ static int not_executed(const char *name, int code, struct error *e)
 	switch (code) {
 	case ENOENT:
 		return err_set(e, ENOENT,
-			"executable file `%.120s` not found in $PATH: No such file or directory",
+			"executable file not found in $PATH: `%.120s`: no such file or directory",
 			name);
 	case EACCES:
 		return err_set(e, EACCES, "open executable `%.150s`: permission denied", name);

@@ -24,9 +24,9 @@ for code in 0 1 7 255; do status $code krun-oci exec "$id" sh -c "exit $code"; d
 status 143 krun-oci exec "$id" sh -c 'kill -TERM $$'
 status 137 krun-oci exec "$id" sh -c 'kill -KILL $$'
 status 127 krun-oci exec "$id" no-such-program
-err_has "executable file \`no-such-program\` not found in \$PATH: No such file or directory"
+err_has "executable file not found in \$PATH: \`no-such-program\`: no such file or directory"
 status 127 krun-oci exec "$id" /no/such/program
-err_has "No such file or directory"
+err_has "no such file or directory"
 status 126 krun-oci exec "$id" /etc
 err_has "permission denied"
 printf 'nonsense' >"$work/b/rootfs/tmp/nonsense"
