@@ -45,13 +45,13 @@
 #define FS_TICK_MAX                                                                   \
 	64 /* ms between two tries of a lock that somebody outside of the guest holds \
 	    */
-#define FS_TICK_TRY   32	  /* tries of one tick */
-#define FS_DAX_RANGE  (2U << 20)  /* of the window: what Linux maps at a time */
-#define FS_DAX_REMOVE 256	  /* ranges of one REMOVEMAPPING */
-#define FS_NOW	      UINT32_MAX  /* a token: the request cannot be put aside */
-#define FS_LATER      1		  /* of an operation: its request was put aside */
-#define FS_XFER	      2		  /* of an operation: q->x is what is left to do */
-#define FS_COPY_MAX   (16U << 20) /* bytes of one COPY_FILE_RANGE: the queue waits meanwhile */
+#define FS_TICK_TRY   32	    /* tries of one tick */
+#define FS_DAX_RANGE  MEM_SHM_RANGE /* of the window: what Linux maps at a time */
+#define FS_DAX_REMOVE 256	    /* ranges of one REMOVEMAPPING */
+#define FS_NOW	      UINT32_MAX    /* a token: the request cannot be put aside */
+#define FS_LATER      1		    /* of an operation: its request was put aside */
+#define FS_XFER	      2		    /* of an operation: q->x is what is left to do */
+#define FS_COPY_MAX   (16U << 20)   /* bytes of one COPY_FILE_RANGE: the queue waits meanwhile */
 
 /* What every statx() here asks for. */
 #define FS_SX_MASK (STATX_BASIC_STATS | STATX_BTIME | STATX_MNT_ID)

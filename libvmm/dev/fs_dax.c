@@ -79,8 +79,6 @@ struct fs_dax {
 	struct fs_map map[]; /* n + 1, from 1 */
 };
 
-_Static_assert(FS_DAX_RANGE == MEM_SHM_RANGE, "the core mends what the server maps");
-
 int fs_dax_new(struct fs *fs, struct mem *mem, uint64_t gpa, uint64_t len)
 {
 	uint64_t n = len / FS_DAX_RANGE;
@@ -134,7 +132,7 @@ static uint32_t fs_type(struct fs *fs, struct fs_node *n)
 	int fd;
 
 	for (unsigned i = 0; i < ARRAY_SIZE(d->seen); i++)
-		if (d->seen[i].dev == n->dev && i < d->nseen)
+		if (i < d->nseen && d->seen[i].dev == n->dev)
 			return d->seen[i].magic;
 	fd = fs_node_fd(fs, n);
 	if (fd < 0 || fstatfs(fd, &st) < 0)

@@ -234,7 +234,8 @@ static int make_unlinked(struct fs *fs, const struct node_rec *n)
 	if (r < 0)
 		return r;
 	/* Owner first: it clears set-id bits. A rootless server may not be able to, and the file is
-	 * ours then. */
+	 * ours then. The mode needs a right that a write of this thread may have left off. */
+	fs_cred_fsetid(true);
 	if (fchown(fd, n->uid, n->gid) < 0 && errno != EPERM && errno != EINVAL)
 		return -errno;
 	if (fchmod(fd, n->mode & 07777) < 0 || futimens(fd, n->ts) < 0)
