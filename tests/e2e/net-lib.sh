@@ -109,5 +109,6 @@ net_start() { # [JQ]: a root, the host side, and a container of it
 		{ destination: "/run", type: "tmpfs", source: "tmpfs", options: ["nosuid", "nodev", "mode=755"] },
 		{ destination: "/tmp", type: "tmpfs", source: "tmpfs", options: ["nosuid", "nodev", "mode=1777"] }]'
 	krun-oci run --detach --bundle "$work/b" "$id" >"$work/run.log" 2>&1 </dev/null || die "the container: $(cat "$work/run.log")"
+	# shellcheck disable=SC2034 # the tests read it
 	vmm=$(krun-oci state "$id" | jq .pid)
 }
