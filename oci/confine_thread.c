@@ -14,6 +14,10 @@
  * the process; the call is not made, whatever a taken-over thread does about its stack. Blocked,
  * the signal would end the process without a word, so it is let through.
  *
+ * glibc reads /proc/sys/vm/overcommit_memory when it first gives back memory of a thread's arena,
+ * which a guest with some hundred sockets brings about: confine_prepare() has it use one arena, the
+ * main one, which shrinks by brk().
+ *
  * vCPUs and the io thread never name a file: Landlock takes the file system from them altogether.
  * The file server's wall is the mount tree (docs/threat-model.md), and main makes one file, in a
  * directory that Landlock cannot be told of beforehand.
@@ -27,6 +31,7 @@
 #include <linux/landlock.h>
 #include <linux/seccomp.h>
 #include <linux/sockios.h>
+#include <malloc.h>
 #include <sched.h>
 #include <signal.h>
 #include <stdbool.h>
@@ -240,6 +245,8 @@ int confine_prepare(int sent_fd, struct error *e)
 	struct sigaction sa = { .sa_sigaction = on_sigsys, .sa_flags = SA_SIGINFO | SA_RESTART };
 
 	sent = sent_fd;
+	/* One heap for all: no allocation is where threads would wait for each other long. */
+	(void)mallopt(M_ARENA_MAX, 1);
 	return sigaction(SIGSYS, &sa, NULL) ? err_sys(e, errno, "the handler of SIGSYS") : 0;
 }
 

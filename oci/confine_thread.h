@@ -23,7 +23,8 @@ enum confine_thread {
 /*
  * Once, before the first thread: the handler that tells of a call. A SIGSYS that somebody sent is
  * none of its business: it adds 1 to @sent_fd (an eventfd, borrowed for good; -1: none), as the
- * signal can no longer be read from a signalfd.
+ * signal can no longer be read from a signalfd. From then on all threads share the
+ * one heap of malloc(), as glibc opens a file before it gives back that of a thread.
  */
 int confine_prepare(int sent_fd, struct error *e);
 

@@ -16,7 +16,6 @@
  */
 #include <errno.h>
 #include <fcntl.h>
-#include <malloc.h>
 #include <sched.h>
 #include <signal.h>
 #include <stdio.h>
@@ -289,10 +288,6 @@ _Noreturn void vmproc_main(struct vmproc *p)
 	IGNORE_RESULT(setsid());
 	(void)prctl(PR_SET_NAME, "krun-oci-vm");
 	(void)signal(SIGPIPE, SIG_IGN);
-	/* A thread's own heap asks a file of /proc when it shrinks, which most threads may not. One
-	 * heap shrinks by brk(); no allocation is on a path where threads would wait for each other
-	 * long. */
-	(void)mallopt(M_ARENA_MAX, 1);
 	r = pipe2(done, O_CLOEXEC | O_NONBLOCK) ? err_sys(&e, errno, "pipe") : 0;
 	if (!r)
 		r = prepare(p, &y, done[1], &e);

@@ -6,6 +6,7 @@
 #include <pthread.h>
 #include <sched.h>
 #include <signal.h>
+#include <stdlib.h>
 #include <sys/eventfd.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
@@ -41,6 +42,23 @@ static int a_thread(void)
 	pthread_t t;
 
 	return pthread_create(&t, NULL, thread, NULL) || pthread_join(t, NULL) ? 1 : 0;
+}
+
+/* Over what malloc() gives back, in an arena that is not the main thread's. */
+static void *frees(void *arg)
+{
+	static void *volatile blocks[1000];
+	const enum confine_thread *which = arg;
+	struct error e = { 0 };
+	size_t i;
+
+	if (confine_thread(*which, &e))
+		_exit(98);
+	for (i = 0; i < ARRAY_SIZE(blocks); i++)
+		blocks[i] = malloc(2000);
+	for (i = 0; i < ARRAY_SIZE(blocks); i++)
+		free(blocks[i]);
+	return NULL;
 }
 
 /* Runs @fn(confined as @which) in a child; its wait status, with what it logged in @logged. */
@@ -240,6 +258,29 @@ static void sent_by_somebody(void)
 	(void)close(sent_fd);
 }
 
+static void memory_freed(void)
+{
+	enum confine_thread which;
+	struct error e = { 0 };
+	pthread_t t;
+	int status;
+	pid_t pid;
+
+	for (which = CONFINE_MAIN; which <= CONFINE_VCPU; which++) {
+		status = -1;
+		pid = fork();
+		if (!pid) {
+			if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) || confine_prepare(-1, &e) ||
+				pthread_create(&t, NULL, frees, &which))
+				_exit(97);
+			_exit(pthread_join(t, NULL) ? 96 : 0);
+		}
+		CHECK(waitpid(pid, &status, 0) == pid);
+		CHECK(WIFEXITED(status));
+		CHECK_EQ(WEXITSTATUS(status), 0);
+	}
+}
+
 int main(int argc, char **argv)
 {
 	static const struct test_case cases[] = {
@@ -248,6 +289,7 @@ int main(int argc, char **argv)
 		TEST(refused_to_the_proxy),
 		TEST(allowed),
 		TEST(sent_by_somebody),
+		TEST(memory_freed),
 	};
 
 	log_set_sink(sink, LOG_ERROR);
