@@ -236,6 +236,7 @@ guest_files = \
 	tests/e2e/fs-posix.h \
 	tests/e2e/net-echo.py \
 	tests/e2e/fs-posix.differs \
+	tests/soak/fs-apps.sh \
 	tests/soak/run \
 	tests/guest/boot/run \
 	tests/guest/snapshot/run \
@@ -291,6 +292,7 @@ bench_files = \
 	tests/bench/net.c \
 	tests/bench/net.sh \
 	tests/bench/run \
+	tests/soak/fs-apps.sh \
 	tests/soak/run
 
 EXTRA_DIST += $(test_headers) $(lint_scripts) $(slow_lint_scripts) tests/lint/lib.sh tests/lint/srclist $(guest_files) $(host_files) \
