@@ -237,6 +237,10 @@ guest_files = \
 	tests/e2e/net-echo.py \
 	tests/e2e/fs-posix.differs \
 	tests/soak/fs-apps.sh \
+	tests/soak/net-heavy.sh \
+	tests/soak/net-http.js \
+	tests/soak/net-many.py \
+	tests/soak/net-many.sh \
 	tests/soak/run \
 	tests/guest/boot/run \
 	tests/guest/snapshot/run \
@@ -293,6 +297,10 @@ bench_files = \
 	tests/bench/net.sh \
 	tests/bench/run \
 	tests/soak/fs-apps.sh \
+	tests/soak/net-heavy.sh \
+	tests/soak/net-http.js \
+	tests/soak/net-many.py \
+	tests/soak/net-many.sh \
 	tests/soak/run
 
 EXTRA_DIST += $(test_headers) $(lint_scripts) $(slow_lint_scripts) tests/lint/lib.sh tests/lint/srclist $(guest_files) $(host_files) \
