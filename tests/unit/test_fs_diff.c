@@ -342,6 +342,12 @@ static bool renew(struct rig *t)
 	fk_forget_now(&t->k);
 	vdev_pause(was);
 	ret = vdev_save(was, &s);
+	/* nameless files with more bytes than are saved: the guest goes on where it is */
+	if (ret == -E2BIG) {
+		save_out_free(&s);
+		vdev_resume(was);
+		return true;
+	}
 	if (!ret)
 		ret = device(t);
 	if (!ret) {
