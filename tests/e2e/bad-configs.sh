@@ -92,7 +92,7 @@ fails "no namespace" "/no/such/ns" --bundle "$work/b" "$id"
 good '.linux.namespaces|=map(if .type=="network" then .path="/proc/self/ns/mnt" else . end)'
 fails "a namespace of another type" "namespace" --bundle "$work/b" "$id"
 good '.process.args=["/no/such/program"]'
-fails "no program" "No such file or directory" --bundle "$work/b" "$id"
+fails "no program" "no such file or directory" --bundle "$work/b" "$id"
 good
 for bad in .. . a/../b "x$(printf '\xff')" '-'; do
 	fails "id '$bad'" "id" --bundle "$work/b" -- "$bad"
