@@ -227,6 +227,16 @@ void conn_wr_dead(struct vsock_conn *c)
 	conn_update(c);
 }
 
+/*
+ * A stream out of the guest that has been written to its end: there is nothing that the host could
+ * still send, and the guest, which was never told so, waits for its side to be closed.
+ */
+static bool conn_over(const struct vsock_conn *c)
+{
+	return c->state == VSOCK_ESTABLISHED && !c->ops && !c->same && c->rd_done && c->wr_done &&
+		(c->shut_seen & VSOCK_SHUT_SEND);
+}
+
 void conn_guest_shut(struct vsock_conn *c, uint8_t flags)
 {
 	c->shut_seen |= flags & VSOCK_SHUT_BOTH;
@@ -244,7 +254,10 @@ void conn_guest_shut(struct vsock_conn *c, uint8_t flags)
 	}
 	if ((c->shut_seen & VSOCK_SHUT_SEND) && !c->wr_done && !conn_held(c))
 		conn_wr_close(c, 0);
-	conn_update(c);
+	if (conn_over(c))
+		conn_reset(c);
+	else
+		conn_update(c);
 }
 
 void conn_detach(struct vsock_conn *c)
@@ -281,6 +294,11 @@ void conn_drain(struct vsock_conn *c)
 		conn_wr_dead(c);
 	} else if (!conn_held(c) && (c->shut_seen & VSOCK_SHUT_SEND) && !c->wr_done) {
 		conn_wr_close(c, 0);
+		if (conn_over(c)) {
+			rekick(&c->vs->v, VSOCK_RX);
+			conn_reset(c);
+			return;
+		}
 	}
 	if (!conn_held(c) && c->state == VSOCK_DRAIN)
 		conn_free(c);

@@ -86,6 +86,13 @@ check "rlimits" "123 456" "$(krun-oci exec "$id" sh -c 'echo $(ulimit -Sn) $(uli
 status 1 krun-oci exec "$id" hostname nonsense
 check "options behind the id are the command's" "-d -t" "$(krun-oci exec "$id" echo -d -t)"
 
+say "its streams go with it"
+sockets() { krun-oci exec "$id" sed -n 's/^sockets: used //p' /proc/net/sockstat; }
+run krun-oci exec "$id" true
+before=$(sockets)
+for _ in 1 2 3 4 5; do echo in | krun-oci exec "$id" cat >/dev/null; done
+check "sockets of the guest after five more" "$before" "$(sockets)"
+
 say "--process"
 cat >"$work/process.json" <<'END_OF_FILE'
 {"args": ["sh", "-c", "echo $A $(id -u):$(id -g) $(pwd); exit 9"], "cwd": "/usr", "env": ["A=b", "PATH=/bin"], "user": {"uid": 3, "gid": 4},
