@@ -16,7 +16,7 @@ listening 8101
 # What each side holds: sockets of the VMM, one for each of the guest's; sockets of programs in the guest, and those of vsock beneath them.
 held() {
 	local n
-	n=$(find "/proc/$vmm/fd" -lname 'socket:*' | wc -l)
+	n=$(find "/proc/$vmm/fd" -lname 'socket:*' 2>/dev/null | wc -l)
 	echo "$n sockets of the VMM, in the guest $(guest sh -c 'sed -n "s/^sockets: used/used/p; s/^TCP: \(inuse [0-9]* orphan [0-9]*\).*/\1/p" /proc/net/sockstat; ss -H --vsock -a | wc -l' | words -)"
 }
 # The figures come to rest when the ends of all connections have crossed.
