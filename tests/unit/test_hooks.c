@@ -179,6 +179,23 @@ static void ends_with_the_container(void)
 	drop(s);
 }
 
+/* A workload that ended by itself, as the status says (or nobody any more), ends no hook. */
+static void outlives_the_container(void)
+{
+	struct spec *s = config("{'poststart':[" SH("sleep 0.2") "]}");
+	struct error e = { 0 };
+	struct hook_state st = { .c = &c, .status = "running", .outlives = true };
+	pid_t pid = fork();
+
+	if (!pid)
+		_exit(0);
+	st.watch_fd = (int)syscall(SYS_pidfd_open, pid, 0);
+	CHECK_EQ(hooks_run(s, SPEC_HOOK_POSTSTART, &st, &e), 0);
+	(void)close(st.watch_fd);
+	CHECK_EQ(waitpid(pid, NULL, 0), pid);
+	drop(s);
+}
+
 static void output_to_files(void)
 {
 	struct spec *s = config("{'prestart':[" SH("echo out; echo err >&2") "]}");
@@ -217,6 +234,7 @@ static const struct test_case cases[] = {
 	TEST(poststop_goes_on),
 	TEST(all_failures),
 	TEST(ends_with_the_container),
+	TEST(outlives_the_container),
 	TEST(output_to_files),
 	TEST(time_limits),
 };

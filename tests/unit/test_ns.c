@@ -159,9 +159,26 @@ static void joined(void)
 	ns_close(&n);
 }
 
+/* The caller's own network is known whatever name it has; net.* settings are not made there. */
+static void own_network(void)
+{
+	struct spec s = { .version = "1.0.0" };
+	struct ns_set n;
+
+	s.linux_.ns[SPEC_NS_NETWORK].set = true;
+	CHECK_EQ(ns_open(&s, &n, NULL), 0);
+	CHECK(!n.own_net);
+	ns_close(&n);
+	s.linux_.ns[SPEC_NS_NETWORK].path = "/proc/self/ns/net";
+	CHECK_EQ(ns_open(&s, &n, NULL), 0);
+	CHECK(n.own_net);
+	ns_close(&n);
+}
+
 static const struct test_case cases[] = {
 	TEST(no_mappings),
 	TEST(joined),
+	TEST(own_network),
 };
 
 int main(int argc, char **argv)

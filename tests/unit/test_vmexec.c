@@ -360,6 +360,28 @@ static void ps(void)
 	end();
 }
 
+/* A guest that never answers does not keep the places of those who gave up. */
+static void ps_of_who_hung_up(void)
+{
+	struct ctl_req q = { .op = CTL_PS };
+	struct ctl_reply got;
+	int sv[PS_MAX + 1][2];
+
+	CHECK_EQ(begin(), 0);
+	for (unsigned i = 0; i <= PS_MAX; i++) {
+		CHECK(!socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, sv[i]));
+		if (i == PS_MAX)
+			close(sv[3][1]);
+		vmexec_ps(&x, sv[i][0], &q);
+	}
+	CHECK(recv(sv[PS_MAX][1], &got, sizeof(got), MSG_DONTWAIT) < 0 && errno == EAGAIN);
+	for (unsigned i = 0; i <= PS_MAX; i++) {
+		if (i != 3)
+			close(sv[i][1]);
+	}
+	end();
+}
+
 static const struct test_case cases[] = {
 	TEST(a_life),
 	TEST(failures),
@@ -367,6 +389,7 @@ static const struct test_case cases[] = {
 	TEST(hostile),
 	TEST(limit),
 	TEST(ps),
+	TEST(ps_of_who_hung_up),
 };
 
 TEST_MAIN(cases)

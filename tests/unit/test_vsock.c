@@ -221,6 +221,41 @@ static void reader_goes_away(void)
 	fv_down(&f);
 }
 
+/* Of a stream that only comes out of the guest both sides are gone once it is written, at once or
+ * after a wait. */
+static void output_ends(void)
+{
+	struct fv_conn *c = &f.conn[0];
+	uint64_t got = 0;
+	int out[2];
+
+	for (int held = 0; held < 2; held++) {
+		CHECK_EQ(fv_up(&f, false, 64), 0);
+		CHECK(!pipe(out));
+		(void)fcntl(out[0], F_SETFL, O_NONBLOCK);
+		CHECK_EQ(vsock_connect(f.v, PORT, -1, out[1], NULL, 0, 0), 0);
+		fv_settle(&f);
+		for (int i = 0; i < (held ? 6 : 1); i++) {
+			CHECK_EQ(fv_write(&f, c, 32768), 32768);
+			fv_settle(&f);
+		}
+		CHECK(fv_op(&f, c, OP_SHUTDOWN, VSOCK_SHUT_SEND));
+		fv_settle(&f);
+		CHECK_EQ(vsock_of(f.v)->nconns, held);
+		CHECK_EQ(c->open, held);
+		for (int i = 0; i < 10; i++) {
+			CHECK(host_read(out[0], &got) >= 0);
+			fv_settle(&f);
+		}
+		CHECK_EQ(got, held ? 6 * 32768 : 32768);
+		CHECK_EQ(vsock_of(f.v)->nconns, 0);
+		CHECK(!c->open);
+		got = 0;
+		(void)close(out[0]);
+		fv_down(&f);
+	}
+}
+
 /* One reader stalls: memory is bounded, the loop does not spin, the others go on; then nothing is
  * lost. */
 static void reader_stalls(void)
@@ -518,6 +553,7 @@ static const struct test_case cases[] = {
 	TEST(host_half_closes),
 	TEST(guest_half_closes),
 	TEST(reader_goes_away),
+	TEST(output_ends),
 	TEST(reader_stalls),
 	TEST(guest_stalls),
 	TEST(parked_until_the_knock),
