@@ -136,7 +136,8 @@ struct agent {
 	int cg_root, cg_fd; /* directories, or -1 */
 	uint64_t oom_kills;
 	/* MSG_SYNC: a child syncs, as that may take as long as the host's disks */
-	pid_t sync_pid; /* 0: none */
+	pid_t sync_pid;	 /* 0: none */
+	bool sync_again; /* asked for since it began */
 	struct conn *sync_to;
 	uint32_t sync_seq;
 	uint32_t namespaces; /* CLONE_NEW* that exec joins */

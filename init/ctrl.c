@@ -362,22 +362,34 @@ static int on_shutdown(struct agent *a)
 	return -errno;
 }
 
-/* Nobody waits but who asked: another request meanwhile shares the child, and gets the answer. */
+static int sync_in_child(struct agent *a)
+{
+	pid_t pid = fork();
+
+	if (pid < 0)
+		return -errno;
+	if (!pid) {
+		sync();
+		_exit(0);
+	}
+	a->sync_pid = pid;
+	a->sync_again = false;
+	return 0;
+}
+
+/* The last who asked is answered, when all that was written before has been synced. */
 static int on_sync(struct agent *a, struct conn *c, const struct msg_hdr *h)
 {
+	int err = 0;
+
 	if (h->len != sizeof(*h))
 		return -EPROTO;
-	if (!a->sync_pid) {
-		pid_t pid = fork();
-
-		if (pid < 0)
-			return -errno;
-		if (!pid) {
-			sync();
-			_exit(0);
-		}
-		a->sync_pid = pid;
-	}
+	if (a->sync_pid)
+		a->sync_again = true;
+	else
+		err = sync_in_child(a);
+	if (err)
+		return err;
 	a->sync_to = c;
 	a->sync_seq = h->seq;
 	return 1;
@@ -385,10 +397,18 @@ static int on_sync(struct agent *a, struct conn *c, const struct msg_hdr *h)
 
 void ctrl_synced(struct agent *a)
 {
+	int err = 0;
+
 	a->sync_pid = 0;
-	if (a->sync_to)
+	if (a->sync_to && a->sync_again)
+		err = sync_in_child(a);
+	if (a->sync_to && err)
+		ctrl_fail(
+			a, a->sync_to, MSG_SYNC, a->sync_seq, MSG_STAGE_PROTO, err, strerror(-err));
+	else if (a->sync_to && !a->sync_pid)
 		ctrl_reply(a, a->sync_to, MSG_SYNC, a->sync_seq, NULL, 0);
-	a->sync_to = NULL;
+	if (!a->sync_pid)
+		a->sync_to = NULL;
 }
 
 /* 0: reply with success; 1: a reply was or will be sent; -errno: reply with failure. */
