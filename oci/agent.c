@@ -22,6 +22,8 @@
 #include "util/log.h"
 #include "vmm.h"
 
+#define ERRNO_MAX 4095 /* the kernel's, include/linux/err.h */
+
 static void agent_lost(struct agent *a, const char *why)
 {
 	agent_close(a);
@@ -58,6 +60,9 @@ static void handle_reply(struct agent *a, const struct msg_hdr *h, const uint8_t
 		r.len = h->len - sizeof(*h);
 	}
 
+	/* an errno, or none: nothing else is ever negated or printed */
+	if (h->status > 0 || h->status < -ERRNO_MAX)
+		return agent_lost(a, "the agent sent a malformed error");
 	if (h->status < 0) {
 		if (msg_text(h, payload, &r.stage, text))
 			return agent_lost(a, "the agent sent a malformed error");

@@ -51,8 +51,6 @@ bool vmctl_tell(int fd, const char *text)
 	return send(fd, &r, sizeof(r), MSG_DONTWAIT | MSG_NOSIGNAL) >= 0 || errno == EAGAIN;
 }
 
-/* podman and conmon take it from an empty file in the bundle that the kernel killed in the
- * container. */
 /* True when nobody waits for the answer any more: who gave up has perhaps done without us. */
 static bool asker_gone(int conn)
 {
@@ -105,7 +103,7 @@ static void show_addresses(struct vmloop *l)
 	int n = netaddrs_collect(list, SHOWN_ADDRS);
 
 	if (n < 0)
-		log_warn("cannot read the addresses of the network namespace: %s", strerror(-n));
+		log_warn("cannot read the addresses of the network namespace: %s", err_text(n));
 	else if (n > 0)
 		l->net_seq = agent_send(&l->agent, MSG_NET, list, (size_t)n * sizeof(list[0]));
 }

@@ -123,7 +123,7 @@ static void on_reply(void *arg, const struct agent_reply *r)
 		return;
 	if (r->seq == l->net_seq && r->status)
 		log_warn("the guest does not show all addresses of its network: %s",
-			strerror(-r->status));
+			err_text(r->status));
 	if (r->seq == l->sync_seq && l->pause_conn >= 0)
 		return vmctl_synced(l);
 	if (r->seq == l->update_seq && l->update_conn >= 0)
@@ -181,6 +181,8 @@ static void on_lost(void *arg, const char *why)
 }
 
 /* True unless the watcher is gone; one that does not read is not waited for. */
+/* podman and conmon take it from an empty file in the bundle that the kernel killed in the
+ * container. */
 static void on_oom(void *arg, const struct msg_oom *m)
 {
 	struct vmloop *l = arg;
