@@ -5,7 +5,7 @@
  * gathers them.
  *
  * A call that is not on the list is not made: one line in the log, and the process ends with status
- * 128 + SIGSYS.
+ * 128 + SIGSYS. The proxy of exec ends without the line, by the signal.
  */
 #ifndef KRUN_OCI_CONFINE_THREAD_H
 #define KRUN_OCI_CONFINE_THREAD_H

@@ -15,6 +15,7 @@
 #include <unistd.h>
 
 #include "oci/cgroup.h"
+#include "oci/clock.h"
 #include "oci/create.h"
 #include "oci/ctl.h"
 #include "oci/runtime.h"
@@ -48,14 +49,6 @@ static int put_oom(const struct container *c, FILE *out, struct error *e)
 	if (!r)
 		r = put(out, text, len);
 	return r ? err_sys(e, r, "cannot write the output") : 0;
-}
-
-static int64_t now_ms(void)
-{
-	struct timespec ts;
-
-	(void)clock_gettime(CLOCK_MONOTONIC, &ts);
-	return (int64_t)ts.tv_sec * 1000 + ts.tv_nsec / 1000000;
 }
 
 /* One packet of the VMM: 1, or 0 when it is gone. */

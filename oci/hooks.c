@@ -24,6 +24,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "oci/clock.h"
 #include "oci/fsutil.h"
 #include "oci/hooks.h"
 #include "oci/json_write.h"
@@ -136,14 +137,6 @@ static int spawn(const struct spec_hook *h, const struct hook_fds *d, pid_t *pid
 
 #define REST_MS 5000 /* of a poststart hook whose container has ended; under LOCK_MS */
 
-static int64_t now_ms(void)
-{
-	struct timespec ts;
-
-	(void)clock_gettime(CLOCK_MONOTONIC, &ts);
-	return (int64_t)ts.tv_sec * 1000 + ts.tv_nsec / 1000000;
-}
-
 /* 0 with its wait status; -ETIMEDOUT or -ESRCH (the container went) after the hook was killed. */
 static int wait_hook(pid_t pid, unsigned seconds, const struct hook_state *st, int *status)
 {
@@ -152,10 +145,11 @@ static int wait_hook(pid_t pid, unsigned seconds, const struct hook_state *st, i
 		{ .fd = st->watch_fd, .events = POLLIN } };
 	int64_t end = now_ms() + 1000 * (int64_t)seconds;
 	int r = fd < 0 ? -errno : 0, late = -ETIMEDOUT;
+	bool limited = seconds;
 
 	while (!r) {
 		int64_t left = MAX(end - now_ms(), (int64_t)0);
-		int n = poll(p, ARRAY_SIZE(p), seconds ? (int)left : -1);
+		int n = poll(p, ARRAY_SIZE(p), limited ? (int)left : -1);
 
 		if (n < 0 && errno != EINTR)
 			r = -errno;
@@ -165,14 +159,14 @@ static int wait_hook(pid_t pid, unsigned seconds, const struct hook_state *st, i
 			status_read(st->c) == PHASE_STOPPED) {
 			/* it goes on, but not for ever: nobody could end it any more */
 			p[1].fd = -1;
-			if (!seconds) {
+			if (!limited) {
+				limited = true;
 				end = now_ms() + REST_MS;
-				seconds = 1;
 				late = -ESRCH;
 			}
 		} else if (n > 0 && p[1].revents)
 			r = -ESRCH;
-		else if (!n && seconds && now_ms() >= end)
+		else if (!n && limited && now_ms() >= end)
 			r = late;
 	}
 	/* with what it started */

@@ -74,6 +74,7 @@ liboci_a_SOURCES = \
 	oci/cgroup.h \
 	oci/cgroup_limits.h \
 	oci/cgroup_systemd.h \
+	oci/clock.h \
 	oci/confine.h \
 	oci/confine_thread.h \
 	oci/console.h \

@@ -21,6 +21,7 @@
 
 #include "init/proto/msg.h"
 #include "oci/cgroup.h"
+#include "oci/clock.h"
 #include "oci/create.h"
 #include "oci/ctl.h"
 #include "oci/fsutil.h"
@@ -58,14 +59,6 @@ static void row(FILE *out, const struct msg_ps_proc *p, const char *text)
 		":%02" PRIu64 ":%02" PRIu64 " %s\n",
 		p->uid, p->pid, p->ppid, MIN(percent, 99), when, tty, s / 3600, s / 60 % 60, s % 60,
 		text);
-}
-
-static int64_t now_ms(void)
-{
-	struct timespec ts;
-
-	(void)clock_gettime(CLOCK_MONOTONIC, &ts);
-	return (int64_t)ts.tv_sec * 1000 + ts.tv_nsec / 1000000;
 }
 
 /* One packet until @end. */

@@ -35,9 +35,8 @@
 #include "util/log.h"
 #include "util/util.h"
 
-#define CONNS                                                                              \
-	16 /* connections at a time; who comes when all are taken takes the oldest's place \
-	    */
+/* Connections at a time; who comes when all are taken takes the oldest's place. */
+#define CONNS 16
 
 enum {
 	AT_SYNC,
@@ -188,10 +187,6 @@ static bool request(struct sandbox *s, int conn, const struct ctl_req *q)
 		break;
 	case CTL_RESUME:
 		resume_it(s, conn);
-		break;
-	case CTL_GUEST_MEMORY:
-	case CTL_GUEST_PIDS:
-		answer(conn, 0, ""); /* the host's cgroup is all that there is */
 		break;
 	case CTL_PS:
 		answer(conn, 0, "");
