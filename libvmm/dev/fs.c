@@ -10,7 +10,8 @@
  * With nothing else to do, whoever serves also moves the bytes: nothing is quicker. When more
  * requests stand in line, and for all that waits for a disk, workers (fs_work.c) do, each in a slot
  * that the request was popped into; so what comes after a large or slow one need not wait for it.
- * Answers are pushed here alone.
+ * Where no processor is left for them, they get only what would wait. Answers are pushed here
+ * alone.
  *
  * To be woken takes longer than to serve. When requests have come close together the thread looks
  * for the next one for a moment before it sleeps, and the driver need not kick. Whether that pays
@@ -19,6 +20,7 @@
  * time for longer.
  */
 #include <errno.h>
+#include <sched.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
@@ -36,8 +38,9 @@
 #define FS_POLL_TRIES	 4	     /* in vain one after the other, then that is left */
 #define FS_POLL_SKIP	 16	     /* sleeps without it at first, ... */
 #define FS_POLL_SKIP_MAX 4096	     /* and at most */
-#define FS_SLOW_NS	 2000000 /* a write that takes longer waits for more than the page cache */
-#define FS_SLOW_WRITES	 256	 /* after it are handed on */
+#define FS_SLOW_NS	 2000000 /* a move that takes longer waits for more than the page cache */
+#define FS_SLOW_MOVES	 256	 /* after it are handed on */
+#define FS_SPREAD_CPUS	 3	 /* the guest's, ours, and one on which a worker gains something */
 #define FS_BATCH	 64 /* requests of one queue before the other and the loop get their turn */
 
 struct fs_dev {
@@ -48,9 +51,10 @@ struct fs_dev {
 	bool answered;			/* a request of the past was; its queue is to be flushed */
 	bool poll;			/* requests come so close together that looking pays */
 	bool may_poll;			/* there is a processor for whoever asks beside ours */
+	bool may_spread;		/* and one more, for workers */
 	uint64_t idle_since;		/* ns */
-	uint64_t write_began;		/* of many bytes, here; 0: none */
-	unsigned slow_writes;		/* that are still handed on */
+	uint64_t began;			/* a move of many bytes that may wait, here; 0: none */
+	unsigned slow;			/* such moves that are still handed on */
 	unsigned vain, skip, skip_next; /* tries; sleeps without one: left, of the next time */
 	struct fs_slot *cur; /* the workers' slot that is being served; NULL: it is own */
 	struct fs_slot own;  /* for when all workers are busy */
@@ -89,46 +93,69 @@ static void fs_drain(void *arg)
 	reap(arg, true);
 }
 
+/* Whether to try here what may wait and does not say so first: while what came before did not. */
+static bool try_here(struct fs_dev *d)
+{
+	if (!d->slow) {
+		d->began = now_ns();
+		return true;
+	}
+	d->slow--;
+	return false;
+}
+
+/*
+ * Reads what is in the page cache. True: no worker is needed, as that was all of it, the end, or an
+ * error that reading again will tell. What would wait, also after a first part, does it elsewhere.
+ */
+static bool read_here(struct fs_dev *d, struct fs_req *q)
+{
+	struct fs_handle *h = fs_handle_at(d->fs, q->x.hand[0]);
+	bool many = q->x.size >= FS_HAND_BYTES;
+	ssize_t n;
+
+	if (many && d->may_spread)
+		return false;
+	if (!h->no_nowait) {
+		n = iobuf_read_cached(&q->wr, h->fd, q->x.size, (off_t)q->x.off);
+		if (n > 0) {
+			q->x.off += (size_t)n;
+			q->x.size -= (size_t)n;
+		}
+		h->no_nowait = n == -EOPNOTSUPP;
+		if (!h->no_nowait)
+			return n != -EAGAIN && (n <= 0 || !q->x.size);
+	}
+	return !many || try_here(d);
+}
+
 /*
  * Whether a worker had better do it. Waiting for a disk always, so that others need not wait with
- * it; bytes only when more requests wait, and then many bytes, or a read that has to wait. Writes
- * to one file wait for each other in the host's kernel, so handing them on gains nothing while the
- * page cache takes them: they go once one of them had to wait.
+ * it; bytes only when more requests wait, and then a read that has to wait, or many bytes to read
+ * where there are processors to spread them over. Writes to one file wait for each other in the
+ * host's kernel, so handing them on gains nothing while the page cache takes them: they go once one
+ * of them had to wait, as do reads of many bytes from file systems without RWF_NOWAIT.
+ *
+ * Before the last of a line of long moves the driver is told of those before it: it brings new
+ * ones while that one is moved, and is woken once for all of them.
  */
 static bool fs_hand(void *arg, struct fs_req *q)
 {
 	struct fs_dev *d = arg;
 	bool wait = q->x.kind != FS_X_READ && q->x.kind != FS_X_WRITE;
-	struct fs_handle *h = fs_handle_at(d->fs, q->x.hand[0]);
-	ssize_t n;
+	bool last;
 
 	if (!d->cur)
 		return false;
-	if (!wait && !fs_workers_busy(d->workers) && vq_pending(&d->v.vq[d->cur->queue]) <= 0)
+	last = vq_pending(&d->v.vq[d->cur->queue]) <= 0;
+	if (last && !wait && q->x.size >= FS_HAND_BYTES)
+		vdev_flush(&d->v, d->cur->queue);
+	if (!wait && last && !fs_workers_busy(d->workers))
 		return false;
-	if (q->x.kind == FS_X_WRITE) {
-		if (q->x.size < FS_HAND_BYTES)
-			return false;
-		if (!d->slow_writes) {
-			d->write_began = now_ns();
-			return false;
-		}
-		d->slow_writes--;
-	}
-	if (q->x.kind == FS_X_READ && q->x.size < FS_HAND_BYTES) {
-		if (h->no_nowait)
-			return false;
-		n = iobuf_read_cached(&q->wr, h->fd, q->x.size, (off_t)q->x.off);
-		h->no_nowait = n == -EOPNOTSUPP;
-		if (n > 0) {
-			q->x.off += (size_t)n;
-			q->x.size -= (size_t)n;
-		}
-		/* All of it, the end, or an error that reading again will tell. What would wait,
-		 * also after a first part, does it elsewhere. */
-		if (n != -EAGAIN && (n <= 0 || !q->x.size))
-			return false;
-	}
+	if (q->x.kind == FS_X_WRITE && (q->x.size < FS_HAND_BYTES || try_here(d)))
+		return false;
+	if (q->x.kind == FS_X_READ && read_here(d, q))
+		return false;
 	fs_xfer_held(d->fs, q);
 	if (fs_workers_hand(d->workers, d->cur))
 		return true;
@@ -274,9 +301,9 @@ static int serve(struct fs_dev *d, unsigned q, unsigned *n)
 		if (fs_serve_later(
 			    d->fs, &s->q, &s->req.rd, &s->req.wr, q << 16 | s->req.head, &written))
 			vq_push(vq, s->req.head, written);
-		if (d->write_began && now_ns() - d->write_began > FS_SLOW_NS)
-			d->slow_writes = FS_SLOW_WRITES;
-		d->write_began = 0;
+		if (d->began && now_ns() - d->began > FS_SLOW_NS)
+			d->slow = FS_SLOW_MOVES;
+		d->began = 0;
 	}
 	d->cur = NULL;
 	vdev_flush(&d->v, q);
@@ -356,6 +383,15 @@ static const struct vdev_class fs_class = {
 	.destroy = fs_destroy,
 };
 
+/* On which this process may run: a cgroup's or a caller's choice counts, not what there is. */
+static int usable_cpus(void)
+{
+	cpu_set_t set;
+
+	/* More than fit into a set: an error, and enough for anything here. */
+	return sched_getaffinity(0, sizeof(set), &set) < 0 ? CPU_SETSIZE : CPU_COUNT(&set);
+}
+
 int fs_new(struct loop *loop, struct mem *mem, const struct fs_cfg *cfg, struct vdev **out,
 	struct error *e)
 {
@@ -363,7 +399,7 @@ int fs_new(struct loop *loop, struct mem *mem, const struct fs_cfg *cfg, struct 
 	struct fs_cfg c = *cfg;
 	size_t tag = strnlen(cfg->tag, sizeof(cfg->tag));
 	CLEAN_FREE struct fs_dev *d = NULL;
-	int r;
+	int r, cpus;
 
 	if (!tag || tag > FS_TAG_LEN)
 		return err_set(e, EINVAL, "virtio-fs: a tag has 1 to %d bytes", FS_TAG_LEN);
@@ -390,7 +426,9 @@ int fs_new(struct loop *loop, struct mem *mem, const struct fs_cfg *cfg, struct 
 	d->skip_next = FS_POLL_SKIP;
 	d->v.shm_gpa = cfg->dax_gpa;
 	d->v.shm_len = cfg->dax_len;
-	d->may_poll = sysconf(_SC_NPROCESSORS_ONLN) > 1;
+	cpus = usable_cpus();
+	d->may_poll = cpus > 1;
+	d->may_spread = cpus >= FS_SPREAD_CPUS;
 	d->fs->answer = fs_answer;
 	d->fs->answer_arg = d;
 	d->fs->hand = fs_hand;
