@@ -86,6 +86,7 @@ void conn_close(struct agent *a, struct conn *c)
 	c->dead = true;
 	agent_unwatch(a, &c->ev);
 	proc_conn_gone(a, c);
+	notify_resume(a);
 	if (a->sync_to == c)
 		a->sync_to = NULL;
 }
@@ -276,7 +277,7 @@ int agent_init(struct agent *a, const struct agent_cfg *cfg, int listener)
 
 	memset(a, 0, sizeof(*a));
 	a->cfg = *cfg;
-	a->init_pidfd = a->cg_root = a->cg_fd = a->cg_events.fd = a->sig.fd = -1;
+	a->init_pidfd = a->cg_root = a->cg_fd = a->cg_events.fd = a->sig.fd = a->notify.fd = -1;
 	a->listener = (struct ev){ listener_event, listener };
 	a->sig.fn = signal_event;
 	(void)signal(SIGPIPE, SIG_IGN);

@@ -119,7 +119,7 @@ struct conn {
 struct agent {
 	struct agent_cfg cfg;
 	int ep;
-	struct ev listener, sig, cg_events;
+	struct ev listener, sig, cg_events, notify;
 	bool have_token;
 	uint8_t token[PROTO_TOKEN_LEN];
 	struct conn *conns;
@@ -211,6 +211,10 @@ int cgroup_write_all(int dirfd, const struct blob_view_pair *p, size_t n, struct
 int cgroup_of_pid(struct agent *a, pid_t pid); /* directory fd or -errno */
 void cgroup_check_oom(struct agent *a);
 
+/* notify.c: the socket of NOTIFY_SOCKET. */
+void notify_take(struct agent *a, int fd); /* takes the fd; the first one counts */
+void notify_resume(struct agent *a);	   /* a control connection is no longer slow */
+
 /* ps.c: answers MSG_PS. 0 with *@len bytes in @out (MSG_MAX_TO_HOST less a header), or -errno. */
 int ps_list(uint32_t after, uint8_t *out, size_t *len);
 
@@ -218,11 +222,12 @@ int ps_list(uint32_t after, uint8_t *out, size_t *len);
 enum sync_what {
 	SYNC_READY = 1,
 	SYNC_FAIL = 2,
-	SYNC_WARN = 3
+	SYNC_WARN = 3,
+	SYNC_NOTIFY = 4
 };
 
-/* child -> agent, SOCK_SEQPACKET; the terminal's master travels with SYNC_READY. End of file:
- * execve() succeeded. */
+/* child -> agent, SOCK_SEQPACKET; the terminal's master travels with SYNC_READY, the socket of
+ * NOTIFY_SOCKET with SYNC_NOTIFY. End of file: execve() succeeded. */
 struct sync_msg {
 	uint32_t what;
 	uint32_t stage;

@@ -273,7 +273,7 @@ static int make_container(struct child *c, int *master, struct fail *f)
 {
 	bool tty = c->s->p.stdio & BLOB_STDIO(PROTO_TTY);
 	char name[32];
-	int err = 0;
+	int err = 0, notify = -1;
 
 	if (c->namespaces & K_CLONE_NEWCGROUP && syscall(SYS_unshare, K_CLONE_NEWCGROUP))
 		err = fail_set(f, errno, "cgroup namespace", NULL);
@@ -281,6 +281,12 @@ static int make_container(struct child *c, int *master, struct fail *f)
 		err = set_names(c, f);
 	if (!err)
 		err = mounts_build(c, f);
+	if (!err)
+		err = notify_make(c, &notify, f);
+	if (notify >= 0) {
+		tell(c, SYNC_NOTIFY, 0, NULL, notify);
+		(void)close(notify);
+	}
 	if (!err)
 		err = set_sysctls(c, f);
 	if (!err)

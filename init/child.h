@@ -45,6 +45,9 @@ char **env_with_home(const struct blob_view *s);
 /* hooks.c: runs the startContainer hooks; the first that fails ends it, with *@f. */
 int hooks_run(struct child *c, struct fail *f);
 
+/* notify.c: while the tree is built. *@sock is what the agent reads, or -1. */
+int notify_make(struct child *c, int *sock, struct fail *f);
+
 /* process.c */
 /* What needs the rights of the initial user namespace: rlimits, oom_score_adj, scheduling. Once per
  * process. */

@@ -56,6 +56,8 @@ static void flush(struct agent *a, struct conn *c)
 	if (c->want_out != !!c->out_len) {
 		c->want_out = !!c->out_len;
 		agent_rewatch(a, &c->ev, EPOLLIN | (c->want_out ? EPOLLOUT : 0));
+		if (!c->want_out)
+			notify_resume(a);
 	}
 }
 
@@ -446,6 +448,7 @@ static int dispatch(struct agent *a, struct conn *c, const struct msg_hdr *h, co
 	case MSG_EXIT:
 	case MSG_OOM:
 	case MSG_LOG:
+	case MSG_NOTIFY:
 		break;
 	}
 	return -EPROTO;

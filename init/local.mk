@@ -26,6 +26,7 @@ agent_sources = \
 	init/main.c \
 	init/mounts.c \
 	init/netif.c \
+	init/notify.c \
 	init/proc.c \
 	init/process.c \
 	init/ps.c \

@@ -105,6 +105,11 @@ static void sync_message(struct agent *a, struct proc *p, struct sync_msg *m, in
 		ctrl_send_event(a, p->owner, MSG_LOG, m->f.text, strlen(m->f.text));
 	} else if (m->what == SYNC_FAIL) {
 		give_up(a, p, m->stage, m->f.err, m->f.text);
+	} else if (m->what == SYNC_NOTIFY) {
+		if (fd >= 0 && p->is_init) {
+			notify_take(a, fd);
+			fd = -1;
+		}
 	} else if (m->what == SYNC_READY) {
 		if (fd >= 0) {
 			(void)fcntl(fd, F_SETFL, O_RDWR | O_NONBLOCK);

@@ -98,6 +98,10 @@ static void handle(struct agent *a, const struct msg_hdr *h, const uint8_t *payl
 		if (msg_take(h, payload, &o, sizeof(o), NULL, NULL))
 			return agent_lost(a, "the agent sent a malformed OOM event");
 		return a->ops->oom(a->arg, &o);
+	case MSG_NOTIFY:
+		if (a->ops->notify)
+			a->ops->notify(a->arg, (const char *)payload, h->len - sizeof(*h));
+		return;
 	case MSG_LOG:
 		if (!msg_text(h, payload, NULL, text))
 			log_guest("guest: %s", text);

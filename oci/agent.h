@@ -33,6 +33,7 @@ struct agent_ops {
 	void (*reply)(void *arg, const struct agent_reply *r);
 	void (*exited)(void *arg, const struct msg_exit *x);
 	void (*oom)(void *arg, const struct msg_oom *m);
+	void (*notify)(void *arg, const char *text, size_t len); /* may be NULL */
 	void (*lost)(void *arg, const char *why); /* the connection is gone; no more callbacks */
 };
 

@@ -60,7 +60,7 @@ static void create_free(struct create *x)
 {
 	int *fds[] = { &x->bundle_fd, &x->rootfs_fd, &x->sync[0], &x->sync[1], &x->p.kvm_fd,
 		&x->p.kernel_fd, &x->p.ctl_fd, &x->p.status_fd, &x->p.null_fd, &x->p.tty_fd,
-		&x->master };
+		&x->p.notify.fd, &x->master };
 
 	ns_close(&x->p.ns);
 	mount_plan_free(&x->p.plan);
@@ -200,7 +200,8 @@ static int open_host(struct create *x, struct error *e)
 	x->c.rootfs = absolute(x->rootfs_fd, "root.path", e);
 	if (!x->c.rootfs)
 		return -ENOENT;
-	return ns_open(x->spec, &p->ns, e);
+	r = p->sandbox ? 0 : notify_open(x->spec, x->bundle_fd, &p->notify, e);
+	return r ? r : ns_open(x->spec, &p->ns, e);
 }
 
 static int plan_mounts(struct create *x, struct error *e)
@@ -520,6 +521,7 @@ static void create_init(struct create *x, const struct rt *rt, const struct rt_c
 			.null_fd = -1,
 			.sync_fd = -1,
 			.tty_fd = -1,
+			.notify = { .fd = -1 },
 			.ctl_fd = -1,
 			.status_fd = -1 },
 		.master = -1,

@@ -301,6 +301,7 @@ static const char *field(uint16_t tag)
 		[BLOB_T_HOOK_ARG] = "hooks.startContainer",
 		[BLOB_T_HOOK_ENV] = "hooks.startContainer",
 		[BLOB_T_HOOK_STATE] = "hooks.startContainer: the state, annotations among it",
+		[BLOB_T_NOTIFY] = "process.env: NOTIFY_SOCKET",
 		[BLOB_T_CGROUP] = "linux.resources",
 	};
 
@@ -308,7 +309,7 @@ static const char *field(uint16_t tag)
 }
 
 int guest_blob(const struct spec *s, const struct container *c, const struct vm_size *size,
-	unsigned stdio, uint8_t **out, size_t *len, struct error *e)
+	const char *notify, unsigned stdio, uint8_t **out, size_t *len, struct error *e)
 {
 	struct msg_proc head = { .proc = PROTO_PROC_INIT };
 	struct blob_w w;
@@ -321,6 +322,8 @@ int guest_blob(const struct spec *s, const struct container *c, const struct vm_
 		put_no_process(&w);
 	r = put_seccomp(&w, s, e);
 	put_container(&w, s);
+	if (notify)
+		blob_put_str(&w, BLOB_T_NOTIFY, notify);
 	put_devices(&w, s);
 	put_limits(&w, s, size);
 	if (!r)

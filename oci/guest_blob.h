@@ -18,7 +18,7 @@
  * Compiles the seccomp filter on the way.
  */
 int guest_blob(const struct spec *s, const struct container *c, const struct vm_size *size,
-	unsigned stdio, uint8_t **out, size_t *len, struct error *e);
+	const char *notify, unsigned stdio, uint8_t **out, size_t *len, struct error *e);
 /* The payload of MSG_EXEC for process @p in container @s, under @filter (len 0: none); the msg_proc
  * at its begin is zero. */
 int guest_blob_exec(const struct spec *s, const struct spec_process *p,

@@ -35,6 +35,7 @@ liboci_a_SOURCES = \
 	oci/log.c \
 	oci/mounts.c \
 	oci/netaddrs.c \
+	oci/notify.c \
 	oci/ns.c \
 	oci/ops.c \
 	oci/pause.c \
@@ -92,6 +93,7 @@ liboci_a_SOURCES = \
 	oci/log.h \
 	oci/mounts.h \
 	oci/netaddrs.h \
+	oci/notify.h \
 	oci/ns.h \
 	oci/resolve.h \
 	oci/runtime.h \

@@ -23,19 +23,6 @@ struct row {
 	const char *why;
 };
 
-/* A path that the caller's manager listens on: messages from the guest would go nowhere, and the
- * manager wait for ever for the first. */
-static bool notify_socket(const struct spec *s, char where[static WHERE_MAX])
-{
-	const struct strv *env = &s->process.env;
-
-	(void)where;
-	for (size_t i = 0; i < env->n; i++)
-		if (!strncmp(env->v[i], "NOTIFY_SOCKET=/", 15))
-			return true;
-	return false;
-}
-
 static bool idmap(const struct spec *s, char where[static WHERE_MAX])
 {
 	for (size_t i = 0; i < s->n_mounts; i++)
@@ -311,8 +298,6 @@ WHEN(image, s->vm.image)
 WHEN(vm_devices, s->vm.device_tree || s->vm.n_dtdevs || s->vm.n_iomems || s->vm.n_irqs)
 
 static const struct row ROWS[] = {
-	{ "process.env[NOTIFY_SOCKET]", notify_socket,
-		"the guest cannot reach a socket of the host (podman: --sdnotify=conmon)" },
 	{ "process.execCPUAffinity", affinity, "not supported by this version" },
 	{ "mounts[].uidMappings", idmap, "idmapped mounts are not supported by this version" },
 	{ "mounts[].options", super_flags,

@@ -201,8 +201,15 @@ static void on_oom(void *arg, const struct msg_oom *m)
 	}
 }
 
+static void on_notify(void *arg, const char *text, size_t len)
+{
+	struct vmloop *l = arg;
+
+	notify_relay(&l->p->notify, text, len);
+}
+
 static const struct agent_ops agent_ops = {
-	.reply = on_reply, .exited = on_exited, .oom = on_oom, .lost = on_lost
+	.reply = on_reply, .exited = on_exited, .oom = on_oom, .notify = on_notify, .lost = on_lost
 };
 
 static void on_event(struct loop_src *src, uint32_t events)
@@ -338,7 +345,8 @@ static int send_create(struct vmloop *l, unsigned stdio, struct error *e)
 {
 	CLEAN_FREE uint8_t *blob = NULL;
 	size_t len = 0;
-	int r = guest_blob(l->p->spec, l->p->c, &l->p->size, stdio, &blob, &len, e);
+	int r = guest_blob(
+		l->p->spec, l->p->c, &l->p->size, l->p->notify.path, stdio, &blob, &len, e);
 
 	if (r)
 		return r;

@@ -9,6 +9,7 @@
 #define KRUN_OCI_VMPROC_H
 
 #include "oci/mounts.h"
+#include "oci/notify.h"
 #include "oci/ns.h"
 #include "oci/spec_net.h"
 #include "oci/state.h"
@@ -30,8 +31,9 @@ struct vmproc {
 	int bundle_fd; /* the bundle, where clients look for the file "oom": a mount of its own, or
 			  negative */
 	int tty_fd;    /* slave of the container's terminal, -1 without one */
-	pid_t parent;  /* the CLI, as itself sees its pid */
-	bool sandbox;  /* no VM: the process holds a pod's namespaces (oci/sandbox.h) */
+	struct notify notify;
+	pid_t parent; /* the CLI, as itself sees its pid */
+	bool sandbox; /* no VM: the process holds a pod's namespaces (oci/sandbox.h) */
 };
 
 /* In the child of ns_clone(); never returns. */

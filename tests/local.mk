@@ -61,6 +61,7 @@ unit_programs = \
 	tests/unit/test_loop \
 	tests/unit/test_mem \
 	tests/unit/test_netaddrs \
+	tests/unit/test_notify \
 	tests/unit/test_ns \
 	tests/unit/test_proto \
 	tests/unit/test_rng \
@@ -200,6 +201,7 @@ guest_files = \
 	tests/e2e/locks.sh \
 	tests/e2e/net-lib.sh \
 	tests/e2e/net-programs.sh \
+	tests/e2e/notify.sh \
 	tests/e2e/parallel.sh \
 	tests/e2e/pause.sh \
 	tests/e2e/podman-build.sh \

@@ -69,6 +69,8 @@ enum blob_tag {
 	BLOB_T_HOOK_ARG = 28,	/* string, of the hook before it; at least one, argv[0] included */
 	BLOB_T_HOOK_ENV = 29,	/* string, of the hook before it, behind its arguments */
 	BLOB_T_HOOK_STATE = 30, /* string: what hooks read on stdin; at most one */
+	BLOB_T_NOTIFY = 31,	/* string: absolute path, two components or more: datagrams that are
+				   sent there become MSG_NOTIFY; at most one */
 
 	/* BLOB_CREATE and BLOB_UPDATE */
 	BLOB_T_CGROUP = 32, /* strings: file name ("memory.max"), value; written to the container's
@@ -366,6 +368,7 @@ struct blob_view {
 	struct blob_container c;
 	const char *root_type, *root_source, *root_data;
 	const char *hostname, *domainname; /* or NULL */
+	const char *notify;		   /* or NULL */
 	struct blob_view_mount *mounts;
 	size_t nmounts;
 	const char **masked, **readonly;

@@ -45,6 +45,7 @@ static const struct blob_tag_info tags[BLOB_TAGS] = {
 	[BLOB_T_HOOK_ARG] = { C, 0, 1, 0, BLOB_MAX_ARGS, BLOB_MAX_STR },
 	[BLOB_T_HOOK_ENV] = { C, 0, 1, 0, BLOB_MAX_ENV, BLOB_MAX_STR },
 	[BLOB_T_HOOK_STATE] = { C, 0, 1, 0, 1, BLOB_MAX_STR },
+	[BLOB_T_NOTIFY] = { C, 0, 1, 0, 1, BLOB_MAX_PATH },
 	[BLOB_T_CGROUP] = { CU, 0, 2, 0, BLOB_MAX_CGROUP, BLOB_MAX_PATH },
 };
 
@@ -344,6 +345,11 @@ static int fill_container_tag(
 		return 0;
 	case BLOB_T_DOMAINNAME:
 		s->domainname = str;
+		return 0;
+	case BLOB_T_NOTIFY:
+		s->notify = str;
+		if (str[0] != '/' || strrchr(str, '/') == str)
+			return bad(r, "the path of NOTIFY_SOCKET has no directory of its own");
 		return 0;
 	case BLOB_T_MOUNT:
 		return fill_mount(r, s, p);

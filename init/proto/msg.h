@@ -104,14 +104,18 @@ enum msg_type {
 
 	MSG_PS = 32, /* msg_ps -> msg_ps_reply, then processes */
 
-	MSG_EXIT = 64, /* event, msg_exit */
-	MSG_OOM = 65,  /* event, msg_oom */
-	MSG_LOG = 66,  /* event, text without NUL: a warning for the runtime's log */
-	MSG_EVENT_LAST = MSG_LOG,
+	MSG_EXIT = 64,	 /* event, msg_exit */
+	MSG_OOM = 65,	 /* event, msg_oom */
+	MSG_LOG = 66,	 /* event, text without NUL: a warning for the runtime's log */
+	MSG_NOTIFY = 67, /* event, what was sent to the socket of BLOB_T_NOTIFY, 1..MSG_NOTIFY_MAX
+			    bytes: nothing is known of them */
+	MSG_EVENT_LAST = MSG_NOTIFY,
 };
 
 #define MSG_F_REPLY 1u
 #define MSG_F_EVENT 2u
+
+#define MSG_NOTIFY_MAX (MSG_MAX_TO_HOST - 16)
 
 struct msg_hdr {
 	uint32_t len; /* with this header */

@@ -37,6 +37,8 @@ static bool h_have_exit;
 static uint32_t h_stage;
 static char h_text[MSG_TEXT_MAX + 1];
 static char h_log[MSG_TEXT_MAX + 1];
+static char h_notify[MSG_NOTIFY_MAX + 1];
+static unsigned h_notified;
 
 static inline bool h_readable(int fd)
 {
@@ -110,6 +112,12 @@ static inline int h_next(struct msg_hdr *h)
 		return msg_text(h, p, &h_stage, h_text) ? -1 : 1;
 	if (h->type == MSG_LOG)
 		return msg_text(h, p, NULL, h_log) ? -1 : 1;
+	if (h->type == MSG_NOTIFY) {
+		memcpy(h_notify, p, h->len - sizeof(*h));
+		h_notify[h->len - sizeof(*h)] = 0;
+		h_notified++;
+		return 1;
+	}
 	if (h->type == MSG_EXIT) {
 		h_have_exit = true;
 		return msg_take(h, p, &h_exit, sizeof(h_exit), NULL, NULL) ? -1 : 1;

@@ -3,6 +3,8 @@
  * seccomp; and streams that come before their time. */
 #include "agent_host.h"
 
+#include <sys/ioctl.h>
+
 static char out[65536];
 
 static void begin(struct box *b)
@@ -471,6 +473,90 @@ static void bad_start_hooks(void)
 	CHECK(h_stop_agent());
 }
 
+/* busybox's logger sends a datagram to /dev/log, wherever that leads. */
+static void notified(const char *path, const char *expected)
+{
+	struct box b;
+
+	begin(&b);
+	h_notified = 0;
+	blob_put_str(&b.w, BLOB_T_NOTIFY, path);
+	b.c.flags = BLOB_C_ROOT_RO;
+	blob_put_str(&b.w, BLOB_T_ENV, path - strlen("S="));
+	box_sh(&b,
+		"ln -s $S /dev/log; busybox logger -t me READY=1; stat -c '%F %a' $S; ls ${S%/*}");
+	CHECK_EQ(RUN(&b, out), 0);
+	CHECK_STR(out, expected);
+	CHECK_EQ(h_notified, 1);
+	CHECK(strstr(h_notify, "me: READY=1"));
+}
+
+static void notify_socket(void)
+{
+	struct stat st;
+
+	/* what the host has put there is covered, its neighbours are seen */
+	(void)mkdir(T "/root/run/notify", 0755);
+	h_write(T "/root/run/notify/sock", "the host's\n");
+	h_write(T "/root/run/notify/other", "");
+	notified("S=/run/notify/sock" + 2, "socket 777\nother\nsock\n");
+	CHECK(!stat(T "/root/run/notify/sock", &st) && S_ISREG(st.st_mode));
+	(void)unlink(T "/root/run/notify/sock");
+	/* nothing there: a directory of its own, so the image gets no socket */
+	notified("S=/run/notify/sock" + 2, "socket 777\nsock\n");
+	CHECK(stat(T "/root/run/notify/sock", &st) && errno == ENOENT);
+	(void)unlink(T "/root/run/notify/other");
+	(void)rmdir(T "/root/run/notify");
+}
+
+static void notify_socket_nowhere(void)
+{
+	struct box b;
+
+	begin(&b);
+	blob_put_str(&b.w, BLOB_T_NOTIFY, "/sock");
+	box_sh(&b, "true");
+	CHECK_EQ(box_make(&b), -EPROTO);
+	CHECK(strstr(h_text, "no directory of its own"));
+	box_end(&b);
+	CHECK(h_stop_agent());
+}
+
+/* The agent reads no faster than the host does, and its loop goes on meanwhile. */
+static void notify_flood(void)
+{
+	struct box b;
+	struct msg_hdr h;
+	char text[3000];
+	int waiting = 0;
+
+	memset(text, 'x', sizeof(text) - 1);
+	text[sizeof(text) - 1] = 0;
+	begin(&b);
+	h_notified = 0;
+	blob_put_str(&b.w, BLOB_T_NOTIFY, "/run/n/sock");
+	blob_put_str(&b.w, BLOB_T_ENV, "S=/run/n/sock");
+	blob_put_str(&b.w, BLOB_T_ENV, text);
+	box_arg(&b, "sh");
+	box_arg(&b, "-c");
+	box_arg(&b,
+		"ln -s $S /dev/log; i=0; while [ $i -lt 500 ]; do busybox logger -t m \"$1\"; i=$((i+1)); done");
+	box_arg(&b, "sh");
+	box_arg(&b, text);
+	CHECK_EQ(box_make(&b), 0);
+	CHECK_EQ(h_ask_proc(MSG_START, PROTO_PROC_INIT), 0);
+	/* the connection is full before anything is read of it */
+	while (ioctl(h_ctrl, FIONREAD, &waiting) == 0 && waiting < 100000)
+		CHECK(usleep(1000) == 0);
+	while (h_notified < 500 && h_next(&h) == 1)
+		;
+	CHECK_EQ(h_notified, 500);
+	CHECK(h_wait_exit(PROTO_PROC_INIT));
+	CHECK_EQ(h_exit.code, 0);
+	box_end(&b);
+	CHECK(h_stop_agent());
+}
+
 static const struct test_case cases[] = {
 	TEST(identity),
 	TEST(capabilities),
@@ -490,6 +576,9 @@ static const struct test_case cases[] = {
 	TEST(start_hooks),
 	TEST(bad_start_hooks),
 	TEST(network_addresses),
+	TEST(notify_socket),
+	TEST(notify_socket_nowhere),
+	TEST(notify_flood),
 };
 
 AGENT_TEST_MAIN(cases)

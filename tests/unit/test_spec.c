@@ -475,7 +475,7 @@ static void guest_mounts(void)
 	size_t len = 0;
 
 	CHECK(s);
-	CHECK_EQ(guest_blob(s, NULL, &size, 0, &blob, &len, NULL), 0);
+	CHECK_EQ(guest_blob(s, NULL, &size, NULL, 0, &blob, &len, NULL), 0);
 	CHECK(len > sizeof(struct msg_proc));
 	CHECK_EQ(blob_read(blob + sizeof(struct msg_proc), len - sizeof(struct msg_proc),
 			 BLOB_CREATE, &v, &why),
@@ -509,7 +509,7 @@ static void blob_of_process(void)
 
 	CHECK(s);
 	CHECK_EQ(spec_refusals(s, NULL), 0);
-	CHECK_EQ(guest_blob(s, NULL, &size, 0, &blob, &len, NULL), 0);
+	CHECK_EQ(guest_blob(s, NULL, &size, NULL, 0, &blob, &len, NULL), 0);
 	CHECK_EQ(blob_read(blob + sizeof(struct msg_proc), len - sizeof(struct msg_proc),
 			 BLOB_CREATE, &v, &why),
 		0);

@@ -346,8 +346,6 @@ static const struct bad_config BAD_CONFIGS[] = {
 /* Right in form, but not honoured. */
 static const struct bad_config REFUSED_CONFIGS[] = {
 	{ "affinity", PROCESS, "'execCPUAffinity':{'initial':'0'}", "process.execCPUAffinity: " },
-	{ "notify", PROCESS, "'env':['A=b','NOTIFY_SOCKET=/run/notify/notify.sock']",
-		"process.env[NOTIFY_SOCKET]: the guest cannot reach" },
 	{ "idmap", MOUNT, "'type':'bind','source':'/a','options':['idmap']",
 		"mounts[0].options: " },
 	{ "idmap-maps", MOUNT,

@@ -1,0 +1,31 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * sd_notify(3) out of the guest: what the container sends to the socket that NOTIFY_SOCKET of its
+ * environment names is sent on to the host's, which the caller has bound there (podman's
+ * --sdnotify=container: conmon's).
+ */
+#ifndef KRUN_OCI_NOTIFY_H
+#define KRUN_OCI_NOTIFY_H
+
+#include <stddef.h>
+
+#include "oci/spec.h"
+
+struct notify {
+	const char *path; /* in the container; the spec's. NULL: nobody listens, nothing to do */
+	int fd;		  /* connected datagram socket, or -1 */
+};
+
+/*
+ * By the CLI, with the caller's rights and the host's paths. A socket that is not there, or that
+ * nobody listens on, is no error: then nothing is sent on, and the container meets what is there.
+ */
+int notify_open(const struct spec *s, int bundle_fd, struct notify *n, struct error *e);
+
+/*
+ * By the VMM's main thread: sends what a guest has sent, @len bytes of anything, but for lines that
+ * speak of its own pids and descriptors. Waits a tenth of a second at most.
+ */
+void notify_relay(const struct notify *n, const char *text, size_t len);
+
+#endif
