@@ -141,6 +141,9 @@ struct agent {
 	struct conn *sync_to;
 	uint32_t sync_seq;
 	uint32_t namespaces; /* CLONE_NEW* that exec joins */
+	/* sysctls of interfaces, which come with the start: names and values, each with its 0 */
+	char *if_sysctls;
+	size_t if_sysctls_len;
 };
 
 /* What a failed set-up step says: 0 or -errno and a sentence. */
@@ -178,13 +181,20 @@ void ctrl_broadcast(struct agent *a, uint16_t type, const void *payload, size_t 
 /* netif.c: MSG_NET's payload as dummy interfaces. All are tried; the first error is the answer. */
 int netif_show(const uint8_t *list, size_t len);
 
+/* sysctl.c: sysctl_set() runs in the child that makes the container, and leaves out those of
+ * interfaces. The agent keeps a copy of these, and sets them when the interfaces are there. 0, or
+ * -errno with *@f. */
+int sysctl_set(int proc_sys, const struct blob_view *s, struct fail *f);
+int sysctl_keep(struct agent *a, const struct blob_view *s, struct fail *f);
+int sysctl_interfaces(struct agent *a, struct fail *f);
+
 /* proc.c */
 struct proc *proc_find(struct agent *a, uint32_t id);
 /* Makes a process from a blob; the reply to (@c, @seq) follows when the child has reported. 0, or
  * -errno with *@f. */
 int proc_spawn(struct agent *a, struct conn *c, uint16_t type, uint32_t seq, uint32_t id,
 	uint32_t flags, const struct blob_view *s, struct fail *f);
-int proc_release(struct proc *p, struct conn *c, uint32_t seq);
+int proc_release(struct agent *a, struct proc *p, struct conn *c, uint32_t seq);
 void proc_reap(struct agent *a);
 void proc_maybe_exit(struct agent *a, uint32_t id); /* sends MSG_EXIT when all is drained */
 void proc_conn_gone(struct agent *a, struct conn *c);

@@ -104,26 +104,6 @@ int child_write_self(struct child *c, const char *name, const char *value)
 	return write_at(c->proc_self, name, value, strlen(value));
 }
 
-static int set_sysctls(struct child *c, struct fail *f)
-{
-	char path[BLOB_MAX_PATH];
-
-	for (size_t i = 0; i < c->s->nsysctls; i++) {
-		const struct blob_view_pair *p = &c->s->sysctls[i];
-		bool slashes = strchr(p->name, '/') != NULL;
-		size_t n = strlen(p->name);
-		int err;
-
-		memcpy(path, p->name, n + 1);
-		for (size_t k = 0; k < n && !slashes; k++)
-			path[k] = path[k] == '.' ? '/' : path[k];
-		err = write_at(c->proc_sys, path, p->value, strlen(p->value));
-		if (err)
-			return fail_set(f, err, "sysctl", p->name);
-	}
-	return 0;
-}
-
 static int set_names(struct child *c, struct fail *f)
 {
 	const struct blob_view *s = c->s;
@@ -288,7 +268,7 @@ static int make_container(struct child *c, int *master, struct fail *f)
 		(void)close(notify);
 	}
 	if (!err)
-		err = set_sysctls(c, f);
+		err = sysctl_set(c->proc_sys, c->s, f);
 	if (!err)
 		err = mounts_enter(c, f);
 	if (!err && tty)

@@ -254,7 +254,7 @@ static int on_start(struct agent *a, struct conn *c, const struct msg_hdr *h, co
 	pr = proc_find(a, mp.proc);
 	if (!pr)
 		return -ESRCH;
-	return proc_release(pr, c, h->seq);
+	return proc_release(a, pr, c, h->seq);
 }
 
 static int on_signal(struct agent *a, const struct msg_hdr *h, const uint8_t *p)

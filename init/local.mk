@@ -31,6 +31,7 @@ agent_sources = \
 	init/process.c \
 	init/ps.c \
 	init/stream.c \
+	init/sysctl.c \
 	init/agent.h \
 	init/child.h \
 	init/sys.h

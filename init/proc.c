@@ -251,8 +251,10 @@ void proc_reap(struct agent *a)
 	}
 }
 
-int proc_release(struct proc *p, struct conn *c, uint32_t seq)
+int proc_release(struct agent *a, struct proc *p, struct conn *c, uint32_t seq)
 {
+	struct fail f = { 0 };
+
 	if (p->reaped)
 		return -ESRCH;
 	if (p->state != PROC_HELD)
@@ -261,6 +263,10 @@ int proc_release(struct proc *p, struct conn *c, uint32_t seq)
 	p->reply_to = c;
 	p->reply_seq = seq;
 	p->reply_type = MSG_START;
+	if (p->is_init && sysctl_interfaces(a, &f)) {
+		give_up(a, p, MSG_STAGE_SETUP, f.err, f.text);
+		return 1;
+	}
 	/* The answer comes from sync_read(), also when the child is gone already. */
 	(void)send(p->sync.fd, "", 1, MSG_NOSIGNAL | MSG_DONTWAIT);
 	return 1;
@@ -386,6 +392,8 @@ static int prepare_container(struct agent *a, const struct blob_view *s, struct 
 
 	if (!err && a->cg_root >= 0)
 		err = cgroup_make(a, s, f);
+	if (!err)
+		err = sysctl_keep(a, s, f);
 	if (!err)
 		a->namespaces = s->c.namespaces | K_CLONE_NEWNS;
 	return err;

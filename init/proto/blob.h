@@ -62,7 +62,7 @@ enum blob_tag {
 	BLOB_T_MASKED = 21,	/* string, absolute path */
 	BLOB_T_READONLY = 22,	/* string, absolute path */
 	BLOB_T_DEVICE = 23,	/* blob_device, then string: absolute path */
-	BLOB_T_SYSCTL = 24,	/* strings: dotted name, value */
+	BLOB_T_SYSCTL = 24,	/* strings: dotted name (a slash is a dot within a part), value */
 	BLOB_T_IDMAP = 25,	/* blob_idmap */
 	BLOB_T_TIMEOFF = 26,	/* blob_timeoff */
 	BLOB_T_HOOK = 27,	/* blob_hook, then string: absolute path */

@@ -366,8 +366,10 @@ static int fill_container_tag(
 		return check_device(r, d);
 	case BLOB_T_SYSCTL:
 		s->sysctls[s->nsysctls++] = (struct blob_view_pair){ str, second(str) };
-		return strstr(str, "..") || str[0] == '/' || !str[0] ? bad(r, "a wrong sysctl name")
-								     : 0;
+		/* as a file name, dots and slashes change places */
+		return strstr(str, "..") || strstr(str, "//") || str[0] == '/' || !str[0]
+			? bad(r, "a wrong sysctl name")
+			: 0;
 	case BLOB_T_CGROUP:
 		s->cgroup[s->ncgroup++] = (struct blob_view_pair){ str, second(str) };
 		return plain_name(str) ? 0 : bad(r, "a wrong name of a cgroup file");

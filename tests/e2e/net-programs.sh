@@ -9,7 +9,8 @@ hosts=$work/hosts resolv=$work/resolv.conf
 printf '127.0.0.1 localhost\n::1 localhost\n192.0.2.9 given.by.hosts\nfd77::9 given.by.hosts\n' >"$hosts"
 printf 'nameserver 127.0.0.1\noptions timeout:30\n' >"$resolv"
 net_start '.mounts += [{ destination: "/etc/hosts", type: "bind", source: "'"$hosts"'", options: ["rbind", "ro"] },
-	{ destination: "/etc/resolv.conf", type: "bind", source: "'"$resolv"'", options: ["rbind", "ro"] }]'
+	{ destination: "/etc/resolv.conf", type: "bind", source: "'"$resolv"'", options: ["rbind", "ro"] }] |
+	.linux.sysctl = { "net.ipv4.conf.eth0.arp_ignore": "1", "net.ipv6.neigh.eth0.gc_stale_time": "61" }'
 cp "$hosts" "$resolv" "$work/b/rootfs/etc/"
 rootfs=$work/b/rootfs
 mkdir "$rootfs/srv/www"
@@ -110,6 +111,11 @@ for from in host guest; do
 	check "$from's AI_ADDRCONFIG, IPv4" 192.0.2.9 "$($from python3 -c "$config" given.by.hosts 2 2>&1 | tail -n 1)"
 	check "$from's AI_ADDRCONFIG, IPv6" fd77::9 "$($from python3 -c "$config" given.by.hosts 10 2>&1 | tail -n 1)"
 	check "$from's AI_ADDRCONFIG, both" "192.0.2.9 fd77::9" "$($from python3 -c "$config" given.by.hosts 0 2>&1 | tail -n 1 | tr ' ' '\n' | sort | words -)"
+done
+
+say "settings of an interface"
+for from in host guest; do
+	check "$from's" "1 61" "$($from cat /proc/sys/net/ipv4/conf/eth0/arp_ignore /proc/sys/net/ipv6/neigh/eth0/gc_stale_time | words -)"
 done
 
 say "ping"

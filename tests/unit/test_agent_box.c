@@ -410,10 +410,15 @@ static void hook_fails(const char *script, unsigned timeout, const char *text)
 /* Interfaces of the namespace's names, with its addresses. */
 static void network_addresses(void)
 {
-	struct msg_netaddr m[3] = {
+	struct msg_netaddr m[4] = {
 		{ .ifindex = 7, .mtu = 1400, .name = "eth0", .mac = { 2, 0, 0, 1, 2, 3 } },
 		{ .ifindex = 7, .name = "eth0", .family = MSG_NET_INET6, .prefix = 64 },
 		{ .ifindex = 1, .name = "lo", .family = MSG_NET_INET, .prefix = 32 },
+		{ .ifindex = 8,
+			.name = "eth0.5",
+			.family = MSG_NET_INET,
+			.prefix = 32,
+			.ip = { 10, 1 } },
 	};
 	struct box b;
 	int r;
@@ -441,14 +446,46 @@ static void network_addresses(void)
 			bad.family = 5;
 		CHECK_EQ(h_ask(MSG_NET, &bad, sizeof(bad)), -EPROTO);
 	}
+	/* Set when the container starts, as the interfaces may come so late. */
+	if (!r) {
+		blob_put_pair(&b.w, BLOB_T_SYSCTL, "net.ipv4.conf.eth0.arp_ignore", "3");
+		blob_put_pair(&b.w, BLOB_T_SYSCTL, "net.ipv4.conf.eth0/5.arp_ignore", "5");
+	}
 	box_fs(&b, "proc", "/proc", "");
 	box_sh(&b,
 		"for a in 192.0.2.9 10.9.8.7; do grep -c $a /proc/net/fib_trie; done; "
-		"grep -o 'eth0:' /proc/net/dev; grep -o '.*eth0' /proc/net/if_inet6");
+		"grep -o 'eth0:' /proc/net/dev; grep -o '.*eth0' /proc/net/if_inet6; "
+		"cat /proc/sys/net/ipv4/conf/eth0*/arp_ignore");
 	(void)RUN(&b, out);
 	CHECK_STR(out,
 		r ? "2\n0\n"
-		  : "2\n2\neth0:\nfd770000000000000000000000000002 07 40 00 82     eth0\n");
+		  : "2\n2\neth0:\nfd770000000000000000000000000002 07 40 00 82     eth0\n3\n5\n");
+}
+
+/* Its name is right, so the container can be made. */
+static void sysctl_of_no_interface(void)
+{
+	struct box b;
+
+	begin(&b);
+	blob_put_pair(&b.w, BLOB_T_SYSCTL, "net.ipv6.conf.no/such.forwarding", "1");
+	box_sh(&b, "true");
+	CHECK_EQ(box_make(&b), 0);
+	CHECK_EQ(h_ask_proc(MSG_START, PROTO_PROC_INIT), -ENODEV);
+	CHECK_EQ(h_stage, MSG_STAGE_SETUP);
+	CHECK_STR(h_text,
+		"sysctl: the guest has no such interface: net.ipv6.conf.no/such.forwarding: No such device");
+	box_end(&b);
+	/* These are there from the beginning. */
+	begin(&b);
+	blob_put_pair(&b.w, BLOB_T_SYSCTL, "net.ipv4.conf.default.arp_ignore", "1");
+	blob_put_pair(&b.w, BLOB_T_SYSCTL, "net.ipv4.conf.lo.arp_ignore", "2");
+	blob_put_pair(&b.w, BLOB_T_SYSCTL, "net.ipv4.neigh.all.nonsense", "2");
+	box_sh(&b, "true");
+	CHECK_EQ(box_make(&b), -ENOENT);
+	CHECK_STR(h_text, "sysctl: net.ipv4.neigh.all.nonsense: No such file or directory");
+	box_end(&b);
+	CHECK(h_stop_agent());
 }
 
 static void bad_start_hooks(void)
@@ -579,6 +616,7 @@ static const struct test_case cases[] = {
 	TEST(notify_socket),
 	TEST(notify_socket_nowhere),
 	TEST(notify_flood),
+	TEST(sysctl_of_no_interface),
 };
 
 AGENT_TEST_MAIN(cases)

@@ -581,6 +581,11 @@ static void escaping_sysctl(struct blob_w *w)
 	blob_put_pair(w, BLOB_T_SYSCTL, "kernel/../../etc/passwd", "1");
 }
 
+static void slashing_sysctl(struct blob_w *w)
+{
+	blob_put_pair(w, BLOB_T_SYSCTL, "net.//.//.etc.passwd", "1");
+}
+
 static void map_without_userns(struct blob_w *w)
 {
 	blob_put_idmap(w, 0, 0, 0, 1);
@@ -652,6 +657,7 @@ static void writer_and_reader_refuse(void)
 	CHECK_EQ(try_one(long_path, BLOB_EXEC), -E2BIG);
 	CHECK_EQ(try_one(escaping_cgroup, BLOB_UPDATE), -EPROTO);
 	CHECK_EQ(try_one(escaping_sysctl, BLOB_CREATE), -EPROTO);
+	CHECK_EQ(try_one(slashing_sysctl, BLOB_CREATE), -EPROTO);
 	CHECK_EQ(try_one(map_without_userns, BLOB_CREATE), -EPROTO);
 	CHECK_EQ(try_one(hostname_in_exec, BLOB_EXEC), -EPROTO);
 	CHECK_EQ(try_one(wrong_shape, BLOB_CREATE), -EINVAL);
