@@ -102,7 +102,9 @@ ssh() {
 	done
 }
 
-wrk() {
+# nginx on both sides, for two sections.
+nginx_start() {
+	[ -z "${bg[nginx-host]:-}" ] || return 0
 	cat >"$rootfs/srv/nginx.conf" <<-'END'
 		daemon off; worker_processes 2; error_log /tmp/nginx.log; pid /tmp/nginx.pid;
 		events { worker_connections 4096; }
@@ -120,6 +122,10 @@ wrk() {
 	done
 	listening 8080
 	listening 8081
+}
+
+wrk() {
+	nginx_start
 	for from in guest host; do
 		port=8080
 		[ $from = guest ] || port=8081
@@ -133,7 +139,8 @@ wrk() {
 }
 
 apt() {
-	apt=(apt-get -qq -o Dir::Etc::sourcelist=/srv/sources.list -o Dir::Etc::sourceparts=/dev/null)
+	nginx_start
+	apt=(apt-get -qq -o APT::Update::Error-Mode=any -o Dir::Etc::sourcelist=/srv/sources.list -o Dir::Etc::sourceparts=/dev/null)
 	echo "deb [trusted=yes] http://127.0.0.1:8080/packages ./" >"$rootfs/srv/sources.list"
 	status 0 guest "${apt[@]}" update
 	status 0 guest "${apt[@]}" install hello

@@ -1,11 +1,12 @@
 #!/bin/bash
 # SPDX-License-Identifier: Apache-2.0
 # CONNS (1000) connections at once, guest as the client and as the server, and SHORT (2000) short ones each way: none lost, nothing left.
+# CPUS (1) of the guest.
 # timeout: 900
 # shellcheck source=../e2e/net-lib.sh
 . "$(dirname "$0")/../e2e/net-lib.sh"
 short=${SHORT:-2000} conns=${CONNS:-1000}
-net_start .
+net_start ".annotations[\"krun.cpus\"] = \"${CPUS:-1}\""
 cp "$top/tests/soak/net-many.py" "$work/b/rootfs/srv/"
 many=(bash -c 'ulimit -n 8192; exec python3 /srv/net-many.py "$@"' many)
 host_bg many-host "${many[@]}" serve 8100
