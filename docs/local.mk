@@ -16,6 +16,7 @@ docs/krun-oci-config.5: docs/md2man docs/config.md docs/krun-oci.1 VERSION
 # list: README.md docs/*.md docs/*.svg
 doc_files = \
 	README.md \
+	docs/abi.md \
 	docs/adding-a-device.md \
 	docs/architecture.md \
 	docs/clients.md \

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 # The VMM. `tests/lint/srclist --update` refreshes the lists.
 
-noinst_LIBRARIES += libutil.a libvmmcore.a libhvkvm.a
+noinst_LIBRARIES += libutil.a libvmmcore.a libhvkvm.a libkrunapi.a
 
 # list: libvmm/util/*.c libvmm/util/*.h
 libutil_a_SOURCES = \
@@ -19,7 +19,7 @@ libutil_a_SOURCES = \
 	libvmm/util/save.h \
 	libvmm/util/util.h
 
-# list: libvmm/core/*.c libvmm/core/*.h libvmm/virtio/*.c libvmm/virtio/*.h libvmm/dev/*.c libvmm/dev/*.h libvmm/api/*.c libvmm/api/*.h libvmm/include/*.h libvmm/arch/*.h libvmm/hv/*.h libvmm/arch/generic/*.c libvmm/arch/generic/*.h
+# list: libvmm/core/*.c libvmm/core/*.h libvmm/virtio/*.c libvmm/virtio/*.h libvmm/dev/*.c libvmm/dev/*.h libvmm/include/vmm.h libvmm/arch/*.h libvmm/hv/*.h libvmm/arch/generic/*.c libvmm/arch/generic/*.h
 libvmmcore_a_SOURCES = \
 	libvmm/core/bus.c \
 	libvmm/core/irq.c \
@@ -135,3 +135,57 @@ libhvkvm_a_SOURCES = \
 	libvmm/hv/kvm/probe.c \
 	libvmm/hv/kvm/kvm_int.h \
 	libvmm/hv/kvm/probe_code.h
+
+# The krun_* API: linked into tests as an archive, and what libkrun.so.1 is made of.
+# list: libvmm/api/*.c libvmm/api/*.h libvmm/include/libkrun*.h
+libkrunapi_a_SOURCES = \
+	libvmm/api/absent.c \
+	libvmm/api/console.c \
+	libvmm/api/ctx.c \
+	libvmm/api/disk.c \
+	libvmm/api/log.c \
+	libvmm/api/machine.c \
+	libvmm/api/net.c \
+	libvmm/api/share.c \
+	libvmm/api/start.c \
+	libvmm/api/text.c \
+	libvmm/api/vsock.c \
+	libvmm/api/workload.c \
+	libvmm/api/api.h \
+	libvmm/include/libkrun.h \
+	libvmm/include/libkrun_display.h \
+	libvmm/include/libkrun_input.h
+
+# A shared library is a program with other flags here: every object of this build can be part of one (-fPIC) and hides its
+# names (-fvisibility=hidden), so nothing is compiled twice and no libtool is needed. No version is in the symbols: a program
+# that was linked against either of the two libraries runs with the other.
+EXTRA_DIST += libvmm/api/libkrun.map libvmm/api/libkrun.pc.in
+if LIBKRUN
+krunlibdir = $(libdir)
+krunlib_PROGRAMS = libkrun.so.1
+libkrun_so_1_SOURCES = $(libkrunapi_a_SOURCES)
+libkrun_so_1_LDADD = liboci.a libvmmcore.a libhvkvm.a libvmmcore.a libproto.a libutil.a $(KRUN_LIBS)
+libkrun_so_1_LDFLAGS = -shared -Wl,-soname,libkrun.so.1 -Wl,--as-needed -Wl,-z,relro,-z,now,-z,noexecstack \
+	-Wl,--version-script=$(srcdir)/libvmm/api/libkrun.map $(SAN_FLAGS)
+EXTRA_libkrun_so_1_DEPENDENCIES = libvmm/api/libkrun.map
+
+include_HEADERS = libvmm/include/libkrun.h libvmm/include/libkrun_display.h libvmm/include/libkrun_input.h
+pkgconfigdir = $(libdir)/pkgconfig
+pkgconfig_DATA = libvmm/api/libkrun.pc
+noinst_DATA = libkrun.so
+CLEANFILES += libkrun.so
+
+# For programs that are built in the tree: -L. -lkrun
+libkrun.so: libkrun.so.1
+	$(AM_V_GEN)$(LN_S) -f libkrun.so.1 $@
+
+install-libkrun:
+	$(MKDIR_P) "$(DESTDIR)$(libdir)"
+	cd "$(DESTDIR)$(libdir)" && $(LN_S) -f libkrun.so.1 libkrun.so
+
+uninstall-libkrun:
+	rm -f "$(DESTDIR)$(libdir)/libkrun.so"
+else
+install-libkrun uninstall-libkrun:
+endif
+.PHONY: install-libkrun uninstall-libkrun

@@ -26,7 +26,7 @@ libfake_a_SOURCES = \
 libreplay_a_SOURCES = tests/fuzz/replay.c tests/fuzz/fuzz.h
 
 # For every test program. Without libFuzzer, a fuzz target finds its main() in libreplay.a.
-LDADD = $(REPLAY_LIB) libfake.a liboci.a libvmmcore.a libfake.a libvmmcore.a libproto.a libutil.a $(RUNTIME_LIBS)
+LDADD = $(REPLAY_LIB) libfake.a libkrunapi.a liboci.a libvmmcore.a libfake.a libvmmcore.a libproto.a libutil.a $(RUNTIME_LIBS)
 if FUZZERS
 REPLAY_LIB =
 else
@@ -37,6 +37,7 @@ tests_unit_test_kvm_cpuid_LDADD = libhvkvm.a $(LDADD)
 
 # list: tests/unit/test_*.c !tests/unit/test_agent*.c stem
 unit_programs = \
+	tests/unit/test_api \
 	tests/unit/test_bus \
 	tests/unit/test_cgroup \
 	tests/unit/test_confine \
@@ -162,6 +163,7 @@ slow_lint_scripts = \
 
 # list: tests/build/*[!~] !tests/build/*.*
 build_scripts = \
+	tests/build/abi \
 	tests/build/deb \
 	tests/build/fs-watch \
 	tests/build/install \

@@ -57,6 +57,21 @@
 #define LIM_FS_DAX_RANGES    16384	/* of 2 MiB in all windows: a mapping of ours each */
 #define LIM_FS_NAME	     255
 
+/* What a program may say in one context of the krun_* API (libvmm/api). */
+#define LIM_API_CTXS	      256    /* contexts of a process at a time */
+#define LIM_API_LIST	      4096   /* entries of a list */
+#define LIM_API_STR	      131072 /* bytes of a string with its NUL: the kernel's own limit */
+#define LIM_API_PATH	      4096   /* bytes of a path with its NUL */
+#define LIM_API_FS	      8	     /* directories */
+#define LIM_API_DISKS	      16
+#define LIM_API_NETS	      8
+#define LIM_API_VSOCK_PORTS   32
+#define LIM_API_PORT_MAP      256
+#define LIM_API_CONSOLES      8
+#define LIM_API_CONSOLE_PORTS 6 /* of all consoles, beside the kernel's own */
+#define LIM_API_RLIMITS	      16
+#define LIM_API_CMDLINE	      1536 /* of a caller's kernel command line: devices come after it */
+
 /*
  * Bytes of a saved VM but RAM, all of them in memory while it is saved or loaded. Room for a server
  * full of nodes with the longest names, which takes half of it; one with names as people give them

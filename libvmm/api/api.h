@@ -1,0 +1,151 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * What a context of the krun_* API holds, and what the files of libvmm/api offer to each other.
+ *
+ * A context is reached by api_get(), which takes the one lock of all contexts, and let go by
+ * api_put(): a function of the API has it for its whole body, as CLEAN(api_put). What is in here
+ * has been checked; krun_start_enter() takes the context out of the table and owns it alone.
+ *
+ * libkrun.h is the contract with the callers.
+ */
+#ifndef KRUN_API_H
+#define KRUN_API_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#include "core/limits.h"
+#include "libkrun.h"
+#include "util/util.h"
+
+/* A list of strings; NULL-terminated, NULL when it is empty. */
+struct api_list {
+	char **v;
+	size_t n;
+};
+
+struct api_fs {
+	char *tag, *path;
+	uint64_t dax; /* bytes, a multiple of 2 MiB */
+	bool readonly;
+};
+
+struct api_disk {
+	char *id, *path;
+	uint32_t format, sync;
+	bool readonly, direct;
+};
+
+enum api_net_kind {
+	API_NET_STREAM,
+	API_NET_DGRAM,
+	API_NET_TAP,
+};
+
+struct api_net {
+	enum api_net_kind kind;
+	char *path; /* of the socket, or the tap's name; NULL: @fd */
+	int fd;
+	uint8_t mac[6];
+	uint32_t features, flags;
+};
+
+struct api_vsock_port {
+	uint32_t port;
+	bool listen;
+	char *path;
+};
+
+struct api_map {
+	uint16_t host, guest;
+};
+
+struct api_port {
+	char *name; /* or NULL */
+	uint32_t console;
+	int in, out; /* or -1 */
+	bool tty;
+};
+
+struct api_console {
+	bool multiport;	  /* its ports are in api_ctx.port */
+	int in, out, err; /* or -1 */
+};
+
+struct api_ctx {
+	uint32_t id;
+	unsigned vcpus;
+	uint32_t ram_mib;
+	bool set_uid, set_gid;
+	uid_t uid;
+	gid_t gid;
+	struct api_list smbios;
+
+	struct api_fs fs[LIM_API_FS];
+	unsigned nfs;
+	bool no_init;
+	struct api_list volumes; /* "HOST:GUEST" */
+	char *remount_dev, *remount_type, *remount_opts;
+
+	struct api_disk disk[LIM_API_DISKS];
+	unsigned ndisks;
+	char *root_disk, *data_disk;
+
+	struct api_net net[LIM_API_NETS];
+	unsigned nnets;
+	int passt_fd; /* or -1 */
+	char *gvproxy;
+	uint8_t mac[6];
+	bool mac_set;
+
+	bool no_vsock, vsock_added;
+	uint32_t tsi; /* of krun_add_vsock() */
+	struct api_vsock_port vsock[LIM_API_VSOCK_PORTS];
+	unsigned nvsock;
+	bool mapped;
+	struct api_map map[LIM_API_PORT_MAP];
+	unsigned nmap;
+
+	bool no_console;
+	char *console_file, *kernel_console;
+	struct api_console console[LIM_API_CONSOLES];
+	unsigned nconsoles;
+	struct api_port port[LIM_API_CONSOLE_PORTS];
+	unsigned nports;
+
+	char *kernel, *initramfs, *cmdline; /* kernel NULL: the library's */
+	uint32_t kernel_format;
+	char *workdir, *exec;
+	struct api_list args, env, rlimits;
+	bool env_set;
+	int shutdown_fd; /* or -1 */
+};
+
+/* The context and the lock, or NULL. */
+struct api_ctx *api_get(uint32_t id) NODISCARD;
+void api_put(struct api_ctx **c);
+/* Takes the context out of the table; the caller owns it. NULL: there is none. */
+struct api_ctx *api_take(uint32_t id) NODISCARD;
+void api_free(struct api_ctx *c);
+
+/* 0, or -EINVAL: NULL, not UTF-8, or @max bytes and more. */
+int api_check(const char *s, size_t max) NODISCARD;
+/* A copy of @s in place of *@to. -EINVAL as above, -ENOMEM; *@to is then what it was. */
+int api_set(char **to, const char *s, size_t max) NODISCARD;
+/* As api_set(), with NULL for none. */
+int api_set_or_null(char **to, const char *s, size_t max) NODISCARD;
+int api_set_list(struct api_list *to, const char *const v[]) NODISCARD;
+void api_list_free(struct api_list *l);
+/* A decimal number up to @max that ends at @end, and where it ends. */
+bool api_number(const char **s, char end, uint64_t max, uint64_t *out) NODISCARD;
+
+/* Is @fd open? */
+bool api_fd_ok(int fd);
+/* Resource, soft and hard of "NUMBER=SOFT:HARD". */
+bool api_rlimit(const char *s, uint64_t v[3]) NODISCARD;
+/* Where the part after the colon of a volume begins, or NULL. */
+const char *api_volume_guest(const char *s);
+
+#endif

@@ -1,0 +1,91 @@
+// SPDX-License-Identifier: Apache-2.0
+/* Where the log of this process goes: krun_set_log_level() and krun_init_log(). */
+/*
+ * How it works
+ *
+ * libvmm's one sink is set at the first call and stays; what it looks at are three numbers that
+ * later calls change. A line is one write(), so that lines of several threads do not mix. Levels of
+ * the API are one more than libvmm's, 0 being none at all; TRACE is DEBUG, there is nothing below.
+ */
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "api/api.h"
+#include "util/log.h"
+
+static int target = STDERR_FILENO; /* owned when above 2 */
+static bool colour;
+
+static void sink(enum log_level level, const char *line)
+{
+	static const struct {
+		const char *name, *begin;
+	} names[] = {
+		[LOG_ERROR] = { "ERROR", "\033[31m" },
+		[LOG_WARN] = { "WARN", "\033[33m" },
+		[LOG_INFO] = { "INFO", "\033[32m" },
+		[LOG_DEBUG] = { "DEBUG", "\033[34m" },
+	};
+	bool c = __atomic_load_n(&colour, __ATOMIC_RELAXED);
+	char text[LOG_LINE_MAX + 64];
+	int n = snprintf(text, sizeof(text), "[%s%s%s libkrun] %s\n", c ? names[level].begin : "",
+		names[level].name, c ? "\033[0m" : "", line);
+
+	/* there is no other place to say that the log cannot be written */
+	if (n > 0)
+		(void)!write(__atomic_load_n(&target, __ATOMIC_RELAXED), text,
+			MIN((size_t)n, sizeof(text) - 1));
+}
+
+/* -1: the variable says nothing. */
+static int level_of_env(void)
+{
+	static const char *const names[] = { "off", "error", "warn", "info", "debug", "trace" };
+	const char *v = getenv("RUST_LOG");
+
+	for (size_t i = 0; v && i < ARRAY_SIZE(names); i++) {
+		if (!strcasecmp(v, names[i]))
+			return (int)i;
+	}
+	return -1;
+}
+
+static void use(int fd, uint32_t level, bool colours, bool env)
+{
+	int from_env = env ? level_of_env() : -1;
+	int old;
+
+	if (from_env >= 0)
+		level = (uint32_t)from_env;
+	__atomic_store_n(&colour, colours, __ATOMIC_RELAXED);
+	old = __atomic_exchange_n(&target, fd, __ATOMIC_RELAXED);
+	if (old > STDERR_FILENO && old != fd)
+		(void)close(old);
+	if (level == KRUN_LOG_LEVEL_OFF)
+		log_set_sink(NULL, LOG_ERROR);
+	else
+		log_set_sink(sink, (enum log_level)MIN(level - 1, (uint32_t)LOG_DEBUG));
+}
+
+int32_t krun_set_log_level(uint32_t level)
+{
+	use(STDERR_FILENO, level, isatty(STDERR_FILENO) == 1, true);
+	return 0;
+}
+
+int32_t krun_init_log(int target_fd, uint32_t level, uint32_t style, uint32_t options)
+{
+	int fd = target_fd == KRUN_LOG_TARGET_DEFAULT ? STDERR_FILENO : target_fd;
+
+	if (fd <= 0 || style > KRUN_LOG_STYLE_NEVER || options > KRUN_LOG_OPTION_NO_ENV)
+		return -EINVAL;
+	if (!api_fd_ok(fd))
+		return -EINVAL;
+	use(fd, level,
+		style == KRUN_LOG_STYLE_ALWAYS || (style == KRUN_LOG_STYLE_AUTO && isatty(fd) == 1),
+		options != KRUN_LOG_OPTION_NO_ENV);
+	return 0;
+}
