@@ -279,6 +279,12 @@ static inline bool conn_held(const struct vsock_conn *c)
 	return c->out.len || c->nmsgs;
 }
 
+/* Whether one more connection of the guest, or for it, may be. */
+static inline bool vsock_has_room(const struct vsock *vs)
+{
+	return vs->nguest < LIM_VSOCK_GUEST && vs->nall < LIM_VSOCK_CONNS;
+}
+
 /* ---- vsock_conn.c ---- */
 
 /* A connection that takes both fds (rfd == wfd: one), in no list yet. Any thread. NULL: no memory,

@@ -146,7 +146,7 @@ struct vsock_conn *conn_accept(struct vsock *vs, const struct vsock_hdr *h)
 {
 	struct vsock_conn *c;
 
-	if (vs->nguest >= LIM_VSOCK_GUEST || vs->nall >= LIM_VSOCK_CONNS) {
+	if (!vsock_has_room(vs)) {
 		log_guest("vsock: over %u connections of the guest", LIM_VSOCK_GUEST);
 		return NULL;
 	}
@@ -166,7 +166,7 @@ struct vsock_conn *conn_dial(struct vsock *vs, uint32_t gport)
 {
 	struct vsock_conn *c;
 
-	if (vs->nguest >= LIM_VSOCK_GUEST || vs->nall >= LIM_VSOCK_CONNS) {
+	if (!vsock_has_room(vs)) {
 		log_guest("vsock: over %u connections of the guest", LIM_VSOCK_GUEST);
 		return NULL;
 	}

@@ -177,6 +177,8 @@ void tsi_sock_take(struct tsi_sock *s, int fd);
 int tsi_sock_bind(struct tsi_sock *s, const struct sockaddr_storage *ss, socklen_t len);
 /* 0: up, -EINPROGRESS: proto->connected comes, -errno. */
 int tsi_sock_connect(struct tsi_sock *s, const struct sockaddr_storage *ss, socklen_t len);
+/* Of a connect that has failed, or is of no use: it may be tried again. */
+void tsi_sock_disconnect(struct tsi_sock *s);
 int tsi_sock_listen(struct tsi_sock *s, int backlog);
 /* TSI_NONE where there is none. */
 void tsi_sock_names(const struct tsi_sock *s, struct tsi_addr *local, struct tsi_addr *peer);
@@ -213,6 +215,8 @@ void ctl_put(struct tsi *t, const struct tsi_msg *m);
 bool ctl_is_full(const struct tsi *t);
 /* Ends @c, which may be freed, with an RST to the guest behind the records that are queued now. */
 void ctl_reset_late(struct tsi *t, struct vsock_conn *c);
+/* The same for a request of the guest for which there is no connection. */
+void ctl_refuse_late(struct tsi *t, const struct vsock_hdr *h);
 bool ctl_is_late(const struct tsi *t, uint32_t gport, uint32_t hport);
 void ctl_turn(struct tsi *t);
 extern const struct conn_ops tsi_ctl_ops;

@@ -88,6 +88,15 @@ void ctl_reset_late(struct tsi *t, struct vsock_conn *c)
 	}
 }
 
+void ctl_refuse_late(struct tsi *t, const struct vsock_hdr *h)
+{
+	if (!t->out_len || t->nlate == LATE_MAX)
+		vsock_send_rst(t->vs, (uint8_t)h->type, h->src_port, h->dst_port);
+	else
+		t->late[t->nlate++] =
+			(struct vsock_rst){ h->src_port, h->dst_port, (uint8_t)h->type };
+}
+
 /* ---- records of the guest ---- */
 
 /* Handles what is whole of @len bytes; stops when answers pile up. Bytes taken, or -EPROTO. */

@@ -121,6 +121,25 @@ const struct conn_ops tsi_stream_ops = {
 	.gone = stream_gone,
 };
 
+/* There is no room for the data connection of @s, or no memory: a connect fails and may be tried
+ * again, a datagram socket is of no use without it. */
+static void refuse(struct tsi_sock *s, const struct vsock_hdr *h)
+{
+	struct tsi_msg m = {
+		.type = htole16(TSI_CONNECT), .seq = htole32(s->seq), .id = htole32(s->id)
+	};
+
+	tsi_unexpect(s);
+	if (s->kind == TSI_TCP) {
+		answer(s->t, &m, -EMFILE);
+		tsi_sock_disconnect(s);
+	} else {
+		own_error(s, -EMFILE, 0);
+		s->state = TSI_DEAD;
+	}
+	ctl_refuse_late(s->t, h);
+}
+
 bool own_request(struct tsi *t, const struct vsock_hdr *h)
 {
 	struct tsi_sock *s;
@@ -132,8 +151,10 @@ bool own_request(struct tsi *t, const struct vsock_hdr *h)
 	if (!s || (h->type == VSOCK_TYPE_STREAM) != (s->kind == TSI_TCP))
 		return false;
 	c = conn_accept(t->vs, h);
-	if (!c)
-		return false;
+	if (!c) {
+		refuse(s, h);
+		return true;
+	}
 	tsi_unexpect(s);
 	c->arg = s;
 	c->keep = true;
@@ -276,6 +297,9 @@ static int req_connect(struct tsi_sock *s, struct tsi_msg *m)
 		return -EISCONN;
 	if (tsi_expected(s->t, gport) || conn_find(s->t->vs, gport, TSI_DATA_PORT))
 		return -EADDRINUSE;
+	/* before a peer sees a connection that cannot be */
+	if (!vsock_has_room(s->t->vs))
+		return -EMFILE;
 	r = tsi_to_sockaddr(&m->a, &ss, &len);
 	if (!r)
 		r = tsi_sock_connect(s, &ss, len);
@@ -388,6 +412,8 @@ static int open_sock(struct tsi *t, const struct tsi_msg *m)
 	if (!r && kind != TSI_TCP) {
 		if (tsi_expected(t, gport) || conn_find(t->vs, gport, TSI_DATA_PORT))
 			r = -EADDRINUSE;
+		else if (!vsock_has_room(t->vs))
+			r = -EMFILE;
 		else
 			tsi_expect(s, gport);
 	}

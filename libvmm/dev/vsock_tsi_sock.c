@@ -86,20 +86,30 @@ int tsi_fd(const struct tsi_sock *s)
 	return s->conn && hostfd_is_open(&s->conn->rd) ? s->conn->rd.fd : -1;
 }
 
+void tsi_sock_disconnect(struct tsi_sock *s)
+{
+	const struct sockaddr none = { .sa_family = AF_UNSPEC };
+
+	/* else the next connect() would be told of this one once more, as ECONNABORTED */
+	(void)connect(s->src.fd, &none, sizeof(none));
+	s->state = TSI_IDLE;
+	tsi_sock_update(s);
+}
+
 /* A connect has come to its end. */
 static void connect_event(struct tsi_sock *s)
 {
-	const struct sockaddr none = { .sa_family = AF_UNSPEC };
 	socklen_t len = sizeof(int);
 	int err = 0;
 
 	if (getsockopt(s->src.fd, SOL_SOCKET, SO_ERROR, &err, &len))
 		err = errno;
-	/* else the next connect() would be told of this one once more, as ECONNABORTED */
-	if (err)
-		(void)connect(s->src.fd, &none, sizeof(none));
-	s->state = err ? TSI_IDLE : TSI_CONNECTED;
-	tsi_sock_update(s);
+	if (err) {
+		tsi_sock_disconnect(s);
+	} else {
+		s->state = TSI_CONNECTED;
+		tsi_sock_update(s);
+	}
 	s->proto->connected(s, -err);
 }
 
