@@ -185,7 +185,7 @@ struct vsock_conn {
 	uint32_t need;		       /* credit that the next message takes; 0: any */
 	struct vsock_msg *tail;	       /* the rest of a message whose beginning is sent */
 	uint32_t tail_off;
-	int error;    /* of the fd; conn_fail() */
+	int error;    /* of the fd: conn_fail(), or what follows when there is no more to read */
 	bool rd_done; /* nothing more will be read */
 
 	/* guest -> host */
@@ -334,6 +334,9 @@ void conn_request(struct vsock_conn *c);
 void conn_begin(struct vsock_conn *c, int fd);
 /* The fd failed: ops->failed follows soon, from the loop. */
 void conn_fail(struct vsock_conn *c, int error);
+/* Writing to the fd failed: no more is written, and what the peer had sent before is still read.
+ * Then it is conn_fail(). For connections that have ops->failed. */
+void conn_wr_fail(struct vsock_conn *c, int error);
 /* Calls them. May free connections. */
 void vsock_failed(struct vsock *vs);
 /* There never was a reading side: nothing is sent, and the guest is not told that nothing will be.

@@ -10,7 +10,9 @@
 // more and what is held has been written. When the guest has ended both it gets the RST that its
 // stack waits for, at once; bytes that are still held then go on to the host's reader without it
 // (DRAIN). Where an error of the fd has to be told in another way (TSI), the connection's ops get
-// it, later and from the loop, because most places that find one may not free it.
+// it, later and from the loop, because most places that find one may not free it. One that a write
+// meets is told when everything that the peer had sent before has been read: natively a send()
+// fails and recv() still returns the answer that explains why.
 //
 // conn_update() is the one place that decides what is watched. Nothing is watched that could fire
 // without being consumed: no credit, no receive buffer, a pause, all mean that the fd leaves the
@@ -160,6 +162,20 @@ void conn_fail(struct vsock_conn *c, int error)
 	rekick(&c->vs->v, VSOCK_RX);
 }
 
+void conn_wr_fail(struct vsock_conn *c, int error)
+{
+	if (c->rd_done) {
+		conn_fail(c, error);
+		return;
+	}
+	c->error = error;
+	conn_forward(c, c->out.len);
+	conn_drop_out(c);
+	/* whoever called this ends with vsock_rx_run() */
+	conn_ready(c);
+	conn_update(c);
+}
+
 void vsock_failed(struct vsock *vs)
 {
 	struct vsock_conn *c;
@@ -251,6 +267,8 @@ void conn_guest_shut(struct vsock_conn *c, uint8_t flags)
 		if (c->same)
 			hostfd_shutdown(&c->rd, SHUT_RD);
 		conn_rd_close(c);
+		if (c->error)
+			conn_fail(c, c->error);
 	}
 	if ((c->shut_seen & VSOCK_SHUT_SEND) && !c->wr_done && !conn_held(c))
 		conn_wr_close(c, 0);
@@ -288,7 +306,10 @@ void conn_drain(struct vsock_conn *c)
 	conn_forward(c, gone);
 	if (r < 0 && r != -EAGAIN) {
 		if (c->state != VSOCK_DRAIN && c->ops && c->ops->failed) {
-			conn_fail(c, (int)r);
+			if (c->type == VSOCK_TYPE_STREAM)
+				conn_wr_fail(c, (int)r);
+			else
+				conn_fail(c, (int)r);
 			return;
 		}
 		conn_wr_dead(c);

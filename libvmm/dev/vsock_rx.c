@@ -143,6 +143,11 @@ static ssize_t rx_data(struct vsock_conn *c, struct iobuf *b, uint32_t *flags)
 		return 0;
 	}
 	r = rx_read(c, b, max, flags, &drained);
+	/* of a write, which has taken it off the socket: the end that is here is not a FIN */
+	if (r <= 0 && r != -EFAULT && c->error) {
+		conn_fail(c, c->error);
+		return 0;
+	}
 	if (r == -EAGAIN) {
 		conn_unready(c);
 		conn_update(c);

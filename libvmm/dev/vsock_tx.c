@@ -111,7 +111,7 @@ static void tx_data(struct vsock_conn *c, struct iobuf *rd, uint32_t len, uint32
 			conn_reset(c);
 		return;
 	}
-	if (c->wr_done || c->on_fail) {
+	if (c->wr_done || c->on_fail || c->error) {
 		conn_forward(c, len);
 		return;
 	}
@@ -124,7 +124,7 @@ static void tx_data(struct vsock_conn *c, struct iobuf *rd, uint32_t len, uint32
 	if (r < 0) {
 		conn_forward(c, len);
 		if (c->ops && c->ops->failed)
-			conn_fail(c, (int)r);
+			conn_wr_fail(c, (int)r);
 		else
 			conn_wr_dead(c);
 		return;

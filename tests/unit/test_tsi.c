@@ -172,6 +172,73 @@ static void a_reset_is_told_before_the_end(void)
 	down();
 }
 
+/* A server that answers before it has read all, and closes: its answer and then its RST lie in the
+ * socket when the guest, which had no room for them yet, sends on. */
+static void an_answer_before_the_error(void)
+{
+	struct tsi_msg m;
+	struct ft_conn *c;
+	int fd, i;
+
+	CHECK(up(&all_allowed));
+	c = pair(1, &fd);
+	c->alloc = 0;
+	CHECK(ft_op(&t, c, OP_CREDIT, 0));
+	CHECK(ft_write(&t, c, "unread", 6));
+	CHECK(host_write(fd, "413", 3));
+	ft_settle(&t);
+	(void)close(fd);
+	for (i = 0; i < 3; i++) {
+		CHECK(ft_write(&t, c, "more", 4));
+		ft_settle(&t);
+	}
+	CHECK(!c->reset && c->up);
+	CHECK_EQ(loop_once(t.f.loop, 0), 0);
+	/* what is sent meanwhile goes nowhere, and costs no credit */
+	for (i = 0; i < 20; i++)
+		CHECK(ft_write(&t, c, big, FV_TX_BUF));
+	c->alloc = 256U << 10;
+	CHECK(ft_op(&t, c, OP_CREDIT, 0));
+	CHECK(guest_has(c, 3));
+	CHECK(!memcmp(c->rx, "413", 3));
+	i = ft_event(&t, TSI_ERROR, 1);
+	CHECK(i >= 0);
+	CHECK_EQ((int)t.rec[i].status, -ECONNRESET);
+	CHECK(ft_until(&t, is_reset, c));
+	CHECK(t.rec_order[i] < c->reset_order);
+	CHECK(!(c->shut & VSOCK_SHUT_SEND));
+	/* the same while bytes of the guest wait for room in the socket */
+	c = pair(2, &fd);
+	c->alloc = 0;
+	CHECK(ft_op(&t, c, OP_CREDIT, 0));
+	while (!vsock_pending(t.f.v)) {
+		CHECK(ft_write(&t, c, big, FV_TX_BUF));
+		ft_settle(&t);
+	}
+	CHECK(host_write(fd, "413", 3));
+	(void)close(fd);
+	ft_settle(&t);
+	CHECK_EQ(vsock_pending(t.f.v), 0);
+	CHECK(!c->reset);
+	CHECK_EQ(loop_once(t.f.loop, 0), 0);
+	c->alloc = 256U << 10;
+	CHECK(ft_op(&t, c, OP_CREDIT, 0));
+	CHECK(guest_has(c, 3));
+	CHECK(ft_event(&t, TSI_ERROR, 2) >= 0 && ft_until(&t, is_reset, c));
+	/* a guest that will not read is told at once */
+	c = pair(3, &fd);
+	c->alloc = 0;
+	CHECK(ft_op(&t, c, OP_CREDIT, 0));
+	CHECK(ft_write(&t, c, "unread", 6) && host_write(fd, "413", 3));
+	ft_settle(&t);
+	(void)close(fd);
+	CHECK(ft_write(&t, c, "more", 4) && ft_op(&t, c, OP_SHUTDOWN, VSOCK_SHUT_RCV));
+	CHECK(ft_event(&t, TSI_ERROR, 3) >= 0 && ft_until(&t, is_reset, c));
+	m = ft_msg(TSI_CLOSE, 3, 0, 0, 0);
+	CHECK_EQ(ft_ask(&t, &m), 0);
+	down();
+}
+
 /* The guest reads no records: the RST waits, and so does whoever asks for it. */
 static void the_end_waits_for_its_reason(void)
 {
@@ -646,6 +713,7 @@ static const struct test_case cases[] = {
 	TEST(each_direction_ends_for_itself),
 	TEST(refused_and_tried_again),
 	TEST(a_reset_is_told_before_the_end),
+	TEST(an_answer_before_the_error),
 	TEST(the_end_waits_for_its_reason),
 	TEST(closing_and_aborting),
 	TEST(accepted_with_both_names),
