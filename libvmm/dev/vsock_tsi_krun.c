@@ -114,10 +114,16 @@ static void krun_gone(struct vsock_conn *c)
 		return;
 	c->arg = NULL;
 	s->conn = NULL;
-	if (s->proto == &krun_child)
-		tsi_free(s, false);
-	else
+	if (s->proto != &krun_child) {
 		s->state = TSI_DEAD;
+		return;
+	}
+	/* refused, or over before the guest had it: it is nobody's to accept */
+	if (s->parent) {
+		s->parent->announced--;
+		tsi_sock_update(s->parent);
+	}
+	tsi_free(s, false);
 }
 
 static void krun_failed(struct vsock_conn *c, int error)
@@ -141,6 +147,7 @@ static void krun_up(struct vsock_conn *c)
 	if (l->accept_waits) {
 		l->accept_waits = false;
 		l->announced--;
+		tsi_sock_update(l);
 		(void)reply_new(s->t, KRUN_ACCEPT, l->ctl_port, 0);
 	} else {
 		l->accepted++;

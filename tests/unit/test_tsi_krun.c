@@ -238,6 +238,7 @@ static void guest_refuses(void)
 {
 	uint16_t port;
 	int l = host_socket(SOCK_STREAM, &port), fd;
+	struct ft_conn *c = NULL;
 
 	(void)close(l);
 	CHECK(krun_up(&all_allowed));
@@ -248,6 +249,23 @@ static void guest_refuses(void)
 	CHECK(fd >= 0);
 	CHECK_EQ(host_read(fd, buf, 1), 0);
 	CHECK_EQ(vsock_of(t.f.v)->tsi->nsocks, 1);
+	(void)close(fd);
+	/* as often as it likes: what it refused takes no place in the window */
+	for (unsigned i = 0; i < LIM_TSI_WINDOW + 2; i++) {
+		fd = host_connect(port);
+		CHECK(fd >= 0);
+		CHECK_EQ(host_read(fd, buf, 1), 0);
+		(void)close(fd);
+	}
+	for (unsigned i = 0; i < FT_CONNS; i++)
+		t.c[i].used = false;
+	t.refuse = false;
+	fd = host_connect(port);
+	CHECK(fd >= 0 && ft_until(&t, has_incoming, &c));
+	CHECK(two(ACCEPT, 5000, 0x800));
+	CHECK_EQ(result(ACCEPT), 0);
+	CHECK(ft_write(&t, c, "here", 4));
+	CHECK_EQ(host_read(fd, buf, 4), 4);
 	(void)close(fd);
 	down();
 }
