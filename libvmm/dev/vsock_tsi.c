@@ -100,6 +100,8 @@ static void let_go(struct tsi_sock *s, bool abort)
 		conn_detach(c);
 	else if (abort || c->waits || c->type == VSOCK_TYPE_DGRAM)
 		ctl_reset_late(s->t, c);
+	else if (c->datagram)
+		conn_rd_none(c); /* what still comes has no socket to come to */
 }
 
 void tsi_free(struct tsi_sock *s, bool abort)

@@ -340,6 +340,36 @@ static void closed_by_a_reset(void)
 	down();
 }
 
+/* Datagrams to a socket that the guest has closed, but not its connection. */
+static void closed_but_not_reset(void)
+{
+	struct sockaddr_in a = { .sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
+	struct tsi_msg m = ft_msg(TSI_BIND, 1, 0, 0, 0);
+	struct ft_conn *c;
+	uint16_t port;
+	int fd = host_socket(SOCK_DGRAM, &port);
+
+	CHECK(up(&all_allowed));
+	c = open_udp(1, 6001);
+	m.a = ft_in4(LOOP, 0);
+	CHECK_EQ(ft_ask(&t, &m), 0);
+	a.sin_port = m.a.port;
+	m = ft_msg(TSI_CLOSE, 1, 0, 0, 0);
+	CHECK_EQ(ft_ask(&t, &m), 0);
+	CHECK_EQ(sendto(fd, "x", 1, 0, (struct sockaddr *)&a, sizeof(a)), 1);
+	for (int i = 0; i < 3; i++)
+		(void)loop_once(t.f.loop, 0);
+	CHECK_EQ(loop_once(t.f.loop, 0), 0);
+	CHECK_EQ(c->nmsgs, 0);
+	/* what it sends goes nowhere, and its RST ends it */
+	CHECK(udp_send(c, port, "late", 4));
+	CHECK(ft_op(&t, c, OP_RST, 0));
+	ft_settle(&t);
+	CHECK_EQ(vsock_of(t.f.v)->nall, 1);
+	(void)close(fd);
+	down();
+}
+
 static const struct test_case cases[] = {
 	TEST(opened_and_closed),
 	TEST(all_the_connections),
@@ -347,6 +377,7 @@ static const struct test_case cases[] = {
 	TEST(credit_that_lies),
 	TEST(connects_to_nobody),
 	TEST(closed_by_a_reset),
+	TEST(closed_but_not_reset),
 };
 
 int main(int argc, char **argv)
