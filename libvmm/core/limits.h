@@ -32,7 +32,7 @@
 #define LIM_TSI_SOCKS	 2048	      /* sockets of one guest on the host */
 #define LIM_TSI_WINDOW	 128	      /* announced connections of a listener that nobody took */
 #define LIM_TSI_CTL	 (512U << 10) /* bytes of records that wait for the guest */
-#define LIM_TSI_DGRAMS	 (2U << 20)   /* bytes of datagrams that wait for host sockets, of all */
+#define LIM_TSI_DGRAMS	 (2U << 20)   /* bytes of messages that wait, for host or guest, of all */
 #define LIM_TSI_DRAIN_MS 60000 /* that a peer may take to read what a closed socket still holds */
 #define LIM_TSI_REPLIES	 512   /* answers of libkrun's protocol that wait for the guest */
 

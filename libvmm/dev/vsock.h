@@ -225,7 +225,7 @@ struct vsock {
 	unsigned nconns;	     /* atomic: inbox included */
 	unsigned nall;		     /* entries of @all */
 	unsigned nguest;	     /* of these: guest */
-	uint64_t msg_bytes;	     /* held in messages of datagram connections */
+	uint64_t msg_bytes;	     /* held in messages of datagram connections, and in tails */
 	uint8_t *tail;		     /* VSOCK_MSG_MAX bytes, for vsock_msg.c; owned */
 	struct tsi *tsi;	     /* owned; NULL: none */
 	struct vsock_listen *listen; /* sockets whose connections go to guest ports; owned */
@@ -381,6 +381,9 @@ ssize_t vmsg_give(struct vsock_conn *c, struct iobuf *b, size_t max, uint32_t *f
 /* Sends held messages: 0, -EAGAIN, -errno. */
 int vmsg_drain(struct vsock_conn *c);
 void vmsg_drop(struct vsock_conn *c);
+/* The rest of a message whose beginning is given: 0, -ENOMEM, -ENOSPC. */
+int vmsg_keep_tail(struct vsock_conn *c, const uint8_t *p, size_t n);
+void vmsg_drop_tail(struct vsock_conn *c);
 
 /* ---- vsock_map.c ---- */
 

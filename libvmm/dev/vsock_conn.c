@@ -230,7 +230,7 @@ void conn_free(struct vsock_conn *c)
 	}
 	hostfd_close(&c->rd);
 	hostfd_close(&c->wr);
-	free(c->tail);
+	vmsg_drop_tail(c);
 	free(c);
 	(void)__atomic_sub_fetch(&vs->nconns, 1, __ATOMIC_RELAXED);
 }

@@ -201,6 +201,7 @@ static void conn_rd_close(struct vsock_conn *c)
 {
 	c->rd_done = true;
 	conn_unready(c);
+	vmsg_drop_tail(c);
 	if (!c->same)
 		hostfd_close(&c->rd);
 	conn_close_same(c);

@@ -12,7 +12,8 @@
 //
 // A message for the guest is read into the receive buffer in hand and, what does not fit, into the
 // device's one tail buffer. A tail that is not empty is copied to the connection, which gives it in
-// further packets before it reads on. A message is only read when the guest has credit for the
+// further packets before it reads on. A guest may take the beginnings of many and never the rests:
+// those count against LIM_TSI_DGRAMS too. A message is only read when the guest has credit for the
 // largest, or, with less, when a look at the next one shows that it fits.
 
 /* #syscalls:io recvfrom */
@@ -180,20 +181,31 @@ static ssize_t msg_give_tail(struct vsock_conn *c, struct iobuf *b, size_t max, 
 	c->tail_off += (uint32_t)n;
 	if (c->tail_off == m->len) {
 		*flags = VSOCK_SEQ_EOM;
-		free(m);
-		c->tail = NULL;
+		vmsg_drop_tail(c);
 	}
 	return (ssize_t)n;
 }
 
-static int msg_keep_tail(struct vsock_conn *c, const uint8_t *p, size_t n)
+void vmsg_drop_tail(struct vsock_conn *c)
 {
+	if (!c->tail)
+		return;
+	c->vs->msg_bytes -= c->tail->len;
+	free(c->tail);
+	c->tail = NULL;
+}
+
+int vmsg_keep_tail(struct vsock_conn *c, const uint8_t *p, size_t n)
+{
+	if (c->vs->msg_bytes + n > LIM_TSI_DGRAMS)
+		return -ENOSPC;
 	c->tail = malloc(sizeof(*c->tail) + n);
 	if (!c->tail)
 		return -ENOMEM;
 	c->tail->len = (uint32_t)n;
 	memcpy(c->tail->data, p, n);
 	c->tail_off = 0;
+	c->vs->msg_bytes += n;
 	return 0;
 }
 
@@ -260,7 +272,10 @@ ssize_t vmsg_give(struct vsock_conn *c, struct iobuf *b, size_t max, uint32_t *f
 		*flags = VSOCK_SEQ_EOM;
 		return r;
 	}
-	if (msg_keep_tail(c, c->vs->tail, (size_t)r - room) < 0)
-		return -ENOMEM;
-	return (ssize_t)room;
+	if (!vmsg_keep_tail(c, c->vs->tail, (size_t)r - room))
+		return (ssize_t)room;
+	/* no room for its rest: nothing of it was given yet. A datagram may be lost. */
+	if (!c->datagram)
+		conn_fail(c, -ENOSPC);
+	return -EAGAIN;
 }

@@ -174,15 +174,8 @@ static void load_dgram(struct tsi_sock *k, struct save_in *s)
 	p = load_blob(s, VSOCK_MSG_MAX, &n);
 	if (!s->err && (!conn_counts(c, 0) || c->gport != k->gport))
 		s->err = -EINVAL;
-	if (!s->err && p && n) {
-		c->tail = malloc(sizeof(*c->tail) + n);
-		if (!c->tail) {
-			s->err = -ENOMEM;
-		} else {
-			c->tail->len = (uint32_t)n;
-			memcpy(c->tail->data, p, n);
-		}
-	}
+	if (!s->err && p && n)
+		s->err = vmsg_keep_tail(c, p, n);
 	c->arg = k;
 	k->conn = c;
 }

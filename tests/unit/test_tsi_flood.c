@@ -224,6 +224,71 @@ static void datagrams_without_an_end(void)
 	down();
 }
 
+/* The beginning of a datagram is taken and its rest is not, by many sockets: what is held for them
+ * has its limit, and what is given up has not begun. */
+static void rests_that_nobody_takes(void)
+{
+	enum {
+		SOCKS = 50,
+		LEN = 60000
+	};
+	struct sockaddr_in a = { .sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
+	struct tsi_msg m;
+	struct ft_conn *c[SOCKS], *stream;
+	unsigned taken = 0, whole = 0;
+	uint16_t to[SOCKS], port;
+	struct vsock *vs;
+	int fd = host_socket(SOCK_DGRAM, &port), sfd;
+
+	CHECK(up(&all_allowed));
+	vs = vsock_of(t.f.v);
+	stream = pair(1, &sfd);
+	for (uint32_t i = 0; i < SOCKS; i++) {
+		c[i] = open_udp(10 + i, 7000 + i);
+		m = ft_msg(TSI_BIND, 10 + i, 0, 0, 0);
+		m.a = ft_in4(LOOP, 0);
+		CHECK(c[i] && !ft_ask(&t, &m));
+		to[i] = m.a.port;
+	}
+	t.f.no_refill = true;
+	while (t.f.nrx) {
+		CHECK(write(sfd, big, 1) == 1);
+		ft_settle(&t);
+	}
+	for (unsigned i = 0; i < SOCKS; i++) {
+		a.sin_port = to[i];
+		CHECK_EQ(sendto(fd, big, LEN, 0, (struct sockaddr *)&a, sizeof(a)), LEN);
+		ft_settle(&t);
+		fv_post(&t.f, 1);
+		ft_settle(&t);
+		c[i]->alloc = 0;
+		CHECK(ft_op(&t, c[i], OP_CREDIT, 0));
+		ft_settle(&t);
+		taken += c[i]->nrx > 0;
+		CHECK(vs->msg_bytes <= LIM_TSI_DGRAMS);
+	}
+	CHECK(vs->msg_bytes > LIM_TSI_DGRAMS / 2);
+	CHECK(taken > LIM_TSI_DGRAMS / LEN / 2 && taken < SOCKS);
+	CHECK_EQ(loop_once(t.f.loop, 0), 0);
+	/* closed with its rest unread */
+	CHECK(ft_op(&t, c[0], OP_RST, 0));
+	t.f.no_refill = false;
+	fv_post(&t.f, 64);
+	for (unsigned i = 1; i < SOCKS; i++) {
+		c[i]->alloc = 256U << 10;
+		CHECK(ft_op(&t, c[i], OP_CREDIT, 0));
+		ft_settle(&t);
+		whole += c[i]->nmsgs == 1 && c[i]->nrx == LEN + sizeof(struct tsi_dgram);
+		CHECK(c[i]->nmsgs == 1 || !c[i]->nrx);
+	}
+	CHECK_EQ(whole, taken - 1);
+	CHECK_EQ(vs->msg_bytes, 0);
+	CHECK(goes_on(stream, sfd));
+	(void)close(fd);
+	(void)close(sfd);
+	down();
+}
+
 /* Credit for 4 GiB, or byte by byte: nothing is held for it, and a packet of it gets one at most.
  */
 static void credit_that_lies(void)
@@ -374,6 +439,7 @@ static const struct test_case cases[] = {
 	TEST(opened_and_closed),
 	TEST(all_the_connections),
 	TEST(datagrams_without_an_end),
+	TEST(rests_that_nobody_takes),
 	TEST(credit_that_lies),
 	TEST(connects_to_nobody),
 	TEST(closed_by_a_reset),
