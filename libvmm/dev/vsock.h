@@ -325,7 +325,7 @@ void conn_unready(struct vsock_conn *c);
 /* Owes the guest @ctl. */
 void conn_owe(struct vsock_conn *c, uint32_t ctl);
 /* Bytes for the host's reader have gone (or will never go): notes it, and owes a credit update when
- * half the window is new. */
+ * the guest should know. */
 void conn_forward(struct vsock_conn *c, uint32_t n);
 
 /* Sends the parked connection's request. */

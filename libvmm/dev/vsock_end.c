@@ -98,11 +98,25 @@ void conn_owe(struct vsock_conn *c, uint32_t ctl)
 	c->on_ctl = true;
 }
 
+/*
+ * Half the window is news enough, unless the guest waits for less: a datagram's sender for room for
+ * the whole of it, and the sender of a message that has begun for room for its rest, which is not
+ * forwarded before it is whole.
+ */
+static bool credit_due(const struct vsock_conn *c)
+{
+	uint32_t news = c->fwd_cnt - c->told, room = c->alloc - (c->rx_cnt - c->told);
+
+	if (c->type != VSOCK_TYPE_SEQPACKET || !news)
+		return news >= c->alloc / 2;
+	return news >= c->alloc / 2 || (c->datagram && room < VSOCK_MSG_MAX) ||
+		(c->partial && !room);
+}
+
 void conn_forward(struct vsock_conn *c, uint32_t n)
 {
 	c->fwd_cnt += n;
-	if (c->state == VSOCK_ESTABLISHED && !(c->shut_seen & VSOCK_SHUT_SEND) &&
-		c->fwd_cnt - c->told >= c->alloc / 2)
+	if (c->state == VSOCK_ESTABLISHED && !(c->shut_seen & VSOCK_SHUT_SEND) && credit_due(c))
 		conn_owe(c, VSOCK_CTL_CREDIT);
 }
 

@@ -163,9 +163,12 @@ int vmsg_take(struct vsock_conn *c, struct iobuf *rd, uint32_t len, uint32_t fla
 		*rd = again;
 	}
 	r = msg_hold(c, rd, len, whole);
-	if (!r && c->nmsgs)
+	if (r < 0)
+		return r;
+	conn_forward(c, 0); /* it may have used up the window for what is not whole */
+	if (c->nmsgs)
 		conn_update(c);
-	return r;
+	return 0;
 }
 
 /* ---- host to guest ---- */

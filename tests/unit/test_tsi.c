@@ -498,6 +498,29 @@ static void datagrams_keep_borders_and_senders(void)
 	down();
 }
 
+/* A sender waits for room for the whole of a datagram: however long the last one was, what has left
+ * is told in time. */
+static void room_for_the_largest(void)
+{
+	static const uint32_t sizes[] = { 65440, 65507, 65408, 65507, 32000, 33400, 65507 };
+	struct ft_conn *c;
+	uint16_t port;
+	int fd = host_socket(SOCK_DGRAM, &port);
+
+	CHECK(up(&all_allowed));
+	c = open_udp(1, 6001);
+	CHECK(c);
+	for (unsigned i = 0; i < ARRAY_SIZE(sizes); i++) {
+		ft_settle(&t);
+		CHECK(c->peer_alloc - (c->tx_cnt - c->peer_fwd) >=
+			65507 + sizeof(struct tsi_dgram));
+		CHECK(udp_send(c, port, big, sizes[i]));
+		CHECK_EQ(host_recv(fd), sizes[i]);
+	}
+	(void)close(fd);
+	down();
+}
+
 static void connected_datagrams_and_soft_errors(void)
 {
 	struct ft_conn *c;
@@ -721,6 +744,7 @@ static const struct test_case cases[] = {
 	TEST(binding_as_the_host_does),
 	TEST(options),
 	TEST(datagrams_keep_borders_and_senders),
+	TEST(room_for_the_largest),
 	TEST(connected_datagrams_and_soft_errors),
 	TEST(packet_info),
 	TEST(policy_is_obeyed),

@@ -89,6 +89,39 @@ static void messages_stay_whole(void)
 	down();
 }
 
+/* A window that the beginning of a message fills, because what had left before was not told yet: it
+ * is told then, else the rest could never come. */
+static void room_for_the_rest(void)
+{
+	enum {
+		CONNS = 160
+	};
+	struct vsock_port p = { .port = 80, .fd = -1 };
+	int l = listen_at("q", SOCK_SEQPACKET, p.path), fd[CONNS];
+	struct ft_conn *c = NULL;
+	uint32_t first, len;
+
+	CHECK(l >= 0);
+	CHECK_EQ(ft_up(&t, NULL, &p, 1), 0);
+	/* the more there are the smaller is the window of the next */
+	for (uint32_t i = 0; i < CONNS; i++) {
+		c = ft_dial(&t, VSOCK_TYPE_SEQPACKET, 7000 + i, 80);
+		CHECK(ft_until(&t, is_up, c));
+		fd[i] = host_accept(l);
+	}
+	first = c->peer_alloc / 2 - 1;
+	len = c->peer_alloc;
+	CHECK(len < 65536);
+	CHECK(ft_write(&t, c, big, first));
+	CHECK_EQ(host_recv(fd[CONNS - 1]), first);
+	CHECK(ft_write(&t, c, big, len));
+	CHECK_EQ(host_recv(fd[CONNS - 1]), len);
+	for (unsigned i = 0; i < CONNS; i++)
+		(void)close(fd[i]);
+	(void)close(l);
+	down();
+}
+
 /* More messages than are held, to a reader that sleeps: the connection ends, the device does not.
  */
 static void flood_of_messages(void)
@@ -159,6 +192,7 @@ static void host_to_guest(void)
 static const struct test_case cases[] = {
 	TEST(guest_to_host),
 	TEST(messages_stay_whole),
+	TEST(room_for_the_rest),
 	TEST(flood_of_messages),
 	TEST(host_to_guest),
 };
