@@ -230,6 +230,7 @@ struct vsock {
 	struct tsi *tsi;	     /* owned; NULL: none */
 	struct vsock_listen *listen; /* sockets whose connections go to guest ports; owned */
 	unsigned nlisten;
+	bool listens_wait; /* listeners take nothing until vsock_freed() */
 	bool event_owed;   /* a transport reset */
 	uint64_t reserved; /* sum of alloc */
 	uint64_t pending;  /* atomic: bytes held for host readers */
@@ -310,6 +311,8 @@ void conn_unlink(struct vsock_conn *c);
 void conn_drop_out(struct vsock_conn *c);
 /* Out of every list, fds closed, memory freed; also one that was never entered. */
 void conn_free(struct vsock_conn *c);
+/* There is room for one more: listeners that wait for it look again, from the loop. */
+void vsock_freed(struct vsock *vs);
 
 /* ---- vsock_end.c ---- */
 

@@ -17,6 +17,7 @@
 #include <sys/epoll.h>
 #include <unistd.h>
 
+#include "dev/rekick.h"
 #include "dev/vsock.h"
 #include "util/log.h"
 
@@ -214,6 +215,13 @@ void conn_report(struct vsock_conn *c, int error)
 		log_err("vsock: the end of stream %u could not be reported", c->id);
 }
 
+void vsock_freed(struct vsock *vs)
+{
+	if (vs->listens_wait)
+		rekick(&vs->v, VSOCK_RX);
+	vs->listens_wait = false;
+}
+
 void conn_free(struct vsock_conn *c)
 {
 	struct vsock *vs = c->vs;
@@ -227,6 +235,7 @@ void conn_free(struct vsock_conn *c)
 		vs->nguest -= c->guest;
 		if (!c->datagram)
 			vs->reserved -= c->alloc;
+		vsock_freed(vs);
 	}
 	hostfd_close(&c->rd);
 	hostfd_close(&c->wr);

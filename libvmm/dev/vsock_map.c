@@ -82,7 +82,7 @@ static void map_event(struct loop_src *src, uint32_t events)
 	struct vsock *vs = l->vs;
 
 	(void)events;
-	for (unsigned i = 0; i < ACCEPTS && vs->nguest < LIM_VSOCK_GUEST; i++) {
+	for (unsigned i = 0; i < ACCEPTS && vsock_has_room(vs); i++) {
 		int fd = accept4(src->fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
 		struct vsock_conn *c;
 
@@ -105,8 +105,10 @@ static void map_event(struct loop_src *src, uint32_t events)
 void vsock_map_watch(struct vsock *vs, bool on)
 {
 	/* without room for another connection it waits in the backlog */
-	bool want = on && vsock_live(vs) && vs->nguest < LIM_VSOCK_GUEST;
+	bool want = on && vsock_live(vs) && vsock_has_room(vs);
 
+	if (on && vs->nlisten && !vsock_has_room(vs))
+		vs->listens_wait = true;
 	for (unsigned i = 0; i < vs->nlisten; i++) {
 		struct vsock_listen *l = &vs->listen[i];
 		int r = 0;

@@ -114,6 +114,7 @@ void tsi_free(struct tsi_sock *s, bool abort)
 	TAILQ_REMOVE(&t->all, s, all);
 	tsi_unexpect(s);
 	t->nsocks--;
+	vsock_freed(t->vs);
 	if (s->proto == &tsi_krun) {
 		TAILQ_FOREACH(other, &t->all, all)
 		{
@@ -142,12 +143,20 @@ bool tsi_stranger(struct tsi *t, const struct vsock_hdr *h)
 	return ctl_request(t, h) || own_request(t, h) || krun_request(t, h);
 }
 
+bool tsi_may_accept(struct tsi *t)
+{
+	if (!ctl_is_full(t) && vsock_has_room(t->vs) && t->nsocks < LIM_TSI_SOCKS)
+		return true;
+	t->accepts_wait = t->vs->listens_wait = true;
+	return false;
+}
+
 void tsi_turn(struct tsi *t)
 {
 	struct tsi_sock *s;
 
 	ctl_turn(t);
-	if (!t->accepts_wait || ctl_is_full(t))
+	if (!t->accepts_wait || !tsi_may_accept(t))
 		return;
 	t->accepts_wait = false;
 	TAILQ_FOREACH(s, &t->all, all)

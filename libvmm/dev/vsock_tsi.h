@@ -116,7 +116,7 @@ struct tsi {
 	unsigned nsocks;
 	uint32_t next_id; /* of accepted connections */
 	bool stopping;
-	bool accepts_wait; /* a listener does not accept until records have left */
+	bool accepts_wait; /* a listener does not accept until tsi_turn() finds that it may */
 
 	/* our protocol */
 	struct vsock_conn *ctl;
@@ -144,6 +144,9 @@ void tsi_stop(struct tsi *t);
 void tsi_pause(struct tsi *t, bool paused);
 /* From the loop, with nothing else in hand: does what had to wait. May free connections. */
 void tsi_turn(struct tsi *t);
+/* Whether there is room for a connection that comes and what is said of it; if not, tsi_turn() has
+ * listeners look again when there is. */
+bool tsi_may_accept(struct tsi *t);
 /* A packet for which there is no connection: true when it has been dealt with. */
 bool tsi_stranger(struct tsi *t, const struct vsock_hdr *h);
 /* No more packets of the guest can be handled now. */

@@ -189,7 +189,7 @@ bool krun_request(struct tsi *t, const struct vsock_hdr *h)
 
 static bool krun_may_accept(const struct tsi_sock *l)
 {
-	return l->announced < LIM_TSI_WINDOW;
+	return l->announced < LIM_TSI_WINDOW && tsi_may_accept(l->t);
 }
 
 static int krun_incoming(struct tsi_sock *l, int fd)

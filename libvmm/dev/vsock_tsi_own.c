@@ -176,11 +176,7 @@ bool own_request(struct tsi *t, const struct vsock_hdr *h)
 
 static bool own_may_accept(const struct tsi_sock *l)
 {
-	if (ctl_is_full(l->t)) {
-		l->t->accepts_wait = true;
-		return false;
-	}
-	return l->announced < LIM_TSI_WINDOW;
+	return l->announced < LIM_TSI_WINDOW && tsi_may_accept(l->t);
 }
 
 static int own_incoming(struct tsi_sock *l, int fd)

@@ -348,6 +348,68 @@ static void credit_that_lies(void)
 	down();
 }
 
+static bool took_it(struct ft *f, void *arg)
+{
+	(void)arg;
+	for (unsigned i = 0; i < f->nrec; i++) {
+		if (f->rec[i].type == TSI_ACCEPTED)
+			return true;
+	}
+	return false;
+}
+
+/* What comes for a guest that has all it may have waits, as it would for a program that is slow. */
+static void what_comes_waits_for_room(void)
+{
+	struct tsi_msg m;
+	struct vsock *vs;
+	struct ft_conn *c;
+	uint16_t port = 0;
+	unsigned n = 0;
+	int fd;
+
+	CHECK(up(&all_allowed));
+	vs = vsock_of(t.f.v);
+	CHECK_EQ(listener(1, &port), 0);
+	while (vs->nguest < LIM_VSOCK_GUEST && n < LIM_VSOCK_GUEST) {
+		CHECK(open_udp(100 + n, 10000 + n));
+		n++;
+	}
+	t.nrec = 0;
+	fd = host_connect(port);
+	CHECK(fd >= 0);
+	ft_settle(&t);
+	CHECK_EQ(loop_once(t.f.loop, 0), 0);
+	CHECK(!took_it(&t, NULL));
+	CHECK(recv(fd, buf, 1, MSG_DONTWAIT) < 0 && errno == EAGAIN);
+	c = ft_conn(&t, 10000, TSI_DATA_PORT);
+	CHECK(ft_op(&t, c, OP_RST, 0));
+	c->used = false;
+	CHECK(ft_until(&t, took_it, NULL));
+	/* the other limit: sockets that are no connections */
+	(void)close(fd);
+	t.nrec = 0;
+	for (uint32_t i = 0; vs->tsi->nsocks < LIM_TSI_SOCKS && i < LIM_TSI_SOCKS; i++) {
+		open_tcp(5000 + i);
+		ft_settle(&t);
+	}
+	c = ft_conn(&t, 10001, TSI_DATA_PORT);
+	CHECK(ft_op(&t, c, OP_RST, 0));
+	c->used = false;
+	fd = host_connect(port);
+	CHECK(fd >= 0);
+	ft_settle(&t);
+	CHECK_EQ(loop_once(t.f.loop, 0), 0);
+	CHECK(!took_it(&t, NULL));
+	CHECK(recv(fd, buf, 1, MSG_DONTWAIT) < 0 && errno == EAGAIN);
+	m = ft_msg(TSI_CLOSE, 5000, 0, 0, 0);
+	m.seq = 0;
+	CHECK(ft_write(&t, t.ctl, &m, sizeof(m)));
+	CHECK(ft_until(&t, took_it, NULL));
+	(void)close(fd);
+	down();
+}
+
 /* Connects to nobody, one after the other: each is answered, none leaves anything. */
 static void connects_to_nobody(void)
 {
@@ -441,6 +503,7 @@ static const struct test_case cases[] = {
 	TEST(datagrams_without_an_end),
 	TEST(rests_that_nobody_takes),
 	TEST(credit_that_lies),
+	TEST(what_comes_waits_for_room),
 	TEST(connects_to_nobody),
 	TEST(closed_by_a_reset),
 	TEST(closed_but_not_reset),
