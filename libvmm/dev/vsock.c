@@ -12,15 +12,19 @@
 // A reset by the driver ends what concerns the guest. Bytes that the guest had handed over still go
 // to their readers; vsock_pending() says how many there are, for whoever wants to end the process.
 
+/* #syscalls:io read timerfd_settime */
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/epoll.h>
+#include <sys/timerfd.h>
 #include <unistd.h>
 
 #include "dev/rekick.h"
 #include "dev/vsock_tsi.h"
 #include "util/bytes.h"
 #include "util/err.h"
+#include "util/log.h"
 
 /* ---- connects ---- */
 
@@ -97,6 +101,38 @@ uint64_t vsock_pending(struct vdev *v)
 	return __atomic_load_n(&vsock_of(v)->pending, __ATOMIC_RELAXED);
 }
 
+/* ---- once more, later ---- */
+
+static void again_event(struct loop_src *src, uint32_t events)
+{
+	struct vsock *vs = src->arg;
+	uint64_t n;
+
+	(void)events;
+	(void)!read(src->fd, &n, sizeof(n));
+	rekick(&vs->v, VSOCK_RX);
+}
+
+void vsock_again(struct vsock *vs)
+{
+	const struct itimerspec t = { .it_value.tv_nsec = VSOCK_AGAIN_MS * 1000000L };
+	int r = 0;
+
+	if (!vs->again.added)
+		r = loop_add(vs->v.loop, &vs->again, EPOLLIN);
+	if (r < 0 || timerfd_settime(vs->again.fd, 0, &t, NULL))
+		log_warn("vsock: no timer: %s", err_text(r < 0 ? r : -errno));
+}
+
+static int again_init(struct vsock *vs)
+{
+	int fd = timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK);
+
+	vs->again =
+		(struct loop_src){ .fd = fd, .name = "vsock again", .fn = again_event, .arg = vs };
+	return fd < 0 ? -errno : 0;
+}
+
 /* ---- device ---- */
 
 /* Tells the driver that all its connections are gone. */
@@ -169,7 +205,7 @@ static void vsock_kick(struct vdev *v, unsigned q)
 	vsock_failed(vs);
 	if (vs->tsi)
 		tsi_turn(vs->tsi);
-	vsock_map_watch(vs, true);
+	vsock_map_turn(vs);
 	vsock_inbox(vs);
 	vsock_unpark(vs);
 	if (vs->event_owed)
@@ -227,6 +263,9 @@ static void vsock_destroy(struct vdev *v)
 	while ((c = TAILQ_FIRST(&vs->all)))
 		conn_free(c);
 	vsock_map_fini(vs);
+	loop_del(vs->v.loop, &vs->again);
+	if (vs->again.fd >= 0)
+		(void)close(vs->again.fd);
 	(void)pthread_mutex_destroy(&vs->inbox_lock);
 	free(vs->tail);
 	free(vs->rst);
@@ -254,6 +293,7 @@ static void vsock_init(struct vsock *vs, const struct vsock_cfg *cfg)
 {
 	vs->cfg = *cfg;
 	vs->next_port = VSOCK_PORT_FIRST;
+	vs->again.fd = -1;
 	put_le64(vs->v.cfg, cfg->guest_cid);
 	for (unsigned i = 0; i < VSOCK_HASH; i++)
 		LIST_INIT(&vs->table[i]);
@@ -300,6 +340,8 @@ int vsock_new(struct loop *loop, struct mem *mem, const struct vsock_cfg *cfg, s
 	vsock_init(vs, cfg);
 	vs->cfg.net = NULL;
 	ret = vsock_map_init(vs);
+	if (!ret && (cfg->net || cfg->nports))
+		ret = again_init(vs);
 	vs->rst = calloc(LIM_VSOCK_CTRL, sizeof(*vs->rst));
 	vs->tail = malloc(VSOCK_MSG_MAX);
 	if (!ret && vs->rst && vs->tail && cfg->net)
@@ -307,7 +349,7 @@ int vsock_new(struct loop *loop, struct mem *mem, const struct vsock_cfg *cfg, s
 	if (ret < 0 || !vs->rst || !vs->tail) {
 		vdev_fini(&vs->v);
 		vsock_destroy(&vs->v);
-		return err_sys(e, ENOMEM, "vsock");
+		return err_sys(e, ret < 0 ? -ret : ENOMEM, "vsock");
 	}
 	*out = &vs->v;
 	return 0;

@@ -98,6 +98,7 @@ struct vsock_hdr {
 #define VSOCK_BATCH	256	     /* packets before the loop serves other devices */
 #define VSOCK_ALLOC_MIN (8U << 10)   /* credit that even the last of LIM_VSOCK_CONNS gets */
 #define VSOCK_MSG_ALLOC (128U << 10) /* credit of datagram sockets; LIM_TSI_DGRAMS bounds it */
+#define VSOCK_AGAIN_MS	100	     /* until what the host had nothing for is tried again */
 #define VSOCK_DGRAM_HDR 64U	     /* before each datagram of TSI */
 #define VSOCK_MSG_MAX	(65535U + VSOCK_DGRAM_HDR) /* bytes of one message */
 
@@ -240,6 +241,8 @@ struct vsock {
 	bool paused;
 	bool loaded; /* lost connections have not been looked for yet */
 
+	struct loop_src again; /* a timer, its fd owned; -1: nobody needs one */
+
 	struct vsock_rst *rst; /* ring of LIM_VSOCK_CTRL, owned */
 	unsigned rst_head, rst_n;
 
@@ -255,6 +258,7 @@ struct vsock_listen {
 	struct loop_src src; /* fd owned */
 	uint32_t port;
 	bool watched;
+	bool starved; /* the host had no descriptor or memory for a connection */
 };
 
 static inline struct vsock *vsock_of(struct vdev *v)
@@ -396,6 +400,8 @@ void vsock_map_fini(struct vsock *vs);
 /* Takes connections for guest ports while the device is live and has room for them; @on false: not.
  */
 void vsock_map_watch(struct vsock *vs, bool on);
+/* From the loop, with nothing else in hand: does what had to wait. */
+void vsock_map_turn(struct vsock *vs);
 /* A REQUEST of the guest: true when the port is mapped, and the connection stands or is refused. */
 bool vsock_map_request(struct vsock *vs, const struct vsock_hdr *h);
 
@@ -405,6 +411,10 @@ bool vsock_map_request(struct vsock *vs, const struct vsock_hdr *h);
 void vsock_inbox(struct vsock *vs);
 /* Requests every parked connection that may be tried. */
 void vsock_unpark(struct vsock *vs);
+
+/* Kicks the device in VSOCK_AGAIN_MS: the host had no descriptor or memory, and nothing of the
+ * guest's will tell when it has. */
+void vsock_again(struct vsock *vs);
 
 /* ---- vsock_save.c ---- */
 

@@ -86,8 +86,13 @@ static void map_event(struct loop_src *src, uint32_t events)
 		int fd = accept4(src->fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
 		struct vsock_conn *c;
 
-		if (fd < 0)
+		if (fd < 0) {
+			/* The connection stays there, and so would the event. */
+			l->starved = errno != EAGAIN && errno != EINTR && errno != ECONNABORTED;
+			if (l->starved)
+				log_warn("vsock: accept for port %u: %s", l->port, err_text(errno));
 			break;
+		}
 		c = conn_dial(vs, l->port);
 		if (!c) {
 			(void)close(fd);
@@ -100,17 +105,27 @@ static void map_event(struct loop_src *src, uint32_t events)
 	}
 	vsock_rx_run(vs);
 	vsock_map_watch(vs, true);
+	if (l->starved)
+		vsock_again(vs);
+}
+
+void vsock_map_turn(struct vsock *vs)
+{
+	for (unsigned i = 0; i < vs->nlisten; i++)
+		vs->listen[i].starved = false;
+	vsock_map_watch(vs, true);
 }
 
 void vsock_map_watch(struct vsock *vs, bool on)
 {
 	/* without room for another connection it waits in the backlog */
-	bool want = on && vsock_live(vs) && vsock_has_room(vs);
+	bool any = on && vsock_live(vs) && vsock_has_room(vs);
 
 	if (on && vs->nlisten && !vsock_has_room(vs))
 		vs->listens_wait = true;
 	for (unsigned i = 0; i < vs->nlisten; i++) {
 		struct vsock_listen *l = &vs->listen[i];
+		bool want = any && !l->starved;
 		int r = 0;
 
 		if (want && !l->watched)

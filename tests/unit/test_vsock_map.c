@@ -2,6 +2,7 @@
 // vsock ports mapped to unix sockets, streams and messages, in both directions.
 
 #include <signal.h>
+#include <sys/resource.h>
 #include <sys/un.h>
 
 #include "unit/tsi_rig.h"
@@ -189,12 +190,43 @@ static void host_to_guest(void)
 	down();
 }
 
+/* No descriptor for what comes: it waits, nothing spins meanwhile, and it is taken when there is
+ * one, without anything that the guest does. */
+static void host_without_descriptors(void)
+{
+	struct vsock_port p = { .port = 5555 };
+	struct sockaddr_un a = { .sun_family = AF_UNIX };
+	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	struct ft_conn *c = NULL;
+	struct rlimit was, none;
+
+	p.fd = listen_at("l", SOCK_STREAM, p.path);
+	memcpy(a.sun_path, p.path, sizeof(a.sun_path));
+	CHECK_EQ(ft_up(&t, NULL, &p, 1), 0);
+	ft_settle(&t);
+	CHECK(!getrlimit(RLIMIT_NOFILE, &was));
+	none = was;
+	none.rlim_cur = 0;
+	CHECK(!setrlimit(RLIMIT_NOFILE, &none));
+	CHECK(!connect(fd, (struct sockaddr *)&a, sizeof(a)));
+	(void)loop_once(t.f.loop, 0);
+	CHECK_EQ(loop_once(t.f.loop, 0), 0);
+	CHECK(!has_incoming(&t, &c));
+	CHECK(!setrlimit(RLIMIT_NOFILE, &was));
+	CHECK(loop_once(t.f.loop, FAKE_TIMEOUT_MS) > 0);
+	CHECK(ft_until(&t, has_incoming, &c));
+	(void)close(fd);
+	CHECK(ft_until(&t, is_shut, c));
+	down();
+}
+
 static const struct test_case cases[] = {
 	TEST(guest_to_host),
 	TEST(messages_stay_whole),
 	TEST(room_for_the_rest),
 	TEST(flood_of_messages),
 	TEST(host_to_guest),
+	TEST(host_without_descriptors),
 };
 
 int main(int argc, char **argv)
