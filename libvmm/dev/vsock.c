@@ -63,7 +63,9 @@ static void vsock_evict(struct vsock *vs)
 
 	for (c = TAILQ_FIRST(&vs->all); c; c = next) {
 		next = TAILQ_NEXT(c, all);
-		if (c->state == VSOCK_ESTABLISHED && c->rd_done && c->wr_done)
+		/* the control connection would take others with it, @next maybe */
+		if (c->state == VSOCK_ESTABLISHED && c->rd_done && c->wr_done &&
+			c->ops != &tsi_ctl_ops)
 			conn_reset(c);
 	}
 }

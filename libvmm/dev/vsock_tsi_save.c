@@ -275,7 +275,10 @@ static void load_ctl(struct tsi *t, struct save_in *s)
 		memcpy(t->out, p, n);
 	t->out_len = (uint32_t)n;
 	load_late(t, s);
-	if (!s->err && (!conn_counts(t->ctl, t->held.len) || t->ctl->gport != TSI_CTL_PORT))
+	/* it has no fd that could come to an end */
+	if (!s->err &&
+		(!conn_counts(t->ctl, t->held.len) || t->ctl->gport != TSI_CTL_PORT ||
+			t->ctl->rd_done || t->ctl->wr_done))
 		s->err = -EINVAL;
 	n = load_u32(s);
 	if (n > LIM_TSI_SOCKS)

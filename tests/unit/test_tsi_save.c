@@ -178,10 +178,38 @@ static void damaged_state_is_refused(void)
 	down();
 }
 
+/* The control connection has no fd whose end could have come. One that is said to be over would be
+ * taken for one that may go when the table is full. */
+static void control_connection_that_is_over(void)
+{
+	for (unsigned i = 0; i < 4; i++) {
+		struct save_out out = { 0 };
+		struct save_in in;
+		struct vsock_conn *c;
+		struct vdev *twin;
+
+		CHECK(up(&all_allowed));
+		c = vsock_of(t.f.v)->tsi->ctl;
+		c->rd_done = i & 1;
+		c->wr_done = i & 2;
+		vdev_pause(t.f.v);
+		CHECK_EQ(vdev_save(t.f.v, &out), 0);
+		CHECK_EQ(make_twin(&twin), 0);
+		in = (struct save_in){ .buf = out.buf, .len = out.len };
+		CHECK_EQ(vdev_load(twin, &in), i ? -EINVAL : 0);
+		vdev_fini(twin);
+		twin->cls->destroy(twin);
+		vdev_resume(t.f.v);
+		save_out_free(&out);
+		down();
+	}
+}
+
 static const struct test_case cases[] = {
 	TEST(what_goes_on_and_what_ends),
 	TEST(nothing_survives),
 	TEST(damaged_state_is_refused),
+	TEST(control_connection_that_is_over),
 };
 
 int main(int argc, char **argv)
