@@ -135,7 +135,7 @@ static void listen_event(struct tsi_sock *s)
 			break;
 		if (passing(errno))
 			continue;
-		/* No memory, no descriptors: the next turn may have some. Anything else is the end.
+		/* No memory, no descriptors: a later turn may have some. Anything else is the end.
 		 */
 		if (errno != EMFILE && errno != ENFILE && errno != ENOBUFS && errno != ENOMEM) {
 			s->proto->dead(s, -errno);
@@ -143,6 +143,7 @@ static void listen_event(struct tsi_sock *s)
 		}
 		log_guest("tsi: accept: %s", err_text(errno));
 		s->starved = s->t->accepts_wait = true;
+		vsock_again(s->t->vs);
 		break;
 	}
 	tsi_sock_update(s);

@@ -410,6 +410,36 @@ static void what_comes_waits_for_room(void)
 	down();
 }
 
+/* The host has no descriptor for what comes. The guest has no reason to do anything that would have
+ * it looked at again. */
+static void host_without_descriptors(void)
+{
+	struct rlimit was, none;
+	uint16_t port = 0;
+	int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	struct sockaddr_in a = { .sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
+
+	CHECK(up(&all_allowed));
+	CHECK_EQ(listener(1, &port), 0);
+	ft_settle(&t);
+	a.sin_port = htons(port);
+	CHECK(!getrlimit(RLIMIT_NOFILE, &was));
+	none = was;
+	none.rlim_cur = 0;
+	CHECK(!setrlimit(RLIMIT_NOFILE, &none));
+	CHECK(!connect(fd, (struct sockaddr *)&a, sizeof(a)));
+	(void)loop_once(t.f.loop, 0);
+	CHECK_EQ(loop_once(t.f.loop, 0), 0);
+	CHECK(!setrlimit(RLIMIT_NOFILE, &was));
+	/* as quiet as a guest is that waits in accept() */
+	while (!took_it(&t, NULL) && loop_once(t.f.loop, FAKE_TIMEOUT_MS) > 0)
+		while (fv_step(&t.f))
+			;
+	CHECK(took_it(&t, NULL));
+	(void)close(fd);
+	down();
+}
+
 /* Connects to nobody, one after the other: each is answered, none leaves anything. */
 static void connects_to_nobody(void)
 {
@@ -504,6 +534,7 @@ static const struct test_case cases[] = {
 	TEST(rests_that_nobody_takes),
 	TEST(credit_that_lies),
 	TEST(what_comes_waits_for_room),
+	TEST(host_without_descriptors),
 	TEST(connects_to_nobody),
 	TEST(closed_by_a_reset),
 	TEST(closed_but_not_reset),
