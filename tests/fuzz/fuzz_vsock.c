@@ -1,19 +1,24 @@
 // SPDX-License-Identifier: Apache-2.0
 // A hostile guest and a restless host around the vsock device: the input is a script of what both
-// do.
+// do, over streams of the runtime's and ports mapped to unix sockets in both directions.
 
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/un.h>
 #include <unistd.h>
 
 #include "dev/vsock.h"
 #include "fake/fake_vsock.h"
 
 #define STREAMS 6
+#define DIALED	8	   /* connections of the guest's, and what the host has of them */
+#define PORT	80	   /* of streams; the next is of messages, the one after that is nobody's */
+#define INBOUND 90	   /* what connects to the listener goes there */
 #define RAW_AT	(7U << 20) /* beyond what the driver uses, and across the end of RAM */
 #define RAW_LEN (6U << 20)
 
@@ -27,6 +32,16 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 static struct fv f = { .keep = true };
 static uint8_t scratch[FV_TX_BUF];
 static int host[STREAMS];
+
+/* What the guest dialed, as it knows it. */
+static struct dialed {
+	bool used;
+	uint16_t type;
+	uint32_t hport, tx_cnt, rx_cnt, peer_alloc, peer_fwd;
+} dialed[DIALED];
+static int peer[DIALED], server[2] = { -1, -1 }, listener = -1;
+static struct sockaddr_un listener_name = { .sun_family = AF_UNIX };
+static struct vsock_port ports[3];
 
 static uint32_t take(struct script *s, unsigned bytes)
 {
@@ -42,9 +57,179 @@ static void check_bounds(void)
 	const struct vsock *vs = vsock_of(f.v);
 
 	if (vs->nconns > LIM_VSOCK_CONNS || vs->reserved > LIM_VSOCK_BUF ||
-		vs->pending > vs->reserved || vs->rst_n > LIM_VSOCK_CTRL)
+		vs->pending > vs->reserved || vs->rst_n > LIM_VSOCK_CTRL ||
+		vs->nguest > LIM_VSOCK_GUEST || vs->msg_bytes > LIM_TSI_DGRAMS)
 		abort();
 }
+
+/* ---- mapped ports ---- */
+
+/* A socket that listens under a name which is in no folder any more: it lives in /proc. */
+static int serve(int type, char path[108])
+{
+	char dir[] = "/tmp/fuzz_vsock.XXXXXX";
+	struct sockaddr_un a = { .sun_family = AF_UNIX };
+	int fd = socket(AF_UNIX, type | SOCK_NONBLOCK | SOCK_CLOEXEC, 0), name;
+
+	if (!mkdtemp(dir))
+		abort();
+	(void)snprintf(a.sun_path, sizeof(a.sun_path), "%s/s", dir);
+	if (bind(fd, (struct sockaddr *)&a, sizeof(a)) || listen(fd, 4))
+		abort();
+	name = open(a.sun_path, O_PATH | O_CLOEXEC);
+	(void)snprintf(path, 108, "/proc/self/fd/%d", name);
+	if (name < 0 || unlink(a.sun_path) || rmdir(dir))
+		abort();
+	return fd;
+}
+
+/* Once for all scripts. */
+static void world(void)
+{
+	socklen_t len = sizeof(listener_name);
+
+	if (listener >= 0)
+		return;
+	server[0] = serve(SOCK_STREAM, ports[0].path);
+	server[1] = serve(SOCK_SEQPACKET, ports[1].path);
+	listener = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+	/* no name of ours: the kernel chooses one */
+	if (bind(listener, (struct sockaddr *)&listener_name, sizeof(sa_family_t)) ||
+		listen(listener, 4) ||
+		getsockname(listener, (struct sockaddr *)&listener_name, &len))
+		abort();
+	for (unsigned i = 0; i < 2; i++) {
+		ports[i].port = PORT + i;
+		ports[i].fd = -1;
+	}
+	ports[2].port = INBOUND;
+}
+
+static void drop_peers(void)
+{
+	int fd;
+
+	for (unsigned i = 0; i < DIALED; i++) {
+		if (peer[i] >= 0)
+			(void)close(peer[i]);
+		peer[i] = -1;
+	}
+	for (unsigned i = 0; i < 3; i++) {
+		while ((fd = accept(i < 2 ? server[i] : listener, NULL, NULL)) >= 0)
+			(void)close(fd);
+	}
+}
+
+/* Packets for what the guest dialed. */
+static bool got(struct fv *v, const struct fv_pkt *p, const uint8_t *data)
+{
+	unsigned i = p->dst_port - 6000;
+	struct dialed *d = &dialed[i % DIALED];
+
+	(void)v;
+	(void)data;
+	if (i >= DIALED || d->hport != p->src_port)
+		return p->type != 1;
+	d->peer_alloc = p->buf_alloc;
+	d->peer_fwd = p->fwd_cnt;
+	if (p->op == OP_RW)
+		d->rx_cnt += p->len;
+	d->used = d->used && p->op != OP_RST;
+	return true;
+}
+
+static void dialed_send(unsigned i, uint16_t op, uint32_t flags, uint32_t alloc, uint32_t n)
+{
+	const struct dialed *d = &dialed[i];
+	const struct fv_pkt p = { .src_cid = FV_CID,
+		.dst_cid = 2,
+		.src_port = 6000 + i,
+		.dst_port = d->hport,
+		.len = n,
+		.type = d->type,
+		.op = op,
+		.flags = flags,
+		.buf_alloc = alloc,
+		.fwd_cnt = d->rx_cnt };
+
+	if (fv_send(&f, &p, scratch, n))
+		dialed[i].tx_cnt += n;
+}
+
+static void dial(struct script *s)
+{
+	unsigned i = take(s, 1) % DIALED, how = take(s, 1);
+	struct dialed *d = &dialed[i];
+
+	if (!d->used || how & 16)
+		*d = (struct dialed){
+			.used = true, .hport = PORT + (how & 3), .type = how & 1 ? 2 : 1
+		};
+	if (how & 32)
+		d->type ^= 3;
+	dialed_send(i, OP_REQUEST, 0, how & 64 ? take(s, 2) : 262144, 0);
+}
+
+/* Mostly payload within the credit, in pieces that a message may consist of. */
+static void send_dialed(struct script *s)
+{
+	unsigned i = take(s, 1) % DIALED, odd = take(s, 1);
+	uint32_t n = take(s, odd & 1 ? 1 : 2), flags = take(s, 1) & 3;
+	uint32_t room = dialed[i].peer_alloc - (dialed[i].tx_cnt - dialed[i].peer_fwd);
+	uint16_t op = odd & 2 ? (uint16_t)(take(s, 1) % 9) : OP_RW;
+	uint32_t alloc = odd & 4 ? take(s, 4) : 262144;
+
+	if (op != OP_RW)
+		n = 0;
+	else if (!(odd & 8))
+		n = MIN(n, room);
+	/* many at once: more than the socket takes, more than is held */
+	for (unsigned k = odd & 16 ? take(s, 1) : 1; k; k--) {
+		dialed_send(i, op, flags, alloc, n);
+		if (!f.ntx_free)
+			(void)fv_step(&f);
+	}
+}
+
+static void outside(struct script *s)
+{
+	unsigned how = take(s, 1), i = how >> 4 & (DIALED - 1);
+
+	switch (how & 7) {
+	case 0:
+	case 1:
+		if (peer[i] >= 0)
+			(void)close(peer[i]);
+		peer[i] = accept4(server[how & 1], NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
+		break;
+	case 2:
+		if (peer[i] >= 0)
+			(void)close(peer[i]);
+		peer[i] = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+		(void)connect(peer[i], (struct sockaddr *)&listener_name, sizeof(sa_family_t) + 6);
+		break;
+	case 3:
+	case 4:
+		if (peer[i] >= 0)
+			(void)!write(peer[i], scratch, take(s, 2));
+		break;
+	case 5:
+		if (peer[i] >= 0)
+			(void)!read(peer[i], scratch, sizeof(scratch));
+		break;
+	case 6:
+		if (peer[i] >= 0)
+			(void)shutdown(peer[i], (int)(take(s, 1) % 3));
+		break;
+	default:
+		if (peer[i] >= 0)
+			(void)close(peer[i]);
+		peer[i] = -1;
+		break;
+	}
+}
+
+/* ---- streams of the runtime's ---- */
 
 static void connect_one(struct script *s)
 {
@@ -106,11 +291,14 @@ static void raw_chain(struct script *s)
 
 static void save_and_load(struct script *s)
 {
-	struct vsock_cfg cfg = { .guest_cid = FV_CID, .knock_port = FV_KNOCK };
+	struct vsock_cfg cfg = {
+		.guest_cid = FV_CID, .knock_port = FV_KNOCK, .ports = ports, .nports = 3
+	};
 	struct save_out out = { 0 };
 	struct save_in in;
 	struct vdev *twin;
 
+	ports[2].fd = dup(listener);
 	vdev_pause(f.v);
 	if (vdev_save(f.v, &out) || vsock_new(f.loop, &f.g.mem, &cfg, &twin, NULL))
 		abort();
@@ -137,9 +325,9 @@ static void save_and_load(struct script *s)
 
 static void one_step(struct script *s)
 {
-	unsigned i;
+	unsigned i, op = take(s, 1);
 
-	switch (take(s, 1) % 10) {
+	switch (op < 190 ? op % 10 : 10 + op % 3) {
 	case 0:
 		connect_one(s);
 		break;
@@ -169,6 +357,15 @@ static void one_step(struct script *s)
 	case 8:
 		raw_chain(s);
 		break;
+	case 10:
+		dial(s);
+		break;
+	case 11:
+		send_dialed(s);
+		break;
+	case 12:
+		outside(s);
+		break;
 	default:
 		if (f.d.q[0].size)
 			save_and_load(s);
@@ -183,6 +380,14 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	struct script s = { data, size };
 
 	(void)signal(SIGPIPE, SIG_IGN);
+	world();
+	for (unsigned i = 0; i < DIALED; i++)
+		peer[i] = -1;
+	memset(dialed, 0, sizeof(dialed));
+	ports[2].fd = dup(listener);
+	f.raw = got;
+	f.ports = ports;
+	f.nports = 3;
 	for (unsigned i = 0; i < STREAMS; i++)
 		host[i] = -1;
 	if (fv_up(&f, take(&s, 1) & 1, 16))
@@ -191,7 +396,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		one_step(&s);
 	fv_settle(&f);
 	fake_dev_reset(&f.d);
+	if (vsock_of(f.v)->msg_bytes)
+		abort();
 	fv_down(&f);
+	drop_peers();
 	for (unsigned i = 0; i < STREAMS; i++) {
 		if (host[i] >= 0)
 			(void)close(host[i]);
