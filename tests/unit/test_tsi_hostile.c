@@ -54,26 +54,52 @@ static void forged_streams(void)
 	down();
 }
 
+/* A listener that answers no more: its backlog, which nobody takes from, is full after the first.
+ */
+static int full_listener(uint16_t *port, int fill[4])
+{
+	struct sockaddr_in a = { .sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
+	int l = host_socket(SOCK_STREAM, port);
+
+	a.sin_port = htons(*port);
+	if (listen(l, 0))
+		abort();
+	for (unsigned i = 0; i < 4; i++) {
+		fill[i] = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+		(void)connect(fill[i], (struct sockaddr *)&a, sizeof(a));
+	}
+	return l;
+}
+
 static void payload_before_the_answer(void)
 {
 	struct ft_conn *c;
 	struct tsi_msg m;
+	uint16_t port;
+	int fill[4], l = full_listener(&port, fill);
 
 	CHECK(up(&all_allowed));
 	open_tcp(1);
-	/* TEST-NET-1: no answer soon, or no way there at all */
+	t.nrec = 0;
 	m = ft_msg(TSI_CONNECT, 1, 5001, 0, 0);
-	m.a = ft_in4(0xc0000201, 9);
+	m.a = ft_in4(LOOP, port);
 	(void)ft_send(&t, &m);
 	c = ft_dial(&t, VSOCK_TYPE_STREAM, 5001, TSI_DATA_PORT);
+	CHECK(ft_until(&t, is_up, c));
 	ft_settle(&t);
-	if (c->up) {
-		CHECK(ft_write(&t, c, "x", 1));
-		CHECK(ft_until(&t, is_reset, c));
-	}
+	CHECK_EQ(t.nrec, 0);
+	CHECK(c->up && ft_write(&t, c, "x", 1));
+	CHECK(ft_until(&t, is_reset, c));
+	/* the socket is of no use any more, and is still to be closed */
+	m = ft_msg(TSI_CONNECT, 1, 5002, 0, 0);
+	m.a = ft_in4(LOOP, port);
+	CHECK_EQ(ft_ask(&t, &m), -EISCONN);
 	m = ft_msg(TSI_CLOSE, 1, 0, 0, 0);
 	CHECK_EQ(ft_ask(&t, &m), 0);
 	CHECK_EQ(vsock_of(t.f.v)->tsi->nsocks, 0);
+	for (unsigned i = 0; i < ARRAY_SIZE(fill); i++)
+		(void)close(fill[i]);
+	(void)close(l);
 	down();
 }
 
