@@ -26,7 +26,8 @@
 #define LIM_VSOCK_CONN_BUF (256U << 10) /* bytes held per connection: the credit we give */
 #define LIM_VSOCK_BUF	   (32U << 20)	/* bytes held for all of them */
 #define LIM_VSOCK_CTRL	   4096		/* control packets waiting for receive buffers */
-#define LIM_VSOCK_MSGS	   256 /* messages held per SEQPACKET connection, its credit aside */
+#define LIM_VSOCK_MSGS	   256 /* messages held per SEQPACKET connection, its credit aside, ... */
+#define LIM_VSOCK_MSG_LEN  64  /* ... or, not of TSI, as many of this length as its credit allows */
 #define LIM_VSOCK_PORTS	   32  /* ports mapped to unix sockets */
 
 #define LIM_TSI_SOCKS	 2048	      /* sockets of one guest on the host */

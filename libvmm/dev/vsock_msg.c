@@ -6,9 +6,9 @@
 // A message of the guest may come in several packets, the last of which says so (EOM). One that is
 // whole in its packet, with nothing before it that waits, goes from guest memory to the socket; any
 // other is copied, and held until it is whole and the socket takes it. What is held counts against
-// the connection's credit, which comes back when the message has left; empty messages cost no
-// credit and are bounded by their number. Datagram connections (TSI) have a window for each that is
-// larger than what LIM_TSI_DGRAMS grants them together, and drop what is beyond.
+// the connection's credit, which comes back when the message has left; short messages cost less
+// credit than memory and are bounded by their number. Datagram connections (TSI) have a window for
+// each that is larger than what LIM_TSI_DGRAMS grants them together, and drop what is beyond.
 //
 // A message for the guest is read into the receive buffer in hand and, what does not fit, into the
 // device's one tail buffer. A tail that is not empty is copied to the connection, which gives it in
@@ -85,6 +85,13 @@ int vmsg_drain(struct vsock_conn *c)
 	return 0;
 }
 
+/* Messages cost memory that no credit counts. For those of a mapped port, which may not be dropped,
+ * it may be as much again as the credit. */
+static unsigned msgs_max(const struct vsock_conn *c)
+{
+	return c->datagram ? LIM_VSOCK_MSGS : MAX(LIM_VSOCK_MSGS, c->alloc / LIM_VSOCK_MSG_LEN);
+}
+
 /* Adds @len bytes to the message that is not whole yet. -ENOSPC: there is no room for it. */
 static int msg_add(struct vsock_conn *c, struct iobuf *rd, uint32_t len)
 {
@@ -94,7 +101,7 @@ static int msg_add(struct vsock_conn *c, struct iobuf *rd, uint32_t len)
 
 	if (have + len > VSOCK_MSG_MAX)
 		return -EMSGSIZE;
-	if (c->nmsgs >= LIM_VSOCK_MSGS || (c->datagram && c->vs->msg_bytes + len > LIM_TSI_DGRAMS))
+	if (c->nmsgs >= msgs_max(c) || (c->datagram && c->vs->msg_bytes + len > LIM_TSI_DGRAMS))
 		return -ENOSPC;
 	m = realloc(c->partial, sizeof(*m) + have + len);
 	if (!m)

@@ -123,6 +123,37 @@ static void room_for_the_rest(void)
 	down();
 }
 
+/* Short messages within the credit, to a reader that sleeps: all of them come. */
+static void many_messages_wait(void)
+{
+	enum {
+		MSGS = 1500
+	};
+	struct vsock_port p = { .port = 80, .fd = -1 };
+	int l = listen_at("m", SOCK_SEQPACKET, p.path), fd;
+	struct ft_conn *c;
+
+	CHECK(l >= 0);
+	CHECK_EQ(ft_up(&t, NULL, &p, 1), 0);
+	c = ft_dial(&t, VSOCK_TYPE_SEQPACKET, 7000, 80);
+	CHECK(ft_until(&t, is_up, c));
+	fd = host_accept(l);
+	fv_fill(big, MSGS * 100, 0, FV_TO_HOST);
+	CHECK(c->peer_alloc >= MSGS * 100);
+	for (unsigned i = 0; i < MSGS; i++) {
+		CHECK(ft_write(&t, c, big + (size_t)i * 100, 100));
+		ft_settle(&t);
+	}
+	CHECK(!c->reset);
+	for (unsigned i = 0; i < MSGS; i++) {
+		CHECK_EQ(host_recv(fd), 100);
+		CHECK(!memcmp(buf, big + (size_t)i * 100, 100));
+	}
+	(void)close(fd);
+	(void)close(l);
+	down();
+}
+
 /* More messages than are held, to a reader that sleeps: the connection ends, the device does not.
  */
 static void flood_of_messages(void)
@@ -136,7 +167,7 @@ static void flood_of_messages(void)
 	c = ft_dial(&t, VSOCK_TYPE_SEQPACKET, 7000, 80);
 	CHECK(ft_until(&t, is_up, c));
 	fd = host_accept(l);
-	for (unsigned i = 0; i < 2000 && !c->reset; i++) {
+	for (unsigned i = 0; i < 10000 && !c->reset; i++) {
 		(void)ft_write(&t, c, "x", 1);
 		ft_settle(&t);
 	}
@@ -224,6 +255,7 @@ static const struct test_case cases[] = {
 	TEST(guest_to_host),
 	TEST(messages_stay_whole),
 	TEST(room_for_the_rest),
+	TEST(many_messages_wait),
 	TEST(flood_of_messages),
 	TEST(host_to_guest),
 	TEST(host_without_descriptors),
@@ -231,7 +263,7 @@ static const struct test_case cases[] = {
 
 int main(int argc, char **argv)
 {
-	static const char *const names[] = { "s", "q", "f", "l" };
+	static const char *const names[] = { "s", "q", "f", "l", "m" };
 	char path[108];
 	int r;
 
