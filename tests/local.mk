@@ -293,8 +293,9 @@ bundle_files = \
 	tests/bundles/hello.c \
 	tests/bundles/make
 
-# list: tests/bench/files tests/bench/fsdev.c tests/bench/net.c tests/bench/net.sh tests/bench/run tests/soak/*
+# list: tests/bench/compile.sh tests/bench/files tests/bench/fsdev.c tests/bench/net.c tests/bench/net.sh tests/bench/run tests/soak/*
 bench_files = \
+	tests/bench/compile.sh \
 	tests/bench/files \
 	tests/bench/fsdev.c \
 	tests/bench/net.c \
@@ -406,7 +407,8 @@ tests_bench_fsdev_LDADD = libvmmcore.a libutil.a $(RUNTIME_LIBS)
 bench: all kernel/vmlinux tests/bench/fsdev $(bench_programs)
 	KRUN_BUILD='$(abs_top_builddir)' $(srcdir)/tests/bench/files --json '$(abs_top_builddir)/bench-files.json' || test $$? = 77
 	tests/bench/bench_tsi
-	KRUN_BUILD='$(abs_top_builddir)' $(srcdir)/tests/host/run --mem 4096 --timeout 1800 \
+	$(srcdir)/tests/bundles/make --cache devel
+	KRUN_BUILD='$(abs_top_builddir)' $(srcdir)/tests/host/run --mem 4096 --timeout 3600 \
 		$(abs_srcdir)/tests/bench/run --json '$(abs_top_builddir)/bench.json'
 
 soak: all kernel/vmlinux
