@@ -21,6 +21,7 @@ doc_files = \
 	docs/architecture.md \
 	docs/clients.md \
 	docs/config.md \
+	docs/disks.md \
 	docs/files.md \
 	docs/networking.md \
 	docs/performance.md \

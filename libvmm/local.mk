@@ -51,9 +51,15 @@ libvmmcore_a_SOURCES = \
 	libvmm/virtio/vdev.h \
 	libvmm/virtio/vdev_loop.h \
 	libvmm/virtio/vq.h \
+	libvmm/dev/blk.c \
+	libvmm/dev/blk_req.c \
 	libvmm/dev/console.c \
 	libvmm/dev/console_ctl.c \
 	libvmm/dev/console_io.c \
+	libvmm/dev/disk.c \
+	libvmm/dev/disk_io.c \
+	libvmm/dev/disk_pool.c \
+	libvmm/dev/disk_ring.c \
 	libvmm/dev/fs.c \
 	libvmm/dev/fs_cred.c \
 	libvmm/dev/fs_dax.c \
@@ -96,8 +102,13 @@ libvmmcore_a_SOURCES = \
 	libvmm/dev/vsock_tsi_save.c \
 	libvmm/dev/vsock_tsi_sock.c \
 	libvmm/dev/vsock_tx.c \
+	libvmm/dev/blk.h \
 	libvmm/dev/console.h \
 	libvmm/dev/dev.h \
+	libvmm/dev/disk.h \
+	libvmm/dev/disk_io.h \
+	libvmm/dev/disk_pool.h \
+	libvmm/dev/disk_ring.h \
 	libvmm/dev/fs.h \
 	libvmm/dev/fs_proto.h \
 	libvmm/dev/fs_work.h \

@@ -16,6 +16,7 @@ enum confine_thread {
 	CONFINE_MAIN, /* oci/vmloop.c, once it has nothing more to set up */
 	CONFINE_IO,   /* console, random numbers, sockets */
 	CONFINE_FS,   /* the file server and its workers */
+	CONFINE_BLK,  /* disks and their workers */
 	CONFINE_VCPU,
 	CONFINE_PROXY, /* of exec: a process of its own */
 };

@@ -38,6 +38,7 @@ tests_unit_test_kvm_cpuid_LDADD = libhvkvm.a $(LDADD)
 # list: tests/unit/test_*.c !tests/unit/test_agent*.c stem
 unit_programs = \
 	tests/unit/test_api \
+	tests/unit/test_blk \
 	tests/unit/test_bus \
 	tests/unit/test_cgroup \
 	tests/unit/test_confine \
@@ -133,6 +134,7 @@ CLEANFILES += $(musl_programs) coverage.txt bench.json bench-files.json tests/be
 # list: tests/unit/*.h tests/unit/*/*.h tests/proof/*.h tests/fuzz/*.dict
 test_headers = \
 	tests/unit/agent_host.h \
+	tests/unit/blk_rig.h \
 	tests/unit/fs_client.h \
 	tests/unit/fs_tree.h \
 	tests/unit/test.h \
@@ -338,7 +340,7 @@ AM_TESTS_ENVIRONMENT = abs_top_builddir='$(abs_top_builddir)'; abs_top_srcdir='$
 test-programs: $(check_LIBRARIES) $(check_PROGRAMS)
 
 # Those that look at how threads meet.
-# list: tests/unit/test_loop.c tests/unit/test_vdev*.c tests/unit/test_rng.c tests/unit/test_vsock*.c tests/unit/test_tsi*.c tests/unit/test_fake_hv.c tests/unit/test_vm*.c tests/unit/test_vcpu*.c tests/unit/test_fs*.c tests/unit/test_hostfd.c tests/unit/test_console*.c stem
+# list: tests/unit/test_loop.c tests/unit/test_vdev*.c tests/unit/test_rng.c tests/unit/test_vsock*.c tests/unit/test_tsi*.c tests/unit/test_fake_hv.c tests/unit/test_vm*.c tests/unit/test_vcpu*.c tests/unit/test_fs*.c tests/unit/test_hostfd.c tests/unit/test_console*.c tests/unit/test_blk*.c stem
 thread_programs = \
 	tests/unit/test_loop \
 	tests/unit/test_vdev_mmio \
@@ -366,7 +368,8 @@ thread_programs = \
 	tests/unit/test_fs_random \
 	tests/unit/test_fs_wall \
 	tests/unit/test_hostfd \
-	tests/unit/test_console
+	tests/unit/test_console \
+	tests/unit/test_blk
 
 thread-programs: $(thread_programs)
 

@@ -21,6 +21,15 @@
 #define LIM_CONSOLE_PORTS 7	      /* two queues each, and two for control: LIM_VQS */
 #define LIM_CONSOLE_BUF	  (64U << 10) /* bytes held per port while its fd is full */
 
+#define LIM_BLK_DISKS	 8
+#define LIM_BLK_QUEUES	 4
+#define LIM_BLK_INFLIGHT 128	      /* requests of one disk that the host is at */
+#define LIM_BLK_SEGS	 126	      /* buffers of one request; with the next: LIM_CHAIN_BYTES */
+#define LIM_BLK_SEG	 (64U << 10)  /* bytes of one buffer, as the driver is told */
+#define LIM_BLK_RANGE	 (64U << 20)  /* bytes of one discard or write-zeroes */
+#define LIM_BLK_WORKERS	 4	      /* threads of one disk: without io_uring, for qcow2 */
+#define LIM_BLK_BYTES	 (1ULL << 50) /* of one disk */
+
 #define LIM_VSOCK_CONNS	   2048		/* connections of one guest */
 #define LIM_VSOCK_GUEST	   1920		/* of these: those that it opened, or that came for it */
 #define LIM_VSOCK_CONN_BUF (256U << 10) /* bytes held per connection: the credit we give */

@@ -29,6 +29,12 @@ _Static_assert((int)VMM_FS_CACHE_AUTO == (int)FS_CACHE_AUTO &&
 		(int)VMM_FS_CACHE_ALWAYS == (int)FS_CACHE_ALWAYS &&
 		(int)VMM_FS_CACHE_NONE == (int)FS_CACHE_NONE,
 	"one list, two names");
+_Static_assert(LIM_BLK_DISKS == VMM_MAX_DISKS, "one number, two names");
+_Static_assert((int)VMM_DISK_RAW == (int)DISK_RAW && (int)VMM_DISK_QCOW2 == (int)DISK_QCOW2 &&
+		(int)VMM_DISK_VMDK == (int)DISK_VMDK &&
+		(int)VMM_DISK_SYNC_NONE == (int)DISK_SYNC_NONE &&
+		(int)VMM_DISK_SYNC_FULL == (int)DISK_SYNC_FULL,
+	"one list, two names");
 _Static_assert(LIM_VSOCK_PORTS == VMM_MAX_VSOCK_PORTS, "one number, two names");
 _Static_assert(sizeof(struct vsock_done) == sizeof(struct vmm_vsock_done), "one report, two names");
 
@@ -94,8 +100,15 @@ int vm_check_config(const struct vmm_config *cfg, bool load, struct error *e)
 		return err_set(e, EINVAL, "no kernel");
 	if (!load && cfg->cmdline && strlen(cfg->cmdline) >= LIM_CMDLINE)
 		return err_set(e, E2BIG, "kernel command line: over %u bytes", LIM_CMDLINE - 1);
-	if (cfg->nfs > VMM_MAX_FS || cfg->nports > VMM_MAX_PORTS)
-		return err_set(e, EINVAL, "too many file systems or console ports");
+	if (cfg->nfs > VMM_MAX_FS || cfg->nports > VMM_MAX_PORTS || cfg->ndisks > VMM_MAX_DISKS)
+		return err_set(e, EINVAL, "too many file systems, disks or console ports");
+	for (unsigned i = 0; i < cfg->ndisks; i++) {
+		const struct vmm_disk *d = &cfg->disk[i];
+
+		if (d->fd < 0 || (unsigned)d->format > VMM_DISK_VMDK ||
+			(unsigned)d->sync > VMM_DISK_SYNC_FULL || d->queues > LIM_BLK_QUEUES)
+			return err_set(e, EINVAL, "disk %u: no image, or no such option", i);
+	}
 	for (unsigned i = 0; i < cfg->nfs; i++) {
 		const struct vmm_fs *f = &cfg->fs[i];
 
@@ -128,6 +141,10 @@ void vm_close_config(struct vmm_config *cfg)
 	for (unsigned i = 0; i < VMM_MAX_FS && i < cfg->nfs; i++) {
 		if (cfg->fs[i].root_fd >= 0)
 			(void)close(TAKE_FD(cfg->fs[i].root_fd));
+	}
+	for (unsigned i = 0; i < VMM_MAX_DISKS && i < cfg->ndisks; i++) {
+		if (cfg->disk[i].fd >= 0)
+			(void)close(TAKE_FD(cfg->disk[i].fd));
 	}
 	for (unsigned i = 0; i < VMM_MAX_PORTS && i < cfg->nports; i++) {
 		int in = TAKE_FD(cfg->port[i].in_fd), out = TAKE_FD(cfg->port[i].out_fd);
@@ -335,6 +352,27 @@ static int add_fs(struct vmm *vm, struct vmm_fs *f, unsigned n, char *cmdline, s
 	return r ? r : add_device(vm, v, cmdline, e);
 }
 
+static int add_disk(struct vmm *vm, struct vmm_disk *d, char *cmdline, struct error *e)
+{
+	struct disk_cfg c = { .fd = TAKE_FD(d->fd),
+		.format = (enum disk_format)d->format,
+		.sync = (enum disk_sync)d->sync,
+		.readonly = d->readonly,
+		.direct = d->direct,
+		.threads = d->threads,
+		.queues = d->queues };
+	struct vdev *v;
+	int r = vm->blk ? 0 : loop_new("blk", &vm->blk, e);
+
+	if (r) {
+		(void)close(c.fd);
+		return r;
+	}
+	(void)memcpy(c.serial, d->serial, sizeof(c.serial));
+	r = blk_new(vm->blk, &vm->mem, &c, &v, e);
+	return r ? r : add_device(vm, v, cmdline, e);
+}
+
 static int add_rng(struct vmm *vm, char *cmdline, struct error *e)
 {
 	struct vdev *v;
@@ -409,6 +447,8 @@ int vm_add_devices(struct vmm *vm, struct vmm_config *cfg, char *cmdline, struct
 		r = add_rng(vm, cmdline, e);
 	for (unsigned i = 0; !r && i < cfg->nfs; i++)
 		r = add_fs(vm, &cfg->fs[i], cfg->nfs, cmdline, e);
+	for (unsigned i = 0; !r && i < cfg->ndisks; i++)
+		r = add_disk(vm, &cfg->disk[i], cmdline, e);
 	if (!r && cfg->vsock)
 		r = add_vsock(vm, cfg, cmdline, e);
 	vm->reset = (struct arch_reset){ .reset = guest_reset, .arg = vm };

@@ -58,6 +58,38 @@ struct fs_cfg {
 int fs_new(struct loop *loop, struct mem *mem, const struct fs_cfg *cfg, struct vdev **out,
 	struct error *e);
 
+enum disk_format {
+	DISK_RAW,
+	DISK_QCOW2,
+	DISK_VMDK,
+};
+
+enum disk_sync {
+	DISK_SYNC_NONE,	   /* the driver is told that there is nothing to flush */
+	DISK_SYNC_RELAXED, /* as full: there is nothing between on Linux */
+	DISK_SYNC_FULL,	   /* what was flushed is on the medium */
+};
+
+/* A disk of the guest's. vmm.h has the same with its explanations. */
+struct disk_cfg {
+	int fd;			 /* the image; owned */
+	enum disk_format format; /* never guessed */
+	enum disk_sync sync;
+	bool readonly;
+	bool direct;	 /* O_DIRECT */
+	bool threads;	 /* no io_uring */
+	unsigned queues; /* 0: 1 */
+	char serial[21]; /* empty: one that is made of the file's device and inode */
+	/* qcow2: opens the file that an image names as the one below it, for reading; its fd or
+	 * -errno. NULL: such images are refused. */
+	int (*open_backing)(void *arg, const char *name);
+	void *backing_arg;
+	unsigned depth; /* private: how many images lie above */
+};
+
+int blk_new(struct loop *loop, struct mem *mem, const struct disk_cfg *cfg, struct vdev **out,
+	struct error *e);
+
 /* What struct vmm_vsock_done says, for those who do not see vmm.h. */
 struct vsock_done {
 	uint32_t id;

@@ -31,6 +31,7 @@ struct vmm;
 
 #define VMM_MAX_FS	    8
 #define VMM_MAX_FS_AT	    32 /* mounts of one share with caching of their own */
+#define VMM_MAX_DISKS	    8
 #define VMM_MAX_PORTS	    7
 #define VMM_VCPUS_MAX	    16
 #define VMM_GUEST_CID	    3
@@ -59,6 +60,33 @@ struct vmm_fs {
 	 * that the guest has not open are kept for less than a second. */
 	bool drop_idle;
 	uint64_t dax_bytes; /* 0: no window */
+};
+
+enum vmm_disk_format {
+	VMM_DISK_RAW,
+	VMM_DISK_QCOW2,
+	VMM_DISK_VMDK,
+};
+
+enum vmm_disk_sync {
+	VMM_DISK_SYNC_NONE,    /* the guest is told that there is nothing to flush */
+	VMM_DISK_SYNC_RELAXED, /* the same as full */
+	VMM_DISK_SYNC_FULL,    /* what the guest flushed is on the medium */
+};
+
+/*
+ * A disk of the guest's (virtio-blk): a regular file or a block device, locked for as long as the
+ * VM lasts (-EBUSY: somebody else has it). Disks are found in the order of the config: vda, vdb.
+ */
+struct vmm_disk {
+	int fd; /* open for reading and writing, or for reading with @readonly; taken over */
+	enum vmm_disk_format format; /* never guessed */
+	enum vmm_disk_sync sync;
+	bool readonly;
+	bool direct;	 /* O_DIRECT: past the host's page cache */
+	bool threads;	 /* not by io_uring */
+	unsigned queues; /* 1 to 4; 0: 1 */
+	char serial[21]; /* at most 20 bytes; empty: one made of the file's device and inode */
 };
 
 /* A port of the virtio console. fds are taken over by vmm_build(); -1: none. */
@@ -119,8 +147,9 @@ struct vmm_net {
 };
 
 enum vmm_thread {
-	VMM_THREAD_IO, /* console, random numbers, vsock */
-	VMM_THREAD_FS, /* shares; starts workers of its own */
+	VMM_THREAD_IO,	/* console, random numbers, vsock */
+	VMM_THREAD_FS,	/* shares; starts workers of its own */
+	VMM_THREAD_BLK, /* disks, when there are any; starts workers of its own */
 	VMM_THREAD_VCPU,
 };
 
@@ -147,6 +176,8 @@ struct vmm_config {
 
 	struct vmm_fs fs[VMM_MAX_FS];
 	unsigned nfs;
+	struct vmm_disk disk[VMM_MAX_DISKS];
+	unsigned ndisks;
 	bool rng;
 	bool vsock;
 	uint32_t vsock_knock_port; /* see vmm_vsock_connect() */

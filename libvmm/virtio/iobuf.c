@@ -10,7 +10,7 @@
  * costs no copy of the vector.
  */
 /* #syscalls:io getrandom */
-/* #syscalls:io,fs preadv2 pwritev2 readv writev */
+/* #syscalls:io,fs,blk preadv2 pwritev2 readv writev */
 #include <errno.h>
 #include <limits.h>
 #include <string.h>
@@ -230,6 +230,24 @@ ssize_t iobuf_write_fd(struct iobuf *b, int fd, size_t n, off_t off)
 		return 0;
 	return iobuf_untrim(b, &t,
 		off < 0 ? writev(fd, b->iov, (int)t.cnt) : pwritev(fd, b->iov, (int)t.cnt, off));
+}
+
+void iobuf_begin(struct iobuf *b, size_t n, struct iobuf_async *a)
+{
+	struct iobuf_trim t = iobuf_trim(b, n);
+
+	*a = (struct iobuf_async){
+		.iov = b->iov, .cnt = t.cnt, .n = t.n, .first = t.first, .last = t.last
+	};
+}
+
+ssize_t iobuf_end(struct iobuf *b, const struct iobuf_async *a, ssize_t r)
+{
+	b->iov[a->cnt - 1] = a->last;
+	b->iov[0] = a->first;
+	if (r > 0)
+		iobuf_advance(b, MIN((size_t)r, a->n));
+	return r;
 }
 
 ssize_t iobuf_recv(struct iobuf *b, int fd, size_t n, int flags)

@@ -64,6 +64,20 @@ ssize_t iobuf_write_fd(struct iobuf *b, int fd, size_t n, off_t off); /* guest -
 /* As iobuf_read_fd(), without waiting for a disk: -EAGAIN, and -EOPNOTSUPP where the kernel cannot
  * tell. Short also before what would have waited. */
 ssize_t iobuf_read_cached(struct iobuf *b, int fd, size_t n, off_t off);
+/*
+ * For a call that ends later. begin makes the vector describe up to @n of the next bytes and says
+ * where it is; until end, which puts it back and advances by what moved (@r: bytes or -errno,
+ * returned as is), nobody else uses @b or a cursor that shares its vector (so: one of
+ * iobuf_keep()).
+ */
+struct iobuf_async {
+	struct iovec *iov;
+	unsigned cnt; /* entries; 0: there is nothing to move */
+	size_t n;     /* bytes that they describe */
+	struct iovec first, last;
+};
+void iobuf_begin(struct iobuf *b, size_t n, struct iobuf_async *a);
+ssize_t iobuf_end(struct iobuf *b, const struct iobuf_async *a, ssize_t r);
 /* The same over sockets, with MSG_ flags (MSG_DONTWAIT, MSG_NOSIGNAL). */
 ssize_t iobuf_recv(struct iobuf *b, int fd, size_t n, int flags);
 ssize_t iobuf_send(struct iobuf *b, int fd, size_t n, int flags);

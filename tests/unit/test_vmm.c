@@ -100,6 +100,7 @@ static struct vmm_config full_config(unsigned vcpus, uint64_t ram)
 		.kernel_fd = kernel_file(),
 		.cmdline = "quiet",
 		.nfs = 1,
+		.ndisks = 1,
 		.rng = true,
 		.vsock = true,
 		.console = true,
@@ -108,6 +109,8 @@ static struct vmm_config full_config(unsigned vcpus, uint64_t ram)
 
 	memcpy(c.fs[0].tag, "root", 5);
 	c.fs[0].root_fd = fcntl(root, F_DUPFD_CLOEXEC, 3);
+	c.disk[0].fd = memfd_create("disk", MFD_CLOEXEC);
+	(void)!ftruncate(c.disk[0].fd, 1 << 20);
 	(void)socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, s);
 	c.port[0] = (struct vmm_port){ .in_fd = s[0], .out_fd = s[0], .console = true };
 	(void)close(s[1]);
@@ -190,19 +193,19 @@ static void built_and_run(void)
 		CHECK_EQ(vmm_start(vm, &e), 0);
 		CHECK_EQ(vmm_start(vm, &e), -EINVAL);
 		CHECK(e.msg[0]);
-		for (unsigned n = 0; n < 4; n++) {
+		for (unsigned n = 0; n < 5; n++) {
 			CHECK_EQ(fake_hv_mmio_read(
 					 hv, 0, arch_layout.mmio_base + n * MMIO_LEN, &v, 4),
 				0);
 			CHECK_EQ(v, 0x74726976);
 		}
 		CHECK_EQ(fake_hv_mmio_read(
-				 hv, t[i].vcpus - 1, arch_layout.mmio_base + 4 * MMIO_LEN, &v, 4),
+				 hv, t[i].vcpus - 1, arch_layout.mmio_base + 5 * MMIO_LEN, &v, 4),
 			0);
 		CHECK_EQ(v, 0xffffffff);
 		vmm_stats(vm, &st);
 		CHECK_EQ(st.ram_bytes, t[i].ram);
-		CHECK_EQ(st.mmio_exits, 5);
+		CHECK_EQ(st.mmio_exits, 6);
 		p = (struct pollfd){ .fd = vmm_event_fd(vm), .events = POLLIN };
 		CHECK_EQ(poll(&p, 1, 0), 0);
 		CHECK_EQ(guest_says(HV_EXIT_SHUTDOWN), 0);

@@ -1,0 +1,188 @@
+// SPDX-License-Identifier: Apache-2.0
+/* A disk's io_uring. */
+/*
+ * How it works
+ *
+ * The ring is made while the VM is built, when the thread that will use it has no filter yet, and
+ * limited for good before it is enabled: four kinds of operations on the one registered file.
+ * Completions make the ring's own descriptor readable, so the loop needs no eventfd for them.
+ * There are never more operations under way than the submission queue has entries, so room is
+ * always found, and the completion queue, twice as long, cannot overflow. What cannot be
+ * handed over (the kernel is out of memory for the moment) ends with that error.
+ */
+/* #syscalls:blk io_uring_enter */
+#include "config.h"
+
+#include <errno.h>
+#include <stdlib.h>
+
+#include "core/limits.h"
+#include "dev/disk_ring.h"
+
+#ifdef HAVE_LIBURING
+#include <liburing.h>
+
+struct disk_ring {
+	struct io_uring u;
+	unsigned added;	   /* and not handed over */
+	unsigned underway; /* handed over and not reaped */
+};
+
+/* The file's place in the table of registered ones. */
+#define THE_FILE 0
+
+static int limit(struct io_uring *u)
+{
+	struct io_uring_restriction r[] = {
+		{ .opcode = IORING_RESTRICTION_SQE_OP, .sqe_op = IORING_OP_READV },
+		{ .opcode = IORING_RESTRICTION_SQE_OP, .sqe_op = IORING_OP_WRITEV },
+		{ .opcode = IORING_RESTRICTION_SQE_OP, .sqe_op = IORING_OP_FSYNC },
+		{ .opcode = IORING_RESTRICTION_SQE_OP, .sqe_op = IORING_OP_FALLOCATE },
+		{ .opcode = IORING_RESTRICTION_SQE_FLAGS_REQUIRED, .sqe_flags = IOSQE_FIXED_FILE },
+	};
+	unsigned workers[2] = { LIM_BLK_WORKERS, LIM_BLK_WORKERS };
+	int ret = io_uring_register_iowq_max_workers(u, workers);
+
+	if (ret >= 0)
+		ret = io_uring_register_restrictions(u, r, ARRAY_SIZE(r));
+	return ret < 0 ? ret : io_uring_enable_rings(u);
+}
+
+int disk_ring_new(int fd, unsigned depth, struct disk_ring **out)
+{
+	struct disk_ring *r = calloc(1, sizeof(*r));
+	int ret;
+
+	if (!r)
+		return -ENOMEM;
+	ret = io_uring_queue_init(depth, &r->u, IORING_SETUP_R_DISABLED);
+	if (ret < 0) {
+		free(r);
+		return ret;
+	}
+	ret = io_uring_register_files(&r->u, &fd, 1);
+	if (ret >= 0)
+		ret = limit(&r->u);
+	if (ret < 0) {
+		disk_ring_free(r);
+		return ret;
+	}
+	*out = r;
+	return 0;
+}
+
+void disk_ring_free(struct disk_ring *r)
+{
+	if (!r)
+		return;
+	io_uring_queue_exit(&r->u);
+	free(r);
+}
+
+int disk_ring_fd(const struct disk_ring *r)
+{
+	return r->u.ring_fd;
+}
+
+void disk_ring_add(struct disk_ring *r, struct disk_op *op)
+{
+	struct io_uring_sqe *s = io_uring_get_sqe(&r->u);
+
+	switch (op->kind) {
+	case DISK_OP_READ:
+	case DISK_OP_WRITE:
+		iobuf_begin(op->buf, op->len, &op->a);
+		if (op->kind == DISK_OP_READ)
+			io_uring_prep_readv(s, THE_FILE, op->a.iov, op->a.cnt, op->off);
+		else
+			io_uring_prep_writev(s, THE_FILE, op->a.iov, op->a.cnt, op->off);
+		break;
+	case DISK_OP_ALLOCATE:
+		io_uring_prep_fallocate(s, THE_FILE, op->mode, (off_t)op->off, (off_t)op->len);
+		break;
+	default:
+		io_uring_prep_fsync(s, THE_FILE, IORING_FSYNC_DATASYNC);
+		break;
+	}
+	s->flags |= IOSQE_FIXED_FILE;
+	io_uring_sqe_set_data(s, op);
+	r->added++;
+}
+
+void disk_ring_go(struct disk_ring *r, bool wait)
+{
+	unsigned want = wait && (r->added || r->underway);
+
+	while (r->added || want) {
+		int n = io_uring_submit_and_wait(&r->u, want);
+
+		if (n == -EINTR || (n == -EAGAIN && !r->underway))
+			continue;
+		/* -EAGAIN, -EBUSY: what ends makes room; they are tried again with the next call */
+		if (n < 0)
+			return;
+		r->added -= (unsigned)n;
+		r->underway += (unsigned)n;
+		if (want || !n)
+			return;
+	}
+}
+
+struct disk_op *disk_ring_reap(struct disk_ring *r)
+{
+	struct io_uring_cqe *c;
+	struct disk_op *op;
+
+	if (!r->underway || io_uring_peek_cqe(&r->u, &c))
+		return NULL;
+	op = io_uring_cqe_get_data(c);
+	op->res = c->res;
+	io_uring_cqe_seen(&r->u, c);
+	r->underway--;
+	if (op->kind == DISK_OP_READ || op->kind == DISK_OP_WRITE)
+		op->res = iobuf_end(op->buf, &op->a, op->res);
+	return op;
+}
+
+#else
+struct disk_ring {
+	int none;
+};
+
+int disk_ring_new(int fd, unsigned depth, struct disk_ring **out)
+{
+	(void)fd;
+	(void)depth;
+	(void)out;
+	return -ENOTSUP;
+}
+
+void disk_ring_free(struct disk_ring *r)
+{
+	free(r);
+}
+
+int disk_ring_fd(const struct disk_ring *r)
+{
+	(void)r;
+	return -1;
+}
+
+void disk_ring_add(struct disk_ring *r, struct disk_op *op)
+{
+	(void)r;
+	(void)op;
+}
+
+void disk_ring_go(struct disk_ring *r, bool wait)
+{
+	(void)r;
+	(void)wait;
+}
+
+struct disk_op *disk_ring_reap(struct disk_ring *r)
+{
+	(void)r;
+	return NULL;
+}
+#endif

@@ -1,0 +1,493 @@
+// SPDX-License-Identifier: Apache-2.0
+// virtio-blk over raw images, driven from the guest's side.
+
+#include <sys/mman.h>
+
+#include "unit/blk_rig.h"
+
+#define MIB (1U << 20)
+
+static uint8_t model[4 * MIB], buf[MIB];
+
+static uint32_t rnd_state = 7;
+
+static uint32_t rnd(uint32_t n)
+{
+	rnd_state = rnd_state * 1103515245 + 12345;
+	return (rnd_state >> 8) % n;
+}
+
+static bool equal(int fd, uint64_t off, const void *p, size_t n)
+{
+	static uint8_t got[4 * MIB];
+
+	return pread(fd, got, n, (off_t)off) == (ssize_t)n && !memcmp(got, p, n);
+}
+
+/* Random requests against a copy in memory. */
+static void against_a_model(struct disk_cfg *cfg, uint64_t features)
+{
+	uint32_t sectors = sizeof(model) / 512;
+	struct rig r = { 0 };
+	int fd;
+
+	cfg->fd = make_image(sizeof(model));
+	CHECK(cfg->fd >= 0);
+	fd = again(cfg->fd, O_RDONLY);
+	CHECK_EQ(pread(fd, model, sizeof(model), 0), sizeof(model));
+	CHECK_EQ(rig_up(&r, cfg, features), 0);
+	for (unsigned i = 0; i < 2000; i++) {
+		uint32_t at = rnd(sectors), n = 1 + rnd(i % 8 ? 16 : 1000), what = rnd(10);
+
+		n = MIN(n, sectors - at);
+		if (what < 4) {
+			CHECK_EQ(request(&r, 0, T_IN, at, NULL, 0, buf, n * 512), S_OK);
+			CHECK(!memcmp(buf, model + at * 512, n * 512));
+		} else if (what < 8) {
+			memset(model + at * 512, (int)i, n * 512);
+			CHECK_EQ(request(&r, 0, T_OUT, at, model + at * 512, n * 512, NULL, 0),
+				S_OK);
+		} else if (what == 8) {
+			CHECK_EQ(range(&r, i & 1 ? T_WRITE_ZEROES : T_DISCARD, at, n, 0), S_OK);
+			memset(model + at * 512, 0, n * 512);
+		} else {
+			CHECK_EQ(range(&r, T_WRITE_ZEROES, at, n, i & 1), S_OK);
+			memset(model + at * 512, 0, n * 512);
+		}
+	}
+	if (r.v->acked & BLK_F_FLUSH)
+		CHECK_EQ(request(&r, 0, T_FLUSH, 0, NULL, 0, NULL, 0), S_OK);
+	rig_down(&r);
+	CHECK(equal(fd, 0, model, sizeof(model)));
+	(void)close(fd);
+}
+
+static void model_ring(void)
+{
+	struct disk_cfg cfg = { .sync = DISK_SYNC_FULL };
+
+	against_a_model(&cfg, ALL_FEATURES);
+}
+
+static void model_threads(void)
+{
+	struct disk_cfg cfg = { .sync = DISK_SYNC_FULL, .threads = true };
+
+	against_a_model(&cfg, ALL_FEATURES);
+}
+
+/* A driver without FLUSH takes every write for durable. */
+static void model_write_through(void)
+{
+	struct disk_cfg cfg = { .sync = DISK_SYNC_FULL };
+
+	against_a_model(&cfg, ALL_FEATURES & ~BLK_F_FLUSH);
+}
+
+static void model_no_sync(void)
+{
+	struct disk_cfg cfg = { .sync = DISK_SYNC_NONE };
+
+	against_a_model(&cfg, 1ULL << 32 | BLK_F_DISCARD | BLK_F_WRITE_ZEROES);
+}
+
+static void model_direct(void)
+{
+	struct disk_cfg cfg = { .sync = DISK_SYNC_RELAXED, .direct = true };
+	struct error e = { 0 };
+	struct rig r = { 0 };
+	uint8_t *p;
+	int fd;
+
+	cfg.fd = make_image(MIB);
+	fd = again(cfg.fd, O_RDONLY);
+	if (rig_up(&r, &cfg, ALL_FEATURES)) {
+		/* a file system without: the error says so, and nothing is left */
+		cfg.fd = fd;
+		CHECK(blk_new(r.loop, &r.g.mem, &cfg, &r.v, &e) < 0);
+		CHECK(strstr(e.msg, "direct"));
+		loop_free(r.loop);
+		fake_guest_fini(&r.g);
+		return;
+	}
+	for (unsigned i = 0; i < 100; i++) {
+		uint64_t at = rnd(MIB / 4096) * 8;
+		gpa_t data = fake_alloc(&r.g, 4096, 4096), h = fake_alloc(&r.g, 17, 16);
+		struct fake_seg seg[] = { { h.v, 16 }, { data.v, 4096 }, { h.v + 16, 1 } };
+		uint16_t head;
+		uint32_t len;
+
+		p = fake_ptr(&r.g, data, 4096);
+		memset(p, (int)i, 4096);
+		header(fake_ptr(&r.g, h, 16), i & 1 ? T_OUT : T_IN, at);
+		CHECK(fake_add(&r.d, 0, seg, i & 1 ? 2 : 1, seg + (i & 1 ? 2 : 1), i & 1 ? 1 : 2) >=
+			0);
+		(void)fake_kick(&r.d, 0);
+		CHECK_EQ(fake_wait(&r.d, 0, FAKE_TIMEOUT_MS), 0);
+		CHECK_EQ(fake_reap(&r.d, 0, &head, &len), 1);
+		CHECK_EQ(*((uint8_t *)fake_ptr(&r.g, h, 17) + 16), S_OK);
+		CHECK(equal(fd, at * 512, p, 4096));
+	}
+	rig_down(&r);
+	(void)close(fd);
+}
+
+static void config_says(void)
+{
+	struct disk_cfg cfg = { .fd = make_image(MIB + 700),
+		.sync = DISK_SYNC_FULL,
+		.queues = 3,
+		.serial = "a serial" };
+	struct rig r = { 0 };
+	uint8_t c[60];
+
+	CHECK_EQ(rig_up(&r, &cfg, ALL_FEATURES), 0);
+	fake_cfg_read(&r.d, 0, c, sizeof(c));
+	CHECK_EQ(get_le64(c), (MIB + 700) / 512);
+	CHECK_EQ(get_le32(c + 8), LIM_BLK_SEG);
+	CHECK_EQ(get_le32(c + 12), LIM_BLK_SEGS);
+	CHECK_EQ(get_le32(c + 20), 512);
+	CHECK_EQ(get_le16(c + 34), 3);
+	CHECK_EQ(get_le32(c + 40), 1);
+	CHECK(LIM_BLK_SEG * LIM_BLK_SEGS + 17 <= LIM_CHAIN_BYTES);
+	CHECK_EQ(r.v->acked & (BLK_F_MQ | BLK_F_FLUSH | BLK_F_RO), BLK_F_MQ | BLK_F_FLUSH);
+	memset(c, 1, sizeof(c));
+	CHECK_EQ(request(&r, 2, T_GET_ID, 0, NULL, 0, c, 20), S_OK);
+	CHECK(!memcmp(c, "a serial\0\0\0\0\0\0\0\0\0\0\0\0", 20));
+	CHECK_EQ(request(&r, 1, T_GET_ID, 0, NULL, 0, c, 19), S_IOERR);
+	rig_down(&r);
+}
+
+static void what_makes_no_sense(void)
+{
+	uint64_t end = MIB / 512;
+	struct disk_cfg cfg = { .fd = make_image(MIB), .sync = DISK_SYNC_NONE };
+	struct rig r = { 0 };
+	uint8_t h[16], status = S_NONE;
+	struct fake_out out = { h, 16 };
+	struct fake_in in = { &status, 1 };
+
+	CHECK_EQ(rig_up(&r, &cfg, ALL_FEATURES), 0);
+	CHECK_EQ(request(&r, 0, T_IN, end, NULL, 0, buf, 512), S_IOERR);
+	CHECK_EQ(request(&r, 0, T_IN, end - 1, NULL, 0, buf, 1024), S_IOERR);
+	CHECK_EQ(request(&r, 0, T_OUT, end - 1, buf, 1024, NULL, 0), S_IOERR);
+	CHECK_EQ(request(&r, 0, T_OUT, UINT64_MAX, buf, 512, NULL, 0), S_IOERR);
+	CHECK_EQ(request(&r, 0, T_IN, 1ULL << 55, NULL, 0, buf, 512), S_IOERR);
+	CHECK_EQ(request(&r, 0, T_IN, 0, NULL, 0, buf, 511), S_IOERR);
+	CHECK_EQ(request(&r, 0, T_IN, 0, NULL, 0, NULL, 0), S_OK);
+	CHECK_EQ(request(&r, 0, T_FLUSH, 0, NULL, 0, NULL, 0), S_UNSUPP); /* not offered */
+	CHECK_EQ(request(&r, 0, 77, 0, NULL, 0, NULL, 0), S_UNSUPP);
+	CHECK_EQ(range(&r, T_DISCARD, 0, 1, 1), S_UNSUPP);
+	CHECK_EQ(range(&r, T_WRITE_ZEROES, 0, 1, 2), S_UNSUPP);
+	CHECK_EQ(range(&r, T_DISCARD, end, 1, 0), S_IOERR);
+	CHECK_EQ(range(&r, T_DISCARD, UINT64_MAX, 1, 0), S_IOERR);
+	CHECK_EQ(range(&r, T_WRITE_ZEROES, 0, UINT32_MAX, 0), S_IOERR);
+	CHECK_EQ(range(&r, T_WRITE_ZEROES, end, 0, 0), S_OK);
+	CHECK_EQ(request(&r, 0, T_DISCARD, 0, buf, 32, NULL, 0), S_IOERR); /* two segments */
+	CHECK_EQ(request(&r, 0, T_DISCARD, 0, buf, 8, NULL, 0), S_IOERR);
+	/* a header that is cut short, and no room for a status */
+	out.len = 15;
+	CHECK_EQ(fake_guest_xfer(&r.d, 0, &out, 1, &in, 1), 1);
+	CHECK_EQ(status, S_IOERR);
+	out.len = 16;
+	header(h, T_IN, 0);
+	CHECK_EQ(fake_guest_xfer(&r.d, 0, &out, 1, NULL, 0), 0);
+	CHECK(!vdev_is_broken(r.v));
+	rig_down(&r);
+}
+
+/* More buffers than the driver was told of. */
+static void too_many_buffers(void)
+{
+	struct disk_cfg cfg = { .fd = make_image(MIB), .sync = DISK_SYNC_FULL };
+	struct fake_in in[200];
+	uint8_t h[16], status = S_NONE;
+	struct fake_out out = { h, 16 };
+	struct rig r = { 0 };
+
+	CHECK_EQ(rig_up(&r, &cfg, ALL_FEATURES), 0);
+	header(h, T_IN, 0);
+	for (unsigned i = 0; i < 199; i++)
+		in[i] = (struct fake_in){ buf + i * 512, 512 };
+	in[199] = (struct fake_in){ &status, 1 };
+	CHECK_EQ(fake_guest_xfer(&r.d, 0, &out, 1, in, 200), 1);
+	CHECK_EQ(status, S_IOERR);
+	CHECK_EQ(fake_guest_xfer(&r.d, 0, &out, 1, in + 200 - LIM_BLK_SEGS, LIM_BLK_SEGS),
+		(LIM_BLK_SEGS - 1) * 512 + 1);
+	CHECK_EQ(status, S_OK);
+	rig_down(&r);
+}
+
+static void read_only(void)
+{
+	struct disk_cfg cfg = { .sync = DISK_SYNC_FULL, .readonly = true };
+	struct rig r = { 0 };
+	int fd = make_image(MIB);
+
+	CHECK_EQ(pread(fd, model, MIB, 0), MIB);
+	cfg.fd = again(fd, O_RDONLY);
+	CHECK_EQ(rig_up(&r, &cfg, ALL_FEATURES), 0);
+	CHECK(r.v->acked & BLK_F_RO);
+	CHECK(!(r.v->acked & (BLK_F_DISCARD | BLK_F_WRITE_ZEROES)));
+	CHECK_EQ(request(&r, 0, T_OUT, 0, buf, 512, NULL, 0), S_IOERR);
+	CHECK_EQ(range(&r, T_DISCARD, 0, 1, 0), S_IOERR);
+	CHECK_EQ(range(&r, T_WRITE_ZEROES, 0, 1, 0), S_IOERR);
+	CHECK_EQ(request(&r, 0, T_FLUSH, 0, NULL, 0, NULL, 0), S_OK);
+	CHECK_EQ(request(&r, 0, T_IN, 8, NULL, 0, buf, 4096), S_OK);
+	CHECK(!memcmp(buf, model + 4096, 4096));
+	rig_down(&r);
+	CHECK(equal(fd, 0, model, MIB));
+	(void)close(fd);
+}
+
+static void one_writer(void)
+{
+	struct disk_cfg cfg = { .sync = DISK_SYNC_FULL };
+	struct error e = { 0 };
+	struct vdev *v = NULL;
+	struct rig r = { 0 };
+	int fd = make_image(MIB);
+
+	cfg.fd = again(fd, O_RDWR);
+	CHECK_EQ(rig_up(&r, &cfg, ALL_FEATURES), 0);
+	cfg.fd = again(fd, O_RDWR);
+	CHECK_EQ(blk_new(r.loop, &r.g.mem, &cfg, &v, &e), -EBUSY);
+	CHECK(strstr(e.msg, "somebody else"));
+	cfg.readonly = true;
+	cfg.fd = again(fd, O_RDONLY);
+	CHECK_EQ(blk_new(r.loop, &r.g.mem, &cfg, &v, NULL), -EBUSY);
+	rig_down(&r);
+	/* readers do not mind each other */
+	cfg.fd = again(fd, O_RDONLY);
+	CHECK_EQ(rig_up(&r, &cfg, ALL_FEATURES), 0);
+	cfg.fd = again(fd, O_RDONLY);
+	CHECK_EQ(blk_new(r.loop, &r.g.mem, &cfg, &v, NULL), 0);
+	vdev_fini(v);
+	v->cls->destroy(v);
+	rig_down(&r);
+	(void)close(fd);
+}
+
+static void images_that_are_none(void)
+{
+	struct disk_cfg cfg = { .fd = open("/dev/null", O_RDWR | O_CLOEXEC) };
+	struct error e = { 0 };
+	struct disk *d;
+	int fd = make_image(MIB);
+
+	CHECK_EQ(disk_open(&cfg, &d, &e), -EINVAL);
+	cfg.fd = again(fd, O_RDONLY);
+	CHECK_EQ(disk_open(&cfg, &d, NULL), -EBADF);
+	cfg.fd = again(fd, O_PATH);
+	cfg.readonly = true;
+	CHECK_EQ(disk_open(&cfg, &d, NULL), -EBADF);
+	cfg.fd = again(fd, O_RDONLY);
+	cfg.format = 9;
+	CHECK_EQ(disk_open(&cfg, &d, &e), -ENOTSUP);
+	(void)close(fd);
+}
+
+/* The image is cut short while the guest uses it: an error for it, and no more. */
+static void image_cut_short(void)
+{
+	struct disk_cfg cfg = { .fd = make_image(MIB), .sync = DISK_SYNC_FULL };
+	struct rig r = { 0 };
+	int fd = again(cfg.fd, O_RDWR);
+
+	for (unsigned i = 0; i < 2; i++) {
+		CHECK_EQ(rig_up(&r, &cfg, ALL_FEATURES), 0);
+		CHECK_EQ(ftruncate(fd, 8192), 0);
+		CHECK_EQ(request(&r, 0, T_IN, 8, NULL, 0, buf, 8192), S_IOERR);
+		CHECK_EQ(request(&r, 0, T_IN, 0, NULL, 0, buf, 8192), S_OK);
+		rig_down(&r);
+		cfg.threads = true;
+		CHECK_EQ(ftruncate(fd, MIB), 0);
+		cfg.fd = again(fd, O_RDWR);
+	}
+	(void)close(cfg.fd);
+	(void)close(fd);
+}
+
+/* A seal forbids what a full disk would: the error reaches the guest, and the disk goes on. */
+static void host_says_no(void)
+{
+	struct disk_cfg cfg = { .sync = DISK_SYNC_FULL };
+	struct rig r = { 0 };
+	int fd;
+
+	for (unsigned i = 0; i < 2; i++) {
+		cfg.fd = memfd_create("sealed", MFD_ALLOW_SEALING | MFD_CLOEXEC);
+		CHECK(!ftruncate(cfg.fd, MIB));
+		fd = again(cfg.fd, O_RDWR);
+		CHECK_EQ(rig_up(&r, &cfg, ALL_FEATURES), 0);
+		CHECK(!fcntl(fd, F_ADD_SEALS, F_SEAL_WRITE));
+		CHECK_EQ(request(&r, 0, T_OUT, 8, buf, 8192, NULL, 0), S_IOERR);
+		CHECK_EQ(range(&r, T_DISCARD, 0, 8, 0), S_IOERR);
+		CHECK_EQ(request(&r, 0, T_IN, 0, NULL, 0, buf, 8192), S_OK);
+		CHECK(!vdev_is_broken(r.v));
+		rig_down(&r);
+		(void)close(fd);
+		cfg.threads = true;
+	}
+}
+
+/* Adds a read of one sector; its status byte's address. */
+static uint8_t *add_read(struct rig *r, unsigned q, uint64_t sector)
+{
+	gpa_t p = fake_alloc(&r->g, 16 + 512 + 1, 16);
+	struct fake_seg out = { p.v, 16 }, in = { p.v + 16, 513 };
+
+	header(fake_ptr(&r->g, p, 16), T_IN, sector);
+	if (fake_add(&r->d, q, &out, 1, &in, 1) < 0)
+		return NULL;
+	return (uint8_t *)fake_ptr(&r->g, p, 529) + 528;
+}
+
+/* More than there are slots, with one kick. */
+static void full_ring(bool threads)
+{
+	struct disk_cfg cfg = {
+		.fd = make_image(MIB), .sync = DISK_SYNC_FULL, .queues = 2, .threads = threads
+	};
+	struct rig r = { 0 };
+	unsigned got[2] = { 0 }, n;
+
+	CHECK_EQ(pread(cfg.fd, model, MIB, 0), MIB);
+	CHECK_EQ(rig_up(&r, &cfg, ALL_FEATURES), 0);
+	CHECK_EQ(r.v->nqueues, 2);
+	n = r.d.q[0].size;
+	CHECK(n > LIM_BLK_INFLIGHT);
+	for (unsigned i = 0; i < 2 * n; i++) {
+		uint8_t *status = add_read(&r, i % 2, i);
+
+		CHECK(status);
+		*status = S_NONE;
+	}
+	for (unsigned q = 0; q < 2; q++)
+		CHECK(fake_kick(&r.d, q));
+	while (got[0] + got[1] < 2 * n) {
+		unsigned q = got[0] < n ? 0 : 1;
+		uint16_t head;
+		uint32_t len;
+
+		CHECK_EQ(fake_wait(&r.d, q, FAKE_TIMEOUT_MS), 0);
+		for (q = 0; q < 2; q++)
+			for (; fake_reap(&r.d, q, &head, &len) > 0; got[q]++)
+				CHECK_EQ(len, 513);
+	}
+	CHECK_EQ(r.d.kicks, 2);
+	rig_down(&r);
+}
+
+static void full_ring_by_ring(void)
+{
+	full_ring(false);
+}
+
+static void full_ring_by_threads(void)
+{
+	full_ring(true);
+}
+
+static void reset_while_busy(void)
+{
+	for (unsigned i = 0; i < 20; i++) {
+		struct disk_cfg cfg = {
+			.fd = make_image(MIB), .sync = DISK_SYNC_FULL, .threads = i & 1
+		};
+		struct rig r = { 0 };
+
+		CHECK_EQ(rig_up(&r, &cfg, ALL_FEATURES), 0);
+		for (unsigned k = 0; k < 100; k++)
+			CHECK(add_read(&r, 0, k));
+		(void)fake_kick(&r.d, 0);
+		CHECK(loop_once(r.loop, 1000) >= 0);
+		CHECK_EQ(fake_dev_start(&r.d, ALL_FEATURES), 0);
+		CHECK_EQ(request(&r, 0, T_IN, 8, NULL, 0, buf, 8192), S_OK);
+		rig_down(&r);
+	}
+}
+
+static void bad_chain_breaks_the_device(void)
+{
+	struct disk_cfg cfg = { .fd = make_image(MIB), .sync = DISK_SYNC_FULL };
+	struct fake_seg s = { 0x1000, 64 }; /* no memory there */
+	struct rig r = { 0 };
+
+	CHECK_EQ(rig_up(&r, &cfg, ALL_FEATURES), 0);
+	CHECK(fake_add(&r.d, 0, NULL, 0, &s, 1) >= 0);
+	CHECK(fake_kick(&r.d, 0));
+	CHECK_EQ(fake_wait(&r.d, 0, FAKE_TIMEOUT_MS), -EIO);
+	CHECK_EQ(fake_dev_start(&r.d, ALL_FEATURES), 0);
+	CHECK_EQ(request(&r, 0, T_IN, 8, NULL, 0, buf, 8192), S_OK);
+	rig_down(&r);
+}
+
+static void saved_and_loaded(void)
+{
+	struct disk_cfg cfg = { .fd = make_image(MIB), .sync = DISK_SYNC_FULL };
+	struct disk_cfg other = { .fd = make_image(2 * MIB), .sync = DISK_SYNC_FULL };
+	struct save_out out = { 0 };
+	struct rig r = { 0 };
+	struct vdev *twin;
+	struct save_in s;
+	int fd = again(cfg.fd, O_RDWR);
+
+	CHECK_EQ(rig_up(&r, &cfg, ALL_FEATURES), 0);
+	for (unsigned k = 0; k < 100; k++)
+		CHECK(add_read(&r, 0, k));
+	(void)fake_kick(&r.d, 0);
+	CHECK(loop_once(r.loop, 1000) >= 0);
+	vdev_pause(r.v);
+	CHECK_EQ(vdev_save(r.v, &out), 0);
+	/* an image of another size is not that disk */
+	CHECK_EQ(blk_new(r.loop, &r.g.mem, &other, &twin, NULL), 0);
+	s = (struct save_in){ .buf = out.buf, .len = out.len };
+	CHECK(vdev_load(twin, &s) < 0);
+	vdev_fini(twin);
+	twin->cls->destroy(twin);
+	vdev_fini(r.v);
+	r.v->cls->destroy(r.v);
+	cfg.fd = fd;
+	CHECK_EQ(blk_new(r.loop, &r.g.mem, &cfg, &twin, NULL), 0);
+	twin->irq = &r.d.irq;
+	s = (struct save_in){ .buf = out.buf, .len = out.len };
+	CHECK_EQ(vdev_load(twin, &s), 0);
+	CHECK_EQ(load_done(&s), 0);
+	r.v = r.d.v = r.d.mmio.v = twin;
+	vdev_resume(twin);
+	for (unsigned n = 0; n < 100;) {
+		uint16_t head;
+		uint32_t len;
+
+		CHECK_EQ(fake_wait(&r.d, 0, FAKE_TIMEOUT_MS), 0);
+		for (; fake_reap(&r.d, 0, &head, &len) > 0; n++)
+			CHECK_EQ(len, 513);
+	}
+	CHECK_EQ(request(&r, 0, T_OUT, 8, model, 8192, NULL, 0), S_OK);
+	save_out_free(&out);
+	rig_down(&r);
+}
+
+static const struct test_case cases[] = {
+	TEST(model_ring),
+	TEST(model_threads),
+	TEST(model_write_through),
+	TEST(model_no_sync),
+	TEST(model_direct),
+	TEST(config_says),
+	TEST(what_makes_no_sense),
+	TEST(too_many_buffers),
+	TEST(read_only),
+	TEST(one_writer),
+	TEST(images_that_are_none),
+	TEST(image_cut_short),
+	TEST(host_says_no),
+	TEST(full_ring_by_ring),
+	TEST(full_ring_by_threads),
+	TEST(reset_while_busy),
+	TEST(bad_chain_breaks_the_device),
+	TEST(saved_and_loaded),
+};
+
+TEST_MAIN(cases)
