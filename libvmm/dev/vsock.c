@@ -112,6 +112,8 @@ static void again_event(struct loop_src *src, uint32_t events)
 
 	(void)events;
 	(void)!read(src->fd, &n, sizeof(n));
+	vs->again_set = false;
+	vsock_map_retry(vs);
 	rekick(&vs->v, VSOCK_RX);
 }
 
@@ -120,10 +122,14 @@ void vsock_again(struct vsock *vs)
 	const struct itimerspec t = { .it_value.tv_nsec = VSOCK_AGAIN_MS * 1000000L };
 	int r = 0;
 
+	if (vs->again_set)
+		return;
 	if (!vs->again.added)
 		r = loop_add(vs->v.loop, &vs->again, EPOLLIN);
 	if (r < 0 || timerfd_settime(vs->again.fd, 0, &t, NULL))
 		log_warn("vsock: no timer: %s", err_text(r < 0 ? r : -errno));
+	else
+		vs->again_set = true;
 }
 
 static int again_init(struct vsock *vs)

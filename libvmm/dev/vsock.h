@@ -164,6 +164,7 @@ struct vsock_conn {
 	const struct conn_ops *ops; /* NULL: fds and no more */
 	void *arg;		    /* of ops */
 
+	uint8_t tries; /* of vsock_map.c, to connect @rd; 0: it is connected */
 	uint32_t gport, hport;
 	uint32_t id; /* survives save and load; 0: none */
 	enum vsock_state state;
@@ -231,6 +232,8 @@ struct vsock {
 	struct tsi *tsi;	     /* owned; NULL: none */
 	struct vsock_listen *listen; /* sockets whose connections go to guest ports; owned */
 	unsigned nlisten;
+	bool again_set;
+	bool tries_wait;   /* connections have @tries */
 	bool listens_wait; /* listeners take nothing until vsock_freed() */
 	bool event_owed;   /* a transport reset */
 	uint64_t reserved; /* sum of alloc */
@@ -400,8 +403,10 @@ void vsock_map_fini(struct vsock *vs);
 /* Takes connections for guest ports while the device is live and has room for them; @on false: not.
  */
 void vsock_map_watch(struct vsock *vs, bool on);
-/* From the loop, with nothing else in hand: does what had to wait. */
+/* From the loop, with nothing else in hand: does what had to wait; _retry() after vsock_again()
+ * only, and it may free connections. */
 void vsock_map_turn(struct vsock *vs);
+void vsock_map_retry(struct vsock *vs);
 /* A REQUEST of the guest: true when the port is mapped, and the connection stands or is refused. */
 bool vsock_map_request(struct vsock *vs, const struct vsock_hdr *h);
 
@@ -412,8 +417,8 @@ void vsock_inbox(struct vsock *vs);
 /* Requests every parked connection that may be tried. */
 void vsock_unpark(struct vsock *vs);
 
-/* Kicks the device in VSOCK_AGAIN_MS: the host had no descriptor or memory, and nothing of the
- * guest's will tell when it has. */
+/* In VSOCK_AGAIN_MS, unless that is coming already: vsock_map_retry(), and the device is kicked.
+ * The host had no descriptor or memory, and nothing of the guest's will tell when it has. */
 void vsock_again(struct vsock *vs);
 
 /* ---- vsock_save.c ---- */

@@ -4,10 +4,12 @@
 // How it works
 //
 // A request of the guest for a mapped port becomes a connection to the socket of that path, of the
-// same type, at once: connecting to a unix socket does not wait. What fails is refused with an RST,
-// as is every port that is not mapped. The other way round a socket that was given to us listens,
-// and what connects there is connected to the guest's port; bytes wait in it until the guest has
-// answered.
+// same type, at once: connecting to a unix socket only waits while its backlog is full, which
+// nothing tells the end of. Then the guest's request waits with its socket, and connecting is tried
+// by a timer, in the order of the requests, until LIM_VSOCK_TRIES. What fails is refused with an
+// RST, as is every port that is not mapped. The other way round a socket that was given to us
+// listens, and what connects there is connected to the guest's port; bytes wait in it until the
+// guest has answered.
 
 /* Of a VM with mapped ports, which the runtime has not: #syscalls of io then have socket:AF_UNIX,
  * connect and accept4 too. */
@@ -26,54 +28,113 @@
 
 #define ACCEPTS 16 /* connections that a listener takes in one turn */
 
+_Static_assert(LIM_VSOCK_PORTS <= 32, "a bit for each");
+
 static const struct conn_ops msg_ops = {
 	.take = vmsg_take,
 	.give = vmsg_give,
 };
 
-static int connect_to(const char *path, int type)
+/* The port of the guest's requests to @port, or nports. */
+static unsigned find_port(const struct vsock *vs, uint32_t port)
+{
+	unsigned i = 0;
+
+	while (i < vs->cfg.nports && (vs->cfg.ports[i].port != port || vs->cfg.ports[i].fd >= 0))
+		i++;
+	return i;
+}
+
+static int connect_to(int fd, const char *path)
 {
 	struct sockaddr_un a = { .sun_family = AF_UNIX };
-	CLEAN_FD int fd = socket(AF_UNIX, type | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 	size_t n = strlen(path);
 
-	if (fd < 0)
-		return -errno;
 	if (n >= sizeof(a.sun_path))
 		return -ENAMETOOLONG;
 	memcpy(a.sun_path, path, n);
-	if (connect(fd, (struct sockaddr *)&a, sizeof(a)))
-		return -errno;
-	return TAKE_FD(fd);
+	return connect(fd, (struct sockaddr *)&a, sizeof(a)) ? -errno : 0;
+}
+
+static void map_begin(struct vsock_conn *c, int fd)
+{
+	c->tries = 0;
+	conn_owe(c, VSOCK_CTL_RESPONSE);
+	conn_begin(c, fd);
 }
 
 bool vsock_map_request(struct vsock *vs, const struct vsock_hdr *h)
 {
-	bool msgs = h->type == VSOCK_TYPE_SEQPACKET;
+	const int type = h->type == VSOCK_TYPE_SEQPACKET ? SOCK_SEQPACKET : SOCK_STREAM;
+	unsigned i = find_port(vs, h->dst_port);
 	struct vsock_conn *c;
-	int fd = -ENOENT;
-	unsigned i;
+	int r;
 
-	for (i = 0; i < vs->cfg.nports; i++) {
-		if (vs->cfg.ports[i].port == h->dst_port && vs->cfg.ports[i].fd < 0)
-			break;
-	}
 	if (i == vs->cfg.nports)
 		return false;
-	c = conn_accept(vs, h);
-	if (c)
-		fd = connect_to(vs->cfg.ports[i].path, msgs ? SOCK_SEQPACKET : SOCK_STREAM);
-	if (!c || fd < 0) {
-		log_guest("vsock: port %u: %s", h->dst_port, c ? err_text(fd) : "refused");
-		if (c)
-			conn_free(c);
+
+	CLEAN_FD int fd = socket(AF_UNIX, type | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+
+	r = fd < 0 ? -errno : -EMFILE;
+	if (fd >= 0 && vsock_has_room(vs))
+		r = connect_to(fd, vs->cfg.ports[i].path);
+	c = !r || r == -EAGAIN ? conn_accept(vs, h) : NULL;
+	if (!c) {
+		log_guest("vsock: port %u: %s", h->dst_port, r ? err_text(r) : "refused");
 		return false;
 	}
-	c->ops = msgs ? &msg_ops : NULL;
+	c->ops = type == SOCK_SEQPACKET ? &msg_ops : NULL;
 	conn_enter(c);
-	conn_owe(c, VSOCK_CTL_RESPONSE);
-	conn_begin(c, fd);
+	if (!r) {
+		map_begin(c, TAKE_FD(fd));
+		return true;
+	}
+	c->tries = 1;
+	conn_attach(c, fd, fd);
+	(void)TAKE_FD(fd);
+	vs->tries_wait = true;
+	vsock_again(vs);
 	return true;
+}
+
+/* One that waits: false while its backlog is full, as are those of @full. May free it. */
+static bool try_again(struct vsock_conn *c, uint32_t *full)
+{
+	struct vsock *vs = c->vs;
+	unsigned i = find_port(vs, c->hport);
+	int r = *full >> i & 1 ? -EAGAIN : connect_to(c->rd.fd, vs->cfg.ports[i].path);
+
+	if (r == -EAGAIN)
+		*full |= 1U << i;
+	if (r == -EAGAIN && c->tries < LIM_VSOCK_TRIES)
+		return false;
+	if (!r) {
+		map_begin(c, c->rd.fd);
+		return true;
+	}
+	log_guest("vsock: port %u: %s", c->hport, err_text(r));
+	conn_reset(c);
+	return true;
+}
+
+void vsock_map_retry(struct vsock *vs)
+{
+	struct vsock_conn *c, *next;
+	uint32_t full = 0;
+
+	if (!vs->tries_wait || !vsock_live(vs))
+		return;
+	vs->tries_wait = false;
+	for (c = TAILQ_FIRST(&vs->all); c; c = next) {
+		next = TAILQ_NEXT(c, all);
+		if (c->tries && !try_again(c, &full)) {
+			c->tries++;
+			vs->tries_wait = true;
+		}
+	}
+	vsock_rx_run(vs);
+	if (vs->tries_wait)
+		vsock_again(vs);
 }
 
 static void map_event(struct loop_src *src, uint32_t events)
@@ -114,6 +175,9 @@ void vsock_map_turn(struct vsock *vs)
 	for (unsigned i = 0; i < vs->nlisten; i++)
 		vs->listen[i].starved = false;
 	vsock_map_watch(vs, true);
+	/* the timer may have gone by while nothing could be done */
+	if (vs->tries_wait)
+		vsock_again(vs);
 }
 
 void vsock_map_watch(struct vsock *vs, bool on)

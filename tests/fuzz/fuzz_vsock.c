@@ -195,6 +195,9 @@ static void outside(struct script *s)
 {
 	unsigned how = take(s, 1), i = how >> 4 & (DIALED - 1);
 
+	/* what a timer does */
+	if (how & 8)
+		vsock_map_retry(vsock_of(f.v));
 	switch (how & 7) {
 	case 0:
 	case 1:

@@ -90,6 +90,57 @@ static void messages_stay_whole(void)
 	down();
 }
 
+/* More than the backlog of the host's listener has room for: the rest wait until it accepts, or for
+ * as long as is allowed, and may be given up meanwhile. */
+static void backlog_that_is_full(void)
+{
+	enum {
+		CONNS = 16
+	};
+	struct vsock_port p = { .port = 80, .fd = -1 };
+	int l = listen_at("s", SOCK_STREAM, p.path), fd[CONNS];
+	struct ft_conn *c[CONNS];
+	struct vsock_conn *k;
+	unsigned ups = 0, i;
+
+	CHECK(l >= 0);
+	CHECK_EQ(ft_up(&t, NULL, &p, 1), 0);
+	for (i = 0; i < CONNS; i++)
+		c[i] = ft_dial(&t, VSOCK_TYPE_STREAM, 7000 + i, 80);
+	ft_settle(&t);
+	for (i = 0; i < CONNS; i++) {
+		ups += c[i]->up;
+		CHECK(!c[i]->reset);
+	}
+	/* listen(8), and Linux gives one more */
+	CHECK_EQ(ups, 9);
+	/* one may not send before the answer, one gives up: neither hurts the others */
+	c[11]->peer_alloc = 100;
+	CHECK(ft_write(&t, c[11], "x", 1) && ft_op(&t, c[12], OP_RST, 0));
+	CHECK(ft_until(&t, is_reset, c[11]));
+	for (i = 0; i < CONNS - 2; i++) {
+		fd[i] = host_accept(l);
+		CHECK(fd[i] >= 0);
+	}
+	for (i = 0; i < CONNS; i++)
+		CHECK(i == 11 || i == 12 || ft_until(&t, is_up, c[i]));
+	CHECK(ft_write(&t, c[15], "late", 4));
+	CHECK_EQ(host_read(fd[CONNS - 3], buf, 4), 4);
+	for (i = 0; i < CONNS - 2; i++)
+		(void)close(fd[i]);
+	/* the last try of one that waits */
+	for (i = 0; i < 10; i++)
+		c[i] = ft_dial(&t, VSOCK_TYPE_STREAM, 7100 + i, 80);
+	ft_settle(&t);
+	CHECK(c[8]->up && !c[9]->up && !c[9]->reset);
+	k = conn_find(vsock_of(t.f.v), 7109, 80);
+	CHECK(k && k->tries);
+	k->tries = LIM_VSOCK_TRIES;
+	CHECK(ft_until(&t, is_reset, c[9]));
+	(void)close(l);
+	down();
+}
+
 /* A window that the beginning of a message fills, because what had left before was not told yet: it
  * is told then, else the rest could never come. */
 static void room_for_the_rest(void)
@@ -253,6 +304,7 @@ static void host_without_descriptors(void)
 
 static const struct test_case cases[] = {
 	TEST(guest_to_host),
+	TEST(backlog_that_is_full),
 	TEST(messages_stay_whole),
 	TEST(room_for_the_rest),
 	TEST(many_messages_wait),
