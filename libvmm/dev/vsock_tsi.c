@@ -115,6 +115,11 @@ void tsi_free(struct tsi_sock *s, bool abort)
 	tsi_unexpect(s);
 	t->nsocks--;
 	vsock_freed(t->vs);
+	/* refused, or over before the guest had it: it is nobody's to accept */
+	if (s->parent) {
+		s->parent->announced--;
+		tsi_sock_update(s->parent);
+	}
 	if (s->proto == &tsi_krun) {
 		TAILQ_FOREACH(other, &t->all, all)
 		{

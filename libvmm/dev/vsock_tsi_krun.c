@@ -114,16 +114,10 @@ static void krun_gone(struct vsock_conn *c)
 		return;
 	c->arg = NULL;
 	s->conn = NULL;
-	if (s->proto != &krun_child) {
+	if (s->proto == &krun_child)
+		tsi_free(s, false);
+	else
 		s->state = TSI_DEAD;
-		return;
-	}
-	/* refused, or over before the guest had it: it is nobody's to accept */
-	if (s->parent) {
-		s->parent->announced--;
-		tsi_sock_update(s->parent);
-	}
-	tsi_free(s, false);
 }
 
 static void krun_failed(struct vsock_conn *c, int error)

@@ -270,6 +270,42 @@ static void guest_refuses(void)
 	down();
 }
 
+/* A guest that releases what it was not told of yet loses no place in the window either. */
+static void released_before_it_was_up(void)
+{
+	uint16_t port;
+	int l = host_socket(SOCK_STREAM, &port), fd;
+	struct ft_conn *c = NULL;
+	const struct vsock_conn *k;
+
+	(void)close(l);
+	CHECK(krun_up(&all_allowed));
+	CHECK(create(5000, 2, 1));
+	CHECK_EQ(listen_on(5000, 6000, port), 0);
+	t.f.no_refill = true;
+	while (t.f.nrx) {
+		CHECK(two(ACCEPT, 7777, 0));
+		ft_settle(&t);
+	}
+	for (unsigned i = 0; i < LIM_TSI_WINDOW + 2; i++) {
+		fd = host_connect(port);
+		CHECK(fd >= 0);
+		ft_settle(&t);
+		k = TAILQ_FIRST(&vsock_of(t.f.v)->all);
+		CHECK(k && two(RELEASE, 6000, k->hport));
+		ft_settle(&t);
+		CHECK_EQ(host_read(fd, buf, 1), 0);
+		(void)close(fd);
+	}
+	t.f.no_refill = false;
+	fv_post(&t.f, 64);
+	ft_settle(&t);
+	fd = host_connect(port);
+	CHECK(fd >= 0 && ft_until(&t, has_incoming, &c));
+	(void)close(fd);
+	down();
+}
+
 static bool has_datagram(struct ft *f, void *arg)
 {
 	uint32_t port = *(uint32_t *)arg;
@@ -579,6 +615,7 @@ static const struct test_case cases[] = {
 	TEST(true_errors),
 	TEST(stream_in),
 	TEST(guest_refuses),
+	TEST(released_before_it_was_up),
 	TEST(datagrams),
 	TEST(ends_of_a_stream),
 	TEST(credit),
