@@ -232,7 +232,7 @@ struct vsock {
 	struct tsi *tsi;	     /* owned; NULL: none */
 	struct vsock_listen *listen; /* sockets whose connections go to guest ports; owned */
 	unsigned nlisten;
-	bool again_set;
+	bool again_set;	   /* vsock_again() is coming */
 	bool tries_wait;   /* connections have @tries */
 	bool listens_wait; /* listeners take nothing until vsock_freed() */
 	bool event_owed;   /* a transport reset */

@@ -151,7 +151,8 @@ static void map_event(struct loop_src *src, uint32_t events)
 			/* The connection stays there, and so would the event. */
 			l->starved = errno != EAGAIN && errno != EINTR && errno != ECONNABORTED;
 			if (l->starved)
-				log_warn("vsock: accept for port %u: %s", l->port, err_text(errno));
+				log_guest(
+					"vsock: accept for port %u: %s", l->port, err_text(errno));
 			break;
 		}
 		c = conn_dial(vs, l->port);

@@ -164,7 +164,8 @@ static ssize_t rx_data(struct vsock_conn *c, struct iobuf *b, uint32_t *flags)
 		return 0;
 	}
 	c->tx_cnt += (uint32_t)r;
-	rx_turn(c, (uint32_t)r, drained);
+	/* with an error of a write there may be no event any more that brings the end */
+	rx_turn(c, (uint32_t)r, drained && !c->error);
 	return r;
 }
 

@@ -225,6 +225,20 @@ static void an_answer_before_the_error(void)
 	CHECK(ft_op(&t, c, OP_CREDIT, 0));
 	CHECK(guest_has(c, 3));
 	CHECK(ft_event(&t, TSI_ERROR, 2) >= 0 && ft_until(&t, is_reset, c));
+	/* an error that is not the socket's end: it lives, and no event will come of it */
+	c = pair(4, &fd);
+	c->alloc = 0;
+	CHECK(ft_op(&t, c, OP_CREDIT, 0));
+	CHECK(host_write(fd, "alive", 5));
+	ft_settle(&t);
+	conn_wr_fail(conn_find(vsock_of(t.f.v), c->gport, c->hport), -ENOBUFS);
+	c->alloc = 256U << 10;
+	CHECK(ft_op(&t, c, OP_CREDIT, 0));
+	CHECK(guest_has(c, 5));
+	i = ft_event(&t, TSI_ERROR, 4);
+	CHECK(i >= 0 && (int)t.rec[i].status == -ENOBUFS);
+	CHECK(ft_until(&t, is_reset, c));
+	(void)close(fd);
 	/* a guest that will not read is told at once */
 	c = pair(3, &fd);
 	c->alloc = 0;
