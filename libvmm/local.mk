@@ -37,7 +37,6 @@ libvmmcore_a_SOURCES = \
 	libvmm/core/limits.h \
 	libvmm/core/mem.h \
 	libvmm/core/mem_pin.h \
-	libvmm/core/mem_window.h \
 	libvmm/core/vm.h \
 	libvmm/virtio/iobuf.c \
 	libvmm/virtio/iobuf_nowait.c \
@@ -63,6 +62,8 @@ libvmmcore_a_SOURCES = \
 	libvmm/dev/fs.c \
 	libvmm/dev/fs_cred.c \
 	libvmm/dev/fs_dax.c \
+	libvmm/dev/fs_dax_file.c \
+	libvmm/dev/fs_dax_layer.c \
 	libvmm/dev/fs_dir.c \
 	libvmm/dev/fs_fd.c \
 	libvmm/dev/fs_handle.c \
@@ -110,6 +111,7 @@ libvmmcore_a_SOURCES = \
 	libvmm/dev/disk_pool.h \
 	libvmm/dev/disk_ring.h \
 	libvmm/dev/fs.h \
+	libvmm/dev/fs_dax.h \
 	libvmm/dev/fs_proto.h \
 	libvmm/dev/fs_work.h \
 	libvmm/dev/hostfd.h \

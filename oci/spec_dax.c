@@ -27,7 +27,7 @@ int spec_dax(const struct spec *s, uint64_t ram, uint64_t *bytes, struct error *
 	size_t n;
 
 	*bytes = 0;
-	/* Only for who asks: see docs/files.md for what a window still gets wrong. */
+	/* Only for who asks: docs/files.md says why. */
 	if (!text || !strcmp(text, "off"))
 		return 0;
 	if (!strcmp(text, "on")) {

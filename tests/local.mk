@@ -11,6 +11,7 @@ libfake_a_SOURCES = \
 	tests/fake/fake_kern_attr.c \
 	tests/fake/fake_kern_file.c \
 	tests/fake/fake_kern_name.c \
+	tests/fake/fake_kern_window.c \
 	tests/fake/fake_tsi.c \
 	tests/fake/fake_vsock.c \
 	tests/fake/fsop_gen.c \
@@ -47,6 +48,7 @@ unit_programs = \
 	tests/unit/test_fake_hv \
 	tests/unit/test_fs_cred \
 	tests/unit/test_fs_dax \
+	tests/unit/test_fs_dax_file \
 	tests/unit/test_fs_dev \
 	tests/unit/test_fs_diff \
 	tests/unit/test_fs_io \
@@ -136,6 +138,7 @@ test_headers = \
 	tests/unit/agent_host.h \
 	tests/unit/blk_rig.h \
 	tests/unit/fs_client.h \
+	tests/unit/fs_dax_rig.h \
 	tests/unit/fs_tree.h \
 	tests/unit/test.h \
 	tests/unit/tsi_rig.h \
@@ -360,6 +363,7 @@ thread_programs = \
 	tests/unit/test_vmm \
 	tests/unit/test_fs_cred \
 	tests/unit/test_fs_dax \
+	tests/unit/test_fs_dax_file \
 	tests/unit/test_fs_dev \
 	tests/unit/test_fs_diff \
 	tests/unit/test_fs_io \

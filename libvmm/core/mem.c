@@ -16,7 +16,6 @@
 
 #include "core/mem.h"
 #include "core/mem_pin.h"
-#include "core/mem_window.h"
 
 #define PAGE 4096ULL
 #define HUGE (2ULL << 20)
@@ -33,7 +32,6 @@ void mem_destroy(struct mem *m)
 
 		if (!r->borrowed)
 			(void)munmap(r->hva, r->len);
-		mem_window_free(r->win);
 		if (r->fd >= 0)
 			(void)close(r->fd);
 	}
@@ -158,11 +156,6 @@ int mem_add_shm(struct mem *m, gpa_t gpa, uint64_t len, struct error *e)
 	new.hva = mem_reserve(gpa, len);
 	if (!new.hva)
 		return err_sys(e, errno, "mapping a window of %llu bytes", (unsigned long long)len);
-	new.win = mem_window_new(len);
-	if (!new.win) {
-		(void)munmap(new.hva, len);
-		return err_sys(e, ENOMEM, "window of %llu bytes", (unsigned long long)len);
-	}
 	mem_insert(m, &new);
 	return 0;
 }

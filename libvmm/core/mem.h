@@ -38,9 +38,7 @@ enum mem_backing {
 	MEM_FILE,  /* private mapping of a file (kernel image, template) */
 };
 
-#define MEM_SHM_RANGE (2U << 20) /* a window is filled and mended in these */
-
-struct mem_window;
+#define MEM_SHM_RANGE (2U << 20) /* a window is filled in these */
 
 struct mem_region {
 	uint64_t gpa, len; /* bytes, page-aligned, gpa + len does not wrap */
@@ -51,7 +49,6 @@ struct mem_region {
 	uint64_t fd_off;
 	bool readonly; /* the guest may not write (KVM_MEM_READONLY), nor a device for it */
 	bool borrowed; /* by mem_add_borrowed(): not ours to unmap */
-	struct mem_window *win; /* owned; MEM_SHM: what fills its ranges */
 };
 
 struct mem {
@@ -103,31 +100,17 @@ int mem_iov(const struct mem *m, gpa_t gpa, uint64_t len, unsigned flags, struct
 bool mem_in_window(const struct mem *m, const void *p);
 
 /*
- * Maps file pages into a window / takes them out again (PROT_NONE). @window is the gpa where the
- * region begins. Offsets and lengths page-aligned, -EINVAL outside. Any thread; two calls on
- * overlapping ranges must not race.
+ * What a window shows: pages of a file, nothing (PROT_NONE), or zero pages of the guest's own.
+ * @window is the gpa where the region begins. Offsets and lengths page-aligned, -EINVAL outside.
+ * Any thread; two calls on one window must not race.
  */
 int mem_shm_map(struct mem *m, gpa_t window, uint64_t off, uint64_t len, int fd, uint64_t fd_off,
 	bool write);
 int mem_shm_unmap(struct mem *m, gpa_t window, uint64_t off, uint64_t len);
-/* As mem_shm_map() of one MEM_SHM_RANGE, with zero pages that are the guest's own. */
-int mem_shm_zero(struct mem *m, gpa_t window, uint64_t off);
-/* Of one MEM_SHM_RANGE: the next write to each page is seen by the file's file system again, which
- * sets its times. */
-int mem_shm_settle(struct mem *m, gpa_t window, uint64_t off);
-/*
- * The guest touched memory that the host cannot give it. Any thread: in every range that
- * mem_shm_map() filled whole, what lies behind the end of its file gets zero pages. Returns how
- * many ranges were mended.
- */
-unsigned mem_shm_mend(struct mem *m);
-/* Of one MEM_SHM_RANGE that a file fills: from the page @pages on it gets zero pages, if it has
- * not. */
-int mem_shm_cut(struct mem *m, gpa_t window, uint64_t off, unsigned pages);
-/* Whether any range of @window holds zero pages of mem_shm_mend() or mem_shm_zero(); whether that
- * at @off does. Mapping it anew takes them away. */
-bool mem_shm_any_mended(const struct mem *m, gpa_t window);
-bool mem_shm_is_mended(const struct mem *m, gpa_t window, uint64_t off);
+int mem_shm_zero(struct mem *m, gpa_t window, uint64_t off, uint64_t len);
+/* Where a file is mapped: the next write to each page is seen by the file's file system again,
+ * which sets its times. Zero pages would lose what was written. */
+int mem_shm_settle(struct mem *m, gpa_t window, uint64_t off, uint64_t len);
 /*
  * Gives pages back to the host; the guest reads zeroes there afterwards (or the file, if MEM_FILE).
  * RAM only, page-aligned, may cross regions; -EINVAL / -EFAULT with nothing done when the range is

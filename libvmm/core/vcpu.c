@@ -9,7 +9,7 @@
  * too.
  *
  * A trapped access is answered on this thread through the frozen buses. Nothing here takes a lock
- * but vm->lock.
+ * but vm->lock. A fault is a question to the devices that have windows, on their loops.
  */
 #include <errno.h>
 #include <stdio.h>
@@ -92,18 +92,20 @@ static void guest_reset(struct vmm *vm)
 
 /*
  * The guest touched memory that the host cannot give it: a file that a window shows may have become
- * shorter. False when this was not it, nor what another vCPU has mended meanwhile.
+ * shorter. Only the device knows; its loop never waits for a vCPU. False when this was not it, nor
+ * what another vCPU has had mended meanwhile.
  */
 static bool vcpu_mend(struct vcpu *c)
 {
-	unsigned n = mem_shm_mend(&c->vm->mem);
+	struct vmm *vm = c->vm;
+	unsigned n = 0;
 
-	if (n) {
-		log_guest("a mapped file became shorter: %u parts of 2 MiB end in zeroes now", n);
+	for (unsigned i = 0; i < vm->nslots; i++)
+		if (vm->slot[i].v->shm_len)
+			n += vdev_mend(vm->slot[i].v);
+	if (n)
 		c->faults = 0;
-		return true;
-	}
-	return c->vm->mem.nshm && ++c->faults <= VCPU_FAULTS;
+	return n || (vm->mem.nshm && ++c->faults <= VCPU_FAULTS);
 }
 
 /* Runs guest code until it traps, and serves the trap. Returns false when this vCPU is done for

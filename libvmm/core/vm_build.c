@@ -329,7 +329,7 @@ static int add_fs(struct vmm *vm, struct vmm_fs *f, unsigned n, char *cmdline, s
 		.cache = (enum fs_cache)f->cache,
 		.drop_idle = f->drop_idle,
 		.nat = f->nat,
-		.dax_len = f->dax_bytes,
+		.dax_len = f->drop_idle ? 0 : f->dax_bytes,
 		.max_nodes = fs_nodes(vm, n) };
 	struct vdev *v;
 	int r;

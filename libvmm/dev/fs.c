@@ -334,6 +334,13 @@ static void fs_kick(struct vdev *v, unsigned q)
 	d->idle_since = r ? 0 : now_ns();
 }
 
+static unsigned fs_mend(struct vdev *v)
+{
+	struct fs_dev *d = CONTAINER_OF(v, struct fs_dev, v);
+
+	return fs_attach_thread(d->fs) < 0 ? 0 : fs_dax_mend(d->fs);
+}
+
 static void fs_stop(struct vdev *v)
 {
 	struct fs_dev *d = CONTAINER_OF(v, struct fs_dev, v);
@@ -378,6 +385,7 @@ static const struct vdev_class fs_class = {
 	.kick = fs_kick,
 	.stop = fs_stop,
 	.pause = fs_pause,
+	.mend = fs_mend,
 	.save = fs_dev_save,
 	.load = fs_dev_load,
 	.destroy = fs_destroy,

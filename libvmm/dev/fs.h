@@ -62,6 +62,7 @@ enum {
 	FS_N_PINNED = 4, /* fd held without being in the LRU list */
 	FS_N_HASHED = 8, /* found by identity */
 	FS_N_DAX = 16,	 /* the guest is told to read it through the window */
+	FS_N_CUT = 32,	 /* ranges that show it may end in zero pages */
 };
 
 struct fs_node {
@@ -522,11 +523,24 @@ void fs_dax_admit(struct fs *fs, struct fs_node *n, const struct statx *sx, bool
 /* The node goes, or all do. */
 void fs_dax_forget(struct fs *fs, struct fs_node *n);
 void fs_dax_reset(struct fs *fs);
-/* Of a node with maps: the file may be longer than it was; it was opened, @changed: to be written
- * to, or it is not as it was; somebody who may have written to it has closed it. */
+/* Before an answer that may tell of the size of @n: what the file has is what is shown. Costs
+ * nothing unless it has been shorter. fs_dax_done(): of the files of a transfer. */
 void fs_dax_heal(struct fs *fs, struct fs_node *n);
-void fs_dax_opened(struct fs *fs, struct fs_node *n, bool changed);
+void fs_dax_done(struct fs *fs, const struct fs_xfer *x);
+/* Of a node with maps: it was opened, and maybe to be written to (a truncation too); somebody who
+ * may have written to it has closed it. */
+void fs_dax_opened(struct fs *fs, struct fs_node *n, bool write);
 void fs_dax_settle(struct fs *fs, struct fs_node *n);
+/*
+ * Whether the guest can store to @n. fs_dax_grow() is called before the guest makes it longer with
+ * a hole up to @to, fs_dax_punched() after it made one; @fd is open for writing. Errors are those
+ * of fallocate(2), and the request's.
+ */
+bool fs_dax_stores(const struct fs *fs, const struct fs_node *n);
+int fs_dax_grow(struct fs *fs, struct fs_node *n, int fd, uint64_t to) NODISCARD;
+int fs_dax_punched(struct fs *fs, struct fs_node *n, int fd, uint64_t off, uint64_t len) NODISCARD;
+/* The guest touched what the host cannot give it: vdev_class.mend. Between two requests. */
+unsigned fs_dax_mend(struct fs *fs);
 /* What to do when fs_dax_fd() is readable (-1: there is no window): files may be shorter. */
 int fs_dax_fd(const struct fs *fs);
 void fs_dax_tick(struct fs *fs);

@@ -91,6 +91,9 @@ int fs_op_write(struct fs *fs, struct fs_req *q)
 	if (h->kind == FS_H_VIRT)
 		return -EBADF;
 	append = (in->flags & O_APPEND) && !(in->write_flags & FUSE_WRITE_CACHE);
+	r = append ? 0 : fs_dax_grow(fs, q->n, h->fd, in->offset);
+	if (r < 0)
+		return r;
 	if (h->append != append && h->uses)
 		fs->drain(fs->answer_arg);
 	r = set_append(h, append);
@@ -183,12 +186,21 @@ int fs_op_fallocate(struct fs *fs, struct fs_req *q)
 		return -EOPNOTSUPP;
 	if (in->offset > INT64_MAX || in->length > INT64_MAX)
 		return -EINVAL;
+	if (!(in->mode & FALLOC_FL_KEEP_SIZE)) {
+		r = fs_dax_grow(fs, q->n, h->fd, in->offset);
+		if (r < 0)
+			return r;
+	}
 	fs_cred_fsetid(!q->h.uid);
 	h->wrote = true;
 	do
 		r = fallocate(h->fd, (int)in->mode, (off_t)in->offset, (off_t)in->length);
 	while (r < 0 && errno == EINTR);
-	return r < 0 ? -errno : 0;
+	if (r < 0)
+		return -errno;
+	return in->mode & FALLOC_FL_PUNCH_HOLE
+		? fs_dax_punched(fs, q->n, h->fd, in->offset, in->length)
+		: 0;
 }
 
 int fs_op_copy(struct fs *fs, struct fs_req *q)
@@ -203,13 +215,12 @@ int fs_op_copy(struct fs *fs, struct fs_req *q)
 	if (!to || to->kind != FS_H_FILE || to->fd < 0)
 		return -EBADF;
 	/* The guest copies by itself then. */
-	if (from->kind == FS_H_VIRT)
+	if (from->kind == FS_H_VIRT || fs_dax_stores(fs, q->n) ||
+		fs_dax_stores(fs, fs_node_at(fs, to->node)))
 		return -EXDEV;
 	if (in->flags || in->off_in > INT64_MAX || in->off_out > INT64_MAX)
 		return -EINVAL;
 	to->wrote = true;
-	if (fs_node_at(fs, to->node)->maps)
-		fs_dax_heal(fs, fs_node_at(fs, to->node));
 	q->x = (struct fs_xfer){ .kind = FS_X_COPY,
 		.fd = from->fd,
 		.to = to->fd,

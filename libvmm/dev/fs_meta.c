@@ -99,6 +99,17 @@ static bool writable(const struct fs_handle *h)
 	return h->kind == FS_H_FILE && h->fd >= 0 && (h->flags & O_ACCMODE) != O_RDONLY;
 }
 
+static int set_size_at(struct fs *fs, struct fs_req *q, int fd)
+{
+	const struct fuse_setattr_in *in = &q->a.setattr;
+	int r = fs_dax_grow(fs, q->n, fd, in->size);
+
+	if (r < 0)
+		return r;
+	fs_cred_fsetid(!(in->valid & FS_FATTR_KILL) || !(fs->flags & FS_I_KILLPRIV_V2));
+	return ftruncate(fd, (off_t)in->size) < 0 ? -errno : 0;
+}
+
 static int set_size(struct fs *fs, struct fs_req *q, int fd)
 {
 	const struct fuse_setattr_in *in = &q->a.setattr;
@@ -113,15 +124,16 @@ static int set_size(struct fs *fs, struct fs_req *q, int fd)
 	if (!h || !writable(h))
 		for (h = fs_handle_at(fs, q->n->handles); h && !writable(h);)
 			h = fs_handle_at(fs, h->next);
-	fs_cred_fsetid(!(in->valid & FS_FATTR_KILL) || !(fs->flags & FS_I_KILLPRIV_V2));
 	if (h)
-		return ftruncate(h->fd, (off_t)in->size) < 0 ? -errno : 0;
+		return set_size_at(fs, q, h->fd);
 
 	CLEAN_FD int w = fs_reopen(fs, fd, O_WRONLY);
 
 	if (w < 0)
 		return w;
-	return ftruncate(w, (off_t)in->size) < 0 ? -errno : 0;
+	if (q->n->maps)
+		fs_dax_opened(fs, q->n, true);
+	return set_size_at(fs, q, w);
 }
 
 static int set_owner(const struct fuse_setattr_in *in, int fd)

@@ -71,7 +71,6 @@ static int open_node(struct fs *fs, struct fs_node *n, uint32_t flags, uint32_t 
 	struct fuse_open_out *o)
 {
 	struct fs_handle *h;
-	uint64_t was;
 	int fd, f, r;
 
 	if (n->flags & FS_N_VIRT)
@@ -91,13 +90,12 @@ static int open_node(struct fs *fs, struct fs_node *n, uint32_t flags, uint32_t 
 	fd = fs_reopen(fs, fd, f);
 	if (fd < 0)
 		return fd;
-	was = n->stamp;
 	*o = (struct fuse_open_out){ .open_flags = cache_flags(fs, n, fd) };
-	if (n->maps)
-		fs_dax_opened(fs, n, (f & O_ACCMODE) != O_RDONLY || n->stamp != was);
 	r = fs_handle_new(fs, n, FS_H_FILE, fd, f & ~O_TRUNC, &h);
 	if (r < 0)
 		return r;
+	if (n->maps)
+		fs_dax_opened(fs, n, (f & (O_ACCMODE | O_TRUNC)) != O_RDONLY);
 	o->fh = fs_handle_id(h);
 	return 0;
 }
@@ -122,6 +120,7 @@ static int reply_create(struct fs *fs, struct fs_req *q, struct fs_node *n, cons
 	struct fuse_entry_out e;
 	int r;
 
+	fs_dax_heal(fs, n);
 	fs_fill_entry(fs, n, sx, &e);
 	n->nlookup++;
 	r = iobuf_push(&q->wr, &e, sizeof(e));

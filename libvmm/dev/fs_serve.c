@@ -149,8 +149,6 @@ static int run(struct fs *fs, struct fs_req *q, const struct fs_op *op)
 	}
 	if ((op->flags & O_MUT) && fs->readonly)
 		return -EROFS;
-	if (q->n && q->n->maps)
-		fs_dax_heal(fs, q->n);
 	return op->fn(fs, q);
 }
 
@@ -197,6 +195,11 @@ bool fs_serve_later(struct fs *fs, struct fs_req *q, struct iobuf *rd, struct io
 		r = FS_LATER;
 	else if (r == FS_XFER)
 		r = fs_xfer_do(q);
+	if (r != FS_LATER) {
+		fs_dax_done(fs, &q->x);
+		if (q->n)
+			fs_dax_heal(fs, q->n);
+	}
 	fs_req_end(fs);
 	if (r == FS_LATER)
 		return false;

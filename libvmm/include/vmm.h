@@ -59,7 +59,8 @@ struct vmm_fs {
 	/* What the host unmounts below the directory must go (slave mounts): descriptors of files
 	 * that the guest has not open are kept for less than a second. */
 	bool drop_idle;
-	uint64_t dax_bytes; /* 0: no window */
+	/* 0: no window; nor with @drop_idle, as a mapping keeps its mount busy like a descriptor */
+	uint64_t dax_bytes;
 };
 
 enum vmm_disk_format {

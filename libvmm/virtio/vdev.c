@@ -229,6 +229,28 @@ void vdev_fini(struct vdev *v)
 	(void)pthread_mutex_destroy(&v->lock);
 }
 
+struct mend {
+	struct vdev *v;
+	unsigned n;
+};
+
+static void vdev_loop_mend(void *arg)
+{
+	struct mend *m = arg;
+
+	if (m->v->running && !m->v->paused)
+		m->n = m->v->cls->mend(m->v);
+}
+
+unsigned vdev_mend(struct vdev *v)
+{
+	struct mend m = { .v = v };
+
+	if (v->cls->mend)
+		loop_call(v->loop, vdev_loop_mend, &m);
+	return m.n;
+}
+
 static void vdev_reset(struct vdev *v)
 {
 	loop_call(v->loop, vdev_loop_stop, v);

@@ -75,6 +75,12 @@ struct vdev_class {
 	 */
 	void (*pause)(struct vdev *v, bool paused);
 	/*
+	 * Optional, on the owner loop: the guest touched a page that the host cannot give it. Where
+	 * the device's window promises what is no more, something else takes its place. Returns in
+	 * how many places.
+	 */
+	unsigned (*mend)(struct vdev *v);
+	/*
 	 * Optional: the driver wrote config bytes; off + len <= cfg_len. On the vCPU thread, under
 	 * the lock. v->cfg is unchanged: take what the device accepts, under vdev_cfg_lock().
 	 */
@@ -143,6 +149,8 @@ void vdev_cfg_lock(struct vdev *v);
 void vdev_cfg_unlock(struct vdev *v);
 /* Any thread: config bytes changed (already written under vdev_cfg_lock()): tell the driver. */
 void vdev_cfg_changed(struct vdev *v);
+/* On a vCPU's thread, holding nothing: has cls->mend run on the owner loop, and waits for it. */
+unsigned vdev_mend(struct vdev *v);
 /* Any thread: the driver broke the rules, @why in one phrase. NEEDS_RESET, config interrupt, one
  * rate-limited line. */
 void vdev_broken(struct vdev *v, const char *why);

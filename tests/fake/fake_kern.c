@@ -85,6 +85,9 @@ static void forget_some(struct fk *k)
 		else
 			send[b.count++] = k->forget[i];
 	}
+	/* one that is remembered by another name is mapped again when it is read */
+	for (unsigned i = 0; i < b.count; i++)
+		fk_window_forget(k, send[i].nodeid);
 	k->nforget = keep;
 	if (!b.count)
 		return;

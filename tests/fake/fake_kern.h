@@ -26,6 +26,7 @@
 #define FK_FORGETS 2048		/* lookups that wait to be forgotten, at most */
 #define FK_SETTLE  64		/* and between two calls */
 #define FK_DEPTH   128		/* of a path */
+#define FK_RANGES  8		/* of the window, at most */
 #define FK_SPECIAL 1000		/* fk_open() of a fifo: opened, and closed again */
 
 struct fk_inode {
@@ -51,8 +52,17 @@ struct fk_name {
 	char name[64];
 };
 
+/* What a range of the window shows the beginning of; 0: nothing. */
+struct fk_shown {
+	uint64_t id;
+};
+
 struct fk {
 	struct fake_dev *d;
+	uint8_t *window; /* as the host has it */
+	struct fk_shown shown[FK_RANGES];
+	unsigned nshown;   /* ranges; 0: there is no window */
+	unsigned compared; /* reads of what is mapped */
 	uint64_t unique, rnd;
 	uint64_t flags; /* negotiated */
 	struct fk_name name[FK_NAMES];
@@ -104,6 +114,11 @@ void fk_name_put(struct fk *k, uint64_t dir, const char *name, uint64_t id);
 uint64_t fk_name_take(struct fk *k, uint64_t dir, const char *name);
 /* The mode of what is created in @dir. */
 uint32_t fk_new_mode(const struct fk_proc *p, const struct fuse_attr *dir, uint32_t mode);
+
+/* fake_kern_window.c: the window's own bytes of a file that is mapped, mapping, forgetting one. */
+bool fk_window_take(struct fk *k, uint64_t id, uint64_t off, uint32_t n, void *to, uint32_t *got);
+void fk_window_map(struct fk *k, const struct fk_proc *p, uint64_t id);
+void fk_window_forget(struct fk *k, uint64_t id);
 
 /* fake_kern_name.c */
 int fk_mkdir(struct fk *k, struct fk_proc *p, const char *path, mode_t mode);

@@ -58,6 +58,17 @@ static int new_file(struct fk_proc *p, unsigned slot, uint64_t id, uint64_t fh, 
 	return 0;
 }
 
+/* The window's bytes @shown, @there of them, are the @n of file @id that are in @b. */
+static void compare(struct fk *k, uint64_t id, int64_t off, const void *shown, uint32_t there,
+	const void *b, uint32_t n)
+{
+	k->compared++;
+	if (there >= n && !memcmp(shown, b, n))
+		return;
+	printf("# the window shows something else of %#lx at %ld\n", (unsigned long)id, (long)off);
+	k->broken = true;
+}
+
 static int open_inode(
 	struct fk *k, struct fk_proc *p, unsigned slot, const struct fk_inode *n, int flags)
 {
@@ -74,7 +85,11 @@ static int open_inode(
 		in.open_flags = OPEN_KILL;
 	r = fk_call(k, p, dir ? FUSE_OPENDIR : FUSE_OPEN, n->id, &in, sizeof(in), NULL, 0, &o,
 		sizeof(o));
-	return r < 0 ? r : new_file(p, slot, n->id, o.fh, flags, dir);
+	if (r < 0)
+		return r;
+	if (!dir)
+		fk_window_map(k, p, n->id);
+	return new_file(p, slot, n->id, o.fh, flags, dir);
 }
 
 static int create(struct fk *k, struct fk_proc *p, unsigned slot, const struct fk_at *at, int flags,
@@ -102,6 +117,7 @@ static int create(struct fk *k, struct fk_proc *p, unsigned slot, const struct f
 		fk_looked_up(k, out.e.nodeid);
 	else
 		fk_name_put(k, at->dir.id, at->last, out.e.nodeid);
+	fk_window_map(k, p, out.e.nodeid);
 	return new_file(p, slot, out.e.nodeid, out.o.fh, flags, false);
 }
 
@@ -165,10 +181,13 @@ int fk_close(struct fk *k, struct fk_proc *p, unsigned slot)
 
 int64_t fk_read(struct fk *k, struct fk_proc *p, unsigned slot, int64_t off, void *b, uint32_t n)
 {
+	static uint8_t shown[FK_IO];
 	const struct fk_file *f = &p->file[slot];
 	struct fuse_read_in in = {
 		.fh = f->fh, .offset = (uint64_t)off, .size = n, .flags = (uint32_t)f->flags
 	};
+	uint32_t there;
+	bool mapped;
 	int r;
 
 	if (off < 0)
@@ -179,13 +198,22 @@ int64_t fk_read(struct fk *k, struct fk_proc *p, unsigned slot, int64_t off, voi
 		return -EISDIR;
 	if (!n)
 		return 0;
+	mapped = n <= sizeof(shown) && fk_window_take(k, f->id, in.offset, n, shown, &there);
 	r = fk_call(k, p, FUSE_READ, f->id, &in, sizeof(in), NULL, 0, b, n);
-	return r < 0 ? r : (int64_t)k->out_len;
+	if (r < 0)
+		return r;
+	n = k->out_len;
+	if (mapped)
+		compare(k, f->id, off, shown, there, b, n);
+	if (n)
+		fk_window_map(k, p, f->id);
+	return n;
 }
 
 int64_t fk_write(
 	struct fk *k, struct fk_proc *p, unsigned slot, int64_t off, const void *b, uint32_t n)
 {
+	static uint8_t shown[FK_IO];
 	const struct fk_file *f = &p->file[slot];
 	struct fuse_write_in in = { .fh = f->fh,
 		.offset = (uint64_t)off,
@@ -193,6 +221,7 @@ int64_t fk_write(
 		.flags = (uint32_t)f->flags,
 		.write_flags = p->uid ? KILL_SUIDGID : 0 };
 	struct fuse_write_out o = { 0 };
+	uint32_t there;
 	int r;
 
 	if (off < 0)
@@ -202,7 +231,12 @@ int64_t fk_write(
 	if (!n)
 		return 0;
 	r = fk_call(k, p, FUSE_WRITE, f->id, &in, sizeof(in), b, n, &o, sizeof(o));
-	return r < 0 ? r : (int64_t)o.size;
+	if (r < 0)
+		return r;
+	if (!(f->flags & O_APPEND) && o.size <= sizeof(shown) &&
+		fk_window_take(k, f->id, in.offset, o.size, shown, &there))
+		compare(k, f->id, off, shown, there, b, o.size);
+	return o.size;
 }
 
 int fk_fsync(struct fk *k, struct fk_proc *p, unsigned slot, bool data)

@@ -1,119 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 /* virtio-fs: the DAX window: who gets it, what is mapped, what becomes of it. */
-#include <sys/statfs.h>
-
-#include "core/mem.h"
-#include "tests/unit/fs_client.h"
-#include "tests/unit/test.h"
-
-#define R      FS_DAX_RANGE
-#define RANGES 5U
-#define FIT    4U /* of them, that are promised: Linux wants a fifth free */
-#define NO_FH  UINT64_MAX
-#define MAP_R  FUSE_SETUPMAPPING_FLAG_READ
-#define MAP_RW (FUSE_SETUPMAPPING_FLAG_READ | FUSE_SETUPMAPPING_FLAG_WRITE)
-
-struct rig {
-	struct mem mem;
-	struct fc c;
-	const uint8_t *w; /* the window as the guest would see it */
-};
-
-static int setup(struct rig *r, const struct fs_cfg *base)
-{
-	int ret;
-
-	mem_init(&r->mem);
-	ret = mem_add_shm(&r->mem, GPA(FC_WINDOW_GPA), (uint64_t)RANGES * R, NULL);
-	if (ret)
-		return ret;
-	r->w = r->mem.r[0].hva;
-	fc_window = &r->mem;
-	return fc_new(&r->c, base, NULL);
-}
-
-static bool teardown(struct rig *r)
-{
-	bool ok = fc_free(&r->c);
-
-	mem_destroy(&r->mem);
-	fc_window = NULL;
-	return ok;
-}
-
-static const char *host_path(const struct rig *r, const char *name)
-{
-	static char path[120];
-
-	(void)snprintf(path, sizeof(path), "%s/%s", r->c.path, name);
-	return path;
-}
-
-/* A file of @len bytes whose pages begin with their number, from 1; its blocks are there. */
-static int file(struct rig *r, const char *name, uint64_t len, mode_t mode)
-{
-	int fd = openat(r->c.dir, name, O_CREAT | O_RDWR | O_TRUNC | O_CLOEXEC, 0600);
-	int ret = fd < 0 || posix_fallocate(fd, 0, (off_t)len) || fchmod(fd, mode) ? -EIO : 0;
-
-	for (uint64_t at = 0, n; !ret && at < len; at += 4096) {
-		n = at / 4096 + 1;
-		ret = pwrite(fd, &n, 8, (off_t)at) == 8 ? 0 : -EIO;
-	}
-	(void)close(fd);
-	return ret;
-}
-
-/* Whether the guest is told to use the window for it. */
-static bool admitted(struct rig *r, const char *name, uint64_t *node)
-{
-	struct fuse_entry_out e = { 0 };
-
-	if (fc_lookup_n(&r->c, 1, name, strlen(name) + 1, &e))
-		return false;
-	*node = e.nodeid;
-	return e.attr.flags & FS_ATTR_DAX;
-}
-
-static int map(struct rig *r, uint64_t node, uint64_t fh, uint64_t off, uint64_t len,
-	uint64_t flags, uint64_t at)
-{
-	struct fuse_setupmapping_in in = {
-		.fh = fh, .foffset = off, .len = len, .flags = flags, .moffset = at
-	};
-
-	return fc_call(&r->c, FUSE_SETUPMAPPING, node, &in, sizeof(in), NULL, 0, NULL, 0);
-}
-
-static int unmap(struct rig *r, uint64_t node, const struct fuse_removemapping_one *one, uint32_t n,
-	uint32_t count)
-{
-	struct fuse_removemapping_in in = { .count = count };
-
-	return fc_call(
-		&r->c, FUSE_REMOVEMAPPING, node, &in, sizeof(in), one, n * sizeof(*one), NULL, 0);
-}
-
-static uint64_t page(const struct rig *r, uint64_t n)
-{
-	uint64_t v;
-
-	memcpy(&v, r->w + n * 4096, 8);
-	return v;
-}
-
-/* Whether the byte there can be read without a signal. */
-static bool there(const struct rig *r, uint64_t at)
-{
-	int p[2];
-	bool ok;
-
-	if (pipe(p) < 0)
-		return false;
-	ok = write(p[1], r->w + at, 1) == 1;
-	(void)close(p[0]);
-	(void)close(p[1]);
-	return ok;
-}
+#include "tests/unit/fs_dax_rig.h"
 
 static void negotiated(void)
 {
@@ -324,138 +211,6 @@ static void read_only(void)
 	CHECK(teardown(&r));
 }
 
-/* A file that shrinks under its mapping, and what makes it longer again. */
-static void shrunk(void)
-{
-	uint64_t f, fh, v = 0;
-	struct rig r;
-
-	CHECK_EQ(setup(&r, NULL), 0);
-	CHECK_EQ(file(&r, "f", 2 * R, 0644), 0);
-	f = fc_lookup(&r.c, 1, "f");
-	CHECK_EQ(fc_open(&r.c, f, O_RDWR, &fh), 0);
-	CHECK_EQ(map(&r, f, NO_FH, 0, R, MAP_R, 0), 0);
-	CHECK_EQ(map(&r, f, NO_FH, R, R, MAP_RW, R), 0);
-	CHECK_EQ(mem_shm_mend(&r.mem), 0);
-	CHECK_EQ(truncate(host_path(&r, "f"), R + 3 * 4096), 0);
-	CHECK(there(&r, R + 2 * 4096) && !there(&r, R + 3 * 4096));
-	CHECK_EQ(mem_shm_mend(&r.mem), 1);
-	CHECK_EQ(page(&r, 512 + 2), 512 + 3);
-	CHECK_EQ(page(&r, 512 + 3), 0);
-	CHECK_EQ(page(&r, 1023), 0);
-	CHECK(mem_shm_is_mended(&r.mem, GPA(FC_WINDOW_GPA), R));
-	/* and once more */
-	CHECK_EQ(truncate(host_path(&r, "f"), 4096), 0);
-	CHECK_EQ(mem_shm_mend(&r.mem), 2);
-	CHECK_EQ(mem_shm_mend(&r.mem), 0);
-	CHECK_EQ(page(&r, 0), 1);
-	CHECK(!page(&r, 1) && !page(&r, 512));
-	/* longer: what is written is what the mapping shows */
-	CHECK_EQ(fc_write(&r.c, f, fh, 4096, "longer", 6, O_RDWR, 0), 6);
-	CHECK(!memcmp(r.w + 4096, "longer", 6));
-	CHECK(!mem_shm_is_mended(&r.mem, GPA(FC_WINDOW_GPA), 0));
-	CHECK_EQ(mem_shm_mend(&r.mem), 2);
-	/* by the host: seen once the guest asks */
-	v = 4711;
-	CHECK_EQ(truncate(host_path(&r, "f"), 2 * R), 0);
-	CHECK(fc_lookup(&r.c, 1, "f"));
-	CHECK(!mem_shm_any_mended(&r.mem, GPA(FC_WINDOW_GPA)));
-	CHECK_EQ(fc_write(&r.c, f, fh, R + 8, &v, 8, O_RDWR, 0), 8);
-	CHECK(!memcmp(r.w + R + 8, &v, 8));
-	CHECK(teardown(&r));
-}
-
-/* Where nobody says so, sizes are looked at from time to time; a file that always ended there is
- * none that shrank. */
-static void shrunk_unseen(void)
-{
-	uint64_t f, g, fh, gh;
-	struct rig r;
-
-	CHECK_EQ(setup(&r, NULL), 0);
-	CHECK_EQ(file(&r, "f", 2 * R, 0644), 0);
-	CHECK_EQ(file(&r, "g", R + 100, 0644), 0);
-	f = fc_lookup(&r.c, 1, "f");
-	g = fc_lookup(&r.c, 1, "g");
-	CHECK_EQ(fc_open(&r.c, f, O_RDWR, &fh), 0);
-	CHECK_EQ(fc_open(&r.c, g, O_RDWR, &gh), 0);
-	CHECK_EQ(map(&r, f, NO_FH, R, R, MAP_RW, 0), 0);
-	CHECK_EQ(map(&r, g, NO_FH, R, R, MAP_RW, R), 0);
-	fs_dax_tick(r.c.fs);
-	CHECK(!mem_shm_any_mended(&r.mem, GPA(FC_WINDOW_GPA)));
-	CHECK_EQ(truncate(host_path(&r, "f"), R + 1), 0);
-	fs_dax_tick(r.c.fs);
-	CHECK_EQ(page(&r, 0) & 255, 513 & 255);
-	CHECK_EQ(page(&r, 1), 0);
-	CHECK(!there(&r, R + 4096));
-	CHECK_EQ(truncate(host_path(&r, "f"), 0), 0);
-	CHECK_EQ(fc_name_op(&r.c, FUSE_UNLINK, 1, "f"), 0);
-	CHECK(mem_shm_any_mended(&r.mem, GPA(FC_WINDOW_GPA)));
-	fs_dax_tick(r.c.fs);
-	CHECK_EQ(page(&r, 0), 0);
-	CHECK_EQ(fc_write(&r.c, f, fh, R, "back", 4, O_RDWR, 0), 4);
-	CHECK(!memcmp(r.w, "back", 4));
-	CHECK(teardown(&r));
-}
-
-/* Stores set the file's times, also those after the first once its writer has closed it. */
-static void times(void)
-{
-	struct stat a, b, c;
-	uint64_t f, fh;
-	struct rig r;
-
-	CHECK_EQ(setup(&r, NULL), 0);
-	CHECK_EQ(file(&r, "f", R, 0644), 0);
-	f = fc_lookup(&r.c, 1, "f");
-	CHECK_EQ(fc_open(&r.c, f, O_RDWR, &fh), 0);
-	CHECK_EQ(map(&r, f, NO_FH, 0, R, MAP_RW, 0), 0);
-	CHECK_EQ(utimensat(r.c.dir, "f", (struct timespec[2]){ { 1, 0 }, { 1, 0 } }, 0), 0);
-	CHECK_EQ(fstatat(r.c.dir, "f", &a, 0), 0);
-	CHECK_EQ(a.st_mtime, 1);
-	*(uint8_t *)(uintptr_t)r.w = 5;
-	CHECK_EQ(fstatat(r.c.dir, "f", &b, 0), 0);
-	CHECK(b.st_mtime > 1);
-	CHECK_EQ(utimensat(r.c.dir, "f", (struct timespec[2]){ { 1, 0 }, { 1, 0 } }, 0), 0);
-	CHECK_EQ(fc_release(&r.c, f, fh, false), 0);
-	*(uint8_t *)(uintptr_t)r.w = 6;
-	CHECK_EQ(fstatat(r.c.dir, "f", &c, 0), 0);
-	CHECK(c.st_mtime > 1);
-	CHECK(teardown(&r));
-}
-
-/* A hole has a place on the disk before a store can go there. */
-static void holes(void)
-{
-	struct rig r;
-	struct stat st;
-	uint64_t f;
-
-	CHECK_EQ(setup(&r, NULL), 0);
-	CHECK_EQ(fc_host_file(&r.c, "f", "x"), 0);
-	CHECK_EQ(truncate(host_path(&r, "f"), R + 4096), 0);
-	f = fc_lookup(&r.c, 1, "f");
-	CHECK_EQ(map(&r, f, NO_FH, R, R, MAP_RW, R), 0);
-	CHECK_EQ(fstatat(r.c.dir, "f", &st, 0), 0);
-	CHECK(st.st_blocks * 512 >= 4096 && st.st_blocks * 512 < R);
-	CHECK_EQ(map(&r, f, NO_FH, 0, R, MAP_RW, 0), 0);
-	CHECK_EQ(fstatat(r.c.dir, "f", &st, 0), 0);
-	CHECK(st.st_blocks * 512 >= R);
-	CHECK_EQ(st.st_size, R + 4096);
-	CHECK(teardown(&r));
-}
-
-static int again(struct rig *r, const struct save_out *s)
-{
-	struct save_in in = { .buf = s->buf, .len = s->len };
-	int ret;
-
-	fs_dax_reset(r->c.fs);
-	fs_server_free(r->c.fs);
-	ret = fc_server(&r->c, NULL, NULL);
-	return ret ? ret : fs_load(r->c.fs, &in);
-}
-
 static void saved(void)
 {
 	struct save_out s = { 0 }, was = { 0 };
@@ -477,7 +232,7 @@ static void saved(void)
 	fs_save(r.c.fs, &s);
 	CHECK_EQ(s.err, 0);
 	CHECK_EQ(renameat(r.c.dir, "g", r.c.dir, "away"), 0);
-	CHECK_EQ(again(&r, &s), 0);
+	CHECK_EQ(again(&r, &s, NULL), 0);
 	CHECK_EQ(page(&r, 0), 513);
 	CHECK_EQ(page(&r, 2 * 512), 1);
 	CHECK(there(&r, 3ULL * R - 4096) == false);
@@ -492,7 +247,7 @@ static void saved(void)
 	/* another window is another device */
 	fs_save(r.c.fs, &was);
 	fc_window = NULL;
-	CHECK_EQ(again(&r, &was), -EINVAL);
+	CHECK_EQ(again(&r, &was, NULL), -EINVAL);
 	fc_window = &r.mem;
 	save_out_free(&was);
 	save_out_free(&s);
@@ -506,25 +261,10 @@ static const struct test_case cases[] = {
 	TEST(mapped),
 	TEST(refused),
 	TEST(read_only),
-	TEST(shrunk),
-	TEST(shrunk_unseen),
-	TEST(times),
-	TEST(holes),
 	TEST(saved),
 };
 
 int main(int argc, char **argv)
 {
-	static const uint32_t plain[] = { 0xef53, 0x58465342, 0x01021994, 0x794c7630 };
-	struct statfs st;
-	bool ok = false;
-
-	if (!statfs("/var/tmp", &st))
-		for (unsigned i = 0; i < ARRAY_SIZE(plain); i++)
-			ok |= (uint32_t)st.f_type == plain[i];
-	if (!ok) {
-		puts("/var/tmp is on a file system whose files are not mapped");
-		return 77;
-	}
-	return test_run_(cases, ARRAY_SIZE(cases), argc, argv);
+	return main_(cases, ARRAY_SIZE(cases), argc, argv);
 }

@@ -194,6 +194,16 @@ static void windows(void)
 	CHECK_EQ(write(fd, m.r[3].hva + 0xe000, 8), -1);
 	CHECK_EQ(errno, EFAULT);
 	CHECK_EQ(write(fd, m.r[3].hva, 8), 8);
+	/* zero pages, which are the guest's own */
+	CHECK_EQ(mem_shm_zero(&m, GPA(0x50000), 0x1000, 0x2000), 0);
+	CHECK_EQ(m.r[3].hva[0x1000], 0);
+	m.r[3].hva[0x2000] = 9;
+	CHECK_EQ(mem_shm_settle(&m, GPA(0x50000), 0, 0x1000), 0);
+	CHECK_EQ(*m.r[3].hva, 7);
+	CHECK_EQ(m.r[3].hva[0x2000], 9);
+	CHECK_EQ(mem_shm_zero(&m, GPA(0x50000), 0xf000, 0x2000), -EINVAL);
+	CHECK_EQ(mem_shm_settle(&m, GPA(0x50000), 0xf000, 0x2000), -EINVAL);
+	CHECK_EQ(mem_shm_zero(&m, GPA(0x10000), 0, 0x1000), -EINVAL);
 	/* outside, unaligned, not a window, not its beginning */
 	CHECK_EQ(mem_shm_map(&m, GPA(0x50000), 0xf000, 0x2000, fd, 0, false), -EINVAL);
 	CHECK_EQ(mem_shm_map(&m, GPA(0x50000), UINT64_MAX - 0xfff, 0x2000, fd, 0, false), -EINVAL);

@@ -21,6 +21,7 @@
 #include <unistd.h>
 
 #include "arch/arch.h"
+#include "core/vm.h"
 #include "tests/fake/fake_hv.h"
 #include "tests/unit/test.h"
 #include "util/bytes.h"
@@ -256,6 +257,63 @@ static void window(void)
 		CHECK_STR(vmm_why(vm), "vCPU 0: told to");
 		CHECK(ended_clean());
 	}
+}
+
+/* What is mapped could not be unmounted. */
+static void window_or_unmount(void)
+{
+	struct vmm_config c;
+
+	begin(NULL);
+	c = full_config(1, 32 * MIB);
+	c.fs[0].dax_bytes = 8 * MIB;
+	c.fs[0].drop_idle = true;
+	CHECK_EQ(vmm_new(-1, &vm, &e), 0);
+	CHECK_EQ(vmm_build(vm, &c, &e), 0);
+	CHECK(!fake_hv_ram(fake_hv_last(), 4ULL << 30, 1));
+	CHECK(ended_clean());
+}
+
+static unsigned mended;
+
+static unsigned mend_twice(struct vdev *v)
+{
+	(void)v;
+	return mended++ < 2;
+}
+
+/* A fault is the device's to mend, on its loop; what it mends counts anew. */
+static void mending(void)
+{
+	struct vdev_class cls;
+	struct vmm_config c;
+	struct vdev *v;
+
+	begin(NULL);
+	c = full_config(1, 32 * MIB);
+	c.fs[0].dax_bytes = 8 * MIB;
+	CHECK_EQ(vmm_new(-1, &vm, &e), 0);
+	CHECK_EQ(vmm_build(vm, &c, &e), 0);
+	v = vm->slot[2].v;
+	CHECK(v->shm_len && v->cls->mend);
+	cls = *v->cls;
+	cls.mend = mend_twice;
+	v->cls = &cls;
+	mended = 0;
+	CHECK_EQ(vmm_start(vm, &e), 0);
+	/* a device that does not run has promised nothing */
+	CHECK_EQ(guest_says(HV_EXIT_FAULT), 0);
+	CHECK_EQ(fake_hv_drain(fake_hv_last(), 0), 0);
+	CHECK_EQ(mended, 0);
+	v->running = true;
+	for (unsigned i = 0; i < 2 + 8; i++)
+		CHECK_EQ(guest_says(HV_EXIT_FAULT), 0);
+	CHECK_EQ(fake_hv_drain(fake_hv_last(), 0), 0);
+	CHECK_EQ(mended, 10);
+	CHECK_EQ(vmm_state(vm), VMM_RUNNING);
+	CHECK_EQ(guest_says(HV_EXIT_FAULT), 0);
+	CHECK_EQ(vmm_wait(vm), VMM_END_FAILED);
+	CHECK(ended_clean());
 }
 
 static void ends(void)
@@ -806,6 +864,8 @@ static void two_at_once(void)
 static const struct test_case cases[] = {
 	TEST(built_and_run),
 	TEST(window),
+	TEST(window_or_unmount),
+	TEST(mending),
 	TEST(ends),
 	TEST(each_step_of_build_fails),
 	TEST(bad_configs),
