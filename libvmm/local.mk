@@ -58,6 +58,12 @@ libvmmcore_a_SOURCES = \
 	libvmm/dev/disk.c \
 	libvmm/dev/disk_io.c \
 	libvmm/dev/disk_pool.c \
+	libvmm/dev/disk_qcow2.c \
+	libvmm/dev/disk_qcow2_io.c \
+	libvmm/dev/disk_qcow2_map.c \
+	libvmm/dev/disk_qcow2_ref.c \
+	libvmm/dev/disk_qcow2_tab.c \
+	libvmm/dev/disk_qcow2_zip.c \
 	libvmm/dev/disk_ring.c \
 	libvmm/dev/fs.c \
 	libvmm/dev/fs_cred.c \
@@ -109,6 +115,8 @@ libvmmcore_a_SOURCES = \
 	libvmm/dev/disk.h \
 	libvmm/dev/disk_io.h \
 	libvmm/dev/disk_pool.h \
+	libvmm/dev/disk_qcow2.h \
+	libvmm/dev/disk_qcow2_be.h \
 	libvmm/dev/disk_ring.h \
 	libvmm/dev/fs.h \
 	libvmm/dev/fs_dax.h \

@@ -68,6 +68,7 @@ unit_programs = \
 	tests/unit/test_notify \
 	tests/unit/test_ns \
 	tests/unit/test_proto \
+	tests/unit/test_qcow2 \
 	tests/unit/test_rng \
 	tests/unit/test_save \
 	tests/unit/test_seccomp \

@@ -29,6 +29,11 @@
 #define LIM_BLK_RANGE	 (64U << 20)  /* bytes of one discard or write-zeroes */
 #define LIM_BLK_WORKERS	 4	      /* threads of one disk: without io_uring, for qcow2 */
 #define LIM_BLK_BYTES	 (1ULL << 50) /* of one disk */
+#define LIM_BLK_BACKING	 8	      /* images below one */
+#define LIM_QCOW2_L1	 (32U << 20)  /* bytes of an L1 table, all of it in memory */
+#define LIM_QCOW2_RT	 (8U << 20)   /* bytes of a refcount table, all of it in memory */
+#define LIM_QCOW2_L2	 (4U << 20)   /* bytes of L2 tables in memory, or 4 tables */
+#define LIM_QCOW2_REFS	 (1U << 20)   /* bytes of refcount blocks in memory, or 4 blocks */
 
 #define LIM_VSOCK_CONNS	   2048		/* connections of one guest */
 #define LIM_VSOCK_GUEST	   1920		/* of these: those that it opened, or that came for it */

@@ -360,7 +360,9 @@ static int add_disk(struct vmm *vm, struct vmm_disk *d, char *cmdline, struct er
 		.readonly = d->readonly,
 		.direct = d->direct,
 		.threads = d->threads,
-		.queues = d->queues };
+		.queues = d->queues,
+		.open_backing = d->open_backing,
+		.backing_arg = d->backing_arg };
 	struct vdev *v;
 	int r = vm->blk ? 0 : loop_new("blk", &vm->blk, e);
 

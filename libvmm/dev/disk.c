@@ -24,7 +24,7 @@
 #include <unistd.h>
 
 #include "core/limits.h"
-#include "dev/disk.h"
+#include "dev/disk_qcow2.h"
 #include "util/cleanup.h"
 #include "util/io.h"
 #include "util/log.h"
@@ -208,8 +208,17 @@ static int look_at(struct disk *d, const struct disk_cfg *cfg, struct error *e)
 /* The file becomes a disk of the format; what @dp points at may be another struct then. */
 static int open_format(struct disk **dp, const struct disk_cfg *cfg, struct error *e)
 {
-	struct disk *d = *dp;
+	struct disk *d = *dp, *other;
+	int r;
 
+	if (cfg->format == DISK_QCOW2) {
+		r = qcow2_open(cfg, d, &other, e);
+		if (!r) {
+			free(d);
+			*dp = other;
+		}
+		return r;
+	}
 	if (cfg->format != DISK_RAW)
 		return err_set(e, ENOTSUP, "disk: no such format: %d", (int)cfg->format);
 	d->ops = &raw_ops;

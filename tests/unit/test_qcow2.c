@@ -1,0 +1,620 @@
+// SPDX-License-Identifier: Apache-2.0
+// qcow2 images of qemu-img's, changed by us and looked at by it.
+
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "core/limits.h"
+#include "dev/disk_qcow2.h"
+#include "dev/disk_qcow2_be.h"
+#include "unit/test.h"
+
+#define MIB	 (1U << 20)
+#define SIZE	 (6U * MIB)
+#define SECTORS	 (SIZE / 512)
+#define NO_QEMU	 77
+#define CHECK_OK 0
+#define LEAKS	 3 /* qemu-img check: nothing worse */
+
+static char dir[] = "/tmp/krun-qcow2-XXXXXX";
+static uint8_t model[SIZE], buf[SIZE];
+static uint32_t rnd_state = 11;
+
+static uint32_t rnd(uint32_t n)
+{
+	rnd_state ^= rnd_state << 13;
+	rnd_state ^= rnd_state >> 17;
+	rnd_state ^= rnd_state << 5;
+	return (rnd_state >> 4) % n;
+}
+
+/* A command in the test's directory; its exit status. */
+PRINTF(1, 2) static int sh(const char *fmt, ...)
+{
+	char cmd[1024], all[1200];
+	va_list ap;
+	int r;
+
+	va_start(ap, fmt);
+	(void)vsnprintf(cmd, sizeof(cmd), fmt, ap);
+	va_end(ap);
+	(void)snprintf(all, sizeof(all), "cd %s && { %s; } >out 2>&1", dir, cmd);
+	r = system(all);
+	r = WIFEXITED(r) ? WEXITSTATUS(r) : -1;
+	return r;
+}
+
+/* What the last command said. */
+static void said(void)
+{
+	char cmd[128];
+
+	(void)snprintf(cmd, sizeof(cmd), "sed 's/^/# /' %s/out | tail -n 20", dir);
+	(void)!system(cmd);
+}
+
+#define SH_OK(...)                         \
+	do {                               \
+		int rc_ = sh(__VA_ARGS__); \
+		if (rc_)                   \
+			said();            \
+		CHECK_EQ(rc_, 0);          \
+	} while (0)
+
+static int image_fd(const char *name, int flags)
+{
+	char path[128];
+
+	(void)snprintf(path, sizeof(path), "%s/%s", dir, name);
+	return open(path, flags | O_CLOEXEC, 0600);
+}
+
+static int open_below(void *arg, const char *name)
+{
+	int fd;
+
+	(void)arg;
+	fd = image_fd(name, O_RDONLY);
+	return fd < 0 ? -errno : fd;
+}
+
+static struct disk *open_disk(const char *name, bool readonly, bool direct, struct error *e)
+{
+	struct disk_cfg cfg = { .fd = image_fd(name, readonly ? O_RDONLY : O_RDWR),
+		.format = DISK_QCOW2,
+		.sync = DISK_SYNC_FULL,
+		.readonly = readonly,
+		.direct = direct,
+		.open_backing = open_below };
+	struct disk *d = NULL;
+
+	return disk_open(&cfg, &d, e) ? NULL : d;
+}
+
+/* As the device does it: what lies in one place from there, the rest by disk_run(). */
+static int request(struct disk *d, enum disk_cmd cmd, uint64_t at, uint8_t *p, uint64_t n)
+{
+	struct disk_extent x;
+
+	if (cmd != DISK_READ && cmd != DISK_WRITE)
+		return disk_run(d, cmd, NULL, at, n);
+	for (; n; at += x.len, p += x.len, n -= x.len) {
+		struct iovec v = { p, 0 };
+		struct iobuf b;
+		int r = 0;
+
+		disk_map(d, cmd == DISK_WRITE, at, n, &x);
+		if (!x.len || x.len > n)
+			return -EPROTO;
+		v.iov_len = x.len;
+		iobuf_init(&b, &v, 1);
+		if (x.where == DISK_ZEROES) {
+			memset(p, 0, x.len);
+		} else if (x.where == DISK_ASIDE) {
+			r = disk_run(d, cmd, &b, at, x.len);
+			if (!r && b.left)
+				return -EPROTO;
+		} else if (cmd == DISK_WRITE) {
+			r = disk_write_all(d->fd, &b, x.off, x.len);
+		} else {
+			r = disk_read_all(d->fd, &b, x.off, x.len);
+			if (r == -ENODATA) {
+				memset(p + b.done, 0, b.left);
+				r = 0;
+			}
+		}
+		if (r)
+			return r;
+	}
+	return 0;
+}
+
+static int put_model(const char *name)
+{
+	int fd = image_fd(name, O_RDWR | O_CREAT | O_TRUNC);
+	int r = write(fd, model, SIZE) == (ssize_t)SIZE ? 0 : -1;
+
+	(void)close(fd);
+	return r;
+}
+
+/* A disk's worth of bytes that are partly zero, partly easy to compress. */
+static void fill_model(void)
+{
+	for (uint32_t i = 0; i < SIZE; i += 4096) {
+		uint32_t how = rnd(4);
+
+		for (uint32_t k = 0; k < 4096; k++)
+			model[i + k] = how == 0 ? 0
+				: how == 1	? (uint8_t)rnd(256)
+						: (uint8_t)(i / 4096 + how + k / 100);
+	}
+}
+
+/* Series of random requests, each ended by a close and a look by qemu-img. */
+static void work_on(const char *name, unsigned series, unsigned ops)
+{
+	for (unsigned s = 0; s < series; s++) {
+		struct error e = { 0 };
+		struct disk *d = open_disk(name, false, false, &e);
+
+		if (!d)
+			printf("# %s\n", e.msg);
+		CHECK(d);
+		CHECK_EQ(d->bytes, SIZE);
+		for (unsigned i = 0; i < ops; i++) {
+			uint32_t at = rnd(SECTORS), n = 1 + rnd(i % 16 ? 40 : 3000), what = rnd(20);
+			uint64_t off;
+
+			n = MIN(n, SECTORS - at);
+			off = (uint64_t)at * 512;
+			if (what < 8) {
+				CHECK_EQ(request(d, DISK_READ, off, buf, n * 512), 0);
+				CHECK(!memcmp(buf, model + off, n * 512));
+			} else if (what < 15) {
+				for (uint32_t k = 0; k < n * 512; k++)
+					model[off + k] = (uint8_t)(rnd_state + k / 512 + i);
+				CHECK_EQ(request(d, DISK_WRITE, off, model + off, n * 512), 0);
+			} else if (what < 18) {
+				CHECK_EQ(request(d, what & 1 ? DISK_ZERO : DISK_ZERO_UNMAP, off,
+						 NULL, n * 512),
+					0);
+				memset(model + off, 0, n * 512);
+			} else if (what == 18) {
+				/* what it reads afterwards is the old or zeroes, cluster by cluster
+				 */
+				CHECK_EQ(request(d, DISK_DISCARD, off, NULL, n * 512), 0);
+				CHECK_EQ(request(d, DISK_READ, off, buf, n * 512), 0);
+				for (uint32_t k = 0; k < n * 512; k++)
+					CHECK(buf[k] == model[off + k] || !buf[k]);
+				memcpy(model + off, buf, n * 512);
+			} else {
+				CHECK_EQ(request(d, DISK_FLUSH, 0, NULL, 0), 0);
+			}
+		}
+		disk_close(d);
+		CHECK_EQ(put_model("model"), 0);
+		SH_OK("qemu-img check -q -f qcow2 %s", name);
+		SH_OK("qemu-img compare -f qcow2 -F raw %s model", name);
+	}
+}
+
+#define WORK(...)                     \
+	do {                          \
+		work_on(__VA_ARGS__); \
+		if (test_failed_)     \
+			return;       \
+	} while (0)
+
+static void empty_images(void)
+{
+	static const char *const opts[] = { "cluster_size=64k", "compat=0.10,cluster_size=64k",
+		"cluster_size=512", "cluster_size=4k,refcount_bits=1",
+		"cluster_size=512,refcount_bits=64", "cluster_size=2M,refcount_bits=8",
+		"lazy_refcounts=on,cluster_size=1k", "refcount_bits=4,cluster_size=32k",
+		"preallocation=metadata", "preallocation=full,cluster_size=4k" };
+
+	for (unsigned i = 0; i < ARRAY_SIZE(opts); i++) {
+		memset(model, 0, SIZE);
+		SH_OK("rm -f a && qemu-img create -q -f qcow2 -o %s a %u", opts[i], SIZE);
+		WORK("a", 2, 400);
+	}
+}
+
+static void from_qemu_io(void)
+{
+	struct disk *d;
+
+	memset(model, 0, SIZE);
+	SH_OK("rm -f a && qemu-img create -q -f qcow2 a %u && qemu-io -f qcow2 -c 'write -P 7 100k 300k' "
+	      "-c 'write -z 200k 64k' -c 'discard 300k 64k' -c 'write -P 9 3M 1k' a",
+		SIZE);
+	SH_OK("qemu-img convert -q -f qcow2 -O raw a raw");
+	d = open_disk("a", true, false, NULL);
+	CHECK(d);
+	CHECK_EQ(request(d, DISK_READ, 0, model, SIZE), 0);
+	CHECK(request(d, DISK_WRITE, 0, model, 512) < 0);
+	disk_close(d);
+	CHECK_EQ(put_model("model"), 0);
+	SH_OK("cmp raw model");
+	WORK("a", 2, 300);
+}
+
+static void compressed(void)
+{
+	static const char *const opts[] = { "cluster_size=64k", "cluster_size=4k",
+		"compression_type=zstd,cluster_size=64k", "compat=0.10,cluster_size=512" };
+
+	for (unsigned i = 0; i < ARRAY_SIZE(opts); i++) {
+		fill_model();
+		CHECK_EQ(put_model("raw"), 0);
+		SH_OK("rm -f a && qemu-img convert -q -c -f raw -O qcow2 -o %s raw a", opts[i]);
+		WORK("a", 2, 300);
+	}
+}
+
+/* Clusters that a snapshot has too are copied when they are written; it still reads as it did. */
+static void snapshots(void)
+{
+	static const char *const opts[] = { "cluster_size=64k", "cluster_size=4k",
+		"compat=0.10,cluster_size=64k", "cluster_size=512" };
+
+	for (unsigned i = 0; i < ARRAY_SIZE(opts); i++) {
+		fill_model();
+		CHECK_EQ(put_model("raw"), 0);
+		SH_OK("rm -f a && qemu-img convert -q %s -f raw -O qcow2 -o %s raw a",
+			i & 1 ? "-c" : "", opts[i]);
+		SH_OK("qemu-img snapshot -c one a");
+		WORK("a", 1, 200);
+		SH_OK("cp model then && qemu-img snapshot -c two a");
+		WORK("a", 1, 200);
+		SH_OK("qemu-img convert -q -l snapshot.name=one -f qcow2 -O raw a x && cmp x raw");
+		SH_OK("qemu-img convert -q -l snapshot.name=two -f qcow2 -O raw a x && cmp x then");
+		SH_OK("qemu-img snapshot -d one a && qemu-img check -q a");
+		WORK("a", 1, 200);
+	}
+}
+
+static void backing_files(void)
+{
+	struct disk_cfg cfg = { .format = DISK_QCOW2, .sync = DISK_SYNC_FULL };
+	struct error e = { 0 };
+	struct disk *d;
+	int fd;
+
+	fill_model();
+	CHECK_EQ(put_model("raw"), 0);
+	memset(model + 4 * MIB, 0, 2 * MIB);
+	SH_OK("truncate -s 4M raw && rm -f a b && qemu-img convert -q -f raw -O qcow2 raw b");
+	SH_OK("qemu-img create -q -f qcow2 -F qcow2 -b b a %u", SIZE);
+	WORK("a", 2, 300);
+	/* two deep, and a raw one below */
+	SH_OK("rm -f a b; qemu-img create -q -f qcow2 -F raw -b raw b && "
+	      "qemu-img create -q -f qcow2 -o compat=0.10 -F qcow2 -b b a %u",
+		SIZE);
+	fd = image_fd("raw", O_RDONLY);
+	CHECK_EQ(pread(fd, model, 4 * MIB, 0), 4 * MIB);
+	(void)close(fd);
+	memset(model + 4 * MIB, 0, 2 * MIB);
+	WORK("a", 2, 300);
+	/* not allowed; and one whose format is not said */
+	cfg.fd = image_fd("a", O_RDWR);
+	CHECK_EQ(disk_open(&cfg, &d, &e), -EPERM);
+	CHECK(strstr(e.msg, "backing file"));
+	SH_OK("rm -f c; qemu-img create -q -f qcow2 -F raw -b raw c && qemu-img rebase -q -u -b '' c && "
+	      "qemu-img create -q -f qcow2 -o backing_file=raw,backing_fmt=vmdk -u c %u",
+		SIZE);
+	e = (struct error){ 0 };
+	CHECK(!open_disk("c", false, false, &e));
+	CHECK_EQ(e.code, ENOTSUP);
+}
+
+static void direct_io(void)
+{
+	struct error e = { 0 };
+	struct disk *d;
+	uint8_t *p = aligned_alloc(4096, 65536);
+
+	SH_OK("rm -f a && qemu-img create -q -f qcow2 a %u", SIZE);
+	d = open_disk("a", false, true, &e);
+	if (!d) {
+		CHECK(strstr(e.msg, "direct"));
+		free(p);
+		return;
+	}
+	for (unsigned i = 0; i < 3; i++) {
+		memset(p, 0x55 + (int)i, 65536);
+		CHECK_EQ(request(d, DISK_WRITE, MIB + 4096, p, 32768), 0);
+		memset(p, 0, 65536);
+		CHECK_EQ(request(d, DISK_READ, MIB, p, 65536), 0);
+		CHECK(!p[4095] && p[4096] == 0x55 + i && p[36863] == 0x55 + i && !p[36864]);
+	}
+	disk_close(d);
+	free(p);
+	SH_OK("qemu-img check -q a && qemu-io -f qcow2 -c 'read -P 0x57 1052672 32768' a");
+}
+
+/* What the child has asked for and got, by sector: in memory that outlives it. */
+struct record {
+	uint32_t asked[SECTORS], flushed[SECTORS];
+	uint32_t ops;
+};
+
+static void stamp(uint8_t *p, uint32_t sector, uint32_t seq)
+{
+	for (unsigned i = 0; i < 512; i += 8) {
+		put_be32(p + i, sector);
+		put_be32(p + i + 4, seq);
+	}
+}
+
+/* Until it is killed. */
+static void child(const char *name, struct record *rec, uint32_t seq)
+{
+	static uint32_t done[SECTORS];
+	struct disk *d = open_disk(name, false, false, NULL);
+
+	if (!d)
+		_exit(1);
+	memcpy(done, rec->flushed, sizeof(done));
+	for (;; seq++) {
+		uint32_t at = rnd(SECTORS), n = 1 + rnd(200);
+
+		n = MIN(n, SECTORS - at);
+		if (!rnd(12)) {
+			if (request(d, DISK_FLUSH, 0, NULL, 0))
+				_exit(2);
+			memcpy(rec->flushed, done, sizeof(done));
+			continue;
+		}
+		for (uint32_t i = 0; i < n; i++) {
+			stamp(buf + i * 512, at + i, seq);
+			rec->asked[at + i] = seq;
+		}
+		__atomic_thread_fence(__ATOMIC_SEQ_CST);
+		if (request(d, DISK_WRITE, (uint64_t)at * 512, buf, n * 512))
+			_exit(3);
+		for (uint32_t i = 0; i < n; i++)
+			done[at + i] = seq;
+		rec->ops = seq;
+	}
+}
+
+/* Everything that was flushed is there, or what was written over it. */
+static void look_after_kill(const char *name, struct record *rec)
+{
+	struct disk *d = open_disk(name, true, false, NULL);
+
+	CHECK(d);
+	CHECK_EQ(request(d, DISK_READ, 0, buf, SIZE), 0);
+	disk_close(d);
+	for (uint32_t i = 0; i < SECTORS; i++) {
+		uint32_t seq = get_be32(buf + i * 512 + 4);
+		uint8_t want[512] = { 0 };
+
+		if (seq)
+			stamp(want, i, seq);
+		CHECK(!memcmp(buf + i * 512, want, 512));
+		CHECK(seq >= rec->flushed[i] && seq <= rec->asked[i]);
+		rec->flushed[i] = rec->asked[i] = seq;
+	}
+}
+
+static void killed(const char *opts, unsigned rounds)
+{
+	struct record *rec =
+		mmap(NULL, sizeof(*rec), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+
+	CHECK(rec != MAP_FAILED);
+	SH_OK("rm -f k && qemu-img create -q -f qcow2 -o %s k %u", opts, SIZE);
+	for (unsigned i = 0; i < rounds; i++) {
+		uint32_t from = rec->ops + 2, stop = from + 1 + rnd(300);
+		pid_t pid = fork();
+		int rc, st;
+
+		if (!pid)
+			child("k", rec, from);
+		CHECK(pid > 0);
+		while (__atomic_load_n(&rec->ops, __ATOMIC_RELAXED) < stop &&
+			!waitpid(pid, &st, WNOHANG))
+			(void)usleep(rnd(200));
+		CHECK(!kill(pid, SIGKILL));
+		CHECK_EQ(waitpid(pid, &st, 0), pid);
+		CHECK(WIFSIGNALED(st));
+		rc = sh("qemu-img check -q k");
+		if (rc != CHECK_OK && rc != LEAKS)
+			said();
+		CHECK(rc == CHECK_OK || rc == LEAKS);
+		look_after_kill("k", rec);
+		if (test_failed_)
+			return;
+		if (i % 4 == 3)
+			SH_OK("qemu-img check -q -r leaks k && qemu-img snapshot -c s%u k", i);
+		rnd_state += i;
+	}
+	(void)munmap(rec, sizeof(*rec));
+}
+
+static void killed_at_any_moment(void)
+{
+	static const char *const opts[] = { "cluster_size=64k", "cluster_size=4k",
+		"cluster_size=512", "compat=0.10" };
+
+	for (unsigned i = 0; i < ARRAY_SIZE(opts) && !test_failed_; i++)
+		killed(opts[i], 12);
+}
+
+static void refused_by_name(void)
+{
+	static const struct {
+		unsigned at;
+		uint8_t v[8];
+		unsigned n;
+		const char *says;
+	} t[] = {
+		{ 0, "QFX", 3, "magic" },
+		{ 4, { 0, 0, 0, 4 }, 4, "version 4" },
+		{ 20, { 0, 0, 0, 8 }, 4, "cluster size" },
+		{ 20, { 0, 0, 0, 22 }, 4, "cluster size" },
+		{ 24, { 0x7f, 0xff }, 2, "over" },
+		{ 32, { 0, 0, 0, 2 }, 4, "encrypted" },
+		{ 36, { 0, 0, 0, 0 }, 4, "too short" },
+		{ 36, { 0xff, 0xff, 0xff, 0xff }, 4, "L1 table" },
+		{ 40, { 0, 0, 0, 0, 0, 1, 2, 3 }, 8, "L1 table" },
+		{ 48, { 0 }, 8, "refcount table" },
+		{ 56, { 0xff }, 1, "refcount table" },
+		{ 56, { 0, 0, 0, 0 }, 4, "refcount table" },
+		{ 72, { 0, 0, 0, 0, 0, 0, 0, 1 }, 8, "repair" },
+		{ 72, { 0, 0, 0, 0, 0, 0, 0, 2 }, 8, "corrupt" },
+		{ 72, { 0, 0, 0, 0, 0, 0, 0, 4 }, 8, "another file" },
+		{ 72, { 0, 0, 0, 0, 0, 0, 0, 16 }, 8, "extended L2" },
+		{ 72, { 0x80 }, 1, "bit 63" },
+		{ 96, { 0, 0, 0, 7 }, 4, "refcounts" },
+		{ 100, { 0, 0, 0, 8 }, 4, "length" },
+	};
+
+	for (unsigned i = 0; i < ARRAY_SIZE(t); i++) {
+		struct error e = { 0 };
+		struct disk *d;
+		int fd;
+
+		SH_OK("test -e good || qemu-img create -q -f qcow2 good %u; cp good a", SIZE);
+		fd = image_fd("a", O_RDWR);
+		CHECK_EQ(pwrite(fd, t[i].v, t[i].n, t[i].at), t[i].n);
+		(void)close(fd);
+		d = open_disk("a", false, false, &e);
+		if (d || !strstr(e.msg, t[i].says))
+			printf("# %u: %s, not %s\n", i, d ? "opened" : e.msg, t[i].says);
+		CHECK(!d);
+		CHECK(strstr(e.msg, t[i].says));
+	}
+}
+
+static int never_opened(void *arg, const char *name)
+{
+	(void)name;
+	++*(unsigned *)arg;
+	return -EPERM;
+}
+
+/* Whether a descriptor leads to a file that the test did not open. */
+static bool foreign_fd(int mine)
+{
+	for (int fd = 3; fd < 40; fd++) {
+		char path[32], to[256];
+		ssize_t n;
+
+		(void)snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
+		n = readlink(path, to, sizeof(to) - 1);
+		if (n <= 0 || fd == mine)
+			continue;
+		to[n] = 0;
+		if (to[0] == '/' && !strstr(to, "memfd:") && strncmp(to, "/dev/", 5) != 0)
+			return printf("# open: %s\n", to) > 0;
+	}
+	return false;
+}
+
+static void try_image(const uint8_t *image, size_t n, bool readonly, void *called, bool *opened)
+{
+	struct disk_cfg cfg = { .format = DISK_QCOW2,
+		.sync = DISK_SYNC_NONE,
+		.readonly = readonly,
+		.open_backing = called ? never_opened : NULL,
+		.backing_arg = called };
+	struct disk *d;
+
+	cfg.fd = memfd_create("image", MFD_CLOEXEC);
+	CHECK(cfg.fd >= 0 && write(cfg.fd, image, n) == (ssize_t)n);
+	*opened = !disk_open(&cfg, &d, NULL);
+	CHECK(!foreign_fd(-1));
+	if (!*opened)
+		return;
+	for (unsigned i = 0; i < 8 && d->bytes >= 512; i++) {
+		uint64_t at = i & 1 ? (uint64_t)rnd(SECTORS) * 512 : 0, len = 512U << rnd(8);
+
+		if (at >= d->bytes)
+			continue;
+		len = MIN(len, d->bytes - at);
+		(void)request(d, i < 4 ? DISK_READ : i < 6 ? DISK_WRITE : DISK_ZERO, at, buf, len);
+	}
+	disk_close(d);
+}
+
+/* 10,000 images with some bytes of header or tables changed: an error, or a disk of nonsense. */
+static void mutated(void)
+{
+	static uint8_t image[8][2 * MIB];
+	size_t len[8] = { 0 };
+	unsigned good = 0, called = 0, kinds = 0;
+
+	memset(model, 0x5a, SIZE);
+	CHECK_EQ(put_model("raw"), 0);
+	SH_OK("rm -f m?; qemu-img create -q -f qcow2 -o cluster_size=4k m0 %u; qemu-io -f qcow2 -c 'write -P 3 1M 400k' m0",
+		SIZE);
+	SH_OK("qemu-img create -q -f qcow2 -o compat=0.10,cluster_size=512 m1 %u; qemu-io -f qcow2 -c 'write -P 3 1k 40k' m1",
+		SIZE);
+	SH_OK("qemu-img create -q -f qcow2 -F raw -b /etc/passwd m2 %u", SIZE);
+	SH_OK("qemu-img convert -q -c -f raw -O qcow2 raw m3; qemu-img snapshot -c s m3");
+	for (unsigned i = 0; i < 4; i++) {
+		char name[] = { 'm', (char)('0' + i), 0 };
+		int fd = image_fd(name, O_RDONLY);
+		ssize_t n = read(fd, image[kinds], sizeof(image[0]));
+
+		CHECK(n > 0);
+		len[kinds++] = (size_t)n;
+		(void)close(fd);
+	}
+	for (unsigned i = 0; i < 10000 && !test_failed_; i++) {
+		static uint8_t work[2 * MIB];
+		unsigned k = rnd(kinds);
+		bool opened = false;
+
+		memcpy(work, image[k], len[k]);
+		for (unsigned c = 1 + rnd(6); c; c--) {
+			/* the header for the most part, else anywhere in the first tables */
+			uint32_t at = rnd(4) ? rnd(112) & ~(rnd(2) * 7U) : rnd((uint32_t)len[k]);
+
+			work[at] = rnd(3) ? (uint8_t)rnd(256) : (uint8_t)(rnd(2) * 255);
+		}
+		try_image(work, len[k], i & 1, i & 2 ? &called : NULL, &opened);
+		good += opened;
+	}
+	printf("# %u of 10000 opened, %u asked for a backing file\n", good, called);
+	CHECK(good > 500 && good < 9500);
+	CHECK(called);
+}
+
+static const struct test_case cases[] = {
+	TEST(empty_images),
+	TEST(from_qemu_io),
+	TEST(compressed),
+	TEST(snapshots),
+	TEST(backing_files),
+	TEST(direct_io),
+	TEST(killed_at_any_moment),
+	TEST(refused_by_name),
+	TEST(mutated),
+};
+
+int main(int argc, char **argv)
+{
+	int r;
+
+	if (!mkdtemp(dir))
+		return 1;
+	if (sh("qemu-img --version && qemu-io --version")) {
+		printf("# no qemu-img and qemu-io (qemu-utils)\n");
+		(void)rmdir(dir);
+		return NO_QEMU;
+	}
+	r = test_run_(cases, ARRAY_SIZE(cases), argc, argv);
+	(void)sh("rm -rf %s", dir);
+	return r;
+}
