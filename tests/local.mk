@@ -98,12 +98,14 @@ unit_programs = \
 
 # list: tests/fuzz/fuzz_*.c stem
 fuzz_programs = \
+	tests/fuzz/fuzz_blk \
 	tests/fuzz/fuzz_console \
 	tests/fuzz/fuzz_fs \
 	tests/fuzz/fuzz_iobuf \
 	tests/fuzz/fuzz_loader \
 	tests/fuzz/fuzz_mmio \
 	tests/fuzz/fuzz_proto \
+	tests/fuzz/fuzz_qcow2 \
 	tests/fuzz/fuzz_save \
 	tests/fuzz/fuzz_snapshot \
 	tests/fuzz/fuzz_spec \
@@ -132,7 +134,7 @@ bench_programs = \
 
 check_PROGRAMS += $(unit_programs) $(fuzz_programs) $(proof_programs) $(bench_programs)
 check_SCRIPTS += $(musl_programs)
-CLEANFILES += $(musl_programs) coverage.txt bench.json bench-files.json tests/bench/fsdev
+CLEANFILES += $(musl_programs) coverage.txt bench.json bench-files.json bench-disks.json tests/bench/fsdev tests/bench/diskdev
 
 # list: tests/unit/*.h tests/unit/*/*.h tests/proof/*.h tests/fuzz/*.dict
 test_headers = \
@@ -299,9 +301,11 @@ bundle_files = \
 	tests/bundles/hello.c \
 	tests/bundles/make
 
-# list: tests/bench/compile.sh tests/bench/files tests/bench/fsdev.c tests/bench/net.c tests/bench/net.sh tests/bench/run tests/soak/*
+# list: tests/bench/compile.sh tests/bench/diskdev.c tests/bench/disks tests/bench/files tests/bench/fsdev.c tests/bench/net.c tests/bench/net.sh tests/bench/run tests/soak/*
 bench_files = \
 	tests/bench/compile.sh \
+	tests/bench/diskdev.c \
+	tests/bench/disks \
 	tests/bench/files \
 	tests/bench/fsdev.c \
 	tests/bench/net.c \
@@ -407,14 +411,16 @@ coverage:
 endif
 
 # Made for `make bench` alone.
-EXTRA_PROGRAMS = tests/bench/fsdev
+EXTRA_PROGRAMS = tests/bench/fsdev tests/bench/diskdev
 tests_bench_fsdev_SOURCES = tests/bench/fsdev.c
 tests_bench_fsdev_LDADD = libvmmcore.a libutil.a $(RUNTIME_LIBS)
+tests_bench_diskdev_SOURCES = tests/bench/diskdev.c
 
 # What needs no guest first, on this machine as it is.
-bench: all kernel/vmlinux tests/bench/fsdev $(bench_programs)
+bench: all kernel/vmlinux tests/bench/fsdev tests/bench/diskdev $(bench_programs)
 	KRUN_BUILD='$(abs_top_builddir)' $(srcdir)/tests/bench/files --json '$(abs_top_builddir)/bench-files.json' || test $$? = 77
 	tests/bench/bench_tsi
+	KRUN_BUILD='$(abs_top_builddir)' $(srcdir)/tests/bench/disks --json '$(abs_top_builddir)/bench-disks.json' || test $$? = 77
 	$(srcdir)/tests/bundles/make --cache devel
 	KRUN_BUILD='$(abs_top_builddir)' $(srcdir)/tests/host/run --mem 4096 --timeout 3600 \
 		$(abs_srcdir)/tests/bench/run --json '$(abs_top_builddir)/bench.json'
