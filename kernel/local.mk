@@ -55,6 +55,15 @@ kernel: kernel/vmlinux
 
 CLEANFILES += kernel/vmlinux kernel/bzImage kernel/vmlinux.config
 
+# The same kernel as a library, for libkrun.
+EXTRA_DIST += kernel/bundle
+kernel/libkrunfw.so.5: kernel/vmlinux kernel/bundle
+	$(AM_V_GEN)$(srcdir)/kernel/bundle kernel/vmlinux $@
+
+krunfw: kernel/libkrunfw.so.5
+.PHONY: krunfw
+CLEANFILES += kernel/libkrunfw.so.5
+
 install-kernel: kernel/vmlinux
 	$(MKDIR_P) "$(DESTDIR)$(pkglibdir)"
 	$(INSTALL_DATA) kernel/vmlinux "$(DESTDIR)$(pkglibdir)/vmlinux"

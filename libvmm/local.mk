@@ -161,18 +161,28 @@ libhvkvm_a_SOURCES = \
 # list: libvmm/api/*.c libvmm/api/*.h libvmm/include/libkrun*.h
 libkrunapi_a_SOURCES = \
 	libvmm/api/absent.c \
+	libvmm/api/blob.c \
+	libvmm/api/bundle.c \
 	libvmm/api/console.c \
 	libvmm/api/ctx.c \
+	libvmm/api/devices.c \
 	libvmm/api/disk.c \
+	libvmm/api/kernel.c \
 	libvmm/api/log.c \
 	libvmm/api/machine.c \
 	libvmm/api/net.c \
+	libvmm/api/run.c \
 	libvmm/api/share.c \
 	libvmm/api/start.c \
+	libvmm/api/stdio.c \
 	libvmm/api/text.c \
+	libvmm/api/tree.c \
+	libvmm/api/unpack.c \
 	libvmm/api/vsock.c \
+	libvmm/api/work.c \
 	libvmm/api/workload.c \
 	libvmm/api/api.h \
+	libvmm/api/start.h \
 	libvmm/include/libkrun.h \
 	libvmm/include/libkrun_display.h \
 	libvmm/include/libkrun_input.h

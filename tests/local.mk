@@ -27,7 +27,7 @@ libfake_a_SOURCES = \
 libreplay_a_SOURCES = tests/fuzz/replay.c tests/fuzz/fuzz.h
 
 # For every test program. Without libFuzzer, a fuzz target finds its main() in libreplay.a.
-LDADD = $(REPLAY_LIB) libfake.a libkrunapi.a liboci.a libvmmcore.a libfake.a libvmmcore.a libproto.a libutil.a $(RUNTIME_LIBS)
+LDADD = $(REPLAY_LIB) libfake.a libkrunapi.a liboci.a libvmmcore.a libfake.a libvmmcore.a libproto.a libutil.a $(RUNTIME_LIBS) $(KRUN_LIBS)
 if FUZZERS
 REPLAY_LIB =
 else
@@ -39,6 +39,7 @@ tests_unit_test_kvm_cpuid_LDADD = libhvkvm.a $(LDADD)
 # list: tests/unit/test_*.c !tests/unit/test_agent*.c stem
 unit_programs = \
 	tests/unit/test_api \
+	tests/unit/test_api_start \
 	tests/unit/test_blk \
 	tests/unit/test_bus \
 	tests/unit/test_cgroup \
@@ -98,10 +99,12 @@ unit_programs = \
 
 # list: tests/fuzz/fuzz_*.c stem
 fuzz_programs = \
+	tests/fuzz/fuzz_api \
 	tests/fuzz/fuzz_blk \
 	tests/fuzz/fuzz_console \
 	tests/fuzz/fuzz_fs \
 	tests/fuzz/fuzz_iobuf \
+	tests/fuzz/fuzz_krunfile \
 	tests/fuzz/fuzz_loader \
 	tests/fuzz/fuzz_mmio \
 	tests/fuzz/fuzz_proto \
@@ -175,6 +178,7 @@ build_scripts = \
 	tests/build/deb \
 	tests/build/fs-watch \
 	tests/build/install \
+	tests/build/krunfw \
 	tests/build/options
 
 # list: tests/e2e/*.sh tests/e2e/*.c tests/e2e/*.h tests/e2e/*.py tests/e2e/*.differs tests/soak/* tests/guest/*.sh tests/guest/*/run tests/guest/*/*.sh tests/guest/*/*.c tests/guest/*/*.h tests/guest/tsi/differences
@@ -206,6 +210,7 @@ guest_files = \
 	tests/e2e/hooks.sh \
 	tests/e2e/images.sh \
 	tests/e2e/kill9.sh \
+	tests/e2e/krun-api.sh \
 	tests/e2e/lib.sh \
 	tests/e2e/lifecycle.sh \
 	tests/e2e/locks.sh \
@@ -242,6 +247,8 @@ guest_files = \
 	tests/e2e/fs-posix.c \
 	tests/e2e/fs-random.c \
 	tests/e2e/fs-x.c \
+	tests/e2e/krun-api.c \
+	tests/e2e/krun-guest.c \
 	tests/e2e/locker.c \
 	tests/e2e/mapped.c \
 	tests/e2e/pty-host.c \

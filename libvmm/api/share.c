@@ -18,7 +18,8 @@
 
 #define DAX_STEP (2ULL << 20)
 #define TAG_MAX	 36
-#define OUR_TAG	 "root" /* of the root share, between us and the agent */
+#define OUR_TAG	 "root"	    /* of the root share, between us and the agent */
+#define OUR_TAGS "libkrun." /* of volumes, likewise */
 
 static struct api_fs *find(struct api_ctx *c, const char *tag)
 {
@@ -44,7 +45,7 @@ static int add(struct api_ctx *c, const char *tag, const char *path, uint64_t sh
 	struct api_fs f = { .readonly = ro };
 	int r = api_check(tag, TAG_MAX + 1);
 
-	if (r || !*tag || !strcmp(tag, OUR_TAG))
+	if (r || !*tag || !strcmp(tag, OUR_TAG) || !strncmp(tag, OUR_TAGS, strlen(OUR_TAGS)))
 		return -EINVAL;
 	if (!path)
 		return -ENOTSUP;

@@ -1,17 +1,226 @@
 // SPDX-License-Identifier: Apache-2.0
-/* krun_start_enter(). */
+/* krun_start_enter(): from the context to a VM, and to the end of the process. */
+/*
+ * How it works
+ *
+ * Everything that can be wrong is looked at before the VM exists, as far as that can be known:
+ * kernel, directories, sockets, console file. /dev/kvm is opened before the change of user, which
+ * may lose the right to, and after that change come the VM and what it opens. Then run() has the
+ * process, and what run() returns ends it, without handlers of the program's: in the original's
+ * contract it is _exit().
+ *
+ * What fails before that point goes back as an error, and nothing is left of it but the umask, the
+ * limit of open files, and the user.
+ */
 #include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
-#include "api/api.h"
+#include "api/start.h"
+#include "init/proto/msg.h"
+#include "oci/initramfs.h"
+#include "util/cleanup.h"
+#include "util/io.h"
 #include "util/log.h"
+#include "vmm.h"
+
+#define OWN_FDS	   1024
+#define INITRD_MAX (512ULL << 20)
+
+static int check(const struct api_ctx *c, struct error *e)
+{
+	if (c->ndisks || c->root_disk || c->data_disk)
+		return err_set(
+			e, ENOTSUP, "disks were asked for, which this library does not have");
+	if (c->nnets || c->passt_fd >= 0 || c->gvproxy)
+		return err_set(e, ENOTSUP,
+			"network interfaces were asked for, which this library does not have");
+	if (!start_root(c) && !c->initramfs)
+		return err_set(e, EINVAL, "there is no root: krun_set_root()");
+	return 0;
+}
+
+/* As many open files as libvmm's limits add up to, where the hard limit lets it. */
+static void raise_open_files(void)
+{
+	const rlim_t want = LIM_FS_HANDLES + LIM_FS_OPEN_INODES + LIM_FS_LOCK_OWNERS +
+		LIM_VSOCK_CONNS + LIM_TSI_SOCKS + OWN_FDS;
+	struct rlimit r;
+
+	if (getrlimit(RLIMIT_NOFILE, &r) || r.rlim_cur >= want)
+		return;
+	r.rlim_cur = MIN(r.rlim_max, want);
+	(void)setrlimit(RLIMIT_NOFILE, &r);
+}
+
+static int change_user(const struct api_ctx *c, struct error *e)
+{
+	if (c->set_gid && setgid(c->gid))
+		return err_sys(e, errno, "setgid(%u)", (unsigned)c->gid);
+	if (c->set_uid && setuid(c->uid))
+		return err_sys(e, errno, "setuid(%u)", (unsigned)c->uid);
+	return 0;
+}
+
+static int read_initramfs(struct start *s, struct error *e)
+{
+	CLEAN_FD int fd = open(s->c->initramfs, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
+	struct stat st;
+	int r;
+
+	if (fd < 0 || fstat(fd, &st))
+		return err_sys(e, errno, "initramfs: \"%.160s\"", s->c->initramfs);
+	if (!S_ISREG(st.st_mode) || (uint64_t)st.st_size > INITRD_MAX)
+		return err_set(e, EINVAL, "initramfs: \"%.160s\" is no file, or too large",
+			s->c->initramfs);
+	s->cfg.initrd_len = (size_t)st.st_size;
+	s->initrd = malloc(s->cfg.initrd_len + 1);
+	r = s->initrd ? io_pread(fd, s->initrd, s->cfg.initrd_len, 0) : -ENOMEM;
+	return r ? err_sys(e, r, "initramfs: \"%.160s\"", s->c->initramfs) : 0;
+}
+
+static int add_initrd(struct start *s, struct error *e)
+{
+	int r = 0;
+
+	if (s->c->initramfs)
+		r = read_initramfs(s, e);
+	else if (s->kernel.boot == BOOT_AGENT)
+		s->initrd = initramfs_make(&s->cfg.initrd_len);
+	else
+		return 0;
+	s->cfg.initrd = s->initrd;
+	return r || s->initrd ? r : err_sys(e, ENOMEM, "initramfs");
+}
+
+/* What is looked at before anything of the process is changed. */
+static int look(struct start *s, struct error *e)
+{
+	const struct api_fs *root = start_root(s->c);
+	CLEAN_FD int fd = -1;
+	int r = check(s->c, e);
+
+	if (!r)
+		r = kernel_find(s->c, &s->kernel, e);
+	s->cfg.kernel_fd = s->kernel.fd;
+	if (!r)
+		r = kernel_line(s->c, &s->kernel, start_tsi(s->c), s->line, e);
+	if (r)
+		return r;
+	if (s->kernel.boot != BOOT_OWN && !root)
+		return err_set(e, EINVAL, "there is no root: krun_set_root()");
+	s->kvm_fd = open("/dev/kvm", O_RDWR | O_CLOEXEC);
+	if (s->kvm_fd < 0)
+		return err_sys(e, errno, "/dev/kvm");
+	if (s->kernel.boot == BOOT_OWN)
+		return 0;
+	fd = open(root->path, O_PATH | O_DIRECTORY | O_CLOEXEC);
+	if (fd < 0)
+		return err_sys(e, errno, "root: \"%.160s\"", root->path);
+	return work_make(s->c, fd, &s->work, e);
+}
+
+static int build(struct start *s, struct error *e)
+{
+	int r = change_user(s->c, e);
+
+	(void)umask(0);
+	raise_open_files();
+	if (!r && pipe2(s->done, O_CLOEXEC | O_NONBLOCK))
+		r = err_sys(e, errno, "pipe");
+	if (!r)
+		r = stdio_find(s->c, &s->stdio, e);
+	if (!r)
+		r = start_devices(s, e);
+	if (!r)
+		r = add_initrd(s, e);
+	if (!r)
+		r = vmm_new(s->kvm_fd, &s->vm, e);
+	if (r)
+		return r;
+	s->cfg.vcpus = s->c->vcpus;
+	s->cfg.ram_bytes = (uint64_t)s->c->ram_mib << 20;
+	s->cfg.pit = s->kernel.foreign;
+	s->cfg.cmdline = s->line;
+	s->cfg.rng = true;
+	s->cfg.vsock_knock_port = PROTO_KNOCK_PORT;
+	s->cfg.vsock_done_fd = s->done[1];
+	r = vmm_build(s->vm, &s->cfg, e);
+	s->kernel.fd = -1;
+	s->cfg.nfs = s->cfg.nports = s->cfg.nvsock_ports = 0;
+	return r;
+}
+
+/* What a start that failed holds. */
+static void undo(struct start *s)
+{
+	int fds[] = { s->kernel.fd, s->kvm_fd, s->done[0], s->done[1], s->stdio.file };
+
+	vmm_free(s->vm);
+	for (unsigned i = 0; i < s->cfg.nfs; i++)
+		(void)close(s->cfg.fs[i].root_fd);
+	for (unsigned i = 0; i < s->cfg.nports; i++) {
+		if (s->cfg.port[i].in_fd >= 0)
+			(void)close(s->cfg.port[i].in_fd);
+		if (s->cfg.port[i].out_fd >= 0)
+			(void)close(s->cfg.port[i].out_fd);
+	}
+	for (unsigned i = 0; i < s->cfg.nvsock_ports; i++) {
+		if (s->cfg.vsock_port[i].fd >= 0)
+			(void)close(s->cfg.vsock_port[i].fd);
+	}
+	for (size_t i = 0; i < ARRAY_SIZE(fds); i++) {
+		if (fds[i] >= 0)
+			(void)close(fds[i]);
+	}
+	tree_remove(&s->tree);
+	work_free(&s->work);
+	free(s->initrd);
+	api_free(s->c);
+	free(s);
+}
 
 int32_t krun_start_enter(uint32_t ctx_id)
 {
 	struct api_ctx *c = api_take(ctx_id);
+	struct start *s = c ? calloc(1, sizeof(*s)) : NULL;
+	struct error e = { 0 };
+	int r;
 
 	if (!c)
 		return -ENOENT;
-	log_err("this library does not start VMs");
-	api_free(c);
-	return -ENOTSUP;
+	if (!s) {
+		api_free(c);
+		return -ENOMEM;
+	}
+	*s = (struct start){ .c = c,
+		.kernel.fd = -1,
+		.tree.fd = -1,
+		.stdio.file = -1,
+		.kvm_fd = -1,
+		.done = { -1, -1 } };
+	r = look(s, &e);
+	if (!r)
+		r = build(s, &e);
+	if (!r) {
+		struct run_cfg cfg = { .vm = s->vm,
+			.c = c,
+			.stdio = &s->stdio,
+			.work = s->kernel.boot == BOOT_OWN ? NULL : &s->work,
+			.done_fd = s->done[0] };
+
+		r = run(&cfg, &e);
+		if (r >= 0) {
+			tree_remove(&s->tree);
+			_exit(r);
+		}
+	}
+	log_err("krun_start_enter: %s", e.msg);
+	undo(s);
+	return r;
 }

@@ -1,0 +1,89 @@
+// SPDX-License-Identifier: Apache-2.0
+/* The workload as the agent is told of it: a container with nothing taken away. */
+#include <errno.h>
+#include <linux/mount.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/mount.h>
+
+#include "api/start.h"
+#include "init/proto/blob.h"
+#include "util/cleanup.h"
+
+#define QUIET (MOUNT_ATTR_NOSUID | MOUNT_ATTR_NOEXEC | MOUNT_ATTR_NODEV)
+
+static void put_process(
+	struct blob_w *b, const struct work *w, const struct api_ctx *c, unsigned stdio, int tty)
+{
+	struct blob_process p = { .stdio = stdio };
+	struct winsize ws;
+	uint64_t v[3];
+
+	if (tty >= 0 && !ioctl(tty, TIOCGWINSZ, &ws)) {
+		p.rows = ws.ws_row;
+		p.cols = ws.ws_col;
+	}
+	blob_put_process(b, &p);
+	for (size_t i = 0; i < w->args.n; i++)
+		blob_put_str(b, BLOB_T_ARG, w->args.v[i]);
+	for (size_t i = 0; i < w->env.n; i++)
+		blob_put_str(b, BLOB_T_ENV, w->env.v[i]);
+	if (w->cwd)
+		blob_put_str(b, BLOB_T_CWD, w->cwd);
+	for (size_t i = 0; i < c->rlimits.n; i++) {
+		if (api_rlimit(c->rlimits.v[i], v))
+			blob_put_rlimit(b, (uint32_t)v[0], v[1], v[2]);
+	}
+}
+
+static void put_mount(struct blob_w *b, const char *type, const char *dest, const char *data,
+	uint64_t attr, uint32_t flags)
+{
+	struct blob_mount m = { .kind = BLOB_M_FS, .flags = flags, .attr_set = attr };
+
+	blob_put_mount(b, &m, type, type, dest, data);
+}
+
+/* What the original's first process mounts, and then what this program and the config want. */
+static void put_mounts(struct blob_w *b, const struct work *w, const struct api_ctx *c)
+{
+	const struct blob_mount share = { .kind = BLOB_M_FS };
+	char tag[32];
+
+	put_mount(b, "devtmpfs", "/dev", "", MOUNT_ATTR_NOSUID, 0);
+	put_mount(b, "proc", "/proc", "", QUIET, 0);
+	put_mount(b, "sysfs", "/sys", "", QUIET, 0);
+	put_mount(b, "cgroup2", "/sys/fs/cgroup", "", QUIET, BLOB_M_OPTIONAL);
+	put_mount(b, "devpts", "/dev/pts", "mode=620,ptmxmode=666",
+		MOUNT_ATTR_NOSUID | MOUNT_ATTR_NOEXEC, 0);
+	put_mount(b, "tmpfs", "/dev/shm", "mode=1777", QUIET, 0);
+	if (w->tmpfs)
+		put_mount(b, "tmpfs", w->tmpfs, "", QUIET, 0);
+	for (size_t i = 0; i < c->volumes.n; i++) {
+		(void)snprintf(tag, sizeof(tag), "libkrun.%zu", i);
+		blob_put_mount(b, &share, "virtiofs", tag, api_volume_guest(c->volumes.v[i]), "");
+	}
+}
+
+int work_blob(const struct work *w, const struct api_ctx *c, unsigned stdio, int tty, uint8_t **out,
+	size_t *len, struct error *e)
+{
+	struct blob_container k = { .namespaces = BLOB_NS_CGROUP,
+		.root_propagation = MS_REC | MS_SHARED };
+	struct msg_proc head = { .proc = PROTO_PROC_INIT };
+	struct blob_w b;
+	int r;
+
+	blob_begin(&b, BLOB_CREATE, sizeof(head));
+	put_process(&b, w, c, stdio, tty);
+	blob_put_container(&b, &k);
+	blob_put_str(&b, BLOB_T_HOSTNAME, w->hostname);
+	put_mounts(&b, w, c);
+	r = blob_done(&b, out, len);
+	if (r)
+		return err_sys(e, r, "the workload's description is too large for the guest");
+	(void)memcpy(*out, &head, sizeof(head));
+	return 0;
+}

@@ -1,0 +1,197 @@
+// SPDX-License-Identifier: Apache-2.0
+/* The devices of the VM that krun_start_enter() makes: shares, vsock, consoles. */
+/*
+ * How it works
+ *
+ * What was said in the context becomes the lists of a struct vmm_config. Every descriptor in there
+ * is the config's own, a copy where the program's is meant, so that one place closes all of them
+ * when the start fails. With the agent the root share has the tag that the agent mounts; the tag
+ * that the original gives it is then that of the small share by which other kernels find the agent.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include "api/start.h"
+#include "util/cleanup.h"
+
+_Static_assert(LIM_API_VSOCK_PORTS <= VMM_MAX_VSOCK_PORTS && LIM_API_FS <= VMM_MAX_FS &&
+		LIM_API_PORT_MAP <= VMM_MAX_PORT_MAP && LIM_API_CONSOLE_PORTS < VMM_MAX_PORTS,
+	"what the API takes the VM can have");
+
+#define BACKLOG 128
+
+const struct api_fs *start_root(const struct api_ctx *c)
+{
+	for (unsigned i = 0; i < c->nfs; i++) {
+		if (!strcmp(c->fs[i].tag, KRUN_FS_ROOT_TAG))
+			return &c->fs[i];
+	}
+	return NULL;
+}
+
+static int add_fs(struct start *s, const char *tag, const char *path, int pathlen, int fd,
+	const struct api_fs *f, struct error *e)
+{
+	struct vmm_fs *v = &s->cfg.fs[s->cfg.nfs];
+	char name[LIM_API_PATH];
+
+	if (s->cfg.nfs == VMM_MAX_FS)
+		return err_set(e, ENOSPC, "more than %d shares", VMM_MAX_FS);
+	*v = (struct vmm_fs){ .readonly = f && f->readonly, .dax_bytes = f ? f->dax : 0 };
+	(void)snprintf(v->tag, sizeof(v->tag), "%s", tag);
+	(void)snprintf(name, sizeof(name), "%.*s", pathlen, path);
+	v->root_fd = fd >= 0 ? fcntl(fd, F_DUPFD_CLOEXEC, 3)
+			     : open(name, O_PATH | O_DIRECTORY | O_CLOEXEC);
+	if (v->root_fd < 0)
+		return err_sys(e, errno, "share %s: \"%.160s\"", tag, name);
+	s->cfg.nfs++;
+	return 0;
+}
+
+static int add_shares(struct start *s, struct error *e)
+{
+	static const struct api_fs readonly = { .readonly = true };
+	const struct api_ctx *c = s->c;
+	bool own = s->kernel.boot == BOOT_OWN;
+	char tag[32];
+	int r = 0;
+
+	for (unsigned i = 0; !r && i < c->nfs; i++) {
+		const struct api_fs *f = &c->fs[i];
+		bool root = !own && !strcmp(f->tag, KRUN_FS_ROOT_TAG);
+
+		r = add_fs(s, root ? "root" : f->tag, f->path, INT16_MAX, -1, f, e);
+	}
+	for (size_t i = 0; !r && i < c->volumes.n; i++) {
+		const char *v = c->volumes.v[i];
+
+		(void)snprintf(tag, sizeof(tag), "libkrun.%zu", i);
+		r = add_fs(s, tag, v, (int)(api_volume_guest(v) - 1 - v), -1, NULL, e);
+	}
+	if (r || s->kernel.boot != BOOT_TREE)
+		return r;
+	r = tree_make(&s->tree, e);
+	return r ? r
+		 : add_fs(s, KRUN_FS_ROOT_TAG, s->tree.path, INT16_MAX, s->tree.fd, &readonly, e);
+}
+
+static int listen_on(const char *path, struct error *e)
+{
+	CLEAN_FD int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	struct sockaddr_un a = { .sun_family = AF_UNIX };
+
+	(void)snprintf(a.sun_path, sizeof(a.sun_path), "%s", path);
+	if (fd < 0 || bind(fd, (struct sockaddr *)&a, sizeof(a)) || listen(fd, BACKLOG))
+		return err_sys(e, errno, "vsock port: \"%.120s\"", path);
+	return TAKE_FD(fd);
+}
+
+/* Without an interface TSI is on unless it was said otherwise. */
+bool start_tsi(const struct api_ctx *c)
+{
+	return c->vsock_added ? c->tsi & KRUN_TSI_HIJACK_INET : !c->no_vsock;
+}
+
+static int add_vsock(struct start *s, struct error *e)
+{
+	const struct api_ctx *c = s->c;
+	struct vmm_net *n = &s->cfg.net;
+	int r = 0;
+
+	s->cfg.vsock = true;
+	n->tsi = start_tsi(c);
+	n->mapped = c->mapped;
+	for (unsigned i = 0; i < c->nmap; i++)
+		n->map[n->nmap++] = (struct vmm_port_map){ c->map[i].host, c->map[i].guest };
+	for (unsigned i = 0; !r && i < c->nvsock; i++) {
+		const struct api_vsock_port *p = &c->vsock[i];
+		struct vmm_vsock_port *v = &s->cfg.vsock_port[s->cfg.nvsock_ports];
+
+		*v = (struct vmm_vsock_port){ .port = p->port, .listen = p->listen, .fd = -1 };
+		(void)snprintf(v->path, sizeof(v->path), "%s", p->path);
+		if (p->listen) {
+			v->fd = listen_on(p->path, e);
+			r = MIN(v->fd, 0);
+		}
+		s->cfg.nvsock_ports += !r;
+	}
+	return r;
+}
+
+static int add_port(struct start *s, const char *name, int in, int out, bool tty, struct error *e)
+{
+	struct vmm_port *p = &s->cfg.port[s->cfg.nports];
+
+	*p = (struct vmm_port){ .in_fd = -1, .out_fd = -1, .console = tty };
+	if (s->cfg.nports == VMM_MAX_PORTS)
+		return err_set(e, ENOSPC, "more than %d console ports", VMM_MAX_PORTS);
+	(void)snprintf(p->name, sizeof(p->name), "%s", name ? name : "");
+	s->cfg.nports++;
+	if (in >= 0)
+		p->in_fd = fcntl(in, F_DUPFD_CLOEXEC, 3);
+	if (out >= 0)
+		p->out_fd = fcntl(out, F_DUPFD_CLOEXEC, 3);
+	return (in >= 0 && p->in_fd < 0) || (out >= 0 && p->out_fd < 0)
+		? err_sys(e, errno, "console port %s", p->name)
+		: 0;
+}
+
+/* The three streams of a first process of the caller's, by the names of the original's contract. */
+static int add_stdio(struct start *s, struct error *e)
+{
+	static const char *const names[] = { "krun-stdin", "krun-stdout", "krun-stderr" };
+	int r = 0;
+
+	for (int i = 0; !r && i < 3; i++) {
+		int fd = s->stdio.fd[i];
+
+		if (fd >= 0 && s->stdio.file < 0 && isatty(fd) != 1)
+			r = add_port(s, names[i], i ? -1 : fd, i ? fd : -1, false, e);
+	}
+	return r;
+}
+
+/*
+ * Port 0 is the kernel's: with the agent what it says goes to the log, or to the file of
+ * krun_set_console_output(); where the caller has a first process of its own, to standard output.
+ */
+static int add_consoles(struct start *s, struct error *e)
+{
+	const struct api_ctx *c = s->c;
+	const struct stdio *io = &s->stdio;
+	bool own = s->kernel.boot == BOOT_OWN, first = true;
+	int r = 0;
+
+	s->cfg.console = true;
+	if (own || io->file >= 0 || c->nports || c->nconsoles > 1)
+		r = add_port(s, NULL, own ? io->tty : -1, own ? io->fd[1] : io->file, true, e);
+	if (!r && own)
+		r = add_stdio(s, e);
+	for (unsigned i = 0; !r && i < c->nconsoles; i++) {
+		const struct api_console *k = &c->console[i];
+
+		if (!k->multiport && !first)
+			r = add_port(s, NULL, k->in, k->out, true, e);
+		first &= k->multiport;
+	}
+	for (unsigned i = 0; !r && i < c->nports; i++) {
+		const struct api_port *p = &c->port[i];
+
+		r = add_port(s, p->name, p->in, p->out, p->tty, e);
+	}
+	return r;
+}
+
+int start_devices(struct start *s, struct error *e)
+{
+	int r = add_shares(s, e);
+
+	if (!r)
+		r = add_vsock(s, e);
+	return r ? r : add_consoles(s, e);
+}

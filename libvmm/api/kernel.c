@@ -1,0 +1,220 @@
+// SPDX-License-Identifier: Apache-2.0
+/* Which kernel is booted, how the agent gets into it, and its command line. */
+/*
+ * How it works
+ *
+ * A kernel of the caller's goes first. Else the environment may say (KRUN_KERNEL: a path, or
+ * "libkrunfw"); else it is ours, where it is installed or, in a build, beside the library; else
+ * that of libkrunfw.so.5.
+ *
+ * Ours takes an initramfs with the agent. Others are given what libkrunfw's know: a root share in
+ * which they find /init.krun, which is the agent too, in a small directory of its own (tree.c); the
+ * workload's root is then another share, as it is with ours. A caller who brings an initramfs, a
+ * command line without our "init=", or who has disabled the implicit init, has a first process of
+ * his own. That gets the settings of the original's contract: KRUN_* variables and arguments behind
+ * " -- ".
+ */
+#include <dlfcn.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "api/start.h"
+#include "oci/initramfs.h"
+#include "util/cleanup.h"
+#include "util/io.h"
+
+#define KERNEL_MAX (256ULL << 20) /* bytes of a file, and of what is unpacked from it */
+#define INIT	   "init=/init.krun"
+
+/* What each is for: oci/kernel.c. */
+#define LINE_OURS                                                                  \
+	"console=hvc0 quiet tsc=reliable no_timer_check rcupdate.rcu_expedited=1 " \
+	"random.trust_cpu=on swiotlb=noforce"
+#define LINE_OTHERS                                                                           \
+	"reboot=k panic=-1 panic_print=0 nomodule console=hvc0 rootfstype=virtiofs rw quiet " \
+	"no-kvmapf " INIT
+
+static int open_regular(const char *path, uint64_t *size)
+{
+	CLEAN_FD int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
+	struct stat st;
+
+	if (fd < 0 || fstat(fd, &st))
+		return -errno;
+	if (!S_ISREG(st.st_mode))
+		return -EINVAL;
+	*size = (uint64_t)st.st_size;
+	return TAKE_FD(fd);
+}
+
+static int open_packed(const struct api_ctx *c, struct error *e)
+{
+	uint64_t size = 0;
+	CLEAN_FD int in = open_regular(c->kernel, &size);
+	CLEAN_FD int out = memfd_create("kernel", MFD_CLOEXEC);
+	CLEAN_FREE uint8_t *bytes = NULL;
+	int r;
+
+	if (in < 0 || out < 0)
+		return err_sys(e, in < 0 ? in : errno, "kernel: \"%.160s\"", c->kernel);
+	if (size > KERNEL_MAX)
+		return err_set(e, E2BIG, "kernel: \"%.160s\" is too large", c->kernel);
+	bytes = malloc(size + 1);
+	r = bytes ? io_pread(in, bytes, size, 0) : -ENOMEM;
+	if (r)
+		return err_sys(e, r, "kernel: \"%.160s\"", c->kernel);
+	r = unpack(bytes, size, c->kernel_format, out, KERNEL_MAX, e);
+	return r ? r : TAKE_FD(out);
+}
+
+/* A path beside this library; @rel from its directory. */
+static int open_beside(const char *rel)
+{
+	char path[LIM_API_PATH];
+	uint64_t size;
+	Dl_info i;
+	int n;
+
+	if (!dladdr(agent_image, &i) || !i.dli_fname || !strrchr(i.dli_fname, '/'))
+		return -ENOENT;
+	n = (int)(strrchr(i.dli_fname, '/') - i.dli_fname);
+	if (snprintf(path, sizeof(path), "%.*s/%s", n, i.dli_fname, rel) >= (int)sizeof(path))
+		return -ENAMETOOLONG;
+	return open_regular(path, &size);
+}
+
+static int open_ours(void)
+{
+	uint64_t size;
+	int fd = open_regular(PKGLIBDIR "/vmlinux", &size);
+
+	if (fd < 0)
+		fd = open_beside("krun-oci/vmlinux");
+	return fd < 0 ? open_beside("kernel/vmlinux") : fd;
+}
+
+static enum boot boot_of(const struct api_ctx *c, bool foreign)
+{
+	if (c->no_init || c->initramfs || (c->cmdline && !strstr(c->cmdline, INIT)))
+		return BOOT_OWN;
+	return foreign ? BOOT_TREE : BOOT_AGENT;
+}
+
+static int find_default(struct api_kernel *k, struct error *e)
+{
+	const char *env = secure_getenv("KRUN_KERNEL");
+	struct error why = { 0 };
+	uint64_t size;
+
+	if (env && *env && strcmp(env, "libkrunfw") != 0) {
+		k->fd = open_regular(env, &size);
+		return k->fd < 0 ? err_sys(e, k->fd, "KRUN_KERNEL: \"%.160s\"", env) : 0;
+	}
+	k->fd = env && *env ? -ENOENT : open_ours();
+	if (k->fd >= 0)
+		return 0;
+	k->foreign = k->bundle = true;
+	k->fd = bundle_open(&why);
+	return k->fd < 0 ? err_set(e, k->fd, "no guest kernel: none at %s, and %s",
+				   PKGLIBDIR "/vmlinux", why.msg)
+			 : 0;
+}
+
+int kernel_find(const struct api_ctx *c, struct api_kernel *k, struct error *e)
+{
+	uint64_t size;
+	int r = 0;
+
+	*k = (struct api_kernel){ .fd = -1 };
+	if (!c->kernel) {
+		r = find_default(k, e);
+	} else if (c->kernel_format >= KRUN_KERNEL_FORMAT_PE_GZ) {
+		k->fd = r = open_packed(c, e);
+	} else {
+		k->fd = open_regular(c->kernel, &size);
+		if (k->fd < 0)
+			r = err_sys(e, k->fd, "kernel: \"%.160s\"", c->kernel);
+	}
+	k->foreign |= c->kernel != NULL;
+	k->boot = boot_of(c, k->foreign);
+	return MIN(r, 0);
+}
+
+struct line {
+	char *buf;
+	size_t n;
+};
+
+/* Appends @s between @before and @after; what is no line is an error of kernel_line()'s end. */
+static void add(struct line *l, const char *before, const char *s, const char *after)
+{
+	size_t room = LIM_CMDLINE - MIN(l->n, (size_t)LIM_CMDLINE);
+
+	l->n += (size_t)snprintf(l->buf + MIN(l->n, (size_t)LIM_CMDLINE - 1), room ? room : 1,
+		"%s%s%s", before, s, after);
+}
+
+/* What the original's contract gives a first process that is not ours. */
+static void add_settings(struct line *l, const struct api_ctx *c)
+{
+	add(l, " KRUN_INIT=", c->exec ? c->exec : "", "");
+	add(l, " KRUN_WORKDIR=", c->workdir ? c->workdir : "", "");
+	for (size_t i = 0; i < c->rlimits.n; i++)
+		add(l, i ? "," : " KRUN_RLIMITS=\"", c->rlimits.v[i], "");
+	if (c->rlimits.n)
+		add(l, "\"", "", "");
+	for (size_t i = 0; i < c->env.n; i++)
+		add(l, " \"", c->env.v[i], "\"");
+}
+
+/* The value of the first console= becomes what krun_set_kernel_console() said. */
+static int set_console(struct line *l, const char *console, struct error *e)
+{
+	char copy[LIM_CMDLINE], *p, *end;
+
+	if (!console)
+		return 0;
+	p = strstr(l->buf, "console=");
+	if (!p)
+		return err_set(e, EINVAL, "no console= on the kernel's command line to replace");
+	p += sizeof("console=") - 1;
+	end = p + strcspn(p, " ");
+	(void)snprintf(copy, sizeof(copy), "%s", end);
+	*p = 0;
+	l->n = strlen(l->buf);
+	add(l, console, copy, "");
+	return 0;
+}
+
+int kernel_line(
+	const struct api_ctx *c, const struct api_kernel *k, bool tsi, char *buf, struct error *e)
+{
+	struct line l = { .buf = buf };
+	int r;
+
+	add(&l, c->cmdline ? c->cmdline : k->boot == BOOT_AGENT ? LINE_OURS : LINE_OTHERS, "", "");
+	if (!k->foreign && c->vcpus == 1)
+		add(&l, " noreplace-smp", "", "");
+	r = set_console(&l, c->kernel_console, e);
+	if (r)
+		return r;
+	if (k->boot == BOOT_OWN && !c->initramfs)
+		add_settings(&l, c);
+	if (tsi)
+		add(&l, k->foreign ? " tsi_hijack" : " krun.tsi=on", "", "");
+	/* the descriptions of devices come behind this, and have to be in front of " -- " */
+	if (l.n > LIM_API_CMDLINE)
+		return err_set(e, E2BIG, "kernel command line: over %d bytes", LIM_API_CMDLINE);
+	for (size_t i = 0; i < l.n; i++) {
+		if (buf[i] < ' ' || buf[i] > '~')
+			return err_set(e, EINVAL,
+				"kernel command line: what the guest's own init is given has to be printable ASCII");
+	}
+	return 0;
+}

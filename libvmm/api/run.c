@@ -1,0 +1,321 @@
+// SPDX-License-Identifier: Apache-2.0
+/* The loop of krun_start_enter(): between the guest's agent, the shutdown eventfd and the end. */
+/*
+ * How it works
+ *
+ * One epoll loop on the caller's thread. HELLO, CREATE and the workload's streams are queued before
+ * the guest's first instruction; when CREATE is answered START follows at once, and the workload's
+ * end, with its output written, is the end. A guest with a first process of its own has no agent:
+ * its end is that of the VM.
+ *
+ * Signals keep what the program gave them, but two that are blocked here and in the threads that
+ * follow: SIGPIPE, so that a reader who goes away is an error of one write, and SIGWINCH, which
+ * comes by a signalfd and goes on to the guest's terminal.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <sys/epoll.h>
+#include <sys/ioctl.h>
+#include <sys/signalfd.h>
+#include <sys/timerfd.h>
+#include <unistd.h>
+
+#include "api/start.h"
+#include "init/proto/blob.h"
+#include "oci/agent.h"
+#include "util/cleanup.h"
+#include "util/log.h"
+#include "vmm.h"
+
+#define BOOT_SECONDS 600 /* nobody else waits: a slow host is not a lost guest */
+#define STOP_SECONDS 10
+#define CODE_SETUP   125
+
+struct loop_state {
+	const struct run_cfg *cfg;
+	struct loop *loop;
+	struct agent agent;
+	struct loop_src event, done, signals, shutdown, timer;
+	uint32_t create_seq, start_seq;
+	unsigned streams_open; /* output streams that are not finished, BLOB_STDIO bits */
+	bool created, exited, stopping, lost, quit;
+	int code;
+};
+
+static void finish(struct loop_state *l, int code)
+{
+	if (!l->quit)
+		l->code = code;
+	l->quit = true;
+}
+
+static void maybe_finish(struct loop_state *l)
+{
+	if (l->exited && !l->streams_open)
+		finish(l, l->code);
+}
+
+static void set_timer(struct loop_state *l, int seconds)
+{
+	struct itimerspec t = { .it_value.tv_sec = seconds };
+
+	(void)timerfd_settime(l->timer.fd, 0, &t, NULL);
+}
+
+static void pass_size(struct loop_state *l)
+{
+	struct msg_winsize w = { .proc = PROTO_PROC_INIT };
+	struct winsize ws;
+
+	if (l->cfg->stdio->tty < 0 || ioctl(l->cfg->stdio->tty, TIOCGWINSZ, &ws) ||
+		(!ws.ws_row && !ws.ws_col))
+		return;
+	w.rows = ws.ws_row;
+	w.cols = ws.ws_col;
+	(void)agent_send(&l->agent, MSG_WINSIZE, &w, sizeof(w));
+}
+
+static void on_reply(void *arg, const struct agent_reply *r)
+{
+	struct loop_state *l = arg;
+	bool ours = r->type == MSG_HELLO || r->seq == l->create_seq || r->seq == l->start_seq;
+
+	if (ours && r->status) {
+		bool exec = r->seq == l->start_seq && r->stage == MSG_STAGE_EXEC;
+
+		log_err("the workload cannot be started: %s",
+			*r->text ? r->text : err_text(r->status));
+		return finish(l, !exec ? CODE_SETUP : r->status == -ENOENT ? 127 : 126);
+	}
+	if (r->seq == l->create_seq) {
+		l->created = true;
+		if (!l->stopping)
+			set_timer(l, 0);
+		pass_size(l);
+		l->start_seq = agent_send_proc(&l->agent, MSG_START, PROTO_PROC_INIT);
+	}
+}
+
+static void on_exited(void *arg, const struct msg_exit *x)
+{
+	struct loop_state *l = arg;
+
+	if (x->proc != PROTO_PROC_INIT || l->exited)
+		return;
+	l->exited = true;
+	l->code = x->signo ? 128 + (int)(x->signo & 0x7f) : (int)(x->code & 0xff);
+	if (x->flags & MSG_EXIT_OPEN_STDOUT)
+		l->streams_open &= ~BLOB_STDIO(PROTO_STDOUT);
+	if (x->flags & MSG_EXIT_OPEN_STDERR)
+		l->streams_open &= ~BLOB_STDIO(PROTO_STDERR);
+	maybe_finish(l);
+}
+
+static void on_oom(void *arg, const struct msg_oom *m)
+{
+	(void)arg;
+	log_guest("the guest is out of memory, %llu processes killed so far",
+		(unsigned long long)m->kills);
+}
+
+/* The code of a VM that ended: what the workload said, else what the VM did. */
+static int end_code(const struct loop_state *l, enum vmm_end end)
+{
+	if (l->exited)
+		return l->code;
+	if (l->stopping)
+		return l->cfg->work ? 128 + SIGTERM : 0;
+	return end == VMM_END_GUEST ? 0 : 1;
+}
+
+static void on_lost(void *arg, const char *why)
+{
+	struct loop_state *l = arg;
+
+	if (l->quit)
+		return;
+	/* a guest that shuts down takes the agent along: the VM's own end, if it comes, says more
+	 */
+	if (l->created && !l->exited && !l->stopping && vmm_state(l->cfg->vm) == VMM_RUNNING) {
+		l->lost = true;
+		log_guest("%s", why);
+		return set_timer(l, STOP_SECONDS);
+	}
+	if (!l->exited && !l->stopping)
+		log_err("%s", why);
+	finish(l, l->exited || l->stopping ? end_code(l, VMM_END_STOPPED) : CODE_SETUP);
+}
+
+static const struct agent_ops agent_ops = {
+	.reply = on_reply, .exited = on_exited, .oom = on_oom, .lost = on_lost
+};
+
+static void on_event(struct loop_src *src, uint32_t events)
+{
+	struct loop_state *l = src->arg;
+	enum vmm_end end = vmm_state(l->cfg->vm);
+
+	(void)events;
+	loop_del(l->loop, src);
+	if (end == VMM_END_FAILED)
+		log_err("the VM ended: %s", vmm_why(l->cfg->vm));
+	finish(l, end_code(l, end));
+}
+
+static void on_timer(struct loop_src *src, uint32_t events)
+{
+	struct loop_state *l = src->arg;
+	uint64_t n;
+
+	(void)events;
+	if (read(src->fd, &n, sizeof(n)) != (ssize_t)sizeof(n))
+		return;
+	if (l->stopping || l->lost)
+		vmm_stop(l->cfg->vm);
+	if (l->stopping || l->created)
+		return;
+	log_err("the guest did not come up within %d s (%s)", BOOT_SECONDS,
+		l->agent.up ? "its agent did not make the workload" : "no word from its agent");
+	finish(l, CODE_SETUP);
+}
+
+static void on_done(struct loop_src *src, uint32_t events)
+{
+	struct loop_state *l = src->arg;
+	struct vmm_vsock_done d;
+
+	(void)events;
+	while (read(src->fd, &d, sizeof(d)) == (ssize_t)sizeof(d)) {
+		for (unsigned fd = PROTO_STDOUT; fd < PROTO_FDS; fd++) {
+			if (d.id == AGENT_ID_STREAM(PROTO_PROC_INIT, fd))
+				l->streams_open &= ~BLOB_STDIO(fd);
+		}
+	}
+	maybe_finish(l);
+}
+
+static void on_signals(struct loop_src *src, uint32_t events)
+{
+	struct signalfd_siginfo si;
+
+	(void)events;
+	while (read(src->fd, &si, sizeof(si)) == (ssize_t)sizeof(si))
+		pass_size(src->arg);
+}
+
+static void on_shutdown(struct loop_src *src, uint32_t events)
+{
+	struct loop_state *l = src->arg;
+	uint64_t n;
+
+	(void)events;
+	if (read(src->fd, &n, sizeof(n)) != (ssize_t)sizeof(n) || l->stopping)
+		return;
+	l->stopping = true;
+	if (!l->cfg->work || !l->created) {
+		vmm_stop(l->cfg->vm);
+		return;
+	}
+	(void)agent_signal(&l->agent, PROTO_PROC_INIT, SIGTERM, MSG_SIGNAL_ALL);
+	set_timer(l, STOP_SECONDS);
+}
+
+static int add(struct loop_state *l, struct loop_src *src, int fd, const char *name, loop_fn *fn)
+{
+	*src = (struct loop_src){ .fd = fd, .name = name, .fn = fn, .arg = l };
+	return fd < 0 ? -errno : loop_add(l->loop, src, EPOLLIN);
+}
+
+static int stream(struct loop_state *l, enum proto_fd which, int fd, unsigned *stdio)
+{
+	int own = fd < 0 ? -1 : fcntl(fd, F_DUPFD_CLOEXEC, 3);
+
+	if (fd < 0)
+		return 0;
+	if (own < 0)
+		return -errno;
+	*stdio |= BLOB_STDIO(which);
+	return agent_stream(&l->agent, l->cfg->vm, PROTO_PROC_INIT, which, own);
+}
+
+static int tell_agent(struct loop_state *l, struct error *e)
+{
+	const struct stdio *s = l->cfg->stdio;
+	CLEAN_FREE uint8_t *blob = NULL;
+	unsigned stdio = 0;
+	size_t len = 0;
+	int r = agent_open(&l->agent, l->loop, l->cfg->vm, &agent_ops, l, e);
+
+	if (!r && s->tty >= 0)
+		r = stream(l, PROTO_TTY, s->tty, &stdio);
+	for (int i = 0; !r && s->tty < 0 && i < 3; i++)
+		r = stream(l, (enum proto_fd)i, s->fd[i], &stdio);
+	l->streams_open = stdio & ~BLOB_STDIO(PROTO_STDIN);
+	if (!r)
+		r = work_blob(l->cfg->work, l->cfg->c, stdio, s->tty, &blob, &len, e);
+	if (r)
+		return err_sys(e, r, "cannot reach the guest's agent");
+	l->create_seq = agent_send(&l->agent, MSG_CREATE, blob, len);
+	return l->create_seq ? 0 : err_sys(e, ENOMEM, "cannot describe the workload to the guest");
+}
+
+static int block_signals(int *fd)
+{
+	sigset_t s;
+
+	(void)sigemptyset(&s);
+	(void)sigaddset(&s, SIGWINCH);
+	*fd = signalfd(-1, &s, SFD_CLOEXEC | SFD_NONBLOCK);
+	if (*fd < 0)
+		return -errno;
+	(void)sigaddset(&s, SIGPIPE);
+	return pthread_sigmask(SIG_BLOCK, &s, NULL) ? -EINVAL : 0;
+}
+
+static int begin(struct loop_state *l, struct error *e)
+{
+	const struct run_cfg *cfg = l->cfg;
+	int sig = -1, r = block_signals(&sig);
+
+	if (!r)
+		r = loop_new("krun", &l->loop, e);
+	if (!r)
+		r = add(l, &l->event, vmm_event_fd(cfg->vm), "vm", on_event);
+	if (!r)
+		r = add(l, &l->done, cfg->done_fd, "streams", on_done);
+	if (!r)
+		r = add(l, &l->signals, sig, "signals", on_signals);
+	if (!r)
+		r = add(l, &l->timer, timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK),
+			"timer", on_timer);
+	if (!r && cfg->c->shutdown_fd >= 0)
+		r = add(l, &l->shutdown, cfg->c->shutdown_fd, "shutdown", on_shutdown);
+	if (!r && cfg->work)
+		r = tell_agent(l, e);
+	if (!r && cfg->work)
+		set_timer(l, BOOT_SECONDS);
+	if (!r)
+		r = vmm_start(cfg->vm, e);
+	return r ? err_sys(e, r, "cannot start the VM") : 0;
+}
+
+int run(const struct run_cfg *cfg, struct error *e)
+{
+	struct loop_state l = { .cfg = cfg };
+	int r = begin(&l, e);
+
+	if (r)
+		return r;
+	stdio_raw(cfg->stdio);
+	while (!l.quit) {
+		r = loop_once(l.loop, -1);
+		if (r < 0 && r != -EINTR) {
+			log_err("main loop: %s", err_text(r));
+			finish(&l, CODE_SETUP);
+		}
+	}
+	stdio_restore();
+	return l.code;
+}

@@ -1,0 +1,135 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * krun_start_enter(), in parts: which kernel (kernel.c, unpack.c, bundle.c), what the workload is
+ * (work.c), what its standard streams are (stdio.c), the VM's devices (devices.c), and
+ * the loop that ends the process (run.c). All on the thread of the caller.
+ */
+#ifndef KRUN_API_START_H
+#define KRUN_API_START_H
+
+#include "api/api.h"
+#include "util/err.h"
+#include "vmm.h"
+
+/* ---- kernel.c ---- */
+
+enum boot {
+	BOOT_AGENT, /* our kernel: the agent comes in an initramfs */
+	BOOT_TREE,  /* a kernel that mounts a root share at once: the agent comes in one */
+	BOOT_OWN,   /* the caller's own first process: no agent */
+};
+
+struct api_kernel {
+	enum boot boot;
+	int fd;	      /* owned */
+	bool foreign; /* not ours: it may want an interval timer */
+	bool bundle;  /* of libkrunfw: it speaks that TSI */
+};
+
+int kernel_find(const struct api_ctx *c, struct api_kernel *k, struct error *e) NODISCARD;
+/* @buf of LIM_CMDLINE bytes. -E2BIG, or -EINVAL for what cannot stand on a command line. */
+int kernel_line(const struct api_ctx *c, const struct api_kernel *k, bool tsi, char *buf,
+	struct error *e) NODISCARD;
+
+/* ---- unpack.c ---- */
+
+/*
+ * Finds the first part of @in that is packed as @format (KRUN_KERNEL_FORMAT_*) says and holds an
+ * ELF file, and writes that to @out, a file that is empty. -ENOEXEC: there is none; -E2BIG: it is
+ * larger than @max.
+ */
+int unpack(const uint8_t *in, size_t len, uint32_t format, int out, uint64_t max,
+	struct error *e) NODISCARD;
+
+/* ---- bundle.c ---- */
+
+/* The kernel of libkrunfw.so.5 as an ELF file: its descriptor. -ENOENT: no such library. */
+int bundle_open(struct error *e) NODISCARD;
+/* The same of an image at @load in the guest. */
+int bundle_elf(
+	const void *image, uint64_t load, uint64_t entry, uint64_t size, struct error *e) NODISCARD;
+
+/* ---- tree.c ---- */
+
+/* A directory with the agent as init.krun, for kernels that find their first process in the root
+ * share. Removed by tree_remove(), which does nothing when there is none. */
+struct tree {
+	char path[64]; /* empty: none */
+	int fd;
+};
+int tree_make(struct tree *t, struct error *e) NODISCARD;
+void tree_remove(struct tree *t);
+
+/* ---- work.c ---- */
+
+struct words {
+	char **v;
+	size_t n, cap;
+};
+
+/* The workload: what was set in the context, and where that says nothing /.krun_config.json. */
+struct work {
+	struct words args, env;
+	char *cwd, *tmpfs; /* or NULL */
+	const char *hostname;
+};
+
+int work_make(const struct api_ctx *c, int root_fd, struct work *w, struct error *e) NODISCARD;
+/* Takes from the text of a config what is not set yet. -EINVAL: it is no such text. */
+int work_config(struct work *w, const char *text, size_t len, struct error *e) NODISCARD;
+void work_free(struct work *w);
+/* What the agent is told: the message's payload, heap. */
+int work_blob(const struct work *w, const struct api_ctx *c, unsigned stdio, int tty, uint8_t **out,
+	size_t *len, struct error *e) NODISCARD;
+
+/* ---- stdio.c ---- */
+
+struct stdio {
+	int fd[3]; /* or -1; borrowed, but for @file */
+	int tty;   /* or -1: a terminal in place of the three */
+	int file;  /* of krun_set_console_output(), or -1 */
+};
+
+int stdio_find(const struct api_ctx *c, struct stdio *s, struct error *e) NODISCARD;
+/* The terminal as a cable to the guest's, until stdio_restore(). */
+void stdio_raw(const struct stdio *s);
+void stdio_restore(void);
+
+/* ---- devices.c ---- */
+
+/* A start on its way; start.c makes it and takes it apart. */
+struct start {
+	struct api_ctx *c;
+	struct vmm *vm;
+	struct vmm_config cfg; /* owns its descriptors until vmm_build() */
+	struct api_kernel kernel;
+	struct tree tree;
+	struct stdio stdio;
+	struct work work;
+	char line[LIM_CMDLINE];
+	void *initrd;
+	int kvm_fd, done[2];
+};
+
+/* The share that is the guest's root, or NULL. */
+const struct api_fs *start_root(const struct api_ctx *c);
+/* Is TSI on? Without an interface it is, unless it was said otherwise. */
+bool start_tsi(const struct api_ctx *c);
+/* Fills what s->cfg says of devices. What it has opened stays in there also when it fails. */
+int start_devices(struct start *s, struct error *e) NODISCARD;
+
+/* ---- run.c ---- */
+
+struct run_cfg {
+	struct vmm *vm;
+	const struct api_ctx *c;
+	const struct stdio *stdio;
+	const struct work *work; /* NULL: no agent */
+	int done_fd;		 /* read end of what vmm_config.vsock_done_fd is */
+};
+
+/* Starts the VM and serves it until it has ended: the exit code, or -errno when it did not start.
+ */
+int run(const struct run_cfg *cfg, struct error *e) NODISCARD;
+
+#endif

@@ -1,0 +1,78 @@
+// SPDX-License-Identifier: Apache-2.0
+/* What the workload's standard streams are on this side, and the terminal's mode. */
+#include <errno.h>
+#include <fcntl.h>
+#include <string.h>
+#include <termios.h>
+#include <unistd.h>
+
+#include "api/start.h"
+#include "util/cleanup.h"
+#include "util/log.h"
+
+/* What stdio_restore() puts back; one process has one such VM. */
+static struct termios before;
+static int raw_fd = -1;
+
+static bool both_ways(int fd)
+{
+	int flags = fd >= 0 && isatty(fd) == 1 ? fcntl(fd, F_GETFL) : -1;
+
+	return flags >= 0 && (flags & O_ACCMODE) == O_RDWR;
+}
+
+/* A terminal needs one descriptor for both directions, and output that is one too. */
+static int find_tty(const int fd[3])
+{
+	if (fd[0] < 0 || isatty(fd[0]) != 1 || (fd[1] >= 0 && isatty(fd[1]) != 1))
+		return -1;
+	return both_ways(fd[0]) ? fd[0] : both_ways(fd[1]) ? fd[1] : -1;
+}
+
+int stdio_find(const struct api_ctx *c, struct stdio *s, struct error *e)
+{
+	const struct api_console *k = NULL;
+
+	*s = (struct stdio){ .fd = { -1, -1, -1 }, .tty = -1, .file = -1 };
+	for (unsigned i = 0; i < c->nconsoles && !k; i++) {
+		if (!c->console[i].multiport)
+			k = &c->console[i];
+	}
+	if (k) {
+		s->fd[0] = k->in;
+		s->fd[1] = k->out;
+		s->fd[2] = k->err;
+	} else if (c->console_file && !c->no_console) {
+		s->file = open(c->console_file,
+			O_WRONLY | O_CREAT | O_TRUNC | O_APPEND | O_NOCTTY | O_CLOEXEC, 0644);
+		if (s->file < 0)
+			return err_sys(e, errno, "console: \"%.160s\"", c->console_file);
+		s->fd[1] = s->fd[2] = s->file;
+	} else if (!c->no_console) {
+		for (int i = 0; i < 3; i++)
+			s->fd[i] = api_fd_ok(i) ? i : -1;
+	}
+	s->tty = find_tty(s->fd);
+	return 0;
+}
+
+void stdio_raw(const struct stdio *s)
+{
+	struct termios t;
+
+	if (s->tty < 0 || tcgetattr(s->tty, &before))
+		return;
+	t = before;
+	cfmakeraw(&t);
+	if (tcsetattr(s->tty, TCSANOW, &t))
+		log_warn("the terminal stays as it is: %s", err_text(errno));
+	else
+		raw_fd = s->tty;
+}
+
+void stdio_restore(void)
+{
+	/* a terminal that is gone needs nothing */
+	if (raw_fd >= 0)
+		(void)tcsetattr(TAKE_FD(raw_fd), TCSANOW, &before);
+}

@@ -1,0 +1,302 @@
+// SPDX-License-Identifier: Apache-2.0
+/* The workload: from the context, from /.krun_config.json, and as the agent is told of it. */
+/*
+ * How it works
+ *
+ * What the program said comes first. The file is part of the guest's tree, so nobody vouches for
+ * it: it is opened below the root's descriptor, without leaving it, has to be a regular file of a
+ * limited size, and is read by the bounded reader of the runtime. It may be an OCI config, whose
+ * process has what is needed, or the flat form that images use. What is malformed is logged and
+ * passed over, as the original does; a member of the wrong type counts as not there.
+ *
+ * A variable of the file is taken when the program did not set it; HOME and TERM of the file win,
+ * and KRUN_HOME and KRUN_TERM of the program win over those.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/openat2.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include "api/start.h"
+#include "oci/json.h"
+#include "util/cleanup.h"
+#include "util/io.h"
+#include "util/log.h"
+
+#define CONFIG	   "/.krun_config.json"
+#define CONFIG_MAX (1U << 20)
+
+static int push(struct words *w, const char *s)
+{
+	char *copy;
+
+	if (w->n >= LIM_API_LIST)
+		return -E2BIG;
+	if (w->n == w->cap) {
+		size_t cap = w->cap ? w->cap * 2 : 16;
+		char **v = realloc(w->v, cap * sizeof(*v));
+
+		if (!v)
+			return -ENOMEM;
+		w->v = v;
+		w->cap = cap;
+	}
+	copy = strdup(s);
+	if (!copy)
+		return -ENOMEM;
+	w->v[w->n++] = copy;
+	return 0;
+}
+
+static void words_free(struct words *w)
+{
+	for (size_t i = 0; i < w->n; i++)
+		free(w->v[i]);
+	free(w->v);
+	*w = (struct words){ .v = NULL };
+}
+
+/* The place of the variable that @s, "NAME=VALUE", names, or NULL. */
+static char **find_var(const struct words *env, const char *s, size_t name)
+{
+	for (size_t i = 0; i < env->n; i++) {
+		if (!strncmp(env->v[i], s, name) && env->v[i][name] == '=')
+			return &env->v[i];
+	}
+	return NULL;
+}
+
+static const char *get_var(const struct words *env, const char *name)
+{
+	char **p = find_var(env, name, strlen(name));
+
+	return p ? *p + strlen(name) + 1 : NULL;
+}
+
+static int set_var(struct words *env, const char *s, bool win)
+{
+	size_t name = strcspn(s, "=");
+	char **p, *copy;
+
+	if (!name || !s[name])
+		return 0;
+	p = find_var(env, s, name);
+	if (!p)
+		return push(env, s);
+	if (!win)
+		return 0;
+	copy = strdup(s);
+	if (!copy)
+		return -ENOMEM;
+	free(*p);
+	*p = copy;
+	return 0;
+}
+
+/* The first of these members that is an array. */
+static const struct json *array_of(const struct json *o, const char *a, const char *b)
+{
+	const struct json *n = json_get(o, a);
+
+	if (!n || n->type != JSON_ARRAY)
+		n = json_get(o, b);
+	return n && n->type == JSON_ARRAY ? n : NULL;
+}
+
+static int take_args(struct work *w, const struct json *list)
+{
+	const struct json *n;
+	int r = 0;
+
+	if (!list)
+		return 0;
+	json_for_each(n, list)
+	{
+		if (!r && n->type == JSON_STRING)
+			r = push(&w->args, n->text);
+	}
+	return r;
+}
+
+static int take_env(struct work *w, const struct json *list)
+{
+	const struct json *n;
+	int r = 0;
+
+	if (!list)
+		return 0;
+	json_for_each(n, list)
+	{
+		if (!r && n->type == JSON_STRING)
+			r = set_var(&w->env, n->text,
+				!strncmp(n->text, "HOME=", 5) || !strncmp(n->text, "TERM=", 5));
+	}
+	return r;
+}
+
+static int take_cwd(struct work *w, const struct json *o)
+{
+	static const char *const names[] = { "cwd", "WorkingDir", "Cwd" };
+
+	for (size_t i = 0; i < ARRAY_SIZE(names) && !w->cwd; i++) {
+		const char *s = json_get_string(o, names[i]);
+
+		if (s && *s == '/' && strlen(s) < LIM_API_PATH) {
+			w->cwd = strdup(s);
+			if (!w->cwd)
+				return -ENOMEM;
+		}
+	}
+	return 0;
+}
+
+/* The first mount of a tmpfs. */
+static int take_tmpfs(struct work *w, const struct json *list)
+{
+	const struct json *n;
+
+	if (!list || list->type != JSON_ARRAY)
+		return 0;
+	json_for_each(n, list)
+	{
+		const char *type = json_get_string(n, "type"), *src = json_get_string(n, "source"),
+			   *dst = json_get_string(n, "destination");
+
+		if (!type || !src || !dst || strcmp(type, "tmpfs") != 0 ||
+			strcmp(src, "tmpfs") != 0)
+			continue;
+		if (*dst == '/' && strlen(dst) < LIM_API_PATH && !w->tmpfs) {
+			w->tmpfs = strdup(dst);
+			return w->tmpfs ? 0 : -ENOMEM;
+		}
+	}
+	return 0;
+}
+
+static void free_doc(struct json_doc **d)
+{
+	json_free(*d);
+}
+
+int work_config(struct work *w, const char *text, size_t len, struct error *e)
+{
+	CLEAN(free_doc) struct json_doc *doc = NULL;
+	const struct json *root, *o;
+	int r = json_parse(CONFIG, text, len, &doc, e);
+
+	if (r)
+		return r;
+	root = json_root(doc);
+	if (root->type != JSON_OBJECT)
+		return err_set(e, EINVAL, CONFIG ": not an object");
+	o = json_get(root, "process");
+	if (!o || o->type != JSON_OBJECT)
+		o = root;
+	if (!w->args.n) {
+		r = take_args(w, array_of(root, "Entrypoint", "Entrypoint"));
+		if (!r)
+			r = take_args(w, array_of(o, "args", "Cmd"));
+	}
+	if (!r)
+		r = take_env(w, array_of(o, "env", "Env"));
+	if (!r)
+		r = take_cwd(w, o);
+	if (!r)
+		r = take_tmpfs(w, json_get(root, "mounts"));
+	return r ? err_sys(e, r, CONFIG) : 0;
+}
+
+/* The text of the file, or NULL when there is none that can be read. */
+static char *read_config(int root_fd, const char *path, size_t *len)
+{
+	struct open_how how = { .flags = O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY,
+		.resolve = RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS };
+	CLEAN_FD int fd = (int)syscall(SYS_openat2, root_fd, path, &how, sizeof(how));
+	struct stat st;
+	char *text;
+
+	if (fd < 0 || fstat(fd, &st) || !S_ISREG(st.st_mode) || st.st_size <= 0)
+		return NULL;
+	if (st.st_size > (off_t)CONFIG_MAX) {
+		log_warn(CONFIG ": over %u bytes, not looked at", CONFIG_MAX);
+		return NULL;
+	}
+	*len = (size_t)st.st_size;
+	text = malloc(*len);
+	if (text && io_pread(fd, text, *len, 0)) {
+		free(text);
+		return NULL;
+	}
+	return text;
+}
+
+static int from_file(struct work *w, int root_fd)
+{
+	const char *path = get_var(&w->env, "KRUN_CONFIG");
+	struct error e = { 0 };
+	size_t len = 0;
+	CLEAN_FREE char *text = read_config(root_fd, path && *path ? path : CONFIG, &len);
+	int r = text ? work_config(w, text, len, &e) : 0;
+
+	if (r == -ENOMEM)
+		return r;
+	if (r)
+		log_warn("%s", e.msg);
+	return 0;
+}
+
+/* @from of the environment is what @to becomes. */
+static int rename_var(struct words *env, const char *from, const char *to)
+{
+	const char *v = get_var(env, from);
+	CLEAN_FREE char *s = NULL;
+
+	if (!v)
+		return 0;
+	if (asprintf(&s, "%s=%s", to, v) < 0) {
+		s = NULL;
+		return -ENOMEM;
+	}
+	return set_var(env, s, true);
+}
+
+int work_make(const struct api_ctx *c, int root_fd, struct work *w, struct error *e)
+{
+	int r = c->exec ? push(&w->args, c->exec) : 0;
+
+	for (size_t i = 0; !r && i < c->args.n; i++)
+		r = push(&w->args, c->args.v[i]);
+	for (size_t i = 0; !r && i < c->env.n; i++)
+		r = set_var(&w->env, c->env.v[i], true);
+	if (!r && c->workdir) {
+		w->cwd = strdup(c->workdir);
+		r = w->cwd ? 0 : -ENOMEM;
+	}
+	if (!r && root_fd >= 0)
+		r = from_file(w, root_fd);
+	if (!r)
+		r = rename_var(&w->env, "KRUN_HOME", "HOME");
+	if (!r)
+		r = rename_var(&w->env, "KRUN_TERM", "TERM");
+	if (!r)
+		r = set_var(&w->env, "TERM=linux", false);
+	if (!r && !w->args.n)
+		r = push(&w->args, "/bin/sh");
+	w->hostname = get_var(&w->env, "HOSTNAME");
+	if (!w->hostname || !*w->hostname || strlen(w->hostname) > 64)
+		w->hostname = "localhost";
+	return r ? err_sys(e, r, "the workload's arguments and environment") : 0;
+}
+
+void work_free(struct work *w)
+{
+	words_free(&w->args);
+	words_free(&w->env);
+	free(TAKE_PTR(w->cwd));
+	free(TAKE_PTR(w->tmpfs));
+}

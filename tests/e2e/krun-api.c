@@ -1,0 +1,210 @@
+// SPDX-License-Identifier: Apache-2.0
+/* Programs as people write them for libkrun, for tests/e2e/krun-api.sh: built with -lkrun and
+ * nothing else of ours. */
+/*
+ * How it works
+ *
+ * The first argument names one of them, the second is the root. Each makes a context, says what it
+ * wants, and enters; what comes after krun_start_enter() is its failure. CALL() ends the program
+ * with what the library answered.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <libkrun.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#define CALL(x)                                                         \
+	do {                                                            \
+		int r_ = (x);                                           \
+		if (r_ < 0) {                                           \
+			fprintf(stderr, "%s: %s\n", #x, strerror(-r_)); \
+			exit(99);                                       \
+		}                                                       \
+	} while (0)
+
+static const char *const env[] = { "PATH=/bin:/sbin:/usr/bin", "FROM=program", NULL };
+
+static uint32_t begin(const char *root)
+{
+	int id = krun_create_ctx();
+
+	CALL(id);
+	CALL(krun_set_log_level(KRUN_LOG_LEVEL_WARN));
+	CALL(krun_set_vm_config((uint32_t)id, 1, 256));
+	if (root)
+		CALL(krun_set_root((uint32_t)id, root));
+	return (uint32_t)id;
+}
+
+static int enter(uint32_t ctx)
+{
+	/* must not be seen: the process ends without handlers */
+	(void)atexit(abort);
+	CALL(krun_start_enter(ctx));
+	return 98;
+}
+
+/* ROOT PROGRAM [ARG...]: with everything that has to do with the process itself. */
+static int chroot_like(char **a)
+{
+	static const char *const limits[] = { "7=100:200", "6=50:50", NULL };
+	static const char *const map[] = { "18080:8080", NULL };
+	uint32_t ctx = begin(a[0]);
+
+	CALL(krun_set_port_map(ctx, map));
+	CALL(krun_set_rlimits(ctx, limits));
+	CALL(krun_set_workdir(ctx, "/tmp"));
+	CALL(krun_set_exec(ctx, a[1], (const char *const *)(a + 2), env));
+	return enter(ctx);
+}
+
+/* ROOT SHARE VOLUME: no program, which is for /.krun_config.json to say. */
+static int config(char **a)
+{
+	char volume[4096];
+	const char *const volumes[] = { volume, NULL };
+	uint32_t ctx = begin(a[0]);
+
+	(void)snprintf(volume, sizeof(volume), "%s:/mnt/volume", a[2]);
+	CALL(krun_add_virtiofs(ctx, "share", a[1]));
+	CALL(krun_set_mapped_volumes(ctx, volumes));
+	CALL(krun_set_env(ctx, env));
+	return enter(ctx);
+}
+
+/* ROOT FORMAT KERNEL INITRAMFS|- CMDLINE|- PROGRAM [ARG...] */
+static int kernel(char **a)
+{
+	uint32_t ctx = begin(a[0]);
+
+	CALL(krun_set_kernel(ctx, a[2], (uint32_t)atoi(a[1]), strcmp(a[3], "-") ? a[3] : NULL,
+		strcmp(a[4], "-") ? a[4] : NULL));
+	CALL(krun_set_exec(ctx, a[5], (const char *const *)(a + 6), env));
+	return enter(ctx);
+}
+
+/* ROOT OUT-SOCKET IN-SOCKET PROGRAM [ARG...]: 1234 of the guest to the host, 1235 the other way. */
+static int vsock(char **a)
+{
+	uint32_t ctx = begin(a[0]);
+
+	CALL(krun_add_vsock_port(ctx, 1234, a[1]));
+	CALL(krun_add_vsock_port2(ctx, 1235, a[2], true));
+	CALL(krun_set_exec(ctx, a[3], (const char *const *)(a + 4), env));
+	return enter(ctx);
+}
+
+/* ROOT IN OUT PROGRAM [ARG...]: the workload's streams, and a named port. */
+static int consoles(char **a)
+{
+	int in = open(a[1], O_RDONLY | O_CLOEXEC),
+	    out = open(a[2], O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
+	uint32_t ctx = begin(a[0]);
+	int ports;
+
+	CALL(krun_disable_implicit_console(ctx));
+	CALL(krun_add_virtio_console_default(ctx, -1, 1, 2));
+	ports = krun_add_virtio_console_multiport(ctx);
+	CALL(ports);
+	CALL(krun_add_console_port_inout(ctx, (uint32_t)ports, "data", in, out));
+	CALL(krun_set_exec(ctx, a[3], (const char *const *)(a + 4), env));
+	return enter(ctx);
+}
+
+/* ROOT FILE PROGRAM [ARG...] */
+static int output(char **a)
+{
+	uint32_t ctx = begin(a[0]);
+
+	CALL(krun_set_console_output(ctx, a[1]));
+	CALL(krun_set_exec(ctx, a[2], (const char *const *)(a + 3), env));
+	return enter(ctx);
+}
+
+static char *ready;
+static int shutdown_fd;
+
+static void *ask(void *arg)
+{
+	const uint64_t one = 1;
+	struct stat st;
+
+	while (stat(ready, &st))
+		usleep(20000);
+	if (write(shutdown_fd, &one, sizeof(one)) != (ssize_t)sizeof(one))
+		_exit(97);
+	return arg;
+}
+
+/* ROOT FILE PROGRAM [ARG...]: asked to end as soon as FILE is there. */
+static int shut_down(char **a)
+{
+	uint32_t ctx = begin(a[0]);
+	pthread_t t;
+
+	ready = a[1];
+	shutdown_fd = krun_get_shutdown_eventfd(ctx);
+	CALL(shutdown_fd);
+	CALL(krun_set_exec(ctx, a[2], (const char *const *)(a + 3), env));
+	if (pthread_create(&t, NULL, ask, NULL))
+		return 97;
+	return enter(ctx);
+}
+
+/* ROOT UID PROGRAM [ARG...] */
+static int user(char **a)
+{
+	uint32_t ctx = begin(a[0]);
+
+	CALL(krun_setgid(ctx, (gid_t)atoi(a[1])));
+	CALL(krun_setuid(ctx, (uid_t)atoi(a[1])));
+	CALL(krun_set_exec(ctx, a[2], (const char *const *)(a + 3), env));
+	return enter(ctx);
+}
+
+/* ROOT: what cannot start comes back, several times. */
+static int errors(char **a)
+{
+	uint8_t mac[6] = { 2 };
+	char tap[] = "tap0";
+
+	for (int i = 0; i < 20; i++) {
+		uint32_t none = begin(NULL), gone = begin("/nowhere/at/all"), net = begin(a[0]);
+
+		(void)krun_add_net_tap(net, tap, mac, 0, 0);
+		if (krun_start_enter(none) != -EINVAL || krun_start_enter(none) != -ENOENT ||
+			krun_start_enter(gone) != -ENOENT || krun_start_enter(net) != -ENOTSUP)
+			return 1;
+	}
+	return open("/dev/null", O_RDONLY | O_CLOEXEC) < 10 ? 0 : 2;
+}
+
+int main(int argc, char **argv)
+{
+	static const struct {
+		const char *name;
+		int args;
+		int (*fn)(char **a);
+	} programs[] = {
+		{ "chroot", 2, chroot_like },
+		{ "config", 3, config },
+		{ "kernel", 6, kernel },
+		{ "vsock", 4, vsock },
+		{ "consoles", 4, consoles },
+		{ "output", 3, output },
+		{ "shutdown", 3, shut_down },
+		{ "user", 3, user },
+		{ "errors", 1, errors },
+	};
+
+	for (size_t i = 0; i < sizeof(programs) / sizeof(programs[0]); i++) {
+		if (argc > 1 && !strcmp(argv[1], programs[i].name) && argc >= 2 + programs[i].args)
+			return programs[i].fn(argv + 2);
+	}
+	return 96;
+}

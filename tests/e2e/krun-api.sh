@@ -1,0 +1,97 @@
+#!/bin/bash
+# SPDX-License-Identifier: Apache-2.0
+# Programs that were written for libkrun (tests/e2e/krun-api.c) on our library: a chroot-like launcher, /.krun_config.json, kernels of the
+# caller's and in a bundle, vsock ports, consoles, the shutdown eventfd.
+# timeout: 3600
+# shellcheck source=lib.sh
+. "$(dirname "$0")/lib.sh"
+build=${KRUN_BUILD:-$top}
+# shellcheck disable=SC2154 # of lib.sh: $top, $work, $rc
+[ -e "$build/libkrun.so" ] || skip "no libkrun.so (./configure --enable-libkrun)"
+export LD_LIBRARY_PATH=$build
+
+gcc -O1 -I"$top/libvmm/include" -o "$work/prog" "$top/tests/e2e/krun-api.c" -L"$build" -lkrun -lpthread 2>"$work/err" ||
+	die "cannot compile tests/e2e/krun-api.c"
+bundle b busybox
+root=$work/b/rootfs
+gcc -O1 -static -o "$root/bin/krun-guest" "$top/tests/e2e/krun-guest.c" 2>"$work/err" || die "cannot compile tests/e2e/krun-guest.c"
+prog() { run timeout 1200 "$work/prog" "$@"; }
+# What the workload wrote, and its status.
+gave() { # WHAT STATUS OUTPUT
+	[ "$rc" = "$2" ] || die "$1: exit status $rc, not $2"
+	check "$1" "$3" "$(paste -sd' ' "$work/out")"
+}
+
+prog errors "$root"
+check "what cannot start comes back, and leaves nothing behind" 0 "$rc"
+
+rc=0
+# shellcheck disable=SC2016 # the guest's shell expands these
+timeout 1200 "$work/prog" chroot "$root" /bin/sh -c 'read -r a; read -r b; echo "$b $a:$FROM:$PWD:$(id -u):$(ulimit -n):$(ulimit -Hn)"
+	printf "<%s>" "$@"; echo to-err >&2; exit 7' sh 'a "b"' '' "it's" $'two\nlines' <<<$'one\ntwo' >"$work/out" 2>"$work/err" || rc=$?
+gave "a chroot-like launcher: input, environment, directory, limits, arguments, code" 7 'two one:program:/tmp:0:100:200 <a "b"><><it'"'"'s><two lines>'
+err_has to-err
+prog chroot "$root" nothing-like-it
+check "what is not there" 127 "$rc"
+
+mkdir "$work/share" "$work/volume" "$root/mnt"
+echo in-share >"$work/share/f"
+echo in-volume >"$work/volume/f"
+cat >"$root/.krun_config.json" <<'JSON'
+{ "Entrypoint": ["/bin/sh", "-c"], "Cmd": ["mkdir -p /mnt/share; mount -t virtiofs share /mnt/share; echo $FROM $ADDED $HOME $(cat /mnt/share/f /mnt/volume/f) $PWD $(hostname); grep -c ' /scratch tmpfs' /proc/mounts"],
+  "Env": ["FROM=file", "ADDED=file", "HOME=/tmp"], "WorkingDir": "/var",
+  "mounts": [ { "type": "tmpfs", "source": "tmpfs", "destination": "/scratch" } ] }
+JSON
+prog config "$root" "$work/share" "$work/volume"
+gave "/.krun_config.json, a share and a volume" 0 "program file /tmp in-share in-volume /var localhost 1"
+ln -sf /etc/shadow "$root/.krun_config.json"
+rc=0
+timeout 1200 "$work/prog" config "$root" "$work/share" "$work/volume" <<<'echo shell' >"$work/out" 2>"$work/err" || rc=$?
+gave "a config that leads out of the root is not followed: a shell" 0 "shell"
+rm "$root/.krun_config.json"
+
+# vsock: the guest to a socket of the host, and the host to a port of the guest.
+cat >"$work/answer" <<'PERL'
+use Socket; socket(my $s, AF_UNIX, SOCK_STREAM, 0) or die; bind($s, sockaddr_un($ARGV[0])) or die; listen($s, 1); accept(my $c, $s) or die;
+my $line = <$c>; chomp $line; syswrite($c, "heard $line\n"); sleep 5 if read($c, my $b, 1);
+PERL
+perl "$work/answer" "$work/out.sock" &
+wait_for 60 test -S "$work/out.sock"
+prog vsock "$root" "$work/out.sock" "$work/in.sock" /bin/krun-guest connect 1234
+gave "vsock, guest to host" 0 "heard guest"
+wait
+rm -f "$work/out.sock" "$work/in.sock" "$root/listens"
+timeout 1200 "$work/prog" vsock "$root" "$work/out.sock" "$work/in.sock" /bin/krun-guest listen 1235 /listens >"$work/out" 2>"$work/err" </dev/null &
+vm=$!
+wait_for 1200 test -e "$root/listens"
+perl -e 'use Socket; socket(my $s, AF_UNIX, SOCK_STREAM, 0); connect($s, sockaddr_un($ARGV[0])) or die "connect: $!"; syswrite($s, "host\n"); print scalar <$s>' \
+	"$work/in.sock" >"$work/answered" 2>>"$work/err" || die "cannot reach the guest's port"
+check "vsock, host to guest: the answer" served "$(cat "$work/answered")"
+rc=0
+wait "$vm" || rc=$?
+gave "vsock, host to guest" 0 host
+
+echo to-the-port >"$work/port-in"
+prog consoles "$root" "$work/port-in" "$work/port-out" /bin/krun-guest port data
+gave "a named port" 0 to-the-port
+check "a named port: its output" "from the guest" "$(cat "$work/port-out")"
+prog output "$root" "$work/console" /bin/sh -c 'echo to-file; echo err-too >&2; cat; exit 4'
+gave "console output to a file" 4 ""
+check "console output to a file: all of it" "to-file err-too" "$(grep -E '^(to-file|err-too)$' "$work/console" | paste -sd' ')"
+
+rm -f "$root/ready"
+prog shutdown "$root" "$root/ready" /bin/sh -c 'trap "echo asked; exit 5" TERM; touch /ready; while :; do sleep 0.1; done'
+gave "the shutdown eventfd: the workload is asked" 5 asked
+rm -f "$root/ready"
+prog shutdown "$root" "$root/ready" /bin/sh -c 'trap "" TERM; touch /ready; while :; do sleep 1; done'
+gave "the shutdown eventfd: and is not waited for" 143 ""
+
+[ -e "$build/kernel/vmlinux" ] || die "no kernel (make kernel)"
+gzip -1 <"$build/kernel/vmlinux" >"$work/vmlinux.gz"
+prog kernel "$root" 4 "$work/vmlinux.gz" - - /bin/echo packed
+gave "a packed kernel of the caller's, the agent in a root share" 0 packed
+check "no directory for the agent is left" "" "$(find /tmp -maxdepth 1 -name 'libkrun-*')"
+"$top/kernel/bundle" "$build/kernel/vmlinux" "$work/libkrunfw.so.5"
+LD_LIBRARY_PATH=$build:$work KRUN_KERNEL=libkrunfw prog chroot "$root" /bin/echo bundle
+gave "the kernel of a bundle" 0 bundle
+done_testing

@@ -1,0 +1,358 @@
+// SPDX-License-Identifier: Apache-2.0
+/* What krun_start_enter() is made of, without a VM: kernels, command lines, the workload, streams.
+ */
+#include <bzlib.h>
+#include <elf.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+#include <zlib.h>
+#include <zstd.h>
+
+#include "api/start.h"
+#include "init/proto/blob.h"
+#include "test.h"
+#include "util/cleanup.h"
+
+#define N (300U << 10) /* more than one piece */
+
+static uint8_t elf[N];
+
+static void fill(void)
+{
+	memcpy(elf, ELFMAG, SELFMAG);
+	for (size_t i = SELFMAG; i < N; i++)
+		elf[i] = (uint8_t)(i * i >> 7);
+}
+
+static size_t pack(uint32_t format, const uint8_t *in, size_t n, uint8_t *out, size_t room)
+{
+	z_stream z = { .next_in = (uint8_t *)(uintptr_t)in,
+		.avail_in = (uInt)n,
+		.next_out = out,
+		.avail_out = (uInt)room };
+	unsigned len = (unsigned)room;
+
+	if (format == KRUN_KERNEL_FORMAT_IMAGE_ZSTD)
+		return ZSTD_compress(out, room, in, n, 3);
+	if (format == KRUN_KERNEL_FORMAT_IMAGE_BZ2)
+		return BZ2_bzBuffToBuffCompress(
+			       (char *)out, &len, (char *)(uintptr_t)in, (unsigned)n, 9, 0, 0)
+			? 0
+			: len;
+	if (deflateInit2(&z, 6, Z_DEFLATED, 16 + MAX_WBITS, 8, Z_DEFAULT_STRATEGY) != Z_OK ||
+		deflate(&z, Z_FINISH) != Z_STREAM_END)
+		return 0;
+	len = (unsigned)z.total_out;
+	(void)deflateEnd(&z);
+	return len;
+}
+
+/* Some bytes, the magic by chance, what holds no ELF file, then the kernel and more bytes. */
+static size_t image(uint32_t format, uint8_t *out, size_t room)
+{
+	static const uint8_t chance[] = { 'B', 'Z', 'h', '9', 0x1f, 0x8b, 0x08, 0, 0x28, 0xb5, 0x2f,
+		0xfd, 1 };
+	static const uint8_t other[2000] = "not a kernel";
+	size_t at = 4096, n;
+
+	memset(out, 0x90, room);
+	memcpy(out + 700, chance, sizeof(chance));
+	at += pack(format, other, sizeof(other), out + at, room - at);
+	n = pack(format, elf, N, out + at, room - at);
+	return n ? at + n + 777 : 0;
+}
+
+static void packed(void)
+{
+	CLEAN_FREE uint8_t *buf = malloc(2 * N), *back = malloc(N);
+	struct stat st;
+
+	fill();
+	CHECK(buf && back);
+	for (uint32_t f = KRUN_KERNEL_FORMAT_PE_GZ; f <= KRUN_KERNEL_FORMAT_IMAGE_ZSTD; f++) {
+		CLEAN_FD int fd = memfd_create("out", MFD_CLOEXEC);
+		size_t n = image(f, buf, 2 * N);
+		struct error e = { 0 };
+
+		CHECK(n > 5000);
+		CHECK_EQ(unpack(buf, n, f, fd, N, &e), 0);
+		CHECK(!fstat(fd, &st) && st.st_size == N);
+		CHECK(pread(fd, back, N, 0) == N && !memcmp(back, elf, N));
+		CHECK_EQ(unpack(buf, n, f, fd, N - 1, &e), -E2BIG);
+		/* cut off in the middle of the kernel: what was unpacked of it is no kernel */
+		e.code = 0;
+		CHECK_EQ(unpack(buf, n - 777 - 50, f, fd, N, &e), -ENOEXEC);
+		CHECK_EQ(unpack(buf, 4096, f, fd, N, &e), -ENOEXEC);
+		CHECK_EQ(unpack(buf, 0, f, fd, N, &e), -ENOEXEC);
+	}
+	CHECK_EQ(unpack(buf, N, KRUN_KERNEL_FORMAT_ELF, 0, N, NULL), -EINVAL);
+	CHECK_EQ(unpack(buf, N, 6, 0, N, NULL), -EINVAL);
+}
+
+static void bundles(void)
+{
+	struct error e = { 0 };
+	CLEAN_FD int fd = bundle_elf(elf, 0x1000000, 0x1000010, N, &e);
+	CLEAN_FREE uint8_t *back = malloc(N);
+	Elf64_Ehdr h;
+	Elf64_Phdr p;
+
+	CHECK(fd >= 0 && back);
+	CHECK(pread(fd, &h, sizeof(h), 0) == sizeof(h) && h.e_entry == 0x1000010 && h.e_phnum == 1);
+	CHECK(pread(fd, &p, sizeof(p), (off_t)h.e_phoff) == sizeof(p));
+	CHECK(p.p_paddr == 0x1000000 && p.p_filesz == N && p.p_memsz == N);
+	CHECK(pread(fd, back, N, (off_t)p.p_offset) == N && !memcmp(back, elf, N));
+	CHECK_EQ(bundle_elf(NULL, 0x1000000, 0x1000000, N, &e), -ENOEXEC);
+	CHECK_EQ(bundle_elf(elf, 0x1000000, 0x1000000, 0, &e), -ENOEXEC);
+	CHECK_EQ(bundle_elf(elf, 0x1000000, 0x1000000 + N, N, &e), -ENOEXEC);
+	CHECK_EQ(bundle_elf(elf, 0x1000000, 0xffffff, N, &e), -ENOEXEC);
+	CHECK_EQ(bundle_elf(elf, 0x1000000, 0x1000000, 1ULL << 40, &e), -ENOEXEC);
+}
+
+static const char *var(const struct work *w, const char *name)
+{
+	size_t n = strlen(name);
+
+	for (size_t i = 0; i < w->env.n; i++) {
+		if (!strncmp(w->env.v[i], name, n) && w->env.v[i][n] == '=')
+			return w->env.v[i] + n + 1;
+	}
+	return NULL;
+}
+
+static int read_text(struct work *w, const char *text)
+{
+	struct error e = { 0 };
+
+	return work_config(w, text, strlen(text), &e);
+}
+
+static void config_oci(void)
+{
+	CLEAN(work_free) struct work w = { .hostname = "h" };
+
+	CHECK_EQ(
+		read_text(&w,
+			"{\"process\":{\"args\":[\"a\",\"b c\",7],\"env\":[\"A=1\",\"B\",\"=x\",\"A=2\"],"
+			"\"cwd\":\"/w\"},\"args\":[\"no\"],\"mounts\":[{\"type\":\"tmpfs\",\"source\":\"tmpfs\","
+			"\"destination\":\"/t\"},{\"type\":\"tmpfs\",\"source\":\"tmpfs\",\"destination\":\"/u\"}]}"),
+		0);
+	CHECK_EQ(w.args.n, 2);
+	CHECK_STR(w.args.v[1], "b c");
+	CHECK_EQ(w.env.n, 1);
+	CHECK_STR(var(&w, "A"), "1");
+	CHECK_STR(w.cwd, "/w");
+	CHECK_STR(w.tmpfs, "/t");
+}
+
+static void config_flat(void)
+{
+	CLEAN(work_free) struct work w = { .hostname = "h" };
+
+	CHECK_EQ(
+		read_text(&w,
+			"{\"Entrypoint\":[\"e\"],\"Cmd\":[\"c\"],\"Env\":[\"X=y\"],\"WorkingDir\":\"rel\","
+			"\"Cwd\":\"/abs\"}"),
+		0);
+	CHECK_EQ(w.args.n, 2);
+	CHECK_STR(w.args.v[0], "e");
+	CHECK_STR(w.args.v[1], "c");
+	CHECK_STR(w.cwd, "/abs");
+	/* what is there stays, but for two variables */
+	CHECK_EQ(
+		read_text(&w,
+			"{\"args\":[\"z\"],\"env\":[\"X=z\",\"HOME=/h\",\"TERM=t\"],\"cwd\":\"/z\"}"),
+		0);
+	CHECK_EQ(w.args.n, 2);
+	CHECK_STR(var(&w, "X"), "y");
+	CHECK_EQ(read_text(&w, "{\"env\":[\"HOME=/i\"]}"), 0);
+	CHECK_STR(var(&w, "HOME"), "/i");
+	CHECK_STR(w.cwd, "/abs");
+}
+
+static void config_bad(void)
+{
+	static const char *const wrong[] = { "", "x", "[]", "7", "{", "{}x",
+		"{\"args\":[\"\\u0000\"]}" };
+	static const char *const strange[] = { "{}",
+		"{\"args\":7,\"env\":{},\"cwd\":[],\"mounts\":\"m\"}",
+		"{\"process\":[],\"mounts\":[1,{},{\"type\":\"tmpfs\"}]}",
+		"{\"Entrypoint\":[[],{}]}" };
+
+	for (size_t i = 0; i < ARRAY_SIZE(wrong); i++) {
+		CLEAN(work_free) struct work w = { .hostname = "h" };
+
+		CHECK(read_text(&w, wrong[i]) < 0);
+		CHECK(!w.args.n && !w.env.n);
+	}
+	for (size_t i = 0; i < ARRAY_SIZE(strange); i++) {
+		CLEAN(work_free) struct work w = { .hostname = "h" };
+
+		CHECK_EQ(read_text(&w, strange[i]), 0);
+		CHECK(!w.args.n && !w.env.n && !w.cwd && !w.tmpfs);
+	}
+}
+
+/* From a context and a tree to what the agent reads. */
+static void told(void)
+{
+	static const char *const args[] = { "x", "", NULL };
+	static const char *const env[] = { "KRUN_HOME=/kh", "HOSTNAME=name",
+		"KRUN_CONFIG=/../c.json", NULL };
+	static const char *const limits[] = { "7=10:20", NULL };
+	static const char *const volumes[] = { "/tmp:/v", NULL };
+	char dir[] = "/tmp/api-XXXXXX", path[64];
+	CLEAN(work_free) struct work w = { .args = { 0 } };
+	CLEAN_FREE uint8_t *blob = NULL;
+	CLEAN_FD int root = -1, fd = -1;
+	uint32_t id = (uint32_t)krun_create_ctx();
+	struct api_ctx *c;
+	struct blob_view v;
+	struct error e = { 0 };
+	const char *why = NULL;
+	size_t len = 0;
+
+	CHECK(mkdtemp(dir));
+	root = open(dir, O_PATH | O_DIRECTORY | O_CLOEXEC);
+	fd = openat(root, "c.json", O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
+	CHECK(fd >= 0 &&
+		write(fd, "{\"args\":[\"no\"],\"env\":[\"F=g\",\"HOME=/x\"],\"cwd\":\"/no\"}",
+			51) == 51);
+	CHECK_EQ(krun_set_exec(id, "/bin/prog", args, env), 0);
+	CHECK_EQ(krun_set_workdir(id, "/wd"), 0);
+	CHECK_EQ(krun_set_rlimits(id, limits), 0);
+	CHECK_EQ(krun_set_mapped_volumes(id, volumes), 0);
+	c = api_take(id);
+	CHECK(c);
+	CHECK_EQ(work_make(c, root, &w, &e), 0);
+	CHECK_EQ(work_blob(&w, c, 7, -1, &blob, &len, &e), 0);
+	api_free(c);
+	CHECK_EQ(blob_read(blob + sizeof(struct msg_proc), len - sizeof(struct msg_proc),
+			 BLOB_CREATE, &v, &why),
+		0);
+	CHECK_EQ(v.nargs, 3);
+	CHECK_STR(v.args[0], "/bin/prog");
+	CHECK_STR(v.args[2], "");
+	CHECK_STR(v.cwd, "/wd");
+	CHECK_STR(v.hostname, "name");
+	CHECK_EQ(v.nrlimits, 1);
+	CHECK(v.rlimits[0].resource == 7 && v.rlimits[0].soft == 10 && v.rlimits[0].hard == 20);
+	CHECK_STR(v.mounts[v.nmounts - 1].dest, "/v");
+	CHECK_STR(v.mounts[v.nmounts - 1].type, "virtiofs");
+	CHECK_STR(var(&w, "HOME"), "/kh");
+	CHECK_STR(var(&w, "F"), "g");
+	CHECK_STR(var(&w, "TERM"), "linux");
+	blob_view_free(&v);
+	(void)snprintf(path, sizeof(path), "%s/c.json", dir);
+	CHECK(!unlink(path) && !rmdir(dir));
+}
+
+static void lines(void)
+{
+	static const char *const args[] = { "a", NULL }, *const env[] = { "A=b c", NULL };
+	static const char *const newline[] = { "A=b\nc", NULL };
+	struct api_kernel k = { .boot = BOOT_AGENT, .fd = -1 };
+	uint32_t id = (uint32_t)krun_create_ctx();
+	char line[LIM_CMDLINE];
+	struct error e = { 0 };
+	struct api_ctx *c;
+
+	CHECK_EQ(krun_set_exec(id, "/x", args, env), 0);
+	CHECK_EQ(krun_set_kernel_console(id, "ttyS9"), 0);
+	c = api_get(id);
+	CHECK(c);
+	CHECK_EQ(kernel_line(c, &k, true, line, &e), 0);
+	CHECK(strstr(line, "console=ttyS9 ") && strstr(line, " krun.tsi=on") &&
+		strstr(line, " noreplace-smp"));
+	CHECK(!strstr(line, "KRUN_INIT"));
+	k = (struct api_kernel){ .boot = BOOT_TREE, .fd = -1, .foreign = true };
+	CHECK_EQ(kernel_line(c, &k, true, line, &e), 0);
+	CHECK(strstr(line, "rootfstype=virtiofs") && strstr(line, " init=/init.krun tsi_hijack"));
+	k.boot = BOOT_OWN;
+	CHECK_EQ(kernel_line(c, &k, false, line, &e), 0);
+	CHECK(strstr(line, " KRUN_INIT=/x KRUN_WORKDIR= \"A=b c\"") && !strstr(line, "tsi"));
+	api_put(&c);
+	CHECK_EQ(krun_set_env(id, newline), 0);
+	CHECK_EQ(krun_set_kernel_console(id, "hvc0"), 0);
+	c = api_get(id);
+	CHECK_EQ(kernel_line(c, &k, false, line, &e), -EINVAL);
+	api_put(&c);
+	CHECK_EQ(krun_free_ctx(id), 0);
+}
+
+static void trees(void)
+{
+	struct error e = { 0 };
+	struct tree t = { .path = "" };
+	char path[96];
+	struct stat st;
+
+	CHECK_EQ(tree_make(&t, &e), 0);
+	(void)snprintf(path, sizeof(path), "%s/init.krun", t.path);
+	CHECK(!stat(path, &st) && st.st_mode & 0100 && st.st_size > 10000);
+	(void)snprintf(path, sizeof(path), "%s", t.path);
+	tree_remove(&t);
+	CHECK(stat(path, &st) && errno == ENOENT);
+	tree_remove(&t);
+}
+
+static void streams(void)
+{
+	char file[] = "/tmp/api-XXXXXX";
+	CLEAN_FD int made = mkstemp(file);
+	uint32_t id = (uint32_t)krun_create_ctx();
+	struct error e = { 0 };
+	struct api_ctx *c;
+	struct stdio s;
+
+	CHECK(made >= 0 && write(made, "old", 3) == 3);
+	CHECK_EQ(krun_set_console_output(id, file), 0);
+	c = api_get(id);
+	CHECK(c);
+	CHECK_EQ(stdio_find(c, &s, &e), 0);
+	CHECK(s.file >= 0 && s.fd[0] == -1 && s.fd[1] == s.file && s.fd[2] == s.file &&
+		s.tty == -1);
+	CHECK(lseek(s.file, 0, SEEK_END) == 0);
+	(void)close(s.file);
+	api_put(&c);
+	CHECK_EQ(krun_add_virtio_console_default(id, -1, 1, -1), 0);
+	c = api_get(id);
+	CHECK_EQ(stdio_find(c, &s, &e), 0);
+	CHECK(s.file == -1 && s.fd[0] == -1 && s.fd[1] == 1 && s.fd[2] == -1);
+	api_put(&c);
+	CHECK_EQ(krun_free_ctx(id), 0);
+	CHECK_EQ(unlink(file), 0);
+}
+
+/* What cannot start comes back; the context is gone. */
+static void refused(void)
+{
+	uint8_t mac[6] = { 2 };
+	char tap[] = "tap0";
+	uint32_t id = (uint32_t)krun_create_ctx();
+
+	CHECK_EQ(krun_start_enter(id), -EINVAL);
+	CHECK_EQ(krun_start_enter(id), -ENOENT);
+	id = (uint32_t)krun_create_ctx();
+	CHECK_EQ(krun_set_root(id, "/"), 0);
+	CHECK_EQ(krun_add_net_tap(id, tap, mac, 0, 0), -ENOTSUP);
+	CHECK_EQ(krun_start_enter(id), -ENOTSUP);
+	id = (uint32_t)krun_create_ctx();
+	CHECK_EQ(krun_set_root(id, "/"), 0);
+	CHECK_EQ(krun_add_disk(id, "d", "/d", true), -ENOTSUP);
+	CHECK_EQ(krun_start_enter(id), -ENOTSUP);
+	id = (uint32_t)krun_create_ctx();
+	CHECK_EQ(krun_set_root(id, "/"), 0);
+	CHECK_EQ(krun_set_kernel(id, "/dev/null", KRUN_KERNEL_FORMAT_ELF, NULL, NULL), 0);
+	CHECK_EQ(krun_start_enter(id), -EINVAL);
+	CHECK_EQ(krun_free_ctx(id), -ENOENT);
+}
+
+static const struct test_case cases[] = { TEST(packed), TEST(bundles), TEST(config_oci),
+	TEST(config_flat), TEST(config_bad), TEST(told), TEST(lines), TEST(trees), TEST(streams),
+	TEST(refused) };
+
+TEST_MAIN(cases)
