@@ -13,6 +13,16 @@ docs/krun-oci-config.5: docs/md2man docs/config.md docs/krun-oci.1 VERSION
 	$(AM_V_GEN)mkdir -p docs && $(top_srcdir)/docs/md2man krun-oci-config 5 "what krun-oci honours of a bundle's config.json" \
 		"`cat $(top_srcdir)/VERSION`" "`sed -n 's/^\.Dd //p' $(top_srcdir)/docs/krun-oci.1`" $(top_srcdir)/docs/config.md >$@.tmp && mv $@.tmp $@
 
+# The API's reference is its header.
+EXTRA_DIST += docs/h2man
+if LIBKRUN
+man_MANS += docs/libkrun.3
+endif
+CLEANFILES += docs/libkrun.3
+docs/libkrun.3: docs/h2man libvmm/include/libkrun.h docs/krun-oci.1 VERSION
+	$(AM_V_GEN)mkdir -p docs && $(top_srcdir)/docs/h2man libkrun 3 "a process as a KVM microVM" \
+		"`cat $(top_srcdir)/VERSION`" "`sed -n 's/^\.Dd //p' $(top_srcdir)/docs/krun-oci.1`" $(top_srcdir)/libvmm/include/libkrun.h >$@.tmp && mv $@.tmp $@
+
 # list: README.md docs/*.md docs/*.svg
 doc_files = \
 	README.md \
