@@ -355,8 +355,9 @@ AM_TESTS_ENVIRONMENT = abs_top_builddir='$(abs_top_builddir)'; abs_top_srcdir='$
 test-programs: $(check_LIBRARIES) $(check_PROGRAMS)
 
 # Those that look at how threads meet.
-# list: tests/unit/test_loop.c tests/unit/test_vdev*.c tests/unit/test_rng.c tests/unit/test_vsock*.c tests/unit/test_tsi*.c tests/unit/test_fake_hv.c tests/unit/test_vm*.c tests/unit/test_vcpu*.c tests/unit/test_fs*.c tests/unit/test_hostfd.c tests/unit/test_console*.c tests/unit/test_blk*.c stem
+# list: tests/unit/test_api.c tests/unit/test_loop.c tests/unit/test_vdev*.c tests/unit/test_rng.c tests/unit/test_vsock*.c tests/unit/test_tsi*.c tests/unit/test_fake_hv.c tests/unit/test_vm*.c tests/unit/test_vcpu*.c tests/unit/test_fs*.c tests/unit/test_hostfd.c tests/unit/test_console*.c tests/unit/test_blk*.c stem
 thread_programs = \
+	tests/unit/test_api \
 	tests/unit/test_loop \
 	tests/unit/test_vdev_mmio \
 	tests/unit/test_vdev_save \

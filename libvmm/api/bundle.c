@@ -28,8 +28,9 @@
 
 typedef char *get_kernel_fn(size_t *load, size_t *entry, size_t *size);
 
-int bundle_elf(const void *image, uint64_t load, uint64_t entry, uint64_t size, struct error *e)
+int bundle_elf(const struct bundle *b, struct error *e)
 {
+	uint64_t load = b->load, entry = b->entry, size = b->size;
 	CLEAN_FD int fd = memfd_create("kernel", MFD_CLOEXEC);
 	struct {
 		Elf64_Ehdr h;
@@ -54,29 +55,27 @@ int bundle_elf(const void *image, uint64_t load, uint64_t entry, uint64_t size, 
 			.p_align = 4096 } };
 	int r;
 
-	if (!image || !size || size > IMAGE_MAX || entry < load || entry - load >= size)
+	if (!b->image || !size || size > IMAGE_MAX || entry < load || entry - load >= size)
 		return err_set(
 			e, ENOEXEC, LIBRARY ": it has no kernel, or one that makes no sense");
 	if (fd < 0)
 		return err_sys(e, errno, "memfd");
 	r = io_pwrite(fd, &f, sizeof(f), 0);
 	if (!r)
-		r = io_pwrite(fd, image, size, DATA_AT);
+		r = io_pwrite(fd, b->image, size, DATA_AT);
 	return r ? err_sys(e, r, "the kernel of " LIBRARY) : TAKE_FD(fd);
 }
 
-int bundle_open(struct error *e)
+int bundle_find(struct bundle *b, struct error *e)
 {
 	void *lib = dlopen(LIBRARY, RTLD_NOW | RTLD_LOCAL);
-	size_t load = 0, entry = 0, size = 0;
 	get_kernel_fn *get = NULL;
 	void *sym = lib ? dlsym(lib, "krunfw_get_kernel") : NULL;
-	char *image;
 
 	if (!sym)
 		return err_set(e, ENOENT, "%s",
 			lib ? LIBRARY ": it has no krunfw_get_kernel()" : "no " LIBRARY);
 	memcpy(&get, &sym, sizeof(get));
-	image = get(&load, &entry, &size);
-	return bundle_elf(image, load, entry, size, e);
+	b->image = get(&b->load, &b->entry, &b->size);
+	return 0;
 }

@@ -6,7 +6,7 @@
 #include <stdlib.h>
 #include <unistd.h>
 
-#include "api/api.h"
+#include "api/start.h"
 #include "util/cleanup.h"
 
 /* Guards the table, the last id and, between api_get() and api_put(), what a context holds. */
@@ -90,6 +90,7 @@ int32_t krun_create_ctx(void)
 
 	if (!c)
 		return id;
+	kernel_preload();
 	c->vcpus = 1;
 	c->ram_mib = 128;
 	c->passt_fd = c->shutdown_fd = -1;

@@ -5,7 +5,8 @@
  *
  * A kernel of the caller's goes first. Else the environment may say (KRUN_KERNEL: a path, or
  * "libkrunfw"); else it is ours, where it is installed or, in a build, beside the library; else
- * that of libkrunfw.so.5.
+ * that of libkrunfw.so.5. This is looked for when the first context is made, and kept as memory: at
+ * the start it becomes a memfd.
  *
  * Ours takes an initramfs with the agent. Others are given what libkrunfw's know: a root share in
  * which they find /init.krun, which is the agent too, in a small directory of its own (tree.c); the
@@ -17,6 +18,7 @@
 #include <dlfcn.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -106,24 +108,71 @@ static enum boot boot_of(const struct api_ctx *c, bool foreign)
 	return foreign ? BOOT_TREE : BOOT_AGENT;
 }
 
-static int find_default(struct api_kernel *k, struct error *e)
+/* Written once, by find_default(). */
+static struct {
+	const void *map; /* of our kernel, @len bytes */
+	size_t len;
+	struct bundle bundle;
+	struct error why; /* there is none */
+} found;
+
+static int keep(int fd)
+{
+	struct stat st;
+	void *p;
+
+	if (fstat(fd, &st))
+		return -errno;
+	if (!st.st_size || (uint64_t)st.st_size > KERNEL_MAX)
+		return -ENOEXEC;
+	p = mmap(NULL, (size_t)st.st_size, PROT_READ, MAP_PRIVATE, fd, 0);
+	if (p == MAP_FAILED)
+		return -errno;
+	found.map = p;
+	found.len = (size_t)st.st_size;
+	return 0;
+}
+
+static void find_default(void)
 {
 	const char *env = secure_getenv("KRUN_KERNEL");
+	bool file = env && *env && strcmp(env, "libkrunfw") != 0;
 	struct error why = { 0 };
 	uint64_t size;
+	CLEAN_FD int fd = file ? open_regular(env, &size) : env && *env ? -ENOENT : open_ours();
+	int r = fd < 0 ? fd : keep(fd);
 
-	if (env && *env && strcmp(env, "libkrunfw") != 0) {
-		k->fd = open_regular(env, &size);
-		return k->fd < 0 ? err_sys(e, k->fd, "KRUN_KERNEL: \"%.160s\"", env) : 0;
-	}
-	k->fd = env && *env ? -ENOENT : open_ours();
-	if (k->fd >= 0)
-		return 0;
-	k->foreign = k->bundle = true;
-	k->fd = bundle_open(&why);
-	return k->fd < 0 ? err_set(e, k->fd, "no guest kernel: none at %s, and %s",
-				   PKGLIBDIR "/vmlinux", why.msg)
-			 : 0;
+	if (file && r)
+		(void)err_sys(&found.why, r, "KRUN_KERNEL: \"%.160s\"", env);
+	if (file || !r)
+		return;
+	r = bundle_find(&found.bundle, &why);
+	if (r)
+		(void)err_set(&found.why, r, "no guest kernel: none at %s, and %s",
+			PKGLIBDIR "/vmlinux", why.msg);
+}
+
+void kernel_preload(void)
+{
+	static pthread_once_t once = PTHREAD_ONCE_INIT;
+
+	(void)pthread_once(&once, find_default);
+}
+
+static int open_default(struct api_kernel *k, struct error *e)
+{
+	CLEAN_FD int fd = -1;
+	int r;
+
+	kernel_preload();
+	if (found.why.code)
+		return err_set(e, found.why.code, "%s", found.why.msg);
+	k->foreign = k->bundle = !found.map;
+	if (k->bundle)
+		return bundle_elf(&found.bundle, e);
+	fd = memfd_create("kernel", MFD_CLOEXEC);
+	r = fd < 0 ? -errno : io_pwrite(fd, found.map, found.len, 0);
+	return r ? err_sys(e, r, "the guest kernel") : TAKE_FD(fd);
 }
 
 int kernel_find(const struct api_ctx *c, struct api_kernel *k, struct error *e)
@@ -133,7 +182,7 @@ int kernel_find(const struct api_ctx *c, struct api_kernel *k, struct error *e)
 
 	*k = (struct api_kernel){ .fd = -1 };
 	if (!c->kernel) {
-		r = find_default(k, e);
+		k->fd = r = open_default(k, e);
 	} else if (c->kernel_format >= KRUN_KERNEL_FORMAT_PE_GZ) {
 		k->fd = r = open_packed(c, e);
 	} else {

@@ -26,6 +26,12 @@ struct api_kernel {
 	bool bundle;  /* of libkrunfw: it speaks that TSI */
 };
 
+/*
+ * Looks once for the kernel that is booted when the caller has none, and keeps it in memory: a
+ * container runtime makes its context while it sees the host's files and descriptors, and starts
+ * when it has left both. What went wrong is kernel_find()'s to tell. Any thread.
+ */
+void kernel_preload(void);
 int kernel_find(const struct api_ctx *c, struct api_kernel *k, struct error *e) NODISCARD;
 /* @buf of LIM_CMDLINE bytes. -E2BIG, or -EINVAL for what cannot stand on a command line. */
 int kernel_line(const struct api_ctx *c, const struct api_kernel *k, bool tsi, char *buf,
@@ -43,11 +49,15 @@ int unpack(const uint8_t *in, size_t len, uint32_t format, int out, uint64_t max
 
 /* ---- bundle.c ---- */
 
-/* The kernel of libkrunfw.so.5 as an ELF file: its descriptor. -ENOENT: no such library. */
-int bundle_open(struct error *e) NODISCARD;
-/* The same of an image at @load in the guest. */
-int bundle_elf(
-	const void *image, uint64_t load, uint64_t entry, uint64_t size, struct error *e) NODISCARD;
+/* What krunfw_get_kernel() says: an image, where it belongs in the guest, and its entry there. */
+struct bundle {
+	const void *image; /* stays as long as the process */
+	size_t load, entry, size;
+};
+/* -ENOENT: no such library. */
+int bundle_find(struct bundle *b, struct error *e) NODISCARD;
+/* The same as an ELF file: its descriptor. -ENOEXEC: it makes no sense. */
+int bundle_elf(const struct bundle *b, struct error *e) NODISCARD;
 
 /* ---- tree.c ---- */
 

@@ -95,7 +95,11 @@ static void packed(void)
 static void bundles(void)
 {
 	struct error e = { 0 };
-	CLEAN_FD int fd = bundle_elf(elf, 0x1000000, 0x1000010, N, &e);
+	struct bundle b = { elf, 0x1000000, 0x1000010, N };
+	CLEAN_FD int fd = bundle_elf(&b, &e);
+	const struct bundle wrong[] = { { NULL, 0x1000000, 0x1000000, N },
+		{ elf, 0x1000000, 0x1000000, 0 }, { elf, 0x1000000, 0x1000000 + N, N },
+		{ elf, 0x1000000, 0xffffff, N }, { elf, 0x1000000, 0x1000000, 1ULL << 40 } };
 	CLEAN_FREE uint8_t *back = malloc(N);
 	Elf64_Ehdr h;
 	Elf64_Phdr p;
@@ -105,11 +109,41 @@ static void bundles(void)
 	CHECK(pread(fd, &p, sizeof(p), (off_t)h.e_phoff) == sizeof(p));
 	CHECK(p.p_paddr == 0x1000000 && p.p_filesz == N && p.p_memsz == N);
 	CHECK(pread(fd, back, N, (off_t)p.p_offset) == N && !memcmp(back, elf, N));
-	CHECK_EQ(bundle_elf(NULL, 0x1000000, 0x1000000, N, &e), -ENOEXEC);
-	CHECK_EQ(bundle_elf(elf, 0x1000000, 0x1000000, 0, &e), -ENOEXEC);
-	CHECK_EQ(bundle_elf(elf, 0x1000000, 0x1000000 + N, N, &e), -ENOEXEC);
-	CHECK_EQ(bundle_elf(elf, 0x1000000, 0xffffff, N, &e), -ENOEXEC);
-	CHECK_EQ(bundle_elf(elf, 0x1000000, 0x1000000, 1ULL << 40, &e), -ENOEXEC);
+	for (size_t i = 0; i < ARRAY_SIZE(wrong); i++)
+		CHECK_EQ(bundle_elf(&wrong[i], &e), -ENOEXEC);
+}
+
+/* What is found when the first context is made is what is booted, whatever has become of the file.
+ */
+static void kept(void)
+{
+	char file[] = "/tmp/api-XXXXXX";
+	CLEAN_FD int made = mkstemp(file);
+	struct api_kernel k;
+	struct error e = { 0 };
+	struct stat st;
+	uint32_t id;
+	struct api_ctx *c;
+
+	CHECK(made >= 0 && write(made, elf, N) == N);
+	CHECK_EQ(setenv("KRUN_KERNEL", file, 1), 0);
+	id = (uint32_t)krun_create_ctx();
+	CHECK_EQ(unlink(file), 0);
+	CHECK_EQ(setenv("KRUN_KERNEL", "/nowhere", 1), 0);
+	c = api_get(id);
+	CHECK(c);
+	CHECK_EQ(kernel_find(c, &k, &e), 0);
+	CHECK(k.boot == BOOT_AGENT && !k.foreign && !fstat(k.fd, &st) && st.st_size == N);
+	(void)close(k.fd);
+	api_put(&c);
+	CHECK_EQ(krun_disable_implicit_init(id), 0);
+	c = api_get(id);
+	CHECK_EQ(kernel_find(c, &k, &e), 0);
+	CHECK(k.boot == BOOT_OWN);
+	(void)close(k.fd);
+	api_put(&c);
+	CHECK_EQ(krun_free_ctx(id), 0);
+	CHECK_EQ(unsetenv("KRUN_KERNEL"), 0);
 }
 
 static const char *var(const struct work *w, const char *name)
@@ -351,7 +385,7 @@ static void refused(void)
 	CHECK_EQ(krun_free_ctx(id), -ENOENT);
 }
 
-static const struct test_case cases[] = { TEST(packed), TEST(bundles), TEST(config_oci),
+static const struct test_case cases[] = { TEST(kept), TEST(packed), TEST(bundles), TEST(config_oci),
 	TEST(config_flat), TEST(config_bad), TEST(told), TEST(lines), TEST(trees), TEST(streams),
 	TEST(refused) };
 
