@@ -150,7 +150,7 @@ int32_t krun_get_default_init(const uint8_t **data_out, size_t *len_out)
 	if (!data_out || !len_out)
 		return -EINVAL;
 	*data_out = agent_image;
-	*len_out = (size_t)(agent_image_end - agent_image);
+	*len_out = (size_t)((uintptr_t)agent_image_end - (uintptr_t)agent_image);
 	return 0;
 }
 

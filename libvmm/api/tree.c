@@ -29,7 +29,8 @@ static int fill(struct tree *t)
 	init = openat(t->fd, INIT, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0755);
 	if (init < 0)
 		return -errno;
-	return io_pwrite(init, agent_image, (size_t)(agent_image_end - agent_image), 0);
+	return io_pwrite(init, agent_image,
+		(size_t)((uintptr_t)agent_image_end - (uintptr_t)agent_image), 0);
 }
 
 int tree_make(struct tree *t, struct error *e)

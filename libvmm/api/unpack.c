@@ -22,7 +22,6 @@
 #include <zstd.h>
 
 #include "api/start.h"
-#include "util/cleanup.h"
 #include "util/io.h"
 
 #define PIECE	  (256U << 10)
@@ -126,28 +125,35 @@ static const struct packer {
 	[KRUN_KERNEL_FORMAT_IMAGE_ZSTD] = { { 0x28, 0xb5, 0x2f, 0xfd }, 4, unzstd },
 };
 
-int unpack(const uint8_t *in, size_t len, uint32_t format, int out, uint64_t max, struct error *e)
+static int search(const struct packer *p, const uint8_t *in, size_t len, struct out *o)
 {
-	CLEAN_FREE uint8_t *buf = malloc(PIECE);
-	const struct packer *p = &packers[MIN(format, (uint32_t)ARRAY_SIZE(packers) - 1)];
 	const uint8_t *at = in;
 	int r = -ENOEXEC;
 
-	if (!p->unpack || format >= ARRAY_SIZE(packers) || len > INT32_MAX)
-		return err_set(e, EINVAL, "kernel: not a packed format, or too large a file");
-	if (!buf)
-		return err_sys(e, ENOMEM, "kernel");
-	for (unsigned i = 0; i < MAX_TRIES && r == -ENOEXEC; i++) {
-		struct out o = { .fd = out, .max = max, .buf = buf };
-
+	for (unsigned i = 0; i < MAX_TRIES && r == -ENOEXEC; i++, at++) {
 		at = memmem(at, len - (size_t)(at - in), p->magic, p->n);
 		if (!at)
 			break;
-		r = ftruncate(out, 0) ? -errno : p->unpack(at, len - (size_t)(at - in), &o);
-		if (!r && !o.len)
+		o->len = 0;
+		r = ftruncate(o->fd, 0) ? -errno : p->unpack(at, len - (size_t)(at - in), o);
+		if (!r && !o->len)
 			r = -ENOEXEC;
-		at++;
 	}
+	return r;
+}
+
+int unpack(const uint8_t *in, size_t len, uint32_t format, int out, uint64_t max, struct error *e)
+{
+	struct out o = { .fd = out, .max = max };
+	int r;
+
+	if (format >= ARRAY_SIZE(packers) || !packers[format].unpack || len > INT32_MAX)
+		return err_set(e, EINVAL, "kernel: not a packed format, or too large a file");
+	o.buf = malloc(PIECE);
+	if (!o.buf)
+		return err_sys(e, ENOMEM, "kernel");
+	r = search(&packers[format], in, len, &o);
+	free(o.buf);
 	if (r == -ENOEXEC)
 		return err_set(e, ENOEXEC, "kernel: nothing in the file unpacks to an ELF file");
 	return r ? err_sys(e, r, "kernel: cannot unpack it") : 0;

@@ -56,7 +56,7 @@ use Socket; socket(my $s, AF_UNIX, SOCK_STREAM, 0) or die; bind($s, sockaddr_un(
 my $line = <$c>; chomp $line; syswrite($c, "heard $line\n"); sleep 5 if read($c, my $b, 1);
 PERL
 perl "$work/answer" "$work/out.sock" &
-wait_for 60 test -S "$work/out.sock"
+wait_for 1200 test -S "$work/out.sock"
 prog vsock "$root" "$work/out.sock" "$work/in.sock" /bin/krun-guest connect 1234
 gave "vsock, guest to host" 0 "heard guest"
 wait
