@@ -196,7 +196,7 @@ krunlibdir = $(libdir)
 krunlib_PROGRAMS = libkrun.so.1
 libkrun_so_1_SOURCES = $(libkrunapi_a_SOURCES)
 libkrun_so_1_LDADD = liboci.a libvmmcore.a libhvkvm.a libvmmcore.a libproto.a libutil.a $(KRUN_LIBS)
-libkrun_so_1_LDFLAGS = -shared -Wl,-soname,libkrun.so.1 -Wl,--as-needed -Wl,-z,relro,-z,now,-z,noexecstack \
+libkrun_so_1_LDFLAGS = -shared -Wl,-soname,libkrun.so.1 -Wl,--as-needed -Wl,-z,relro,-z,now,-z,noexecstack,-z,defs \
 	-Wl,--version-script=$(srcdir)/libvmm/api/libkrun.map $(SAN_FLAGS)
 EXTRA_libkrun_so_1_DEPENDENCIES = libvmm/api/libkrun.map
 
