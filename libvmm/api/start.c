@@ -148,7 +148,8 @@ static int build(struct start *s, struct error *e)
 	s->cfg.pit = s->kernel.foreign;
 	s->cfg.cmdline = s->line;
 	s->cfg.rng = true;
-	s->cfg.vsock_knock_port = PROTO_KNOCK_PORT;
+	/* nobody but the agent knocks */
+	s->cfg.vsock_knock_port = s->kernel.boot == BOOT_OWN ? 0 : PROTO_KNOCK_PORT;
 	s->cfg.vsock_done_fd = s->done[1];
 	r = vmm_build(s->vm, &s->cfg, e);
 	s->kernel.fd = -1;

@@ -7,6 +7,7 @@
 #include <sys/un.h>
 
 #include "api/api.h"
+#include "init/proto/msg.h"
 #include "util/cleanup.h"
 
 static bool has_net(const struct api_ctx *c)
@@ -84,6 +85,8 @@ int32_t krun_add_vsock_port2(uint32_t ctx_id, uint32_t port, const char *c_filep
 
 	if (!c)
 		return -ENOENT;
+	if (port == PROTO_AGENT_PORT || port == PROTO_KNOCK_PORT)
+		return -EINVAL;
 	r = check_port_path(c_filepath, listen);
 	if (r)
 		return r;

@@ -368,22 +368,24 @@ static void vsock(void)
 	CHECK_EQ(krun_add_vsock(ctx, 4), -EINVAL);
 	CHECK_EQ(krun_add_vsock_port(ctx, 1, NULL), -EINVAL);
 	CHECK_EQ(krun_add_vsock_port(ctx, 1, ""), -EINVAL);
+	CHECK_EQ(krun_add_vsock_port(ctx, 5, "/s"), -EINVAL);
+	CHECK_EQ(krun_add_vsock_port(ctx, 6, "/s"), -EINVAL);
 	CHECK_EQ(krun_add_vsock_port(ctx, 1, longer), -EINVAL);
 	CHECK_EQ(krun_add_vsock_port2(ctx, 1, dir, true), -EEXIST);
 	CHECK_EQ(krun_add_vsock_port2(ctx, 1, "/dev/null/s", true), -EINVAL);
 	CHECK_EQ(krun_add_vsock_port2(ctx, 1, path, true), 0);
 	CHECK_EQ(krun_add_vsock_port2(ctx, 1, dir, false), 0);
 	for (uint32_t i = 1; i < LIM_API_VSOCK_PORTS; i++)
-		CHECK_EQ(krun_add_vsock_port(ctx, i + 1, path), 0);
+		CHECK_EQ(krun_add_vsock_port(ctx, i + 10, path), 0);
 	CHECK_EQ(krun_add_vsock_port(ctx, 1000, path), -ENOSPC);
-	CHECK_EQ(krun_add_vsock_port(ctx, 2, path), 0);
+	CHECK_EQ(krun_add_vsock_port(ctx, 11, path), 0);
 	CHECK_EQ(krun_disable_implicit_vsock(ctx), 0);
-	CHECK_EQ(krun_add_vsock_port(ctx, 2, path), -ENODEV);
+	CHECK_EQ(krun_add_vsock_port(ctx, 11, path), -ENODEV);
 	CHECK_EQ(krun_set_port_map(ctx, NULL), -ENODEV);
 	CHECK_EQ(krun_add_vsock(ctx, KRUN_TSI_HIJACK_UNIX), -ENOTSUP);
 	CHECK_EQ(krun_add_vsock(ctx, KRUN_TSI_HIJACK_INET), 0);
 	CHECK_EQ(krun_add_vsock(ctx, 0), -EEXIST);
-	CHECK_EQ(krun_add_vsock_port(ctx, 2, path), 0);
+	CHECK_EQ(krun_add_vsock_port(ctx, 11, path), 0);
 	CHECK_EQ(rmdir(dir), 0);
 	end();
 }
