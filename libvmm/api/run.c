@@ -301,13 +301,27 @@ static int begin(struct loop_state *l, struct error *e)
 	return r ? err_sys(e, r, "cannot start the VM") : 0;
 }
 
+/* What a start that failed holds; one that did not ends with the process. */
+static void give_up(struct loop_state *l)
+{
+	if (l->agent.loop)
+		agent_close(&l->agent);
+	if (l->signals.fd >= 0)
+		(void)close(l->signals.fd);
+	if (l->timer.fd >= 0)
+		(void)close(l->timer.fd);
+	loop_free(l->loop);
+}
+
 int run(const struct run_cfg *cfg, struct error *e)
 {
-	struct loop_state l = { .cfg = cfg };
+	struct loop_state l = { .cfg = cfg, .signals.fd = -1, .timer.fd = -1 };
 	int r = begin(&l, e);
 
-	if (r)
+	if (r) {
+		give_up(&l);
 		return r;
+	}
 	stdio_raw(cfg->stdio);
 	while (!l.quit) {
 		r = loop_once(l.loop, -1);

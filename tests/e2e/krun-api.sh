@@ -71,10 +71,14 @@ rc=0
 wait "$vm" || rc=$?
 gave "vsock, host to guest" 0 host
 
-echo to-the-port >"$work/port-in"
+# Held open: a port whose input has ended is one that the host has closed.
+mkfifo "$work/port-in"
+exec 9<>"$work/port-in"
+echo to-the-port >&9
 prog consoles "$root" "$work/port-in" "$work/port-out" /bin/krun-guest port data
 gave "a named port" 0 to-the-port
 check "a named port: its output" "from the guest" "$(cat "$work/port-out")"
+exec 9>&-
 prog output "$root" "$work/console" /bin/sh -c 'echo to-file; echo err-too >&2; cat; exit 4'
 gave "console output to a file" 4 ""
 check "console output to a file: all of it" "to-file err-too" "$(grep -E '^(to-file|err-too)$' "$work/console" | paste -sd' ')"
@@ -91,6 +95,13 @@ gzip -1 <"$build/kernel/vmlinux" >"$work/vmlinux.gz"
 prog kernel "$root" 4 "$work/vmlinux.gz" - - /bin/echo packed
 gave "a packed kernel of the caller's, the agent in a root share" 0 packed
 check "no directory for the agent is left" "" "$(find /tmp -maxdepth 1 -name 'libkrun-*')"
+mkdir -p "$work/ini/dev"
+mknod "$work/ini/dev/console" c 5 1
+cp "$root/bin/krun-guest" "$work/ini/init"
+(cd "$work/ini" && find . | cpio -o -H newc --quiet) >"$work/initrd"
+prog kernel "$root" 1 "$build/kernel/vmlinux" "$work/initrd" - /bin/none
+[ "$rc" = 0 ] || die "an initramfs of the caller's: exit status $rc"
+out_has "an init of its own"
 "$top/kernel/bundle" "$build/kernel/vmlinux" "$work/libkrunfw.so.5"
 LD_LIBRARY_PATH=$build:$work KRUN_KERNEL=libkrunfw prog chroot "$root" /bin/echo bundle
 gave "the kernel of a bundle" 0 bundle
