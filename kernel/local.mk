@@ -40,7 +40,7 @@ kernel_inputs = \
 	kernel/tsi/stream.c \
 	init/proto/tsi.h
 
-EXTRA_DIST += $(kernel_inputs) kernel/README.md
+EXTRA_DIST += $(kernel_inputs) kernel/README.md kernel/debug.config
 
 # Not only our files count but the versions of the source package, gcc and ld, which make does not see: so it is asked
 # every time, which takes a quarter of a second.

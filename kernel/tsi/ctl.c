@@ -437,6 +437,14 @@ static int tsi_hello(void)
 	return c.err;
 }
 
+/* The receive work holds its lock while it handles records, and takes those of other sockets of vsock then. */
+static void tsi_ctl_class(struct sock *sk)
+{
+	static struct lock_class_key key, skey;
+
+	sock_lock_init_class_and_name(sk, "slock-AF_VSOCK-TSI", &skey, "sk_lock-AF_VSOCK-TSI", &key);
+}
+
 static int tsi_connect_ctl(void)
 {
 	struct sockaddr_vm a = { .svm_family = AF_VSOCK, .svm_cid = VMADDR_CID_ANY, .svm_port = TSI_CTL_PORT };
@@ -447,6 +455,7 @@ static int tsi_connect_ctl(void)
 	if (IS_ERR(vs))
 		return PTR_ERR(vs);
 	sk = vs->sk;
+	tsi_ctl_class(sk);
 	ctl.have = 0;
 	ctl.state_change = sk->sk_state_change;
 	ctl.error_report = sk->sk_error_report;

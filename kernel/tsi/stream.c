@@ -168,6 +168,9 @@ static int tsi_connect_wait(struct tsi_sock *ts, long timeo, int err)
 	struct sock *sk = ts->sk;
 	DEFINE_WAIT_FUNC(wait, woken_wake_function);
 
+	/* As in TCP, whose lock keeps the answer away so long: it is never done by the call that began it. */
+	if (!timeo && err == -EINPROGRESS)
+		return err;
 	if (tsi_state(ts) != TSI_S_CONNECTING)
 		return 0;
 	if (!timeo)

@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
+#include <sys/klog.h>
 #include <sys/mount.h>
 #include <sys/reboot.h>
 #include <sys/socket.h>
@@ -16,6 +17,8 @@
 #include <unistd.h>
 
 #define MAX_ARGS      30
+#define KLOG_READ_ALL 3
+#define KLOG_LEVEL    8
 #define CONSOLE_TRIES 3000 /* of 10 ms */
 
 static void loopback_up(void)
@@ -26,6 +29,33 @@ static void loopback_up(void)
 	if (fd < 0 || ioctl(fd, SIOCSIFFLAGS, &r))
 		perror("init: loopback");
 	close(fd);
+}
+
+/* What the kernel said, which would be in the midst of the program's lines otherwise. */
+static void kernel_log(void)
+{
+	static char buf[1 << 19];
+	int n = klogctl(KLOG_READ_ALL, buf, sizeof(buf) - 1);
+
+	if (n < 0)
+		perror("init: the kernel's log");
+	for (char *p = strtok(buf, "\n"); n > 0 && p; p = strtok(NULL, "\n"))
+		printf("kernel: %s\n", p);
+}
+
+/* Whether a kernel that watches its locks (kernel/build --debug) is still at it: it stops at a
+ * finding. */
+static void lock_state(void)
+{
+	FILE *f = fopen("/proc/lockdep_stats", "r");
+	char line[256];
+
+	while (f && fgets(line, sizeof(line), f)) {
+		if (strstr(line, "debug_locks:"))
+			fputs(line, stdout);
+	}
+	if (f)
+		fclose(f);
 }
 
 /* RUN=PROGRAM,ARG... of the kernel's command line comes as an environment variable. */
@@ -46,6 +76,9 @@ int main(void)
 	for (int i = 0; i < 3; i++)
 		dup2(fd, i);
 	loopback_up();
+	/* An oops is shown at once all the same. */
+	if (klogctl(KLOG_LEVEL, NULL, 1) < 0)
+		perror("init: the console's level");
 	for (char *p = strtok(getenv("RUN"), ","); p && n < MAX_ARGS; p = strtok(NULL, ","))
 		args[n++] = p;
 	pid = fork();
@@ -59,6 +92,8 @@ int main(void)
 		;
 	if (WIFSIGNALED(st))
 		printf("SIGNAL %d\n", WTERMSIG(st));
+	kernel_log();
+	lock_state();
 	printf("EXIT %d\n", WIFEXITED(st) ? WEXITSTATUS(st) : 128);
 	fflush(stdout);
 	tcdrain(1);
