@@ -86,6 +86,8 @@ void tsi_accepted(struct tsi_sock *ts, const struct tsi_msg *m)
 		return;
 	}
 	e->state = TSI_S_ESTABLISHED;
+	e->gen = tsi_gen();
+	e->listener = le32_to_cpu(m->id);
 	e->local = m->a;
 	e->peer = m->b;
 	tsi_conn_set(e, c);
@@ -113,7 +115,7 @@ static void tsi_state_set(struct tsi_sock *ts, u8 state)
 int tsi_listen_host(struct tsi_sock *ts)
 {
 	u8 before = ts->state;
-	bool fresh = !ts->id;
+	u32 id = ts->id;
 	struct tsi_msg reply;
 	int err;
 
@@ -125,7 +127,7 @@ int tsi_listen_host(struct tsi_sock *ts)
 		return err;
 	}
 	ts->window = max_t(u32, 1, le32_to_cpu(reply.arg[0]));
-	if (before != TSI_S_LISTEN || fresh)
+	if (before != TSI_S_LISTEN || ts->id != id)
 		ts->taken = 0;
 	spin_lock(&ts->lock);
 	ts->local = reply.a;
@@ -192,7 +194,8 @@ static int tsi_embryo_take(struct tsi_sock *ts, struct tsi_sock *e, struct socke
 	int err;
 
 	mutex_lock(&ts->cfg);
-	if (++ts->taken >= max_t(u32, 1, ts->window / 4) && ts->id) {
+	/* It may have been of a listener that this socket was before: the host has forgotten that one, and its window. */
+	if (ts->id && e->listener == ts->id && ++ts->taken >= max_t(u32, 1, ts->window / 4)) {
 		b = tsi_batch_new();
 		tsi_batch_add(b, TSI_TAKEN, ts->id)->arg[0] = cpu_to_le32(ts->taken);
 		ts->taken = 0;
@@ -215,13 +218,18 @@ static int tsi_accept_try(struct socket *sock, struct socket *newsock, struct pr
 
 	if (e)
 		return tsi_embryo_take(ts, e, newsock);
-	if (inet_sk_state_load(sock->sk) != TCP_LISTEN)
-		return READ_ONCE(ts->state) == TSI_S_LISTEN ? -EAGAIN : -EINVAL;
-	arg->flags |= O_NONBLOCK;
-	err = ts->native->accept(sock, newsock, arg);
-	arg->flags = flags;
-	if (!err)
-		newsock->ops = ts->native;
+	if (inet_sk_state_load(sock->sk) == TCP_LISTEN) {
+		arg->flags |= O_NONBLOCK;
+		err = ts->native->accept(sock, newsock, arg);
+		arg->flags = flags;
+		if (!err)
+			newsock->ops = ts->native;
+	} else {
+		err = READ_ONCE(ts->state) == TSI_S_LISTEN ? -EAGAIN : -EINVAL;
+	}
+	/* The host's side of the listener is dead: nobody comes from there any more. */
+	if (err == -EAGAIN && sock->sk->sk_err)
+		err = sock_error(sock->sk) ? : err;
 	return err;
 }
 

@@ -15,9 +15,10 @@
  * may come by a packet behind the one that it handles: its few records go through a list and a work
  * item of their own.
  *
- * When the connection ends, every stream has ECONNRESET. If it had worked before, a new one is tried:
- * that is what happens to a VM that was saved and loaded. Listeners and datagram sockets are made again
- * on it. Where nobody takes it, all later sockets are native.
+ * When the connection ends, every stream has ECONNRESET. If it had worked before, a new one is tried until
+ * there is one: that is what happens to a VM that was saved and loaded. Listeners and datagram sockets are
+ * made again on it; until then what needs the host is ENETDOWN. Where nobody takes the first one, all sockets
+ * are native.
  */
 
 #include <linux/init.h>
@@ -29,7 +30,8 @@
 #include "guest.h"
 
 #define TSI_HELLO_TIME	(10 * HZ)
-#define TSI_AGAIN_TIME	(HZ / 10)
+#define TSI_AGAIN_TIME	(HZ / 10)	/* ... and twice as long after each failure */
+#define TSI_AGAIN_MOST	(10 * HZ)
 
 static void tsi_start(struct work_struct *work);
 static void tsi_end(struct work_struct *work);
@@ -39,6 +41,8 @@ static struct {
 	bool wanted;			/* krun.tsi=on */
 	bool up;			/* HELLO was answered and nothing has ended since */
 	u32 gen;
+	u32 gone;			/* the last one that has ended */
+	unsigned long again;		/* time until the next try */
 	struct completion ready;	/* whether there is a host half is known */
 	struct delayed_work start;
 	struct work_struct end;
@@ -94,6 +98,11 @@ u32 tsi_gen(void)
 	return READ_ONCE(ctl.gen);
 }
 
+bool tsi_gone(u32 gen)
+{
+	return READ_ONCE(ctl.gone) == gen;
+}
+
 /* ---- out ---- */
 
 struct tsi_batch *tsi_batch_new(void)
@@ -137,19 +146,17 @@ static bool tsi_ctl_writable(struct sock *sk)
 	return tsi_ctl_gone(sk) || vsock_stream_has_space(vsock_sk(sk)) > 0;
 }
 
-int tsi_ctl_send(struct tsi_batch *b)
+/* Under ctl.tx. */
+static int tsi_ctl_write(struct tsi_batch *b)
 {
 	struct kvec v = { .iov_base = b->m, .iov_len = b->n * sizeof(b->m[0]) };
 	int err = 0;
 
-	mutex_lock(&ctl.tx);
 	while (v.iov_len > 0) {
 		struct msghdr m = { .msg_flags = MSG_DONTWAIT | MSG_NOSIGNAL };
 
-		if (!ctl.vs) {
-			err = -ENETDOWN;
-			break;
-		}
+		if (!ctl.vs)
+			return -ENETDOWN;
 		err = kernel_sendmsg(ctl.vs, &m, &v, 1, v.iov_len);
 		if (err > 0) {
 			v.iov_base += err;
@@ -160,19 +167,27 @@ int tsi_ctl_send(struct tsi_batch *b)
 			wait_event(ctl.room, tsi_ctl_writable(ctl.vs->sk));
 		} else {
 			queue_work(system_long_wq, &ctl.end);
-			err = -ENETDOWN;
-			break;
+			return -ENETDOWN;
 		}
 	}
+	return 0;
+}
+
+int tsi_ctl_send(struct tsi_batch *b)
+{
+	int err = -ENETDOWN;
+
+	mutex_lock(&ctl.tx);
+	/* Before HELLO is answered nothing else goes out. */
+	if (tsi_up())
+		err = tsi_ctl_write(b);
 	mutex_unlock(&ctl.tx);
 	kfree(b);
 	return err;
 }
 
-void tsi_call_start(struct tsi_call *c, struct tsi_batch *b)
+static void tsi_call_begin(struct tsi_call *c, struct tsi_batch *b)
 {
-	int err;
-
 	c->seq = tsi_seq();
 	c->err = -EINPROGRESS;
 	init_completion(&c->done);
@@ -181,9 +196,11 @@ void tsi_call_start(struct tsi_call *c, struct tsi_batch *b)
 	spin_lock(&ctl.lock);
 	list_add_tail(&c->link, &ctl.calls);
 	spin_unlock(&ctl.lock);
-	err = tsi_ctl_send(b);
-	if (!err)
-		return;
+}
+
+/* Who has had no answer yet gets @err. */
+static void tsi_call_fail(struct tsi_call *c, int err)
+{
 	spin_lock(&ctl.lock);
 	if (c->err == -EINPROGRESS) {
 		c->err = err;
@@ -193,16 +210,20 @@ void tsi_call_start(struct tsi_call *c, struct tsi_batch *b)
 	spin_unlock(&ctl.lock);
 }
 
+void tsi_call_start(struct tsi_call *c, struct tsi_batch *b)
+{
+	int err;
+
+	tsi_call_begin(c, b);
+	err = tsi_ctl_send(b);
+	if (err)
+		tsi_call_fail(c, err);
+}
+
 int tsi_call_wait(struct tsi_call *c)
 {
-	if (!wait_for_completion_killable(&c->done))
-		return c->err;
-	spin_lock(&ctl.lock);
-	if (c->err == -EINPROGRESS) {
-		list_del(&c->link);
-		c->err = -EINTR;
-	}
-	spin_unlock(&ctl.lock);
+	if (wait_for_completion_killable(&c->done))
+		tsi_call_fail(c, -EINTR);
 	return c->err;
 }
 
@@ -324,15 +345,20 @@ static void tsi_ctl_space(struct sock *sk)
 
 static void tsi_ctl_state(struct sock *sk)
 {
+	bool end = sock_flag(sk, SOCK_DONE) || READ_ONCE(vsock_sk(sk)->peer_shutdown);
+
+	if (end)
+		WRITE_ONCE(ctl.gone, ctl.gen);
 	ctl.state_change(sk);
 	wake_up_all(&ctl.room);
-	if (sock_flag(sk, SOCK_DONE) || READ_ONCE(vsock_sk(sk)->peer_shutdown))
+	if (end)
 		queue_work(system_long_wq, &ctl.end);
 }
 
 /* After a reset of the transport this comes with a spinlock held. */
 static void tsi_ctl_error(struct sock *sk)
 {
+	WRITE_ONCE(ctl.gone, ctl.gen);
 	ctl.error_report(sk);
 	wake_up_all(&ctl.room);
 	queue_work(system_long_wq, &ctl.end);
@@ -414,23 +440,25 @@ void tsi_id_each(void (*fn)(struct tsi_sock *ts))
 
 /* ---- beginning and end ---- */
 
-static int tsi_hello(void)
+static int tsi_hello(struct socket *vs)
 {
 	struct tsi_batch *b = tsi_batch_new();
 	struct tsi_msg *m = tsi_batch_add(b, TSI_HELLO, 0);
 	struct tsi_call c;
+	int err;
 
 	m->arg[0] = cpu_to_le32(TSI_MAGIC);
 	m->arg[1] = cpu_to_le32(TSI_VERSION);
-	tsi_call_start(&c, b);
-	if (!wait_for_completion_timeout(&c.done, TSI_HELLO_TIME)) {
-		spin_lock(&ctl.lock);
-		if (c.err == -EINPROGRESS) {
-			list_del(&c.link);
-			c.err = -ETIMEDOUT;
-		}
-		spin_unlock(&ctl.lock);
-	}
+	tsi_call_begin(&c, b);
+	mutex_lock(&ctl.tx);
+	ctl.vs = vs;
+	err = tsi_ctl_write(b);
+	mutex_unlock(&ctl.tx);
+	kfree(b);
+	if (err)
+		tsi_call_fail(&c, err);
+	else if (!wait_for_completion_timeout(&c.done, TSI_HELLO_TIME))
+		tsi_call_fail(&c, -ETIMEDOUT);
 	if (!c.err && (le32_to_cpu(c.reply.arg[0]) != TSI_MAGIC ||
 		       le32_to_cpu(c.reply.arg[1]) != TSI_VERSION))
 		c.err = -EPROTONOSUPPORT;
@@ -473,10 +501,7 @@ static int tsi_connect_ctl(void)
 	sk->sk_state_change = tsi_ctl_state;
 	sk->sk_error_report = tsi_ctl_error;
 	sk->sk_write_space = tsi_ctl_space;
-	mutex_lock(&ctl.tx);
-	ctl.vs = vs;
-	mutex_unlock(&ctl.tx);
-	return tsi_hello();
+	return tsi_hello(vs);
 }
 
 static void tsi_drop_ctl(void)
@@ -514,8 +539,14 @@ static void tsi_start(struct work_struct *work)
 	if (!err)
 		err = tsi_connect_ctl();
 	if (err) {
-		pr_info("tsi: no host half (%d); sockets are the guest's own\n", err);
+		if (!ctl.gen)
+			pr_info("tsi: no host half (%d); sockets are the guest's own\n", err);
 		tsi_drop_ctl();
+		/* Sockets wait for what was there once. */
+		if (ctl.gen) {
+			queue_delayed_work(system_long_wq, &ctl.start, ctl.again);
+			ctl.again = min(2 * ctl.again, (unsigned long)TSI_AGAIN_MOST);
+		}
 	} else {
 		WRITE_ONCE(ctl.gen, ctl.gen + 1);
 		/* It may have ended since the answer, on another CPU: one of the two sees the other. */
@@ -536,6 +567,7 @@ static void tsi_end(struct work_struct *work)
 		return;
 	pr_warn("tsi: the control connection has ended\n");
 	tsi_id_each(tsi_lost);
+	ctl.again = 2 * TSI_AGAIN_TIME;
 	queue_delayed_work(system_long_wq, &ctl.start, TSI_AGAIN_TIME);
 }
 

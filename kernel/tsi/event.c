@@ -5,19 +5,34 @@
 
 #include "guest.h"
 
+/*
+ * Under ts->lock. An error is there before the state and the end that it causes: who has seen one of those
+ * (tsi_state() and the like have the barrier) finds it.
+ */
+static struct sock *tsi_error_locked(struct tsi_sock *ts, int err)
+{
+	if (ts->sk)
+		WRITE_ONCE(ts->sk->sk_err, -err);
+	else
+		ts->err = -err;
+	return ts->sk;
+}
+
+static void tsi_over_locked(struct tsi_sock *ts)
+{
+	smp_store_release(&ts->shut, SHUTDOWN_MASK);
+	smp_store_release(&ts->state, TSI_S_CLOSE);
+}
+
 void tsi_set_error(struct tsi_sock *ts, int err)
 {
 	struct sock *sk;
 
 	spin_lock(&ts->lock);
-	sk = ts->sk;
-	if (!sk)
-		ts->err = -err;
+	sk = tsi_error_locked(ts, err);
 	spin_unlock(&ts->lock);
-	if (!sk)
-		return;
-	WRITE_ONCE(sk->sk_err, -err);
-	tsi_wake(sk, 0);
+	if (sk)
+		tsi_wake(sk, 0);
 }
 
 /* The outcome of a connect. Before it the guest sends nothing, so the state is all that there is. */
@@ -30,29 +45,35 @@ static void tsi_connected(struct tsi_sock *ts, const struct tsi_msg *m, int stat
 	if (mine && !status) {
 		ts->local = m->a;
 		ts->peer = m->b;
-		WRITE_ONCE(ts->state, TSI_S_ESTABLISHED);
+		smp_store_release(&ts->state, TSI_S_ESTABLISHED);
 	} else if (mine) {
-		WRITE_ONCE(ts->state, TSI_S_CLOSE);
-		WRITE_ONCE(ts->shut, SHUTDOWN_MASK);
+		tsi_error_locked(ts, status);
+		tsi_over_locked(ts);
 	}
 	spin_unlock(&ts->lock);
-	if (!mine)
-		return;
-	if (status)
-		tsi_set_error(ts, status);
-	else
-		tsi_wake(ts->sk, EPOLLOUT | EPOLLWRNORM | EPOLLWRBAND);
+	if (mine)
+		tsi_wake(ts->sk, status ? 0 : EPOLLOUT | EPOLLWRNORM | EPOLLWRBAND);
 }
 
-static void tsi_stream_error(struct tsi_sock *ts, int status)
+/* Of a connection, or of a listener, which stays one. */
+void tsi_stream_error(struct tsi_sock *ts, int err)
 {
+	struct sock *sk;
+
 	spin_lock(&ts->lock);
-	if (ts->state == TSI_S_ESTABLISHED || ts->state == TSI_S_CONNECTING) {
-		WRITE_ONCE(ts->state, TSI_S_CLOSE);
-		WRITE_ONCE(ts->shut, SHUTDOWN_MASK);
-	}
+	sk = tsi_error_locked(ts, err);
+	if (ts->state == TSI_S_ESTABLISHED || ts->state == TSI_S_CONNECTING)
+		tsi_over_locked(ts);
 	spin_unlock(&ts->lock);
-	tsi_set_error(ts, status);
+	if (sk)
+		tsi_wake(sk, 0);
+}
+
+/* What was wrong with one destination is nothing to the calls for the others: as natively, only who has one hears of it. */
+static void tsi_dgram_error(struct tsi_sock *ts, u16 flags, int err)
+{
+	if (!(flags & TSI_F_SOFT) || READ_ONCE(ts->peer.family))
+		tsi_set_error(ts, err);
 }
 
 void tsi_event(const struct tsi_msg *m)
@@ -74,7 +95,7 @@ void tsi_event(const struct tsi_msg *m)
 		if (ts && ts->kind == TSI_TCP)
 			tsi_stream_error(ts, status);
 		else if (ts)
-			tsi_set_error(ts, status);
+			tsi_dgram_error(ts, le16_to_cpu(m->flags), status);
 		break;
 	}
 	if (ts)
@@ -94,9 +115,10 @@ void tsi_lost(struct tsi_sock *ts)
 	} else if (state == TSI_S_LISTEN) {
 		tsi_accept_flush(ts);
 	} else {
-		tsi_stream_error(ts, -ECONNRESET);
+		/* One that is not connected has lost nothing: it is made again when it is needed. */
 		if (state != TSI_S_CLOSE)
-			tsi_id_drop(ts);
+			tsi_stream_error(ts, -ECONNRESET);
+		tsi_id_drop(ts);
 	}
 	mutex_unlock(&ts->cfg);
 }

@@ -79,7 +79,7 @@ struct tsi_sock {
 	bool only;			/* bound natively only: the port is not published */
 	struct tsi_addr asked;		/* ... with this address, of which the port is known */
 	u32 backlog, window, taken;
-	u32 gen;			/* the control connection that knows @id */
+	u32 gen;			/* the control connection that knows @id, or the stream */
 
 	spinlock_t lock;		/* what follows; written by the receive work too */
 	u32 id;				/* on the host; 0: none */
@@ -94,8 +94,10 @@ struct tsi_sock {
 	int err;			/* of one without a native socket */
 
 	struct list_head link;		/* in a listener's queue */
+	u32 listener;			/* whose queue that is, by its id of then */
 	unsigned long flags;		/* TSI_NOSPACE */
 	struct sk_buff *part;		/* a message of which more packets come; on the receive work only */
+	u32 part_port;			/* ... on the data connection from this port */
 
 	/* Under cfg: what the host's socket has to be told. */
 	u64 optset;
@@ -131,6 +133,8 @@ struct tsi_batch *tsi_batch_new(void);
 struct tsi_msg *tsi_batch_add(struct tsi_batch *b, u16 type, u32 id);
 u32 tsi_seq(void);
 u32 tsi_gen(void);		/* counts control connections */
+/* Has that control connection ended, and with it what it knew? Known before any of its data connections ends. */
+bool tsi_gone(u32 gen);
 /* Sends and frees @b. May wait until the host has read what came before. */
 int tsi_ctl_send(struct tsi_batch *b);
 /* The last record of @b is a question: tsi_call_wait() has to follow. Answers 0 or -errno of the host. */
@@ -151,6 +155,7 @@ void tsi_id_each(void (*fn)(struct tsi_sock *ts));
 
 /* ---- event.c ---- */
 void tsi_event(const struct tsi_msg *m);	/* on the receive work */
+void tsi_stream_error(struct tsi_sock *ts, int err);
 void tsi_lost(struct tsi_sock *ts);		/* the control connection is gone */
 void tsi_again(struct tsi_sock *ts);		/* ... and there is a new one */
 

@@ -98,7 +98,8 @@ int tsi_sock_attach(struct net *net, struct socket *sock, int kern)
 		return 0;
 	if (tsi_wait_ready())
 		return -EINTR;
-	if (!tsi_up())
+	/* When the host half was there once it comes again. */
+	if (!tsi_up() && !tsi_gen())
 		return 0;
 	kind = tsi_kind(sock);
 	if (kind < 0)
@@ -146,6 +147,9 @@ int tsi_open(struct tsi_sock *ts, struct tsi_batch *b, u32 port)
 	struct tsi_msg *m;
 	int err;
 
+	/* An id of a former control connection; datagram sockets are made again by tsi_again() alone. */
+	if (ts->id && ts->kind == TSI_TCP && !(ts->id & TSI_ID_HOST) && ts->gen != tsi_gen())
+		tsi_id_drop(ts);
 	if (ts->id)
 		return 0;
 	err = tsi_id_new(ts);

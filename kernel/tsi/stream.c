@@ -11,12 +11,18 @@
  *
  * Bytes go through the data connection without blocking in it. Who has to wait is in the wait queue of
  * the program's socket before the last try, so that no wake-up is missed. The end of the stream is a
- * FIN unless a record ERROR came before it, and that was handled before (guest.h).
+ * FIN unless a record ERROR came before it, and that was handled before (guest.h). Whoever sees an end or an
+ * error looks for bytes once more: they came before it.
+ *
+ * vsock copies with its socket's lock held, for which the receive work waits, and with it all other sockets of the
+ * guest, the agent's too. So nothing of the program's memory may be brought in there, which may take long or need
+ * one of those sockets: page faults are off, and what is not there is brought in outside.
  */
 
 #include <linux/slab.h>
 #include <linux/sockios.h>
 #include <linux/uaccess.h>
+#include <linux/uio.h>
 #include <linux/virtio_vsock.h>
 #include <net/compat.h>
 #include <net/inet_common.h>
@@ -26,9 +32,18 @@
 
 #include "guest.h"
 
+#define TSI_FAULT_BYTES	VIRTIO_VSOCK_MAX_PKT_BUF_SIZE	/* what vsock copies as a whole */
+#define TSI_FAULT_TRIES	8
+
+/* The error that made it so is seen as well by who looks for it then (event.c). */
 static u8 tsi_state(const struct tsi_sock *ts)
 {
-	return READ_ONCE(ts->state);
+	return smp_load_acquire(&ts->state);
+}
+
+static u8 tsi_shut(const struct tsi_sock *ts)
+{
+	return smp_load_acquire(&ts->shut);
 }
 
 /* The peer sends no more, or the connection is gone. */
@@ -37,6 +52,15 @@ static bool tsi_eof(struct tsi_conn *c)
 	struct sock *sk = c->vs->sk;
 
 	return (READ_ONCE(vsock_sk(sk)->peer_shutdown) & SEND_SHUTDOWN) || sock_flag(sk, SOCK_DONE) || sk->sk_err;
+}
+
+/* What goes without a record of its own, with the transport or the control connection, is reset. */
+static void tsi_cut(struct tsi_sock *ts, struct tsi_conn *c)
+{
+	struct sock *sk = c->vs->sk;
+
+	if (tsi_state(ts) == TSI_S_ESTABLISHED && (sk->sk_err || (sock_flag(sk, SOCK_DONE) && tsi_gone(ts->gen))))
+		tsi_stream_error(ts, -ECONNRESET);
 }
 
 /* ---- connect ---- */
@@ -75,10 +99,10 @@ static int tsi_connect_start(struct tsi_sock *ts, const struct tsi_addr *a)
 	spin_lock(&ts->lock);
 	ts->connect_seq = seq;
 	ts->peer = *a;
-	WRITE_ONCE(ts->shut, 0);
-	WRITE_ONCE(ts->state, TSI_S_CONNECTING);
-	spin_unlock(&ts->lock);
 	WRITE_ONCE(ts->sk->sk_err, 0);
+	WRITE_ONCE(ts->shut, 0);
+	smp_store_release(&ts->state, TSI_S_CONNECTING);
+	spin_unlock(&ts->lock);
 	kref_get(&c->ref);
 	tsi_conn_set(ts, c);
 	virtio_vsock_plug();
@@ -235,12 +259,31 @@ static int tsi_stream_connect(struct socket *sock, struct sockaddr *ua, int len,
 
 /* ---- send ---- */
 
-/* One try; what was taken is gone from msg->msg_iter. */
+/*
+ * One try; what was taken is gone from msg->msg_iter. vsock says ENOMEM when it could not copy, as when it had no
+ * memory: that is what it is when what is to be copied is there.
+ */
 static int tsi_vs_send(struct tsi_conn *c, struct msghdr *msg)
 {
 	struct msghdr m = { .msg_iter = msg->msg_iter, .msg_flags = MSG_DONTWAIT | MSG_NOSIGNAL };
-	int n = READ_ONCE(c->vs->ops)->sendmsg(c->vs, &m, msg_data_left(msg));
+	bool user = user_backed_iter(&m.msg_iter);
+	size_t len = msg_data_left(msg);
+	int n, tries;
 
+	for (tries = 0; tries < TSI_FAULT_TRIES; tries++) {
+		if (user)
+			pagefault_disable();
+		n = READ_ONCE(c->vs->ops)->sendmsg(c->vs, &m, len);
+		if (user)
+			pagefault_enable();
+		if (!user || (n != -EFAULT && n != -ENOMEM))
+			break;
+		len = min_t(size_t, len, TSI_FAULT_BYTES);
+		if (fault_in_iov_iter_readable(&m.msg_iter, len)) {
+			n = -EFAULT;
+			break;
+		}
+	}
 	msg->msg_iter = m.msg_iter;
 	return n;
 }
@@ -251,7 +294,7 @@ static int tsi_send_try(struct tsi_sock *ts, struct msghdr *msg)
 	struct tsi_conn *c;
 	int n;
 
-	if (ts->sk->sk_err || (READ_ONCE(ts->shut) & SEND_SHUTDOWN))
+	if (ts->sk->sk_err || (tsi_shut(ts) & SEND_SHUTDOWN))
 		return -EPIPE;
 	if (tsi_state(ts) == TSI_S_CONNECTING)
 		return -EAGAIN;
@@ -263,9 +306,11 @@ static int tsi_send_try(struct tsi_sock *ts, struct msghdr *msg)
 	n = tsi_vs_send(c, msg);
 	if (n == -EAGAIN && tsi_conn_room(ts, c, 1))
 		n = tsi_vs_send(c, msg);
-	tsi_conn_put(c);
-	if (n < 0 && n != -EAGAIN && n != -EFAULT && n != -ENOMEM)
+	if (n < 0 && n != -EAGAIN && n != -EFAULT && n != -ENOMEM) {
+		tsi_cut(ts, c);
 		n = -EPIPE;
+	}
+	tsi_conn_put(c);
 	return n;
 }
 
@@ -320,41 +365,92 @@ static int tsi_stream_sendmsg(struct socket *sock, struct msghdr *msg, size_t si
 static int tsi_vs_recv(struct tsi_conn *c, struct msghdr *msg, size_t len, int flags)
 {
 	struct msghdr m = { .msg_iter = msg->msg_iter };
+	bool user;
 	int n;
 
 	/* Bytes to throw away. */
 	if (flags & MSG_TRUNC)
 		iov_iter_discard(&m.msg_iter, ITER_DEST, len);
-	n = READ_ONCE(c->vs->ops)->recvmsg(c->vs, &m, len, (flags & MSG_PEEK) | MSG_DONTWAIT);
+	user = user_backed_iter(&m.msg_iter);
+	for (;;) {
+		if (user)
+			pagefault_disable();
+		n = READ_ONCE(c->vs->ops)->recvmsg(c->vs, &m, len, (flags & MSG_PEEK) | MSG_DONTWAIT);
+		if (user)
+			pagefault_enable();
+		if (n != -EFAULT || !user || fatal_signal_pending(current))
+			break;
+		/* What there is to copy; where more cannot be written does not matter. */
+		len = min3(len, (size_t)TSI_FAULT_BYTES, (size_t)max_t(s64, tsi_conn_data(c), 1));
+		if (fault_in_iov_iter_writeable(&m.msg_iter, len))
+			break;
+	}
 	if (!(flags & MSG_TRUNC))
 		msg->msg_iter = m.msg_iter;
 	return n;
 }
 
-/* Bytes, 0 at the end, -EAGAIN when there is nothing yet. */
-static int tsi_recv_try(struct tsi_sock *ts, struct msghdr *msg, size_t len, int flags)
+/* Bytes, 0 at the end, -EAGAIN when there is nothing yet. The error of an end is in sk_err, and left there. */
+static int tsi_recv_data(struct tsi_sock *ts, struct msghdr *msg, size_t len, int flags)
 {
-	struct sock *sk = ts->sk;
-	u8 state = tsi_state(ts);
-	struct tsi_conn *c = NULL;
+	struct tsi_conn *c = tsi_conn_get(ts);
 	int n = -EAGAIN;
 
-	if (state != TSI_S_CONNECTING)
-		c = tsi_conn_get(ts);
 	if (c && len > 0)
 		n = tsi_vs_recv(c, msg, len, flags);
 	else if (c && tsi_conn_data(c) > 0)
 		n = 0;
-	if (n == 0 || (n < 0 && n != -EAGAIN && n != -EFAULT && n != -ENOMEM))
-		n = sock_error(sk);
+	if (len > 0 && (n == 0 || (n < 0 && n != -EAGAIN && n != -EFAULT && n != -ENOMEM))) {
+		tsi_cut(ts, c);
+		n = 0;
+	}
 	tsi_conn_put(c);
+	return n;
+}
+
+/* The same, with bytes looked for once more when the end is seen. */
+static int tsi_recv_next(struct tsi_sock *ts, struct msghdr *msg, size_t len, int flags, bool *end)
+{
+	u8 state = tsi_state(ts);
+	u8 shut;
+	int n = -EAGAIN;
+
+	if (state != TSI_S_CONNECTING)
+		n = tsi_recv_data(ts, msg, len, flags);
+	*end = n == 0 && len > 0;
 	if (n != -EAGAIN)
 		return n;
-	if (sk->sk_err)
-		return sock_error(sk);
-	if (READ_ONCE(ts->shut) & RCV_SHUTDOWN)
-		return 0;
-	return state == TSI_S_CLOSE || state == TSI_S_LISTEN ? -ENOTCONN : -EAGAIN;
+	shut = tsi_shut(ts);
+	if (!ts->sk->sk_err && !(shut & RCV_SHUTDOWN))
+		return state == TSI_S_CLOSE || state == TSI_S_LISTEN ? -ENOTCONN : -EAGAIN;
+	smp_rmb();
+	if (state != TSI_S_CONNECTING)
+		n = tsi_recv_data(ts, msg, len, flags);
+	*end = n == -EAGAIN || (n == 0 && len > 0);
+	return *end ? 0 : n;
+}
+
+/* Bytes, 0 at the end, -EAGAIN when there is nothing yet, or the error of the socket. */
+static int tsi_recv_try(struct tsi_sock *ts, struct msghdr *msg, size_t len, int flags)
+{
+	bool end;
+	int n = tsi_recv_next(ts, msg, len, flags, &end);
+
+	return end ? sock_error(ts->sk) : n;
+}
+
+/* Nothing more will come than what is there. */
+static bool tsi_recv_ended(struct tsi_sock *ts)
+{
+	struct tsi_conn *c;
+	bool ended;
+
+	if (ts->sk->sk_err || (tsi_shut(ts) & RCV_SHUTDOWN))
+		return true;
+	c = tsi_conn_get(ts);
+	ended = c && tsi_eof(c);
+	tsi_conn_put(c);
+	return ended;
 }
 
 static int tsi_recv_loop(struct tsi_sock *ts, struct msghdr *msg, size_t len, int flags)
@@ -364,6 +460,7 @@ static int tsi_recv_loop(struct tsi_sock *ts, struct msghdr *msg, size_t len, in
 	long timeo = sock_rcvtimeo(sk, flags & MSG_DONTWAIT);
 	size_t target = min_t(size_t, sock_rcvlowat(sk, flags & MSG_WAITALL, len), INT_MAX);
 	size_t copied = 0;
+	bool ended, end;
 	int n;
 
 	/* What is only looked at stays in the buffer, so there can be no more than that holds. */
@@ -373,13 +470,18 @@ static int tsi_recv_loop(struct tsi_sock *ts, struct msghdr *msg, size_t len, in
 	for (;;) {
 		/* Looked at again: from its beginning. */
 		if ((flags & MSG_PEEK) && copied) {
-			iov_iter_revert(&msg->msg_iter, copied);
+			if (!(flags & MSG_TRUNC))
+				iov_iter_revert(&msg->msg_iter, copied);
 			copied = 0;
 		}
-		n = copied && sk->sk_err ? 0 : tsi_recv_try(ts, msg, len - copied, flags);
+		ended = (flags & MSG_PEEK) && tsi_recv_ended(ts);
+		/* An error behind bytes is for the next call. */
+		n = tsi_recv_next(ts, msg, len - copied, flags, &end);
+		if (end && !copied)
+			n = sock_error(sk);
 		if (n > 0)
 			copied += n;
-		if (copied >= target || n == 0)
+		if (copied >= target || n == 0 || (n > 0 && ended))
 			break;
 		if (n > 0 && !(flags & MSG_PEEK))
 			continue;
@@ -424,6 +526,7 @@ static __poll_t tsi_stream_poll(struct file *file, struct socket *sock, poll_tab
 	u8 state, shut;
 	struct tsi_conn *c;
 	__poll_t mask = 0;
+	bool eof;
 
 	if (ts->nat)
 		return ts->native->poll(file, sock, wait);
@@ -434,19 +537,26 @@ static __poll_t tsi_stream_poll(struct file *file, struct socket *sock, poll_tab
 			mask &= ~(EPOLLHUP | EPOLLOUT | EPOLLWRNORM);
 		if (!list_empty_careful(&ts->queue))
 			mask |= EPOLLIN | EPOLLRDNORM;
+		if (sk->sk_err)
+			mask |= EPOLLERR;
 		return mask;
 	}
 	sock_poll_wait(file, sock, wait);
+	if (tsi_state(ts) == TSI_S_CONNECTING)
+		return 0;
+	/* The end before the error that may be its cause. */
+	c = tsi_conn_get(ts);
+	eof = c && tsi_eof(c);
+	smp_rmb();
+	if (c)
+		tsi_cut(ts, c);
 	state = tsi_state(ts);
-	shut = READ_ONCE(ts->shut);
+	shut = tsi_shut(ts);
 	if (sk->sk_err)
 		mask |= EPOLLERR;
-	if (state == TSI_S_CONNECTING)
-		return mask;
-	c = tsi_conn_get(ts);
 	if (c && tsi_conn_data(c) >= sock_rcvlowat(sk, 0, TSI_STREAM_BUF / 2))
 		mask |= EPOLLIN | EPOLLRDNORM;
-	if (c && tsi_eof(c))
+	if (eof)
 		shut |= RCV_SHUTDOWN;
 	if (shut == SHUTDOWN_MASK || state == TSI_S_CLOSE)
 		mask |= EPOLLHUP;
