@@ -35,7 +35,6 @@
 
 #include "guest.h"
 
-#define TSI_DGRAM_ROOM	(2048 + (int)sizeof(struct tsi_dgram))	/* from which a socket is writable */
 #define TSI_YOUNG_TIME	(10 * HZ)
 
 struct proto_ops tsi_dgram_ops __ro_after_init, tsi_dgram6_ops __ro_after_init;
@@ -215,6 +214,12 @@ void tsi_dgram_ready(struct tsi_sock *ts, struct sock *sk)
 	struct sk_buff *skb;
 	bool end;
 
+	/* The rest of a message that was cut off with its data connection never comes. */
+	if (ts->part_port != vsk->local_addr.svm_port) {
+		kfree_skb(ts->part);
+		ts->part = NULL;
+		ts->part_port = vsk->local_addr.svm_port;
+	}
 	/* An empty read_skb() is the end: has_data() does not count messages of no bytes. */
 	while (vsk->transport && vsock_stream_has_data(vsk) > 0) {
 		tsi_got = NULL;
@@ -367,6 +372,22 @@ static int tsi_dgram_cmsg(struct tsi_sock *ts, struct msghdr *msg, struct tsi_dg
 	return 0;
 }
 
+/* A group that is reached as by default goes by the host's routes. What the program chose itself the host does not know. */
+static bool tsi_dgram_group(struct tsi_sock *ts, const struct tsi_addr *a)
+{
+	const struct inet_sock *inet = inet_sk(ts->sk);
+	const struct ipv6_pinfo *np;
+	__be32 ip;
+
+	if (tsi_addr_v4(a, &ip))
+		return ipv4_is_multicast(ip) && (READ_ONCE(inet->mc_ttl) != 1 || READ_ONCE(inet->mc_index) ||
+						 READ_ONCE(inet->mc_addr) || !inet_test_bit(MC_LOOP, ts->sk));
+	np = inet6_sk(ts->sk);
+	return ipv6_addr_is_multicast((const struct in6_addr *)a->ip) &&
+	       (READ_ONCE(np->mcast_hops) != IPV6_DEFAULT_MCASTHOPS || READ_ONCE(np->mcast_oif) ||
+		!inet6_test_bit(MC6_LOOP, ts->sk));
+}
+
 /* One message, whole or not at all. */
 static int tsi_dgram_put(struct tsi_sock *ts, void *buf, size_t len)
 {
@@ -433,12 +454,15 @@ static int tsi_dgram_host(struct tsi_sock *ts, struct msghdr *msg, size_t size, 
 	struct tsi_dgram *d;
 	long timeo;
 	__be32 ip;
+	bool v4;
 	int err;
 
-	if (msg->msg_flags & (MSG_OOB | MSG_MORE))
+	v4 = tsi_addr_v4(to ? to : &ts->peer, &ip);
+	/* Version 6 does not look at MSG_OOB. */
+	if ((msg->msg_flags & MSG_MORE) || ((msg->msg_flags & MSG_OOB) && v4) || tsi_dgram_group(ts, to ? to : &ts->peer))
 		return -EOPNOTSUPP;
 	/* What IP can carry: behind both headers of version 4, behind UDP's of version 6. */
-	if (size > TSI_DGRAM_MAX - (tsi_addr_v4(to ? to : &ts->peer, &ip) ? 28 : 8))
+	if (size > TSI_DGRAM_MAX - (v4 ? 28 : 8))
 		return -EMSGSIZE;
 	err = sock_error(sk);
 	if (err)
@@ -501,6 +525,18 @@ static int tsi_dgram_sendmsg(struct socket *sock, struct msghdr *msg, size_t siz
 
 /* ---- the rest ---- */
 
+/*
+ * Room for the largest datagram, or for half of all: who was told that there is room does not meet EAGAIN. What is
+ * broken gives its error at once.
+ */
+static bool tsi_dgram_writable(struct tsi_sock *ts, struct tsi_conn *c)
+{
+	struct sock *vsk = c->vs->sk;
+
+	return vsk->sk_err || sock_flag(vsk, SOCK_DONE) || tsi_dgram_young(ts) ||
+	       tsi_conn_room(ts, c, min_t(u32, tsi_conn_most(c) / 2, TSI_DGRAM_MAX + sizeof(struct tsi_dgram)));
+}
+
 static __poll_t tsi_dgram_poll(struct file *file, struct socket *sock, poll_table *wait)
 {
 	struct tsi_sock *ts = sock->tsi;
@@ -510,7 +546,7 @@ static __poll_t tsi_dgram_poll(struct file *file, struct socket *sock, poll_tabl
 	if (ts->nat || !(mask & EPOLLOUT))
 		return mask;
 	c = tsi_conn_get(ts);
-	if (c && !tsi_dgram_young(ts) && !tsi_conn_room(ts, c, TSI_DGRAM_ROOM))
+	if (c && !tsi_dgram_writable(ts, c))
 		mask &= ~(EPOLLOUT | EPOLLWRNORM | EPOLLWRBAND);
 	tsi_conn_put(c);
 	return mask;

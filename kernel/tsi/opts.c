@@ -10,8 +10,9 @@
  * of the path, the segment size.
  *
  * What would work natively and silently do nothing on the host's side is refused: membership in
- * multicast groups, zero-copy with its notices, segmentation and corking of datagrams, and changing
- * the family of a socket.
+ * multicast groups, zero-copy with its notices, segmentation and corking of datagrams, changing
+ * the family of a socket, and what says which way packets go: an interface, a mark, the choice among sockets
+ * that share a port. Their defaults can be set.
  */
 
 #include <linux/in.h>
@@ -69,7 +70,13 @@ static int tsi_refused(const struct tsi_sock *ts, int level, int name)
 {
 	switch (level) {
 	case SOL_SOCKET:
-		return name == SO_ZEROCOPY ? -EOPNOTSUPP : 0;
+		switch (name) {
+		case SO_ZEROCOPY:
+		case SO_ATTACH_REUSEPORT_CBPF:
+		case SO_ATTACH_REUSEPORT_EBPF:
+			return -EOPNOTSUPP;
+		}
+		return 0;
 	case SOL_IP:
 		switch (name) {
 		case IP_ADD_MEMBERSHIP:
@@ -95,6 +102,23 @@ static int tsi_refused(const struct tsi_sock *ts, int level, int name)
 		return name == UDP_SEGMENT || name == UDP_CORK || name == UDP_ENCAP ? -ENOPROTOOPT : 0;
 	}
 	return 0;
+}
+
+/* Refused but for the value that it has anyway: 0, or no name. */
+static int tsi_refused_value(int level, int name, sockptr_t val, unsigned int len)
+{
+	u32 v = 0;
+
+	if (!(level == SOL_SOCKET && (name == SO_BINDTODEVICE || name == SO_BINDTOIFINDEX || name == SO_MARK)) &&
+	    !(level == SOL_IP && (name == IP_UNICAST_IF || name == IP_TRANSPARENT)) &&
+	    !(level == SOL_IPV6 && (name == IPV6_UNICAST_IF || name == IPV6_TRANSPARENT)))
+		return 0;
+	if (copy_from_sockptr(&v, val, min_t(unsigned int, len, sizeof(v))))
+		return -EFAULT;
+	/* A name ends at its first zero. */
+	if (name == SO_BINDTODEVICE && level == SOL_SOCKET)
+		v &= 0xff;
+	return v ? -EOPNOTSUPP : 0;
 }
 
 static const struct tsi_optmap *tsi_opt_find(int level, int name)
@@ -174,6 +198,8 @@ int tsi_setsockopt(struct socket *sock, int level, int name, sockptr_t val, unsi
 	struct tsi_batch *b;
 	int err = tsi_refused(ts, level, name);
 
+	if (!err)
+		err = tsi_refused_value(level, name, val, len);
 	if (err)
 		return err;
 	mutex_lock(&ts->cfg);
