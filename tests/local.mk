@@ -276,6 +276,7 @@ guest_files = \
 	tests/guest/tsi/conform_opts.c \
 	tests/guest/tsi/conform_server.c \
 	tests/guest/tsi/conform_udp.c \
+	tests/guest/tsi/conform_wait.c \
 	tests/guest/tsi/init.c \
 	tests/guest/tsi/peer.c \
 	tests/guest/tsi/vm.c \

@@ -87,6 +87,7 @@ until [ -s "$work/ready" ]; do
 	sleep 0.1
 done
 in_net "$work/conform" 7000 >"$work/native" 2>"$work/err" || die "the native run"
+[ "$(wc -l <"$work/native")" -ge 200 ] || die "fewer than 200 cases"
 # The guest needs the rights that the native run has: to change its user, and raw sockets to be refused them.
 edit b '.process.args=["/conform","7000"] | .process.capabilities |= map_values(. + ["CAP_SETUID","CAP_SETGID","CAP_NET_RAW","CAP_NET_BIND_SERVICE"] | unique)'
 grep '^[<>]' "$top/tests/guest/tsi/differences" >"$work/allowed" || true

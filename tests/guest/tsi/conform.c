@@ -277,10 +277,11 @@ int main(int argc, char **argv)
 {
 	static void (*const tests[])(void) = { tcp_echo, tcp_iov, tcp_half_close, tcp_peer_closes,
 		tcp_shut_rd, tcp_reset, tcp_refused, tcp_nonblock, tcp_fresh, tcp_errors,
-		tcp_disconnect, tcp_how_it_ends, tcp_volume, tcp_server_states, tcp_servers,
-		tcp_server_peer, tcp_local, tcp_reuse, tcp_descriptors, tcp_epoll, tcp_select,
-		tcp_sigpipe, tcp_options, udp_unconnected, udp_connected, udp_server, udp_sizes,
-		udp_many, udp_errors, kinds, rights };
+		tcp_disconnect, tcp_how_it_ends, tcp_memory, tcp_volume, tcp_server_states,
+		tcp_servers, tcp_server_peer, tcp_local, tcp_reuse, tcp_descriptors, tcp_epoll,
+		tcp_select, tcp_sigpipe, tcp_dual, wait_signals, wait_shutdown, wait_amounts,
+		wait_room, tcp_options, udp_bursts, udp_unconnected, udp_connected, udp_server,
+		udp_sizes, udp_many, udp_errors, kinds, rights };
 
 	base = argc > 1 ? atoi(argv[1]) : 0;
 	if (base <= 0) {

@@ -26,6 +26,9 @@ enum {
 	S_SOURCE,  /* SOURCE_BYTES, then the end */
 	S_RESET,   /* a byte, then an RST */
 	S_STUCK,   /* never reads */
+	S_GREET,   /* five bytes, then as S_REPORT */
+	S_GATE,	   /* reads when the control connection says so */
+	S_FULL,	   /* its backlog is full: no SYN is answered */
 	S_UDP_ECHO,
 	S_UDP_PORT, /* answers the sender's port */
 	S_END,
@@ -82,6 +85,7 @@ void tcp_fresh(void);
 void tcp_errors(void);
 void tcp_disconnect(void);
 void tcp_how_it_ends(void);
+void tcp_memory(void);
 void tcp_volume(void);
 void tcp_server_states(void);
 void tcp_server_peer(void);
@@ -93,6 +97,12 @@ void tcp_epoll(void);
 void tcp_select(void);
 void tcp_sigpipe(void);
 void tcp_options(void);
+void tcp_dual(void);
+void wait_signals(void);
+void wait_shutdown(void);
+void wait_amounts(void);
+void wait_room(void);
+void udp_bursts(void);
 void udp_unconnected(void);
 void udp_connected(void);
 void udp_server(void);

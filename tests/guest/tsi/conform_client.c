@@ -14,6 +14,7 @@
 #include <poll.h>
 #include <signal.h>
 #include <sys/ioctl.h>
+#include <sys/mman.h>
 #include <sys/uio.h>
 
 /* ---- TCP: a client ---- */
@@ -305,17 +306,51 @@ void tcp_how_it_ends(void)
 	close(fd);
 	ask("report");
 	t("close with linger 0", "%s", told());
-	fd = connected(S_ECHO);
-	send(fd, "bytes", 5, 0);
+	fd = connected(S_GREET);
 	ready(fd, POLLIN);
 	t("unread bytes", "%s", rs(recv(fd, buf, 1, 0)));
 	close(fd);
+	ask("report");
+	t("close with unread bytes", "%s", told());
 	fd = connected(S_REPORT);
 	shutdown(fd, SHUT_WR);
 	t("the peer's answer", "%s", rs(recv(fd, buf, sizeof(buf), MSG_WAITALL) > 10));
 	close(fd);
 	ask("report");
 	t("close after shutdown", "%s", told());
+}
+
+/* Memory that is not there yet, of a file and without, and such as is nobody's. */
+void tcp_memory(void)
+{
+	int file = open("/proc/self/exe", O_RDONLY), fd = connected(S_DISCARD), bad = 0;
+	unsigned char *p = mmap(NULL, SOURCE_BYTES, PROT_READ, MAP_PRIVATE, file, 0), *q;
+	char line[128], want[128];
+	unsigned long sum = 0;
+	ssize_t n;
+
+	t("send nobody's memory", "%s", rs(send(fd, (void *)8, 5, MSG_NOSIGNAL)));
+	t("send from a file", "%s", rs(send(fd, p, SOURCE_BYTES, MSG_NOSIGNAL)));
+	shutdown(fd, SHUT_WR);
+	n = recv(fd, line, sizeof(line) - 1, MSG_WAITALL);
+	line[n > 0 ? n : 0] = 0;
+	for (int i = 0; i < SOURCE_BYTES; i++)
+		sum = sum * 31 + p[i];
+	snprintf(want, sizeof(want), "got %d %08lx EOF\n", SOURCE_BYTES, sum & 0xffffffff);
+	t("from a file, arrived", "%s", strcmp(line, want) ? line : "whole");
+	close(fd);
+	munmap(p, SOURCE_BYTES);
+	close(file);
+	fd = connected(S_SOURCE);
+	ready(fd, POLLIN);
+	q = mmap(NULL, SOURCE_BYTES, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	t("recv to nobody's memory", "%s", rs(recv(fd, (void *)8, 5, 0)));
+	t("recv to new memory", "%s", rs(recv(fd, q, SOURCE_BYTES, MSG_WAITALL)));
+	for (int i = 0; i < SOURCE_BYTES; i++)
+		bad += q[i] != (unsigned char)(i * 7 + i / 251);
+	t("to new memory", "%d wrong", bad);
+	munmap(q, SOURCE_BYTES);
+	close(fd);
 }
 
 void tcp_volume(void)

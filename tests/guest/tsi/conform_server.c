@@ -25,7 +25,8 @@ void tcp_server_states(void)
 {
 	int fd = bound(SOCK_STREAM, "0.0.0.0", "::", 0), other, port = local_port(fd), v = -1,
 	    one = 1;
-	socklen_t len = sizeof(v);
+	socklen_t len = sizeof(v), alen;
+	struct sockaddr_storage ss;
 	char c;
 
 	t("bound: local", "%s", name_of(fd, 0));
@@ -45,6 +46,8 @@ void tcp_server_states(void)
 	t("listening: FIONREAD", "%s", rs(ioctl(fd, FIONREAD, &v)));
 	other = xsocket(SOCK_STREAM);
 	setsockopt(other, SOL_SOCKET, SO_REUSEADDR, &one, sizeof(one));
+	alen = addr(&ss, "0.0.0.0", "::", port);
+	t("listening: bind with REUSEADDR", "%s", rs(bind(other, (struct sockaddr *)&ss, alen)));
 	close(other);
 	nonblock(fd);
 	t("listening: accept nonblock", "%s", rs(accept(fd, NULL, NULL)));
@@ -180,6 +183,35 @@ void tcp_servers(void)
 {
 	tcp_server("0.0.0.0", "::", "any");
 	tcp_server("127.0.0.1", "::1", "loopback");
+}
+
+/* One listener for both families. */
+void tcp_dual(void)
+{
+	struct sockaddr_storage ss;
+	int fd, c, port, zero = 0;
+	socklen_t len;
+
+	if (fam != F6)
+		return;
+	fd = xsocket(SOCK_STREAM);
+	setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &zero, sizeof(zero));
+	len = addr(&ss, "", "::", 0);
+	t("dual: bind", "%s", rs(bind(fd, (struct sockaddr *)&ss, len)));
+	t("dual: listen", "%s", rs(listen(fd, 8)));
+	timeouts(fd, WAIT_MS);
+	port = local_port(fd);
+	for (int v6 = 0; v6 < 2; v6++) {
+		ask("call %d %d", v6, port);
+		len = sizeof(ss);
+		c = accept(fd, (struct sockaddr *)&ss, &len);
+		t("dual: accept", "%d from %s", c >= 0, ip_of(&ss));
+		t("dual: local", "%s", name_of(c, 0));
+		send(c, "there\n", 6, MSG_NOSIGNAL);
+		t("dual: the peer", "%s", told());
+		close(c);
+	}
+	close(fd);
 }
 
 /* ---- descriptors, events ---- */

@@ -198,6 +198,40 @@ void udp_many(void)
 	close(fd);
 }
 
+/* More than a few large ones at once, each way. */
+void udp_bursts(void)
+{
+	static char buf[65536];
+	int fd = bound(SOCK_DGRAM, "0.0.0.0", "::", 0), n, full = 0;
+
+	for (int size = 5000; size <= 15000; size += 5000) {
+		ask("burst %d %d %d %d", fam == F6, local_port(fd), 60000 / size, size);
+		told();
+		for (n = 0; n < 60000 / size && ready(fd, POLLIN); n++)
+			if (recv(fd, buf, sizeof(buf), MSG_DONTWAIT) != size)
+				break;
+		t("udp burst", "%d of %d with %d bytes", n, 60000 / size, size);
+	}
+	close(fd);
+	fd = xsocket(SOCK_DGRAM);
+	xconnect_to(fd, base + S_UDP_PORT);
+	for (int i = 0; i < 50; i++) {
+		ready(fd, POLLOUT);
+		if (send(fd, buf, 60000, MSG_DONTWAIT) < 0 && errno == EAGAIN)
+			full++;
+	}
+	t("udp: writable, and EAGAIN", "%d", full);
+	close(fd);
+	/* Nobody hears of it: it is one destination of many. */
+	fd = xsocket(SOCK_DGRAM);
+	t("udp nobody there", "%s", rs(send_to(fd, "x", 1, base + S_CLOSED)));
+	send_to(fd, "answer", 6, base + S_UDP_ECHO);
+	t("udp nobody there: poll", "%s", bits(ready(fd, POLLIN)));
+	t("udp nobody there: SO_ERROR", "%s", en(so_error(fd)));
+	t("udp nobody there: recv", "%s", rs(recv(fd, buf, sizeof(buf), MSG_DONTWAIT)));
+	close(fd);
+}
+
 void udp_errors(void)
 {
 	struct ip_mreq mreq = { .imr_multiaddr.s_addr = htonl(0xe0000005) };
@@ -210,7 +244,8 @@ void udp_errors(void)
 	connect_error("udp connect: no route", SOCK_DGRAM, "192.0.2.1", "2001:db8::1", 9);
 	t("udp sendto: no route", "%s", rs(sendto(fd, "x", 1, 0, (struct sockaddr *)&ss, len)));
 	t("udp sendto: short", "%s", rs(sendto(fd, "x", 1, 0, (struct sockaddr *)&ss, 4)));
-	len = addr(&ss, "127.255.255.255", "::1", base + S_UDP_ECHO);
+	len = addr(&ss, "127.0.0.1", "::1", base + S_UDP_ECHO);
+	t("udp sendto OOB", "%s", rs(sendto(fd, "x", 1, MSG_OOB, (struct sockaddr *)&ss, len)));
 	t("udp send OOB", "%s", rs(send(fd, "x", 1, MSG_OOB)));
 	if (fam == F4)
 		t("multicast join", "%s",

@@ -14,8 +14,9 @@
 #include <sys/prctl.h>
 
 static int first;
+static int gate[2];
 
-static int serving(int type, int port)
+static int serving(int type, int port, int backlog)
 {
 	struct sockaddr_in6 a = { .sin6_family = AF_INET6, .sin6_port = htons(port) };
 	int fd = socket(AF_INET6, type, 0), one = 1, zero = 0;
@@ -26,7 +27,7 @@ static int serving(int type, int port)
 		perror("peer: bind");
 		exit(1);
 	}
-	if (type == SOCK_STREAM && listen(fd, 16)) {
+	if (type == SOCK_STREAM && listen(fd, backlog)) {
 		perror("peer: listen");
 		exit(1);
 	}
@@ -158,12 +159,40 @@ static void send_to(int v6, int port, const char *text)
 	close(fd);
 }
 
-/* Lines: call V6 PORT, bind TYPE V6 PORT, send V6 PORT TEXT, report. An answer is a line. */
+static void burst(int v6, int port, int count, int size)
+{
+	static char buf[65536];
+	struct sockaddr_storage ss;
+	socklen_t len = (socklen_t)loopback(v6, port, &ss);
+	int fd = socket(ss.ss_family, SOCK_DGRAM, 0);
+
+	for (int i = 0; i < count && size > 0 && size <= (int)sizeof(buf); i++)
+		sendto(fd, buf, (size_t)size, 0, (struct sockaddr *)&ss, len);
+	close(fd);
+}
+
+/* The backlog of @fd is for one, and here that is: of all others not even a SYN is answered. */
+static void fill(int port)
+{
+	struct sockaddr_storage ss;
+	socklen_t len = (socklen_t)loopback(0, port, &ss);
+	int fd = socket(ss.ss_family, SOCK_STREAM, 0);
+
+	if (connect(fd, (struct sockaddr *)&ss, len)) {
+		perror("peer: connect");
+		exit(1);
+	}
+}
+
+/*
+ * Lines: call V6 PORT, bind TYPE V6 PORT, send V6 PORT TEXT, burst V6 PORT COUNT SIZE, go, report.
+ * An answer is a line.
+ */
 static void control(int fd, int report)
 {
 	FILE *f = fdopen(fd, "r");
 	char line[256], answer[256], text[64];
-	int a, b, c;
+	int a, b, c, d;
 
 	while (fgets(line, sizeof(line), f)) {
 		strcpy(answer, "ok");
@@ -173,6 +202,11 @@ static void control(int fd, int report)
 			try_bind(a, b, c, answer, sizeof(answer) - 1);
 		} else if (sscanf(line, "send %d %d %63s", &a, &b, text) == 3) {
 			send_to(a, b, text);
+		} else if (sscanf(line, "burst %d %d %d %d", &a, &b, &c, &d) == 4) {
+			burst(a, b, c, d);
+		} else if (!strncmp(line, "go", 2)) {
+			if (write(gate[1], "", 1) != 1)
+				strcpy(answer, "no");
 		} else if (!strncmp(line, "report", 6)) {
 			/* What the last connection to the discard service was like. */
 			ssize_t n = read(report, answer, sizeof(answer) - 2);
@@ -186,6 +220,8 @@ static void control(int fd, int report)
 
 static void serve(int service, int fd, const int report[2])
 {
+	char c;
+
 	switch (service) {
 	case S_CONTROL:
 		control(fd, report[0]);
@@ -204,6 +240,14 @@ static void serve(int service, int fd, const int report[2])
 		break;
 	case S_RESET:
 		reset(fd);
+		break;
+	case S_GREET:
+		send_all(fd, "hello", 5);
+		discard(fd, report[1]);
+		break;
+	case S_GATE:
+		if (read(gate[0], &c, 1) == 1)
+			discard(fd, -1);
 		break;
 	case S_STUCK:
 		pause();
@@ -236,14 +280,16 @@ int main(int argc, char **argv)
 	FILE *ready;
 
 	first = argc > 2 ? atoi(argv[1]) : 0;
-	if (first <= 0 || pipe(report))
+	if (first <= 0 || pipe(report) || pipe(gate))
 		return 2;
 	signal(SIGCHLD, SIG_IGN);
 	signal(SIGPIPE, SIG_IGN);
 	for (int s = 0; s < S_END; s++)
-		fds[s] = serving(s >= S_UDP_ECHO ? SOCK_DGRAM : SOCK_STREAM, first + s);
+		fds[s] = serving(s >= S_UDP_ECHO ? SOCK_DGRAM : SOCK_STREAM, first + s,
+			s == S_FULL ? 0 : 16);
+	fill(first + S_FULL);
 	for (int s = 0; s < S_END; s++) {
-		if (fork())
+		if (s == S_FULL || fork())
 			continue;
 		prctl(PR_SET_PDEATHSIG, SIGKILL);
 		if (s >= S_UDP_ECHO)
