@@ -88,9 +88,9 @@ void fs_dax_admit(struct fs *fs, struct fs_node *n, const struct statx *sx, bool
 	struct fs_dax *d = fs->dax;
 	uint32_t want, room;
 
+	fs_dax_heal(fs, n);
 	if (!d || !(fs->flags & FS_I_HAS_INODE_DAX))
 		return;
-	fs_dax_heal(fs, n);
 	/* Its inode in the guest is what it is; a promise can only grow with the file. */
 	if (n->nlookup && !(n->flags & FS_N_DAX))
 		return;

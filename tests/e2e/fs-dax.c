@@ -5,9 +5,13 @@
  *   fs-dax random COUNT SEED FILE...   reads of 4 KiB from random places; prints ns for each
  *   fs-dax scan FILE                   reads it in order, prints ms and a checksum
  *   fs-dax kind FILE                   "dax" or "cache": where its pages are
- *   fs-dax mapped FILE                 maps it, checks what is there, changes it by store and
- * write() fs-dax shrink FILE GO              maps and touches it, waits for the file GO, touches it
- * again fs-dax watch FILE GO               as that, for another content
+ *   fs-dax mapped FILE                 maps it, checks what is there, changes it by store and by
+ *                                      write()
+ *   fs-dax shrink FILE GO              maps and touches it, waits for the file GO, touches it again
+ *   fs-dax regrow FILE SECONDS         truncates it and writes it again, 3 times and for so long,
+ * with another process that touches its end, and checks the mapping fs-dax first FILE is the first
+ * to write to it, while it is open for reading fs-dax full FILE OTHER             makes holes in
+ * what is mapped, with OTHER filling the disk
  *
  * How it works: a file's content is by place, each 4 KiB begin with their number, as 64 bits; so
  * every read can be checked. Waiting for the host is looking for a file that it makes.
@@ -167,6 +171,107 @@ static void do_shrink(const char *path, const char *go)
 	printf("%llu\n", (unsigned long long)p[BLOCK / 8]);
 }
 
+/* Touches the last page of @p for ever, whatever is there. */
+static void touch(volatile uint64_t *p, uint64_t blocks)
+{
+	struct sigaction sa = { .sa_handler = on_bus };
+	volatile uint64_t sum = 0;
+
+	(void)sigaction(SIGBUS, &sa, NULL);
+	(void)sigsetjmp(jump, 1);
+	for (;; (void)usleep(1000))
+		sum += p[(blocks - 1) * BLOCK / 8];
+}
+
+static void write_all(int fd, uint64_t blocks, uint64_t round)
+{
+	static uint64_t buf[(512U << 10) / 8];
+	const uint64_t n = sizeof(buf) / BLOCK;
+
+	for (uint64_t at = 0; at < blocks; at += n) {
+		for (uint64_t i = 0; i < n; i++) {
+			buf[i * BLOCK / 8] = at + i;
+			buf[i * BLOCK / 8 + 1] = round;
+		}
+		if (pwrite(fd, buf, sizeof(buf), (off_t)(at * BLOCK)) != sizeof(buf))
+			fail("pwrite");
+	}
+}
+
+static void do_regrow(const char *path, uint64_t seconds)
+{
+	uint64_t blocks, end = now_ns() + seconds * 1000000000U, round = 0;
+	int fd = open_file(path, O_RDWR, &blocks);
+	uint64_t *p = mmap(NULL, blocks * BLOCK, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+	pid_t pid;
+
+	if (p == MAP_FAILED)
+		fail("mmap");
+	for (uint64_t i = 0; i < blocks; i++)
+		p[i * BLOCK / 8 + 2] = i;
+	pid = fork();
+	if (!pid)
+		touch(p, blocks);
+	while (round < 3 || now_ns() < end) {
+		round++;
+		if (ftruncate(fd, 0) < 0)
+			fail("ftruncate");
+		(void)usleep(300000);
+		write_all(fd, blocks, round);
+		for (uint64_t i = 0; i < blocks; i++)
+			if (p[i * BLOCK / 8] != i || p[i * BLOCK / 8 + 1] != round)
+				fail("what was written is not in the mapping");
+	}
+	(void)kill(pid, SIGKILL);
+	puts("regrown");
+}
+
+static void do_first(const char *path)
+{
+	uint64_t blocks, v = 4711;
+	int fd = open_file(path, O_RDONLY, &blocks), w;
+	uint64_t *p = mmap(NULL, blocks * BLOCK, PROT_READ, MAP_SHARED, fd, 0);
+
+	if (p == MAP_FAILED)
+		fail("mmap");
+	if (p[BLOCK / 8] != 1 || pread(fd, &v, 8, 2 * BLOCK) != 8 || v != 2)
+		fail("content");
+	w = open_file(path, O_RDWR, &blocks);
+	v = 4711;
+	if (pwrite(w, &v, 8, BLOCK) != 8 || pread(fd, &v, 8, BLOCK) != 8)
+		fail("pwrite, pread");
+	printf("%llu %llu\n", (unsigned long long)v, (unsigned long long)p[BLOCK / 8]);
+}
+
+static const char *answer(int r)
+{
+	return r < 0 ? strerror(errno) : "done";
+}
+
+/* The file has 4 MiB; half a MiB of its first range is written to in the end. */
+static void do_full(const char *path, const char *other)
+{
+	static const char zeroes[64 << 10];
+	uint64_t blocks;
+	int fd = open_file(path, O_RDWR, &blocks), o = open(other, O_CREAT | O_WRONLY, 0600);
+	uint64_t *p = mmap(NULL, blocks * BLOCK, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+
+	if (p == MAP_FAILED || o < 0)
+		fail("mmap, open");
+	p[1] = 1;
+	if (ftruncate(fd, 1 << 20) < 0)
+		fail("ftruncate");
+	while (write(o, zeroes, sizeof(zeroes)) > 0)
+		;
+	printf("%s\n", strerror(errno));
+	printf("%s\n", answer(ftruncate(fd, 2 << 20)));
+	printf("%s\n",
+		answer(fallocate(fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, 0, 512 << 10)));
+	for (unsigned i = 0; i < (512 << 10) / BLOCK; i++)
+		p[i * BLOCK / 8 + 1] = i + 1;
+	printf("%lld\n", (long long)lseek(fd, 0, SEEK_END));
+}
+
 int main(int argc, char **argv)
 {
 	const char *what = argc > 1 ? argv[1] : "";
@@ -182,6 +287,12 @@ int main(int argc, char **argv)
 		do_mapped(argv[2]);
 	else if (!strcmp(what, "shrink") && argc == 4)
 		do_shrink(argv[2], argv[3]);
+	else if (!strcmp(what, "regrow") && argc == 4)
+		do_regrow(argv[2], strtoull(argv[3], NULL, 0));
+	else if (!strcmp(what, "first") && argc == 3)
+		do_first(argv[2]);
+	else if (!strcmp(what, "full") && argc == 4)
+		do_full(argv[2], argv[3]);
 	else
 		return 2;
 	return 0;

@@ -81,6 +81,25 @@ replace() { head -c 4M /dev/zero >"$root/g" && mv "$root/g" "$root/f"; }
 meanwhile "replaced" replace
 check "a file that the host replaces stays what it was" "ready 1023 1" "$(out)"
 
+# The guest itself, again and again, for as long as sizes are looked at several times.
+blocks "$root/f" 4
+guest 'fs-dax regrow /f 4; fs-dax kind /f'
+run krun-oci run --bundle "$work/b" "$id"
+[ "$rc" = 0 ] || die "regrown: status $rc"
+check "a file that the guest truncates and writes again, touched all the while" "regrown dax" "$(out)"
+
+# A disk that is full when a hole comes under a mapping.
+mkdir "$work/small" "$root/small.d"
+mount -t tmpfs -o size=8m tmpfs "$work/small"
+blocks "$work/small/f" 4
+guest 'fs-dax kind /small.d/f; fs-dax full /small.d/f /small.d/o' on \
+	".mounts += [{destination:\"/small.d\", source:\"$work/small\", type:\"bind\", options:[\"rbind\",\"rw\"]}]"
+run krun-oci run --bundle "$work/b" "$id"
+last=$(od -An -tu8 -j$((127 * 4096 + 8)) -N8 "$work/small/f" | xargs)
+umount "$work/small"
+[ "$rc" = 0 ] || die "full: status $rc"
+check "no place for holes is an errno, and a store has its place" "dax No space left on device No space left on device done 1048576 128" "$(out) $last"
+
 # A window of five ranges, of which the guest's kernel wants one free; eight files of two.
 for i in 1 2 3 4 5 6 7 8; do blocks "$root/s$i" 4; done
 guest 'for i in 1 2 3 4 5 6 7 8; do fs-dax kind /s$i; done; fs-dax random 2000 5 /s? >/dev/null && cat /s? | md5sum' 10
@@ -96,11 +115,19 @@ check "a share that is read-only as a whole" "dax $(md5sum <"$root/s1") 1" "$(ou
 mkdir "$work/upper" "$work/wd" "$work/merged"
 mount -t overlay overlay -o "lowerdir=$root,upperdir=$work/upper,workdir=$work/wd" "$work/merged"
 mkdir "$work/o"
-guest 'fs-dax kind /s2; fs-dax scan /s2 >/dev/null; fs-dax mapped /s2; md5sum </s2; fs-dax kind /s2' on ".root.path=\"$work/merged\""
+guest 'fs-dax kind /s2; fs-dax scan /s2 >/dev/null; fs-dax mapped /s2; md5sum </s2; fs-dax kind /s2; fs-dax first /s3' on ".root.path=\"$work/merged\""
 mv "$work/b/config.json" "$work/o/config.json"
 run krun-oci run --bundle "$work/o" "$id"
 sum=$(md5sum <"$work/merged/s2")
 umount "$work/merged"
 [ "$rc" = 0 ] || die "status $rc"
-check "a file of a lower tree, read and then written" "dax mapped $sum dax" "$(out)"
+check "a file of a lower tree, read and then written" "dax mapped $sum dax 4711 4711" "$(out)"
+
+# Mounted so that nobody can tell what it lies on.
+(cd "$work" && mkdir upper2 wd2 && mount -t overlay overlay -o "lowerdir=b/rootfs,upperdir=upper2,workdir=wd2" merged)
+guest 'fs-dax kind /s4; fs-dax mapped /s4' on ".root.path=\"$work/merged\""
+mv "$work/b/config.json" "$work/o/config.json"
+run krun-oci run --bundle "$work/o" "$id"
+umount "$work/merged"
+check "an overlay on nobody knows what has no window" "cache mapped" "$(out)"
 done_testing
