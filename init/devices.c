@@ -57,6 +57,17 @@ static bool is_guest_fs(struct child *c, int dir)
 		st.st_dev != c->share_dev;
 }
 
+/* A block device without a number is one of ours, under its name in the guest's own /dev. */
+static dev_t number_of(const struct blob_view_device *d)
+{
+	struct stat st;
+
+	if ((d->d.type & S_IFMT) == S_IFBLK && !d->d.major && !d->d.minor && !stat(d->path, &st) &&
+		S_ISBLK(st.st_mode))
+		return st.st_rdev;
+	return makedev(d->d.major, d->d.minor);
+}
+
 static int make_device(struct child *c, const struct blob_view_device *d, struct fail *f)
 {
 	const char *name = strrchr(d->path, '/') + 1;
@@ -76,8 +87,7 @@ static int make_device(struct child *c, const struct blob_view_device *d, struct
 	} else {
 		if (unlinkat(dir, name, 0) && errno != ENOENT)
 			err = fail_set(f, errno, "device", d->path);
-		if (!err &&
-			mknodat(dir, name, d->d.type | d->d.mode, makedev(d->d.major, d->d.minor)))
+		if (!err && mknodat(dir, name, d->d.type | d->d.mode, number_of(d)))
 			err = fail_set(f, errno, "device", d->path);
 		if (!err && fchownat(dir, name, d->d.uid, d->d.gid, AT_SYMLINK_NOFOLLOW))
 			err = fail_set(f, errno, "owner of the device", d->path);

@@ -68,6 +68,8 @@ static void create_free(struct create *x)
 		if (*fds[i] >= 0)
 			(void)close(TAKE_FD(*fds[i]));
 	}
+	for (unsigned i = 0; i < x->p.ndisks; i++)
+		(void)close(x->p.disk[i].fd);
 	container_free(&x->c);
 	spec_free(x->spec);
 	free(x->config);
@@ -175,6 +177,8 @@ static int open_vm(struct create *x, struct error *e)
 	if (p->kernel_fd < 0)
 		return p->kernel_fd;
 	r = spec_net(x->spec, &p->net, e);
+	if (!r)
+		r = spec_disks(x->spec, x->bundle_fd, p->disk, &p->ndisks, e);
 	return r ? r : spec_vm_size(x->spec, host_cpus(), &p->size, e);
 }
 

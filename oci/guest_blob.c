@@ -26,6 +26,7 @@
 #include "oci/hooks.h"
 #include "oci/mounts.h"
 #include "oci/seccomp_compile.h"
+#include "oci/spec_disk.h"
 #include "util/cleanup.h"
 #include "util/util.h"
 
@@ -248,6 +249,16 @@ static void put_devices(struct blob_w *w, const struct spec *s)
 			.gid = d->gid.set ? d->gid.v : 0 };
 
 		blob_put_device(w, &b, d->path);
+	}
+	/* Numbers of the guest's kernel: the agent finds them by the name. */
+	for (unsigned i = 0; i < spec_disk_count(s); i++) {
+		char path[] = { '/', 'd', 'e', 'v', '/', 'v', 'd', (char)('a' + i), 0 };
+		struct blob_device b = { .type = S_IFBLK,
+			.mode = 0600,
+			.uid = s->process.user.uid,
+			.gid = s->process.user.gid };
+
+		blob_put_device(w, &b, path);
 	}
 }
 

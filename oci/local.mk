@@ -51,6 +51,7 @@ liboci_a_SOURCES = \
 	oci/spec_dax.c \
 	oci/spec_default.c \
 	oci/spec_devices.c \
+	oci/spec_disk.c \
 	oci/spec_linux.c \
 	oci/spec_mount.c \
 	oci/spec_net.c \
@@ -102,6 +103,7 @@ liboci_a_SOURCES = \
 	oci/seccomp_compile.h \
 	oci/signals.h \
 	oci/spec.h \
+	oci/spec_disk.h \
 	oci/spec_limits.h \
 	oci/spec_net.h \
 	oci/spec_read.h \

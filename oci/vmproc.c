@@ -139,6 +139,8 @@ static int build_vm(struct vmproc *p, struct vmm *vm, int root_fd, int done_fd, 
 
 	if (!initrd)
 		return err_sys(e, ENOMEM, "initramfs");
+	cfg.ndisks = p->ndisks;
+	(void)memcpy(cfg.disk, p->disk, sizeof(cfg.disk));
 	(void)snprintf(cfg.fs[0].tag, sizeof(cfg.fs[0].tag), "root");
 	/* a descriptor of our own: the pivot still needs root_fd */
 	cfg.fs[0].root_fd = fcntl(root_fd, F_DUPFD_CLOEXEC, 3);
@@ -150,6 +152,7 @@ static int build_vm(struct vmproc *p, struct vmm *vm, int root_fd, int done_fd, 
 	if (r)
 		return r;
 	p->kernel_fd = -1;
+	p->ndisks = 0;
 	return vmm_build(vm, &cfg, e);
 }
 

@@ -11,6 +11,7 @@
 #include "oci/mounts.h"
 #include "oci/notify.h"
 #include "oci/ns.h"
+#include "oci/spec_disk.h"
 #include "oci/spec_net.h"
 #include "oci/state.h"
 
@@ -22,6 +23,8 @@ struct vmproc {
 	struct mount_plan plan;
 	struct vm_size size;
 	struct vmm_net net;
+	struct vmm_disk disk[VMM_MAX_DISKS];
+	unsigned ndisks;
 	int sync_fd; /* to the CLI */
 	int kvm_fd;  /* /dev/kvm */
 	int kernel_fd;

@@ -76,6 +76,7 @@ unit_programs = \
 	tests/unit/test_signals \
 	tests/unit/test_spec \
 	tests/unit/test_spec_bad \
+	tests/unit/test_spec_disk \
 	tests/unit/test_spec_net \
 	tests/unit/test_state \
 	tests/unit/test_stats \
@@ -191,6 +192,7 @@ guest_files = \
 	tests/e2e/containerd-lib.sh \
 	tests/e2e/ctr.sh \
 	tests/e2e/delete.sh \
+	tests/e2e/disk.sh \
 	tests/e2e/docker.sh \
 	tests/e2e/events.sh \
 	tests/e2e/exec-terminal.sh \
@@ -238,6 +240,7 @@ guest_files = \
 	tests/e2e/update.sh \
 	tests/e2e/userns.sh \
 	tests/e2e/version.sh \
+	tests/e2e/disk.c \
 	tests/e2e/fault.c \
 	tests/e2e/fs-dax.c \
 	tests/e2e/fs-many.c \

@@ -185,6 +185,9 @@ static int look_at(struct disk *d, const struct disk_cfg *cfg, struct error *e)
 		return err_set(e, EBADF, "disk: the image is not open for reading and writing");
 	if ((fl & O_ACCMODE) == O_WRONLY || (fl & (O_PATH | O_APPEND)))
 		return err_set(e, EBADF, "disk: the image cannot be read by its descriptor");
+	/* a flag for those who wait; io_uring would give up where it has to */
+	if ((fl & O_NONBLOCK) && fcntl(d->fd, F_SETFL, fl & ~O_NONBLOCK))
+		return err_sys(e, errno, "disk: the image");
 	d->block = DISK_SECTOR;
 	d->phys_block = 4096;
 	d->bytes = (uint64_t)st.st_size;

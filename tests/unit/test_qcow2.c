@@ -6,6 +6,7 @@
 #include <signal.h>
 #include <stdarg.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -450,6 +451,52 @@ static void killed_at_any_moment(void)
 		killed(opts[i], 12);
 }
 
+/* A file that may not grow, as one on a full disk may not: errors, and an image without a fault. */
+static void no_room(void)
+{
+	struct rlimit old, small = { 0 };
+	unsigned failed = 0;
+	struct disk *d;
+
+	CHECK(!getrlimit(RLIMIT_FSIZE, &old));
+	(void)signal(SIGXFSZ, SIG_IGN);
+	memset(model, 0, SIZE);
+	SH_OK("rm -f a && qemu-img create -q -f qcow2 -o cluster_size=4k a %u", SIZE);
+	d = open_disk("a", false, false, NULL);
+	CHECK(d);
+	small = (struct rlimit){ .rlim_cur = 2 * MIB, .rlim_max = old.rlim_max };
+	CHECK(!setrlimit(RLIMIT_FSIZE, &small));
+	for (unsigned i = 1; i < 600; i++) {
+		uint32_t at = rnd(SECTORS), n = MIN(1 + rnd(40), SECTORS - at);
+		uint64_t off = (uint64_t)at * 512;
+		int r;
+
+		for (uint32_t k = 0; k < n; k++)
+			stamp(buf + k * 512, at + k, i);
+		r = request(d, DISK_WRITE, off, buf, n * 512);
+		CHECK(!r || r == -EFBIG);
+		failed += r != 0;
+		CHECK_EQ(request(d, DISK_READ, off, buf, n * 512), 0);
+		for (uint32_t k = 0; k < n; k++) {
+			const uint8_t *now = buf + k * 512;
+			uint8_t new[512];
+
+			stamp(new, at + k, i);
+			CHECK(!memcmp(now, new, 512) ||
+				(r && !memcmp(now, model + off + k * 512, 512)));
+		}
+		memcpy(model + off, buf, n * 512);
+		if (!rnd(20))
+			(void)request(d, DISK_FLUSH, 0, NULL, 0);
+	}
+	CHECK(failed > 20);
+	CHECK(!setrlimit(RLIMIT_FSIZE, &old));
+	CHECK_EQ(request(d, DISK_FLUSH, 0, NULL, 0), 0);
+	disk_close(d);
+	CHECK_EQ(put_model("model"), 0);
+	SH_OK("qemu-img check -q a && qemu-img compare -f qcow2 -F raw a model");
+}
+
 static void refused_by_name(void)
 {
 	static const struct {
@@ -599,6 +646,7 @@ static const struct test_case cases[] = {
 	TEST(backing_files),
 	TEST(direct_io),
 	TEST(killed_at_any_moment),
+	TEST(no_room),
 	TEST(refused_by_name),
 	TEST(mutated),
 };
