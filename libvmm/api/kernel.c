@@ -38,9 +38,9 @@
 #define LINE_OURS                                                                  \
 	"console=hvc0 quiet tsc=reliable no_timer_check rcupdate.rcu_expedited=1 " \
 	"random.trust_cpu=on swiotlb=noforce"
-#define LINE_OTHERS                                                                           \
-	"reboot=k panic=-1 panic_print=0 nomodule console=hvc0 rootfstype=virtiofs rw quiet " \
-	"no-kvmapf " INIT
+#define LINE_OTHERS                                                             \
+	"reboot=k panic=-1 panic_print=0 nomodule console=hvc0 root=/dev/root " \
+	"rootfstype=virtiofs rw quiet no-kvmapf " INIT
 
 static int open_regular(const char *path, uint64_t *size)
 {
