@@ -3,11 +3,12 @@
 /*
  * How it works
  *
- * libvmm's one sink is set at the first call and stays; what it looks at are three numbers that
- * later calls change. A line is one write(), so that lines of several threads do not mix. Levels of
+ * libvmm's one sink is set at the first call and stays; what it looks at later calls change, under
+ * a lock: a line is never written to a descriptor that another thread has just closed. Levels of
  * the API are one more than libvmm's, 0 being none at all; TRACE is DEBUG, there is nothing below.
  */
 #include <errno.h>
+#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -16,8 +17,10 @@
 #include "api/api.h"
 #include "util/log.h"
 
-static int target = STDERR_FILENO; /* owned when above 2 */
+static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER; /* guards the three, and the write */
+static int target = STDERR_FILENO;			 /* owned when above 2 */
 static bool colour;
+static uint32_t max_level;
 
 static void sink(enum log_level level, const char *line)
 {
@@ -29,15 +32,19 @@ static void sink(enum log_level level, const char *line)
 		[LOG_INFO] = { "INFO", "\033[32m" },
 		[LOG_DEBUG] = { "DEBUG", "\033[34m" },
 	};
-	bool c = __atomic_load_n(&colour, __ATOMIC_RELAXED);
 	char text[LOG_LINE_MAX + 64];
-	int n = snprintf(text, sizeof(text), "[%s%s%s libkrun] %s\n", c ? names[level].begin : "",
-		names[level].name, c ? "\033[0m" : "", line);
+	int n;
 
+	(void)pthread_mutex_lock(&lock);
+	n = (uint32_t)level >= max_level
+		? 0
+		: snprintf(text, sizeof(text), "[%s%s%s libkrun] %s\n",
+			  colour ? names[level].begin : "", names[level].name,
+			  colour ? "\033[0m" : "", line);
 	/* there is no other place to say that the log cannot be written */
 	if (n > 0)
-		(void)!write(__atomic_load_n(&target, __ATOMIC_RELAXED), text,
-			MIN((size_t)n, sizeof(text) - 1));
+		(void)!write(target, text, MIN((size_t)n, sizeof(text) - 1));
+	(void)pthread_mutex_unlock(&lock);
 }
 
 /* -1: the variable says nothing. */
@@ -53,21 +60,24 @@ static int level_of_env(void)
 	return -1;
 }
 
+static void set_sink(void)
+{
+	log_set_sink(sink, LOG_DEBUG);
+}
+
 static void use(int fd, uint32_t level, bool colours, bool env)
 {
+	static pthread_once_t once = PTHREAD_ONCE_INIT;
 	int from_env = env ? level_of_env() : -1;
-	int old;
 
-	if (from_env >= 0)
-		level = (uint32_t)from_env;
-	__atomic_store_n(&colour, colours, __ATOMIC_RELAXED);
-	old = __atomic_exchange_n(&target, fd, __ATOMIC_RELAXED);
-	if (old > STDERR_FILENO && old != fd)
-		(void)close(old);
-	if (level == KRUN_LOG_LEVEL_OFF)
-		log_set_sink(NULL, LOG_ERROR);
-	else
-		log_set_sink(sink, (enum log_level)MIN(level - 1, (uint32_t)LOG_DEBUG));
+	(void)pthread_once(&once, set_sink);
+	(void)pthread_mutex_lock(&lock);
+	max_level = from_env >= 0 ? (uint32_t)from_env : level;
+	colour = colours;
+	if (target > STDERR_FILENO && target != fd)
+		(void)close(target);
+	target = fd;
+	(void)pthread_mutex_unlock(&lock);
 }
 
 int32_t krun_set_log_level(uint32_t level)

@@ -12,6 +12,7 @@
 #include "libkrun_input.h"
 #include "test.h"
 #include "util/cleanup.h"
+#include "util/log.h"
 
 #define NO_CTX 4000000000U
 #define LONG   140000
@@ -134,6 +135,25 @@ static void no_context_either(void)
 	CHECK_EQ(krun_start_enter(n), -ENOENT);
 }
 
+/* What is at the level and below is written, to a descriptor that is then ours. */
+static void log_lines(void)
+{
+	char buf[200] = "";
+	int p[2];
+
+	CHECK_EQ(pipe2(p, O_CLOEXEC | O_NONBLOCK), 0);
+	CHECK_EQ(krun_init_log(p[1], KRUN_LOG_LEVEL_WARN, KRUN_LOG_STYLE_NEVER, 1), 0);
+	log_warn("one %d", 1);
+	log_info("two");
+	CHECK(read(p[0], buf, sizeof(buf) - 1) > 0);
+	CHECK_STR(buf, "[WARN libkrun] one 1\n");
+	CHECK_EQ(krun_init_log(2, KRUN_LOG_LEVEL_OFF, KRUN_LOG_STYLE_NEVER, 1), 0);
+	log_err("three");
+	/* closed with the last who could write */
+	CHECK_EQ(read(p[0], buf, sizeof(buf)), 0);
+	(void)close(p[0]);
+}
+
 static void logging(void)
 {
 	int fd = dup(1);
@@ -155,6 +175,7 @@ static void logging(void)
 	CHECK_EQ(krun_set_log_level(5), 0);
 	CHECK_EQ(unsetenv("RUST_LOG"), 0);
 	CHECK_EQ(krun_set_log_level(0), 0);
+	log_lines();
 }
 
 static void machine(void)
