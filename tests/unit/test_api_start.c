@@ -361,6 +361,86 @@ static void streams(void)
 	CHECK_EQ(unlink(file), 0);
 }
 
+static void close_all(struct start *s)
+{
+	for (unsigned i = 0; i < s->cfg.nfs; i++)
+		(void)close(s->cfg.fs[i].root_fd);
+	for (unsigned i = 0; i < s->cfg.nports; i++) {
+		if (s->cfg.port[i].in_fd >= 0)
+			(void)close(s->cfg.port[i].in_fd);
+		if (s->cfg.port[i].out_fd >= 0)
+			(void)close(s->cfg.port[i].out_fd);
+	}
+	for (unsigned i = 0; i < s->cfg.nvsock_ports; i++) {
+		if (s->cfg.vsock_port[i].fd >= 0)
+			(void)close(s->cfg.vsock_port[i].fd);
+	}
+	tree_remove(&s->tree);
+	memset(&s->cfg, 0, sizeof(s->cfg));
+}
+
+static uint32_t machine(const char *sock)
+{
+	static const char *const volumes[] = { "/tmp:/v", NULL };
+	static const char *const map[] = { "8080:80", NULL };
+	uint32_t id = (uint32_t)krun_create_ctx();
+
+	if (krun_set_root(id, "/") || krun_add_virtiofs3(id, "t", "/tmp", 1, true) ||
+		krun_set_mapped_volumes(id, volumes) || krun_set_port_map(id, map) ||
+		krun_add_vsock_port(id, 1000, "/s") || krun_add_vsock_port2(id, 1001, sock, true) ||
+		krun_add_virtio_console_default(id, -1, 1, -1) ||
+		krun_add_virtio_console_multiport(id) != 1 ||
+		krun_add_console_port_inout(id, 1, "data", -1, 1))
+		return UINT32_MAX;
+	return id;
+}
+
+/* From a context to the lists of a vmm_config, for each way in which a first process gets there. */
+static void devices(void)
+{
+	char sock[] = "/tmp/api-XXXXXX";
+	static struct start s;
+	struct error e = { 0 };
+	struct stat st;
+	uint32_t id;
+
+	CHECK(mkdtemp(sock) && !rmdir(sock));
+	id = machine(sock);
+	s = (struct start){ .c = api_take(id), .tree.fd = -1 };
+	CHECK(s.c);
+	CHECK_EQ(stdio_find(s.c, &s.stdio, &e), 0);
+	s.kernel.boot = BOOT_AGENT;
+	CHECK_EQ(start_devices(&s, &e), 0);
+	CHECK_EQ(s.cfg.nfs, 3);
+	CHECK_STR(s.cfg.fs[0].tag, "root");
+	CHECK(s.cfg.fs[1].readonly && s.cfg.fs[1].dax_bytes == 2U << 20);
+	CHECK_STR(s.cfg.fs[2].tag, "libkrun.0");
+	CHECK(s.cfg.net.tsi && s.cfg.net.mapped && s.cfg.net.nmap == 1);
+	CHECK(s.cfg.net.map[0].host == 8080 && s.cfg.net.map[0].guest == 80);
+	CHECK(s.cfg.nvsock_ports == 2 && s.cfg.vsock_port[0].fd < 0 && s.cfg.vsock_port[1].fd >= 0);
+	CHECK(!stat(sock, &st) && S_ISSOCK(st.st_mode));
+	CHECK(s.cfg.nports == 2 && s.cfg.port[0].console && s.cfg.port[0].out_fd < 0);
+	CHECK_STR(s.cfg.port[1].name, "data");
+	close_all(&s);
+	CHECK_EQ(start_devices(&s, &e), -EADDRINUSE);
+	CHECK(!unlink(sock));
+	close_all(&s);
+	s.kernel.boot = BOOT_TREE;
+	CHECK_EQ(start_devices(&s, &e), 0);
+	CHECK_EQ(s.cfg.nfs, 4);
+	CHECK_STR(s.cfg.fs[3].tag, KRUN_FS_ROOT_TAG);
+	CHECK(s.cfg.fs[3].readonly);
+	close_all(&s);
+	CHECK(!unlink(sock));
+	s.kernel.boot = BOOT_OWN;
+	CHECK_EQ(start_devices(&s, &e), 0);
+	CHECK_STR(s.cfg.fs[0].tag, KRUN_FS_ROOT_TAG);
+	CHECK_EQ(s.cfg.nports, 2 + (isatty(1) != 1));
+	close_all(&s);
+	CHECK(!unlink(sock));
+	api_free(s.c);
+}
+
 /* What cannot start comes back; the context is gone. */
 static void refused(void)
 {
@@ -387,6 +467,6 @@ static void refused(void)
 
 static const struct test_case cases[] = { TEST(kept), TEST(packed), TEST(bundles), TEST(config_oci),
 	TEST(config_flat), TEST(config_bad), TEST(told), TEST(lines), TEST(trees), TEST(streams),
-	TEST(refused) };
+	TEST(devices), TEST(refused) };
 
 TEST_MAIN(cases)
