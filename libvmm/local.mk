@@ -65,6 +65,7 @@ libvmmcore_a_SOURCES = \
 	libvmm/dev/disk_qcow2_tab.c \
 	libvmm/dev/disk_qcow2_zip.c \
 	libvmm/dev/disk_ring.c \
+	libvmm/dev/disk_vmdk.c \
 	libvmm/dev/fs.c \
 	libvmm/dev/fs_cred.c \
 	libvmm/dev/fs_dax.c \
@@ -118,6 +119,7 @@ libvmmcore_a_SOURCES = \
 	libvmm/dev/disk_qcow2.h \
 	libvmm/dev/disk_qcow2_be.h \
 	libvmm/dev/disk_ring.h \
+	libvmm/dev/disk_vmdk.h \
 	libvmm/dev/fs.h \
 	libvmm/dev/fs_dax.h \
 	libvmm/dev/fs_proto.h \

@@ -87,6 +87,7 @@ unit_programs = \
 	tests/unit/test_tsi_save \
 	tests/unit/test_vdev_mmio \
 	tests/unit/test_vdev_save \
+	tests/unit/test_vmdk \
 	tests/unit/test_vmexec \
 	tests/unit/test_vmm \
 	tests/unit/test_vq \
@@ -376,6 +377,7 @@ thread_programs = \
 	tests/unit/test_tsi_krun \
 	tests/unit/test_tsi_save \
 	tests/unit/test_fake_hv \
+	tests/unit/test_vmdk \
 	tests/unit/test_vmexec \
 	tests/unit/test_vmm \
 	tests/unit/test_fs_cred \

@@ -80,8 +80,8 @@ struct disk_cfg {
 	bool threads;	 /* no io_uring */
 	unsigned queues; /* 0: 1 */
 	char serial[21]; /* empty: one that is made of the file's device and inode */
-	/* qcow2: opens the file that an image names as the one below it, for reading; its fd or
-	 * -errno. NULL: such images are refused. */
+	/* Opens the file that an image names, for reading: the one below a qcow2 image, a VMDK's
+	 * extent; its fd or -errno. NULL: such images are refused. */
 	int (*open_backing)(void *arg, const char *name);
 	void *backing_arg;
 	unsigned depth; /* private: how many images lie above */

@@ -25,6 +25,7 @@
 
 #include "core/limits.h"
 #include "dev/disk_qcow2.h"
+#include "dev/disk_vmdk.h"
 #include "util/cleanup.h"
 #include "util/io.h"
 #include "util/log.h"
@@ -214,8 +215,9 @@ static int open_format(struct disk **dp, const struct disk_cfg *cfg, struct erro
 	struct disk *d = *dp, *other;
 	int r;
 
-	if (cfg->format == DISK_QCOW2) {
-		r = qcow2_open(cfg, d, &other, e);
+	if (cfg->format == DISK_QCOW2 || cfg->format == DISK_VMDK) {
+		r = cfg->format == DISK_QCOW2 ? qcow2_open(cfg, d, &other, e)
+					      : vmdk_open(cfg, d, &other, e);
 		if (!r) {
 			free(d);
 			*dp = other;

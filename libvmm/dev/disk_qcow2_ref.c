@@ -180,7 +180,7 @@ static int lay_down(struct qcow2 *q, uint64_t at, uint64_t blocks, uint64_t tabl
 		if (!r)
 			r = qcow2_tab_write(q, t);
 	}
-	be = calloc(table, q->csize);
+	be = calloc(1, MAX(table << q->cbits, 512ULL));
 	if (!be)
 		return -ENOMEM;
 	for (uint64_t i = 0; i < n + blocks; i++)

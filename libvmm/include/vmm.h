@@ -89,10 +89,10 @@ struct vmm_disk {
 	unsigned queues; /* 1 to 4; 0: 1 */
 	char serial[21]; /* at most 20 bytes; empty: one made of the file's device and inode */
 	/*
-	 * qcow2 alone: opens, for reading, the file that an image names as the one below it, within
-	 * vmm_build() or vmm_load(); its fd, which is taken over, or -errno. The name is whatever
-	 * stands in the image: which files it may mean is this function's rule. NULL: an image with
-	 * a backing file is refused.
+	 * Opens, for reading, the file that an image names: the one below a qcow2 image, the flat
+	 * extent of a VMDK. Called within vmm_build() or vmm_load(); returns its fd, which is taken
+	 * over, or -errno. The name is whatever stands in the image: which files it may mean is
+	 * this function's rule. NULL: an image with such a file is refused.
 	 */
 	int (*open_backing)(void *arg, const char *name);
 	void *backing_arg;
