@@ -33,7 +33,14 @@ as_before() { # WHAT
 
 check "warm: the guest calls" 20 "$(guest "${many[@]}" short 127.0.0.1 8100 20 5)"
 check "warm: the host calls" 20 "$(host "${many[@]}" short 127.0.0.1 8101 20 5)"
+# What came before has ended when two counts agree.
 before=$(held)
+for ((i = 0; i < 20; i++)); do
+	now=$(held)
+	[ "$now" != "$before" ] || break
+	before=$now
+done
+check "the counts have come to rest" "$before" "$now"
 say "at first: $before"
 for from in guest host; do
 	port=8100
