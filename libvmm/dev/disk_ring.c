@@ -21,6 +21,8 @@
 
 #ifdef HAVE_LIBURING
 #include <liburing.h>
+#include <sys/syscall.h>
+#include <unistd.h>
 
 struct disk_ring {
 	struct io_uring u;
@@ -30,6 +32,12 @@ struct disk_ring {
 
 /* The file's place in the table of registered ones. */
 #define THE_FILE 0
+
+/* Not by the library: Debian 12's shared one keeps these two to itself. */
+static int set_up(const struct io_uring *u, unsigned what, const void *arg, unsigned n)
+{
+	return syscall(SYS_io_uring_register, u->ring_fd, what, arg, n) < 0 ? -errno : 0;
+}
 
 static int limit(struct io_uring *u)
 {
@@ -44,8 +52,8 @@ static int limit(struct io_uring *u)
 	int ret = io_uring_register_iowq_max_workers(u, workers);
 
 	if (ret >= 0)
-		ret = io_uring_register_restrictions(u, r, ARRAY_SIZE(r));
-	return ret < 0 ? ret : io_uring_enable_rings(u);
+		ret = set_up(u, IORING_REGISTER_RESTRICTIONS, r, ARRAY_SIZE(r));
+	return ret < 0 ? ret : set_up(u, IORING_REGISTER_ENABLE_RINGS, NULL, 0);
 }
 
 int disk_ring_new(int fd, unsigned depth, struct disk_ring **out)

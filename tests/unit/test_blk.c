@@ -2,10 +2,16 @@
 // virtio-blk over raw images, driven from the guest's side.
 
 #include <sys/mman.h>
+#include <sys/syscall.h>
 
+#include "dev/disk_ring.h"
 #include "unit/blk_rig.h"
 
 #define MIB (1U << 20)
+
+/* of linux/io_uring.h */
+#define REGISTER_FILES	 2
+#define UNREGISTER_FILES 3
 
 static uint8_t model[4 * MIB], buf[MIB];
 
@@ -469,7 +475,29 @@ static void saved_and_loaded(void)
 	rig_down(&r);
 }
 
+/* Its file is not to be exchanged for another, nor anything else be registered. */
+static void ring_is_limited(void)
+{
+	int fd = make_image(MIB), zero = 0;
+	struct disk_ring *ring;
+	int r = disk_ring_new(fd, 8, &ring);
+
+	if (r) {
+		printf("# no io_uring here: %d\n", r);
+	} else {
+		CHECK(syscall(SYS_io_uring_register, disk_ring_fd(ring), REGISTER_FILES, &zero, 1) <
+			0);
+		CHECK_EQ(errno, EACCES);
+		CHECK(syscall(SYS_io_uring_register, disk_ring_fd(ring), UNREGISTER_FILES, NULL,
+			      0) < 0);
+		CHECK_EQ(errno, EACCES);
+		disk_ring_free(ring);
+	}
+	(void)close(fd);
+}
+
 static const struct test_case cases[] = {
+	TEST(ring_is_limited),
 	TEST(model_ring),
 	TEST(model_threads),
 	TEST(model_write_through),
