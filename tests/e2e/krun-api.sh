@@ -90,6 +90,31 @@ rm -f "$root/ready"
 prog shutdown "$root" "$root/ready" /bin/sh -c 'trap "" TERM; touch /ready; while :; do sleep 1; done'
 gave "the shutdown eventfd: and is not waited for" 143 ""
 
+# The terminal that this is run on is one in the guest.
+rc=0
+script -qec "timeout 1200 '$work/prog' chroot '$root' /bin/sh -c 'test -t 0 && test -t 1 && echo is-a-terminal; exit 6'" /dev/null \
+	>"$work/out" 2>"$work/err" </dev/null || rc=$?
+[ "$rc" = 6 ] || die "a terminal: exit status $rc"
+out_has is-a-terminal
+
+# Another user, who may read the tree.
+chmod 755 "$work"
+prog user "$root" 65534 /bin/echo as-user
+gave "a VMM of another user" 0 as-user
+
+# TSI: what the guest listens on is the host's port of the map.
+timeout 1200 "$work/prog" chroot "$root" /bin/sh -c 'echo hi | nc -l -p 8080; exit 3' >"$work/out" 2>"$work/err" </dev/null &
+vm=$!
+fetch() {
+	perl -e 'use IO::Socket::INET; my $s = IO::Socket::INET->new(PeerAddr => "127.0.0.1:18080") or exit 1; print scalar <$s>' >"$work/got" && [ -s "$work/got" ]
+}
+ip link set lo up
+wait_for 1200 fetch
+check "TSI: the guest's port" hi "$(cat "$work/got")"
+rc=0
+wait "$vm" || rc=$?
+check "TSI: the program ends" 3 "$rc"
+
 [ -e "$build/kernel/vmlinux" ] || die "no kernel (make kernel)"
 gzip -1 <"$build/kernel/vmlinux" >"$work/vmlinux.gz"
 prog kernel "$root" 4 "$work/vmlinux.gz" - - /bin/echo packed
