@@ -11,9 +11,11 @@ bundle b devel --set ".process.capabilities |= map_values($caps) | .annotations[
 root=$work/b/rootfs
 
 # What runs in the guest: a shell script for each part, which says "fine" as its last line and writes what the host compares to /w.
-# The host runs some of them on the same root by chroot(8), which is the other side of the comparison.
+# The host makes what some begin with (NAME.host), and looks at what they made, on the same root by chroot(8).
 mkdir "$root/w" "$root/parts"
-mknod -m 666 "$root/dev/null" c 1 3 # for the programs of chroot(8): git does not run without it
+# for the programs of chroot(8): git does not run without them
+mknod -m 666 "$root/dev/null" c 1 3
+mknod -m 666 "$root/dev/urandom" c 1 9
 cp -r "$top/libvmm" "$top/init" "$root/parts/" 2>/dev/null
 find "$root/parts" -type f ! -name '*.[ch]' -delete
 
@@ -41,24 +43,28 @@ less --version | head -n 1
 echo fine
 END
 
-# A repository of many files, cloned through a pack and by hard links; status must find none changed, then the one that is.
-cat >"$root/parts/git" <<'END'
-export HOME=/w GIT_CONFIG_COUNT=0
+# A repository of many files, which the host makes; cloned through a pack and by hard links, status must find none changed, then the one
+# that is, and commit it.
+cat >"$root/parts/git.host" <<'END'
+export GIT_CONFIG_COUNT=1 GIT_CONFIG_KEY_0=gc.auto GIT_CONFIG_VALUE_0=0 # it would pack while the clone reads
 cd /w
 git init -q -b main from
 git -C from config user.name Test
 git -C from config user.email test@localhost
-i=0
-while [ $i -lt $FS_GIT ]; do
+for ((i = 0; i < FS_GIT; i++)); do
 	d=from/d$((i / 100))/e$((i % 7))
 	[ -d $d ] || mkdir -p $d
 	echo "file $i" >$d/f$i
-	i=$((i + 1))
 done
 chmod 755 from/d0/e0/f0
 ln -s d0/e0/f0 from/link
 git -C from add .
 git -C from commit -q -m first
+END
+cat >"$root/parts/git" <<'END'
+export GIT_CONFIG_COUNT=1 GIT_CONFIG_KEY_0=gc.auto GIT_CONFIG_VALUE_0=0
+export HOME=/w GIT_AUTHOR_NAME=Test GIT_AUTHOR_EMAIL=test@localhost GIT_COMMITTER_NAME=Test GIT_COMMITTER_EMAIL=test@localhost
+cd /w
 git clone -q --no-local from packed
 git clone -q from linked
 for c in packed linked; do
@@ -68,26 +74,31 @@ for c in packed linked; do
 done
 echo more >>packed/d0/e0/f0
 test "$(git -C packed status --porcelain)" = " M d0/e0/f0"
-diff -r --no-dereference --exclude=.git from linked
+git -C packed commit -q -a -m second
+test -z "$(git -C packed status --porcelain)"
+git -C linked pull -q ../packed main
+test "$(cat linked/d0/e0/f0)" = "file 0
+more"
+diff -r --no-dereference --exclude=.git packed linked
 echo fine
 END
 
-# Many files with owners, modes, times, attributes, access lists, holes and hard links: to an archive and back.
-cat >"$root/parts/tar" <<'END'
+# Many files with owners, modes, times, attributes, access lists, holes and hard links, which the host makes: to an archive and back.
+cat >"$root/parts/tar.host" <<'END'
 mkdir -p /w/tar/in /w/tar/out
 cd /w/tar/in
-i=0
-while [ $i -lt $FS_TAR ]; do
-	d=d$((i / 200))
-	[ $((i % 200)) != 0 ] || mkdir $d
-	case $((i % 20)) in
-	0) ln -s ../target-$i $d/f$i ;;
-	1) ln $d/f$((i - 1)) $d/f$i ;; # of a symlink
-	2) mkfifo $d/f$i ;;
-	*) echo "content of $i" >$d/f$i ;;
-	esac
-	i=$((i + 1))
-done
+perl -e '
+	use POSIX "mkfifo";
+	for my $i (0 .. $ENV{FS_TAR} - 1) {
+		my ($d, $k) = ("d" . int($i / 200), $i % 20);
+		my $f = "$d/f$i";
+		mkdir $d or die "$d: $!" if !($i % 200);
+		if ($k == 0) { symlink "../target-$i", $f or die "$f: $!" }
+		elsif ($k == 1) { link "$d/f" . ($i - 1), $f or die "$f: $!" } # of a symlink
+		elsif ($k == 2) { mkfifo $f, 0644 or die "$f: $!" }
+		else { open my $h, ">", $f or die "$f: $!"; print $h "content of $i\n"; close $h or die "$f: $!" }
+		if ($k == 9 || $k == 19) { link $f, "$f.hard" or die "$f: $!" }
+	}'
 # by the hundred, so that it takes no process for each file
 find . -type f -name '*3' -exec chown 1000:2000 {} +
 find . -name '*4' -exec chown -h 70000:5 {} +
@@ -98,18 +109,15 @@ find . -type f -name '*8' -exec setfacl -m u:1000:rw,g:2000:- {} +
 find . -type f -name '*93' -exec touch -d '1999-12-31 23:59:59.123456789' {} +
 setfacl -d -m u:1000:rx d0
 chmod 1777 d0
-for f in $(find . -type f -name '*9' | head -n $((FS_TAR / 10))); do
-	ln $f $f.hard
-done
 truncate -s 3M sparse
 echo end >>sparse
+END
+cat >"$root/parts/tar" <<'END'
+cd /w/tar/in
 tar --xattrs --xattrs-include='*' --acls --sparse -cf ../archive .
 tar --xattrs --xattrs-include='*' --acls --numeric-owner -xpf ../archive -C ../out
-sh /parts/manifest /w/tar/in >/w/tar/in.list
 sh /parts/manifest /w/tar/out >/w/tar/out.list
-wc -l </w/tar/in.list
-diff /w/tar/in.list /w/tar/out.list
-tar --xattrs --xattrs-include='*' --acls --compare -f ../archive -C ../out
+wc -l </w/tar/out.list
 test "$(stat -c %b ../out/sparse)" -lt 1000
 echo fine
 END
@@ -231,8 +239,16 @@ export FS_SQLITE=${FS_SQLITE:-10} FS_PG=${FS_PG:-10} FS_PG_SCALE=${FS_PG_SCALE:-
 export FS_STRESS=${FS_STRESS:-flock link rename xattr} FS_STRESS_S=${FS_STRESS_S:-1}
 [ "$FS_STRESS" != all ] || FS_STRESS=$stressors
 
+# The host's half of a part, where it has one: on the same root, by chroot(8).
+on_host() { # SCRIPT
+	run chroot "$root" bash -e "/parts/$1"
+	[ "$rc" = 0 ] || die "$1 on the host: status $rc"
+}
+
 part() { # NAME
-	local begin=$EPOCHREALTIME env
+	local begin env
+	[ ! -e "$root/parts/$1.host" ] || on_host "$1.host"
+	begin=$EPOCHREALTIME
 	env=$(env | grep '^FS_' | jq -Rn '[inputs]')
 	edit b ".process.args=[\"bash\",\"-e\",\"/parts/$1\"] | .process.env=[\"PATH=/usr/sbin:/usr/bin:/sbin:/bin\",\"LC_ALL=C\"]+$env"
 	run limited "${FS_LIMIT:-600}" "$id" krun-oci run --bundle "$work/b" "$id"
@@ -251,8 +267,10 @@ for p in ${FS_APPS:-apt git tar make sqlite fio stress}; do
 		;;
 	git) [ -z "$(chroot "$root" git -c safe.directory='*' -C /w/linked status --porcelain 2>&1)" ] || die "the host's git finds changes" ;;
 	tar)
-		chroot "$root" sh /parts/manifest /w/tar/out >"$work/list"
-		diff "$work/list" "$root/w/tar/out.list" >"$work/out" || die "the host sees another tree than the guest"
+		chroot "$root" sh /parts/manifest /w/tar/in >"$work/in.list"
+		chroot "$root" sh /parts/manifest /w/tar/out >"$work/out.list"
+		diff "$work/in.list" "$root/w/tar/out.list" >"$work/out" || die "what the guest unpacked is not what the host had made"
+		diff "$work/in.list" "$work/out.list" >"$work/out" || die "the host sees another tree than the guest"
 		;;
 	sqlite)
 		for m in delete wal; do
