@@ -31,6 +31,7 @@ enum {
 	S_FULL,	   /* its backlog is full: no SYN is answered */
 	S_UDP_ECHO,
 	S_UDP_PORT, /* answers the sender's port */
+	S_UDP_SINK, /* answers nothing; may be flooded */
 	S_END,
 	S_CLOSED = 40, /* nobody is there */
 };

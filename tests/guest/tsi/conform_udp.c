@@ -214,7 +214,7 @@ void udp_bursts(void)
 	}
 	close(fd);
 	fd = xsocket(SOCK_DGRAM);
-	xconnect_to(fd, base + S_UDP_PORT);
+	xconnect_to(fd, base + S_UDP_SINK);
 	for (int i = 0; i < 50; i++) {
 		ready(fd, POLLOUT);
 		if (send(fd, buf, 60000, MSG_DONTWAIT) < 0 && errno == EAGAIN)

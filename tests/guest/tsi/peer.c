@@ -265,7 +265,7 @@ static void udp(int service, int fd)
 	for (;;) {
 		len = sizeof(ss);
 		n = recvfrom(fd, buf, sizeof(buf), 0, (struct sockaddr *)&ss, &len);
-		if (n < 0)
+		if (n < 0 || service == S_UDP_SINK)
 			continue;
 		if (service == S_UDP_PORT)
 			n = snprintf(buf, sizeof(buf), "%d",
