@@ -441,7 +441,8 @@ static int commit(struct create *x, struct error *e)
 	return r;
 }
 
-/* Undoes what was made; the caller's error stays. */
+/* Undoes what was made; the caller's error stays. What cannot be undone stays on record, so that
+ * somebody can. */
 static void undo(struct create *x)
 {
 	struct error ignored = { 0 };
@@ -451,7 +452,7 @@ static void undo(struct create *x)
 		(void)waitpid(x->c.pid, NULL, 0);
 	}
 	if (container_destroy(&x->c, DESTROY_MS, &ignored))
-		log_warn("after the failed create: %s", ignored.msg);
+		log_err("after the failed create: %s (delete --force cleans up)", ignored.msg);
 }
 
 /* What the container's cgroup will be called, to be on record before there is one. */

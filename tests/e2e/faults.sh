@@ -82,7 +82,9 @@ check_one() { # COMMAND NAME N ERROR
 		# who cannot write cannot tell
 		[[ $2 == write* ]] || grep -q '^krun-oci: ' "$work/err" || { cat "$work/err"; die "$what: status $rc, and it does not tell why"; }
 		if [ "$1" = create ]; then
-			! quietly krun-oci state "$id" || die "$what: it failed, and left a container"
+			# the same call fails in each process, so also where the command cleans up
+			! quietly krun-oci state "$id" || grep -q '^krun-oci: after the failed create: .*delete --force' "$work/err" ||
+				die "$what: it failed, and left a container without a word"
 			[ ! -e "$work/p" ] || die "$what: it failed, and left its pid file"
 		fi
 	elif [ "$1" = create ]; then
