@@ -84,10 +84,16 @@ static int listen_on(const char *path, struct error *e)
 {
 	CLEAN_FD int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 	struct sockaddr_un a = { .sun_family = AF_UNIX };
+	int r;
 
 	(void)snprintf(a.sun_path, sizeof(a.sun_path), "%s", path);
-	if (fd < 0 || bind(fd, (struct sockaddr *)&a, sizeof(a)) || listen(fd, BACKLOG))
+	if (fd < 0 || bind(fd, (struct sockaddr *)&a, sizeof(a)))
 		return err_sys(e, errno, "vsock port: \"%.120s\"", path);
+	if (listen(fd, BACKLOG)) {
+		r = err_sys(e, errno, "vsock port: \"%.120s\"", path);
+		(void)unlink(path);
+		return r;
+	}
 	return TAKE_FD(fd);
 }
 
@@ -119,6 +125,7 @@ static int add_vsock(struct start *s, struct error *e)
 			r = MIN(v->fd, 0);
 		}
 		s->cfg.nvsock_ports += !r;
+		s->nvsock += !r;
 	}
 	return r;
 }
@@ -194,4 +201,28 @@ int start_devices(struct start *s, struct error *e)
 	if (!r)
 		r = add_vsock(s, e);
 	return r ? r : add_consoles(s, e);
+}
+
+void start_devices_undo(struct start *s)
+{
+	for (unsigned i = 0; i < s->cfg.nfs; i++)
+		(void)close(s->cfg.fs[i].root_fd);
+	for (unsigned i = 0; i < s->cfg.nports; i++) {
+		if (s->cfg.port[i].in_fd >= 0)
+			(void)close(s->cfg.port[i].in_fd);
+		if (s->cfg.port[i].out_fd >= 0)
+			(void)close(s->cfg.port[i].out_fd);
+	}
+	for (unsigned i = 0; i < s->cfg.nvsock_ports; i++) {
+		if (s->cfg.vsock_port[i].fd >= 0)
+			(void)close(s->cfg.vsock_port[i].fd);
+	}
+	s->cfg.nfs = s->cfg.nports = s->cfg.nvsock_ports = 0;
+	/* the VM may have taken the descriptors over; the names are ours in every case */
+	for (unsigned i = 0; i < s->nvsock; i++) {
+		if (s->c->vsock[i].listen)
+			(void)unlink(s->c->vsock[i].path);
+	}
+	s->nvsock = 0;
+	tree_remove(&s->tree);
 }

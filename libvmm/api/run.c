@@ -42,6 +42,8 @@ struct loop_state {
 	unsigned streams_open; /* output streams that are not finished, BLOB_STDIO bits */
 	bool created, exited, stopping, lost, quit;
 	int code;
+	bool blocked;
+	sigset_t signals_before;
 };
 
 static void finish(struct loop_state *l, int code)
@@ -261,23 +263,26 @@ static int tell_agent(struct loop_state *l, struct error *e)
 	return l->create_seq ? 0 : err_sys(e, ENOMEM, "cannot describe the workload to the guest");
 }
 
-static int block_signals(int *fd)
+static int block_signals(struct loop_state *l)
 {
 	sigset_t s;
 
 	(void)sigemptyset(&s);
 	(void)sigaddset(&s, SIGWINCH);
-	*fd = signalfd(-1, &s, SFD_CLOEXEC | SFD_NONBLOCK);
-	if (*fd < 0)
+	l->signals.fd = signalfd(-1, &s, SFD_CLOEXEC | SFD_NONBLOCK);
+	if (l->signals.fd < 0)
 		return -errno;
 	(void)sigaddset(&s, SIGPIPE);
-	return pthread_sigmask(SIG_BLOCK, &s, NULL) ? -EINVAL : 0;
+	if (pthread_sigmask(SIG_BLOCK, &s, &l->signals_before))
+		return -EINVAL;
+	l->blocked = true;
+	return 0;
 }
 
 static int begin(struct loop_state *l, struct error *e)
 {
 	const struct run_cfg *cfg = l->cfg;
-	int sig = -1, r = block_signals(&sig);
+	int r = block_signals(l);
 
 	if (!r)
 		r = loop_new("krun", &l->loop, e);
@@ -286,7 +291,7 @@ static int begin(struct loop_state *l, struct error *e)
 	if (!r)
 		r = add(l, &l->done, cfg->done_fd, "streams", on_done);
 	if (!r)
-		r = add(l, &l->signals, sig, "signals", on_signals);
+		r = add(l, &l->signals, l->signals.fd, "signals", on_signals);
 	if (!r)
 		r = add(l, &l->timer, timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK),
 			"timer", on_timer);
@@ -311,6 +316,8 @@ static void give_up(struct loop_state *l)
 	if (l->timer.fd >= 0)
 		(void)close(l->timer.fd);
 	loop_free(l->loop);
+	if (l->blocked)
+		(void)pthread_sigmask(SIG_SETMASK, &l->signals_before, NULL);
 }
 
 int run(const struct run_cfg *cfg, struct error *e)

@@ -9,8 +9,9 @@
  * process, and what run() returns ends it, without handlers of the program's: in the original's
  * contract it is _exit().
  *
- * What fails before that point goes back as an error, and nothing is left of it but the umask, the
- * limit of open files, and the user.
+ * What fails before that point goes back as an error, and nothing is left of it but the limit of
+ * open files, and the user. The umask is the program's, for its sockets and files; the threads that
+ * make files for the guest have one of their own.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -129,7 +130,6 @@ static int build(struct start *s, struct error *e)
 {
 	int r = change_user(s->c, e);
 
-	(void)umask(0);
 	raise_open_files();
 	if (!r && pipe2(s->done, O_CLOEXEC | O_NONBLOCK))
 		r = err_sys(e, errno, "pipe");
@@ -163,23 +163,11 @@ static void undo(struct start *s)
 	int fds[] = { s->kernel.fd, s->kvm_fd, s->done[0], s->done[1], s->stdio.file };
 
 	vmm_free(s->vm);
-	for (unsigned i = 0; i < s->cfg.nfs; i++)
-		(void)close(s->cfg.fs[i].root_fd);
-	for (unsigned i = 0; i < s->cfg.nports; i++) {
-		if (s->cfg.port[i].in_fd >= 0)
-			(void)close(s->cfg.port[i].in_fd);
-		if (s->cfg.port[i].out_fd >= 0)
-			(void)close(s->cfg.port[i].out_fd);
-	}
-	for (unsigned i = 0; i < s->cfg.nvsock_ports; i++) {
-		if (s->cfg.vsock_port[i].fd >= 0)
-			(void)close(s->cfg.vsock_port[i].fd);
-	}
+	start_devices_undo(s);
 	for (size_t i = 0; i < ARRAY_SIZE(fds); i++) {
 		if (fds[i] >= 0)
 			(void)close(fds[i]);
 	}
-	tree_remove(&s->tree);
 	work_free(&s->work);
 	free(s->initrd);
 	api_free(s->c);

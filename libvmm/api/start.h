@@ -119,6 +119,7 @@ struct start {
 	char line[LIM_CMDLINE];
 	void *initrd;
 	int kvm_fd, done[2];
+	unsigned nvsock; /* ports of the context whose sockets were made */
 };
 
 /* The share that is the guest's root, or NULL. */
@@ -127,6 +128,9 @@ const struct api_fs *start_root(const struct api_ctx *c);
 bool start_tsi(const struct api_ctx *c);
 /* Fills what s->cfg says of devices. What it has opened stays in there also when it fails. */
 int start_devices(struct start *s, struct error *e) NODISCARD;
+/* Of a start that failed: closes what s->cfg still has, and removes the names of sockets that were
+ * made and the agent's directory. */
+void start_devices_undo(struct start *s);
 
 /* ---- run.c ---- */
 

@@ -5,6 +5,8 @@
 #include <elf.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <pthread.h>
+#include <signal.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -12,6 +14,7 @@
 #include <zstd.h>
 
 #include "api/start.h"
+#include "core/vm.h"
 #include "init/proto/blob.h"
 #include "test.h"
 #include "util/cleanup.h"
@@ -361,24 +364,6 @@ static void streams(void)
 	CHECK_EQ(unlink(file), 0);
 }
 
-static void close_all(struct start *s)
-{
-	for (unsigned i = 0; i < s->cfg.nfs; i++)
-		(void)close(s->cfg.fs[i].root_fd);
-	for (unsigned i = 0; i < s->cfg.nports; i++) {
-		if (s->cfg.port[i].in_fd >= 0)
-			(void)close(s->cfg.port[i].in_fd);
-		if (s->cfg.port[i].out_fd >= 0)
-			(void)close(s->cfg.port[i].out_fd);
-	}
-	for (unsigned i = 0; i < s->cfg.nvsock_ports; i++) {
-		if (s->cfg.vsock_port[i].fd >= 0)
-			(void)close(s->cfg.vsock_port[i].fd);
-	}
-	tree_remove(&s->tree);
-	memset(&s->cfg, 0, sizeof(s->cfg));
-}
-
 static uint32_t machine(const char *sock)
 {
 	static const char *const volumes[] = { "/tmp:/v", NULL };
@@ -421,24 +406,52 @@ static void devices(void)
 	CHECK(!stat(sock, &st) && S_ISSOCK(st.st_mode));
 	CHECK(s.cfg.nports == 2 && s.cfg.port[0].console && s.cfg.port[0].out_fd < 0);
 	CHECK_STR(s.cfg.port[1].name, "data");
-	close_all(&s);
+	/* a start that fails leaves no socket, but one that was there before */
+	start_devices_undo(&s);
+	CHECK(lstat(sock, &st) && errno == ENOENT);
+	CHECK(!close(open(sock, O_CREAT | O_EXCL | O_WRONLY | O_CLOEXEC, 0600)));
+	memset(&s.cfg, 0, sizeof(s.cfg));
 	CHECK_EQ(start_devices(&s, &e), -EADDRINUSE);
+	start_devices_undo(&s);
 	CHECK(!unlink(sock));
-	close_all(&s);
+	memset(&s.cfg, 0, sizeof(s.cfg));
 	s.kernel.boot = BOOT_TREE;
 	CHECK_EQ(start_devices(&s, &e), 0);
 	CHECK_EQ(s.cfg.nfs, 4);
 	CHECK_STR(s.cfg.fs[3].tag, KRUN_FS_ROOT_TAG);
 	CHECK(s.cfg.fs[3].readonly);
-	close_all(&s);
-	CHECK(!unlink(sock));
+	start_devices_undo(&s);
+	memset(&s.cfg, 0, sizeof(s.cfg));
 	s.kernel.boot = BOOT_OWN;
 	CHECK_EQ(start_devices(&s, &e), 0);
 	CHECK_STR(s.cfg.fs[0].tag, KRUN_FS_ROOT_TAG);
 	CHECK_EQ(s.cfg.nports, 2 + (isatty(1) != 1));
-	close_all(&s);
-	CHECK(!unlink(sock));
+	start_devices_undo(&s);
 	api_free(s.c);
+}
+
+/* A loop that cannot be made, as the VM's event is no event: nothing of it stays with the caller.
+ */
+static void comes_back(void)
+{
+	static struct vmm vm;
+	static const struct stdio none = { .fd = { -1, -1, -1 }, .tty = -1, .file = -1 };
+	static const struct api_ctx c = { .shutdown_fd = -1 };
+	const struct run_cfg cfg = { .vm = &vm, .c = &c, .stdio = &none, .done_fd = -1 };
+	CLEAN_FD int file = memfd_create("no event", MFD_CLOEXEC);
+	struct error e = { 0 };
+	sigset_t before, after;
+	int next = dup(file);
+
+	CHECK(file >= 0 && next >= 0 && !close(next));
+	vm.event_fd = file;
+	CHECK_EQ(pthread_sigmask(SIG_SETMASK, NULL, &before), 0);
+	CHECK_EQ(run(&cfg, &e), -EPERM);
+	CHECK_EQ(pthread_sigmask(SIG_SETMASK, NULL, &after), 0);
+	CHECK(!sigismember(&before, SIGPIPE) && !sigismember(&after, SIGPIPE));
+	CHECK(!sigismember(&before, SIGWINCH) && !sigismember(&after, SIGWINCH));
+	CHECK_EQ(dup(file), next);
+	CHECK(!close(next));
 }
 
 /* What cannot start comes back; the context is gone. */
@@ -467,6 +480,6 @@ static void refused(void)
 
 static const struct test_case cases[] = { TEST(kept), TEST(packed), TEST(bundles), TEST(config_oci),
 	TEST(config_flat), TEST(config_bad), TEST(told), TEST(lines), TEST(trees), TEST(streams),
-	TEST(devices), TEST(refused) };
+	TEST(devices), TEST(comes_back), TEST(refused) };
 
 TEST_MAIN(cases)
