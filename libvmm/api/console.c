@@ -39,6 +39,17 @@ int32_t krun_set_console_output(uint32_t ctx_id, const char *c_filepath)
 	return api_set(&c->console_file, c_filepath, LIM_API_PATH);
 }
 
+/* What takes a port of the guest's console beside the kernel's own: every named one, and every
+ * default console but the first, which is the workload's. */
+static unsigned ports_taken(const struct api_ctx *c)
+{
+	unsigned defaults = 0;
+
+	for (unsigned i = 0; i < c->nconsoles; i++)
+		defaults += !c->console[i].multiport;
+	return c->nports + (defaults ? defaults - 1 : 0);
+}
+
 static int add_console(uint32_t ctx_id, const struct api_console *n)
 {
 	CLEAN(api_put) struct api_ctx *c = api_get(ctx_id);
@@ -47,8 +58,12 @@ static int add_console(uint32_t ctx_id, const struct api_console *n)
 		return -ENOENT;
 	if (c->nconsoles == LIM_API_CONSOLES)
 		return -ENOSPC;
-	c->console[c->nconsoles] = *n;
-	return (int)c->nconsoles++;
+	c->console[c->nconsoles++] = *n;
+	if (ports_taken(c) > LIM_API_CONSOLE_PORTS) {
+		c->nconsoles--;
+		return -ENOSPC;
+	}
+	return (int)c->nconsoles - 1;
 }
 
 int32_t krun_add_virtio_console_default(uint32_t ctx_id, int input_fd, int output_fd, int err_fd)
@@ -83,7 +98,7 @@ static int add_port(uint32_t ctx_id, const char *name, struct api_port p)
 		return -ENOENT;
 	if (p.console >= c->nconsoles || !c->console[p.console].multiport)
 		return -EINVAL;
-	if (c->nports == LIM_API_CONSOLE_PORTS)
+	if (ports_taken(c) >= LIM_API_CONSOLE_PORTS)
 		return -ENOSPC;
 	r = api_set_or_null(&p.name, name, NAME_MAX_BYTES + 1);
 	if (!r)

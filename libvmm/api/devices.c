@@ -132,11 +132,12 @@ static int add_vsock(struct start *s, struct error *e)
 
 static int add_port(struct start *s, const char *name, int in, int out, bool tty, struct error *e)
 {
-	struct vmm_port *p = &s->cfg.port[s->cfg.nports];
+	struct vmm_port *p;
 
-	*p = (struct vmm_port){ .in_fd = -1, .out_fd = -1, .console = tty };
-	if (s->cfg.nports == VMM_MAX_PORTS)
+	if (s->cfg.nports >= VMM_MAX_PORTS)
 		return err_set(e, ENOSPC, "more than %d console ports", VMM_MAX_PORTS);
+	p = &s->cfg.port[s->cfg.nports];
+	*p = (struct vmm_port){ .in_fd = -1, .out_fd = -1, .console = tty };
 	(void)snprintf(p->name, sizeof(p->name), "%s", name ? name : "");
 	s->cfg.nports++;
 	if (in >= 0)

@@ -297,7 +297,7 @@ int32_t krun_add_virtio_console_multiport(uint32_t ctx_id);
  * A port: a terminal (hvcN in the guest) on one that this process has, or two descriptors, -1 for
  * none (/dev/vportNpM, found in the guest by its name in /sys/class/virtio-ports). @name: at most
  * 32 bytes, or NULL. -ENOTTY: @tty_fd is no terminal; -EINVAL: @console_id is no such console, or
- * the descriptor is not open; -ENOSPC: no more than 6 ports.
+ * the descriptor is not open; -ENOSPC: no more than 6 ports, and default consoles but the first.
  */
 int32_t krun_add_console_port_tty(
 	uint32_t ctx_id, uint32_t console_id, const char *name, int tty_fd);

@@ -411,6 +411,23 @@ static void vsock(void)
 	end();
 }
 
+/* All that takes a port counts, whichever kind it is and in whichever order it comes. */
+static void console_ports(void)
+{
+	begin();
+	CHECK_EQ(krun_add_virtio_console_multiport(ctx), 0);
+	CHECK_EQ(krun_add_virtio_console_default(ctx, -1, -1, -1), 0); /* the workload's */
+	for (int i = 0; i < 3; i++) {
+		CHECK_EQ(krun_add_virtio_console_default(ctx, -1, -1, -1), 0);
+		CHECK_EQ(krun_add_console_port_inout(ctx, 0, "a", -1, 1), 0);
+	}
+	CHECK_EQ(krun_add_virtio_console_default(ctx, -1, -1, -1), -ENOSPC);
+	CHECK_EQ(krun_add_console_port_inout(ctx, 0, "a", -1, 1), -ENOSPC);
+	/* what was refused has taken no number */
+	CHECK_EQ(krun_add_virtio_console_multiport(ctx), 5);
+	end();
+}
+
 static void consoles(void)
 {
 	CLEAN_FD int tty = posix_openpt(O_RDWR | O_NOCTTY | O_CLOEXEC);
@@ -591,7 +608,7 @@ static void threads(void)
 
 static const struct test_case cases[] = { TEST(contexts), TEST(no_context), TEST(no_context_either),
 	TEST(logging), TEST(machine), TEST(shares), TEST(volumes), TEST(first_process), TEST(disks),
-	TEST(nets), TEST(ports), TEST(vsock), TEST(consoles), TEST(kernels), TEST(workload),
-	TEST(rlimits), TEST(absent), TEST(threads) };
+	TEST(nets), TEST(ports), TEST(vsock), TEST(consoles), TEST(console_ports), TEST(kernels),
+	TEST(workload), TEST(rlimits), TEST(absent), TEST(threads) };
 
 TEST_MAIN(cases)

@@ -430,6 +430,28 @@ static void devices(void)
 	api_free(s.c);
 }
 
+/* A first process of the caller's has its streams as ports too: what is too many is an error of the
+ * start, and nothing is written behind the list. */
+static void too_many_ports(void)
+{
+	static struct start s;
+	CLEAN_FD int null = open("/dev/null", O_RDWR | O_CLOEXEC);
+	uint32_t id = (uint32_t)krun_create_ctx();
+	struct error e = { 0 };
+
+	CHECK_EQ(krun_add_virtio_console_default(id, null, null, null), 0);
+	CHECK_EQ(krun_add_virtio_console_multiport(id), 1);
+	for (unsigned i = 0; i < LIM_API_CONSOLE_PORTS; i++)
+		CHECK_EQ(krun_add_console_port_inout(id, 1, "p", -1, null), 0);
+	s = (struct start){ .c = api_take(id), .tree.fd = -1, .kernel.boot = BOOT_OWN };
+	CHECK(s.c);
+	CHECK_EQ(stdio_find(s.c, &s.stdio, &e), 0);
+	CHECK_EQ(start_devices(&s, &e), -ENOSPC);
+	CHECK_EQ(s.cfg.nports, VMM_MAX_PORTS);
+	start_devices_undo(&s);
+	api_free(s.c);
+}
+
 /* A loop that cannot be made, as the VM's event is no event: nothing of it stays with the caller.
  */
 static void comes_back(void)
@@ -480,6 +502,6 @@ static void refused(void)
 
 static const struct test_case cases[] = { TEST(kept), TEST(packed), TEST(bundles), TEST(config_oci),
 	TEST(config_flat), TEST(config_bad), TEST(told), TEST(lines), TEST(trees), TEST(streams),
-	TEST(devices), TEST(comes_back), TEST(refused) };
+	TEST(devices), TEST(too_many_ports), TEST(comes_back), TEST(refused) };
 
 TEST_MAIN(cases)
