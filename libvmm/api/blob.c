@@ -38,6 +38,36 @@ static void put_process(
 	}
 }
 
+/* What the original's first process mounts. */
+static const struct {
+	const char *type, *dest, *data;
+	uint64_t attr;
+	uint32_t flags;
+} base[] = {
+	{ "devtmpfs", "/dev", "", MOUNT_ATTR_NOSUID, 0 },
+	{ "proc", "/proc", "", QUIET, 0 },
+	{ "sysfs", "/sys", "", QUIET, 0 },
+	{ "cgroup2", "/sys/fs/cgroup", "", QUIET, BLOB_M_OPTIONAL },
+	{ "devpts", "/dev/pts", "mode=620,ptmxmode=666", MOUNT_ATTR_NOSUID | MOUNT_ATTR_NOEXEC, 0 },
+	{ "tmpfs", "/dev/shm", "mode=1777", QUIET, 0 },
+};
+
+bool work_mounts(const struct api_ctx *c, const char *dest)
+{
+	char path[LIM_API_PATH];
+
+	for (size_t i = 0; i < ARRAY_SIZE(base); i++) {
+		if (!strcmp(base[i].dest, dest))
+			return true;
+	}
+	for (size_t i = 0; i < c->volumes.n; i++) {
+		work_path(api_volume_guest(c->volumes.v[i]), path);
+		if (!strcmp(path, dest))
+			return true;
+	}
+	return !strcmp(dest, "/");
+}
+
 static void put_mount(struct blob_w *b, const char *type, const char *dest, const char *data,
 	uint64_t attr, uint32_t flags)
 {
@@ -46,19 +76,14 @@ static void put_mount(struct blob_w *b, const char *type, const char *dest, cons
 	blob_put_mount(b, &m, type, type, dest, data);
 }
 
-/* What the original's first process mounts, and then what this program and the config want. */
+/* Those, and then what this program and the config want. */
 static void put_mounts(struct blob_w *b, const struct work *w, const struct api_ctx *c)
 {
 	const struct blob_mount share = { .kind = BLOB_M_FS };
 	char tag[32];
 
-	put_mount(b, "devtmpfs", "/dev", "", MOUNT_ATTR_NOSUID, 0);
-	put_mount(b, "proc", "/proc", "", QUIET, 0);
-	put_mount(b, "sysfs", "/sys", "", QUIET, 0);
-	put_mount(b, "cgroup2", "/sys/fs/cgroup", "", QUIET, BLOB_M_OPTIONAL);
-	put_mount(b, "devpts", "/dev/pts", "mode=620,ptmxmode=666",
-		MOUNT_ATTR_NOSUID | MOUNT_ATTR_NOEXEC, 0);
-	put_mount(b, "tmpfs", "/dev/shm", "mode=1777", QUIET, 0);
+	for (size_t i = 0; i < ARRAY_SIZE(base); i++)
+		put_mount(b, base[i].type, base[i].dest, base[i].data, base[i].attr, base[i].flags);
 	if (w->tmpfs)
 		put_mount(b, "tmpfs", w->tmpfs, "", QUIET, 0);
 	for (size_t i = 0; i < c->volumes.n; i++) {

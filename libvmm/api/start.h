@@ -86,7 +86,12 @@ struct work {
 
 int work_make(const struct api_ctx *c, int root_fd, struct work *w, struct error *e) NODISCARD;
 /* Takes from the text of a config what is not set yet. -EINVAL: it is no such text. */
-int work_config(struct work *w, const char *text, size_t len, struct error *e) NODISCARD;
+int work_config(struct work *w, const struct api_ctx *c, const char *text, size_t len,
+	struct error *e) NODISCARD;
+/* @s, absolute, without empty parts, "." and ".." */
+void work_path(const char *s, char out[LIM_API_PATH]);
+/* blob.c: is something mounted at @dest, such a path, whatever a config says? */
+bool work_mounts(const struct api_ctx *c, const char *dest) NODISCARD;
 void work_free(struct work *w);
 /* What the agent is told: the message's payload, heap. */
 int work_blob(const struct work *w, const struct api_ctx *c, unsigned stdio, int tty, uint8_t **out,

@@ -155,9 +155,35 @@ static int take_cwd(struct work *w, const struct json *o)
 	return 0;
 }
 
-/* The first mount of a tmpfs. */
-static int take_tmpfs(struct work *w, const struct json *list)
+void work_path(const char *s, char out[LIM_API_PATH])
 {
+	size_t n = 0;
+
+	while (*s) {
+		size_t len = strcspn(s, "/");
+
+		if (len == 2 && !memcmp(s, "..", 2)) {
+			while (n && out[--n] != '/')
+				;
+		} else if (len && !(len == 1 && *s == '.') && n + 1 + len < LIM_API_PATH) {
+			out[n++] = '/';
+			memcpy(out + n, s, len);
+			n += len;
+		}
+		s += len + (s[len] == '/');
+	}
+	if (!n)
+		out[n++] = '/';
+	out[n] = 0;
+}
+
+/*
+ * The first mount of a tmpfs where nothing is mounted otherwise. An OCI config begins with one at
+ * /dev, for runtimes that fill it: here it would hide the devices.
+ */
+static int take_tmpfs(struct work *w, const struct api_ctx *c, const struct json *list)
+{
+	char path[LIM_API_PATH];
 	const struct json *n;
 
 	if (!list || list->type != JSON_ARRAY)
@@ -170,8 +196,11 @@ static int take_tmpfs(struct work *w, const struct json *list)
 		if (!type || !src || !dst || strcmp(type, "tmpfs") != 0 ||
 			strcmp(src, "tmpfs") != 0)
 			continue;
-		if (*dst == '/' && strlen(dst) < LIM_API_PATH && !w->tmpfs) {
-			w->tmpfs = strdup(dst);
+		if (*dst != '/' || strlen(dst) >= LIM_API_PATH || w->tmpfs)
+			continue;
+		work_path(dst, path);
+		if (!work_mounts(c, path)) {
+			w->tmpfs = strdup(path);
 			return w->tmpfs ? 0 : -ENOMEM;
 		}
 	}
@@ -183,7 +212,8 @@ static void free_doc(struct json_doc **d)
 	json_free(*d);
 }
 
-int work_config(struct work *w, const char *text, size_t len, struct error *e)
+int work_config(
+	struct work *w, const struct api_ctx *c, const char *text, size_t len, struct error *e)
 {
 	CLEAN(free_doc) struct json_doc *doc = NULL;
 	const struct json *root, *o;
@@ -207,7 +237,7 @@ int work_config(struct work *w, const char *text, size_t len, struct error *e)
 	if (!r)
 		r = take_cwd(w, o);
 	if (!r)
-		r = take_tmpfs(w, json_get(root, "mounts"));
+		r = take_tmpfs(w, c, json_get(root, "mounts"));
 	return r ? err_sys(e, r, CONFIG) : 0;
 }
 
@@ -235,13 +265,13 @@ static char *read_config(int root_fd, const char *path, size_t *len)
 	return text;
 }
 
-static int from_file(struct work *w, int root_fd)
+static int from_file(struct work *w, const struct api_ctx *c, int root_fd)
 {
 	const char *path = get_var(&w->env, "KRUN_CONFIG");
 	struct error e = { 0 };
 	size_t len = 0;
 	CLEAN_FREE char *text = read_config(root_fd, path && *path ? path : CONFIG, &len);
-	int r = text ? work_config(w, text, len, &e) : 0;
+	int r = text ? work_config(w, c, text, len, &e) : 0;
 
 	if (r == -ENOMEM)
 		return r;
@@ -278,7 +308,7 @@ int work_make(const struct api_ctx *c, int root_fd, struct work *w, struct error
 		r = w->cwd ? 0 : -ENOMEM;
 	}
 	if (!r && root_fd >= 0)
-		r = from_file(w, root_fd);
+		r = from_file(w, c, root_fd);
 	if (!r)
 		r = rename_var(&w->env, "KRUN_HOME", "HOME");
 	if (!r)

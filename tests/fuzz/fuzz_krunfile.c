@@ -40,7 +40,7 @@ static void config(const uint8_t *data, size_t len)
 	struct error e = { 0 };
 	uint8_t *blob = NULL;
 	size_t n = 0;
-	int r = work_config(&w, (const char *)data, len, &e);
+	int r = work_config(&w, &none, (const char *)data, len, &e);
 
 	FUZZ_CHECK(!r || (r < 0 && e.msg[0]));
 	FUZZ_CHECK(w.args.n <= LIM_API_LIST && w.env.n <= LIM_API_LIST);

@@ -162,9 +162,10 @@ static const char *var(const struct work *w, const char *name)
 
 static int read_text(struct work *w, const char *text)
 {
+	static const struct api_ctx none;
 	struct error e = { 0 };
 
-	return work_config(w, text, strlen(text), &e);
+	return work_config(w, &none, text, strlen(text), &e);
 }
 
 static void config_oci(void)
@@ -183,6 +184,35 @@ static void config_oci(void)
 	CHECK_STR(var(&w, "A"), "1");
 	CHECK_STR(w.cwd, "/w");
 	CHECK_STR(w.tmpfs, "/t");
+}
+
+/* podman's mounts: the tmpfs of /dev is for runtimes that fill it, and would hide the devices. */
+static void config_mounts(void)
+{
+#define TMPFS(dest) "{\"destination\":\"" dest "\",\"type\":\"tmpfs\",\"source\":\"tmpfs\"}"
+	static const char text[] =
+		"{\"mounts\":[{\"destination\":\"/proc\",\"type\":\"proc\",\"source\":\"proc\"}," TMPFS("/dev") "," TMPFS("/dev/") "," TMPFS(
+			"/proc/../dev/./") "," TMPFS("/..") "," TMPFS("//dev//shm") "," TMPFS("/data/.") "," TMPFS("/run//x/") "," TMPFS("/tmp") "]}";
+	static const char *const volumes[] = { "/tmp://data/", NULL };
+	static const char *const paths[][2] = { { "", "/" }, { "/", "/" }, { "/../..", "/" },
+		{ "/a/b/../../c", "/c" }, { "//a/./b/", "/a/b" }, { "/a/...", "/a/..." } };
+	uint32_t id = (uint32_t)krun_create_ctx();
+	struct api_ctx *c;
+	struct error e = { 0 };
+	CLEAN(work_free) struct work w = { .hostname = "h" };
+	char path[LIM_API_PATH];
+
+	CHECK_EQ(krun_set_mapped_volumes(id, volumes), 0);
+	c = api_take(id);
+	CHECK(c);
+	CHECK_EQ(work_config(&w, c, text, strlen(text), &e), 0);
+	CHECK_STR(w.tmpfs, "/run/x");
+	api_free(c);
+	for (size_t i = 0; i < ARRAY_SIZE(paths); i++) {
+		work_path(paths[i][0], path);
+		CHECK_STR(path, paths[i][1]);
+	}
+#undef TMPFS
 }
 
 static void config_flat(void)
@@ -501,7 +531,8 @@ static void refused(void)
 }
 
 static const struct test_case cases[] = { TEST(kept), TEST(packed), TEST(bundles), TEST(config_oci),
-	TEST(config_flat), TEST(config_bad), TEST(told), TEST(lines), TEST(trees), TEST(streams),
-	TEST(devices), TEST(too_many_ports), TEST(comes_back), TEST(refused) };
+	TEST(config_mounts), TEST(config_flat), TEST(config_bad), TEST(told), TEST(lines),
+	TEST(trees), TEST(streams), TEST(devices), TEST(too_many_ports), TEST(comes_back),
+	TEST(refused) };
 
 TEST_MAIN(cases)
