@@ -222,6 +222,13 @@ static void add_settings(struct line *l, const struct api_ctx *c)
 		add(l, " \"", c->env.v[i], "\"");
 }
 
+/* The same for its arguments, which have to be the end. */
+static void add_args(struct line *l, const struct api_ctx *c)
+{
+	for (size_t i = 0; i < c->args.n; i++)
+		add(l, i ? " \"" : " -- \"", c->args.v[i], "\"");
+}
+
 /* The value of the first console= becomes what krun_set_kernel_console() said. */
 static int set_console(struct line *l, const char *console, struct error *e)
 {
@@ -241,29 +248,38 @@ static int set_console(struct line *l, const char *console, struct error *e)
 	return 0;
 }
 
-int kernel_line(
-	const struct api_ctx *c, const struct api_kernel *k, bool tsi, char *buf, struct error *e)
+static int printable(const struct line *l, struct error *e)
 {
-	struct line l = { .buf = buf };
+	for (size_t i = 0; i < l->n; i++) {
+		if (l->buf[i] < ' ' || l->buf[i] > '~')
+			return err_set(e, EINVAL,
+				"kernel command line: what the guest's own init is given has to be printable ASCII");
+	}
+	return 0;
+}
+
+int kernel_line(const struct api_ctx *c, const struct api_kernel *k, bool tsi, char *buf, char *end,
+	struct error *e)
+{
+	struct line l = { .buf = buf }, args = { .buf = end };
 	int r;
 
+	*end = 0;
 	add(&l, c->cmdline ? c->cmdline : k->boot == BOOT_AGENT ? LINE_OURS : LINE_OTHERS, "", "");
 	if (!k->foreign && c->vcpus == 1)
 		add(&l, " noreplace-smp", "", "");
 	r = set_console(&l, c->kernel_console, e);
 	if (r)
 		return r;
-	if (k->boot == BOOT_OWN && !c->initramfs)
+	if (k->boot == BOOT_OWN) {
 		add_settings(&l, c);
+		add_args(&args, c);
+	}
 	if (tsi)
 		add(&l, k->foreign ? " tsi_hijack" : " krun.tsi=on", "", "");
-	/* the descriptions of devices come behind this, and have to be in front of " -- " */
-	if (l.n > LIM_API_CMDLINE)
+	/* the descriptions of devices come in between */
+	if (l.n + args.n > LIM_API_CMDLINE)
 		return err_set(e, E2BIG, "kernel command line: over %d bytes", LIM_API_CMDLINE);
-	for (size_t i = 0; i < l.n; i++) {
-		if (buf[i] < ' ' || buf[i] > '~')
-			return err_set(e, EINVAL,
-				"kernel command line: what the guest's own init is given has to be printable ASCII");
-	}
-	return 0;
+	r = printable(&l, e);
+	return r ? r : printable(&args, e);
 }

@@ -110,7 +110,7 @@ static int look(struct start *s, struct error *e)
 		r = kernel_find(s->c, &s->kernel, e);
 	s->cfg.kernel_fd = s->kernel.fd;
 	if (!r)
-		r = kernel_line(s->c, &s->kernel, start_tsi(s->c), s->line, e);
+		r = kernel_line(s->c, &s->kernel, start_tsi(s->c), s->line, s->line_end, e);
 	if (r)
 		return r;
 	if (s->kernel.boot != BOOT_OWN && !root)
@@ -147,6 +147,7 @@ static int build(struct start *s, struct error *e)
 	s->cfg.ram_bytes = (uint64_t)s->c->ram_mib << 20;
 	s->cfg.pit = s->kernel.foreign;
 	s->cfg.cmdline = s->line;
+	s->cfg.cmdline_end = s->line_end;
 	s->cfg.rng = true;
 	/* nobody but the agent knocks */
 	s->cfg.vsock_knock_port = s->kernel.boot == BOOT_OWN ? 0 : PROTO_KNOCK_PORT;

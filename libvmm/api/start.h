@@ -33,8 +33,9 @@ struct api_kernel {
  */
 void kernel_preload(void);
 int kernel_find(const struct api_ctx *c, struct api_kernel *k, struct error *e) NODISCARD;
-/* @buf of LIM_CMDLINE bytes. -E2BIG, or -EINVAL for what cannot stand on a command line. */
-int kernel_line(const struct api_ctx *c, const struct api_kernel *k, bool tsi, char *buf,
+/* @buf and @end of LIM_CMDLINE bytes each: in front of the descriptions of devices, and behind
+ * them. -E2BIG, or -EINVAL for what cannot stand on a command line. */
+int kernel_line(const struct api_ctx *c, const struct api_kernel *k, bool tsi, char *buf, char *end,
 	struct error *e) NODISCARD;
 
 /* ---- unpack.c ---- */
@@ -121,7 +122,7 @@ struct start {
 	struct tree tree;
 	struct stdio stdio;
 	struct work work;
-	char line[LIM_CMDLINE];
+	char line[LIM_CMDLINE], line_end[LIM_CMDLINE];
 	void *initrd;
 	int kvm_fd, done[2];
 	unsigned nvsock; /* ports of the context whose sockets were made */

@@ -489,6 +489,17 @@ static int load_and_boot(
 	return r;
 }
 
+static int end_cmdline(char cmdline[LIM_CMDLINE], const char *end, struct error *e)
+{
+	size_t have = strlen(cmdline), n = end ? strlen(end) : 0;
+
+	if (n >= LIM_CMDLINE - have)
+		return err_set(e, E2BIG, "kernel command line: no room for its arguments");
+	if (n)
+		memcpy(cmdline + have, end, n + 1);
+	return 0;
+}
+
 static int build(struct vmm *vm, struct vmm_config *cfg, struct error *e)
 {
 	char cmdline[LIM_CMDLINE];
@@ -503,6 +514,8 @@ static int build(struct vmm *vm, struct vmm_config *cfg, struct error *e)
 		r = hv_irqchip(vm->hv, cfg->pit, e);
 	if (!r)
 		r = vm_add_devices(vm, cfg, cmdline, e);
+	if (!r)
+		r = end_cmdline(cmdline, cfg->cmdline_end, e);
 	if (!r)
 		r = vm_map_memory(vm, e);
 	if (!r)

@@ -182,6 +182,7 @@ struct vmm_config {
 	const void *initrd; /* borrowed until vmm_build() returns */
 	size_t initrd_len;
 	const char *cmdline; /* the kernel's; device descriptions are appended; borrowed likewise */
+	const char *cmdline_end; /* or NULL: what stands behind those, borrowed likewise */
 
 	struct vmm_fs fs[VMM_MAX_FS];
 	unsigned nfs;

@@ -319,11 +319,12 @@ static void told(void)
 
 static void lines(void)
 {
-	static const char *const args[] = { "a", NULL }, *const env[] = { "A=b c", NULL };
+	static const char *const args[] = { "a", "", "b c", NULL },
+				 *const env[] = { "A=b c", NULL };
 	static const char *const newline[] = { "A=b\nc", NULL };
 	struct api_kernel k = { .boot = BOOT_AGENT, .fd = -1 };
 	uint32_t id = (uint32_t)krun_create_ctx();
-	char line[LIM_CMDLINE];
+	char line[LIM_CMDLINE], end[LIM_CMDLINE];
 	struct error e = { 0 };
 	struct api_ctx *c;
 
@@ -331,21 +332,34 @@ static void lines(void)
 	CHECK_EQ(krun_set_kernel_console(id, "ttyS9"), 0);
 	c = api_get(id);
 	CHECK(c);
-	CHECK_EQ(kernel_line(c, &k, true, line, &e), 0);
+	CHECK_EQ(kernel_line(c, &k, true, line, end, &e), 0);
 	CHECK(strstr(line, "console=ttyS9 ") && strstr(line, " krun.tsi=on") &&
 		strstr(line, " noreplace-smp"));
 	CHECK(!strstr(line, "KRUN_INIT"));
 	k = (struct api_kernel){ .boot = BOOT_TREE, .fd = -1, .foreign = true };
-	CHECK_EQ(kernel_line(c, &k, true, line, &e), 0);
+	CHECK_EQ(kernel_line(c, &k, true, line, end, &e), 0);
 	CHECK(strstr(line, "rootfstype=virtiofs") && strstr(line, " init=/init.krun tsi_hijack"));
 	k.boot = BOOT_OWN;
-	CHECK_EQ(kernel_line(c, &k, false, line, &e), 0);
+	CHECK_EQ(kernel_line(c, &k, false, line, end, &e), 0);
 	CHECK(strstr(line, " KRUN_INIT=/x KRUN_WORKDIR= \"A=b c\"") && !strstr(line, "tsi"));
+	CHECK_STR(end, " -- \"a\" \"\" \"b c\"");
+	/* also where the first process is in an initramfs */
+	c->initramfs = strdup("/i");
+	CHECK_EQ(kernel_line(c, &k, true, line, end, &e), 0);
+	CHECK(strstr(line, " KRUN_INIT=/x KRUN_WORKDIR= \"A=b c\" tsi_hijack"));
+	CHECK_STR(end, " -- \"a\" \"\" \"b c\"");
+	free(TAKE_PTR(c->initramfs));
+	c->args.v[2][0] = '\n';
+	CHECK_EQ(kernel_line(c, &k, false, line, end, &e), -EINVAL);
+	k.boot = BOOT_TREE;
+	CHECK_EQ(kernel_line(c, &k, false, line, end, &e), 0);
+	CHECK_STR(end, "");
+	k.boot = BOOT_OWN;
 	api_put(&c);
 	CHECK_EQ(krun_set_env(id, newline), 0);
 	CHECK_EQ(krun_set_kernel_console(id, "hvc0"), 0);
 	c = api_get(id);
-	CHECK_EQ(kernel_line(c, &k, false, line, &e), -EINVAL);
+	CHECK_EQ(kernel_line(c, &k, false, line, end, &e), -EINVAL);
 	api_put(&c);
 	CHECK_EQ(krun_free_ctx(id), 0);
 }

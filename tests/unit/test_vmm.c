@@ -370,6 +370,32 @@ static void ends(void)
 	}
 }
 
+/* Arguments stand behind the descriptions of devices, or there is no room for them. */
+static void command_line(void)
+{
+	static char end[LIM_CMDLINE];
+	struct vmm_config c;
+	char *line = NULL;
+
+	begin(NULL);
+	c = full_config(1, 32 * MIB);
+	c.cmdline_end = " -- \"a\"";
+	CHECK_EQ(vmm_new(-1, &vm, &e), 0);
+	CHECK_EQ(vmm_build(vm, &c, &e), 0);
+	line = fake_hv_ram(fake_hv_last(), 0x20000, LIM_CMDLINE);
+	CHECK(line && !strncmp(line, "quiet virtio_mmio.device=", 25));
+	CHECK_STR(strrchr(line, ':'), ":9 -- \"a\"");
+	CHECK(ended_clean());
+
+	begin(NULL);
+	c = full_config(1, 32 * MIB);
+	memset(end, 'x', sizeof(end) - 1);
+	c.cmdline_end = end;
+	CHECK_EQ(vmm_new(-1, &vm, &e), 0);
+	CHECK_EQ(vmm_build(vm, &c, &e), -E2BIG);
+	CHECK(ended_clean());
+}
+
 /* Each call to the hypervisor fails once: a sentence, and nothing is left. */
 static void each_step_of_build_fails(void)
 {
@@ -867,6 +893,7 @@ static const struct test_case cases[] = {
 	TEST(window_or_unmount),
 	TEST(mending),
 	TEST(ends),
+	TEST(command_line),
 	TEST(each_step_of_build_fails),
 	TEST(bad_configs),
 	TEST(most_devices),
