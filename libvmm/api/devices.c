@@ -66,6 +66,9 @@ static int add_shares(struct start *s, struct error *e)
 		bool root = !own && !strcmp(f->tag, KRUN_FS_ROOT_TAG);
 
 		r = add_fs(s, root ? "root" : f->tag, f->path, INT16_MAX, -1, f, e);
+		/* libkrun's init ends with this on its root */
+		if (!r && own && !strcmp(f->tag, KRUN_FS_ROOT_TAG))
+			s->cfg.fs[s->cfg.nfs - 1].exit_code = &s->code;
 	}
 	for (size_t i = 0; !r && i < c->volumes.n; i++) {
 		const char *v = c->volumes.v[i];

@@ -122,14 +122,32 @@ static void on_oom(void *arg, const struct msg_oom *m)
 		(unsigned long long)m->kills);
 }
 
-/* The code of a VM that ended: what the workload said, else what the VM did. */
+/* What the workload said, else what the VM did. */
+int run_end_code(const struct run_end *x)
+{
+	if (x->exited)
+		return x->code;
+	if (x->stopping)
+		return x->work ? 128 + SIGTERM : 0;
+	if (x->work && !x->created)
+		return CODE_SETUP;
+	if (!x->work && x->init_code != RUN_NO_CODE)
+		return x->init_code & 0xff;
+	return x->how == VMM_END_GUEST && !x->panicked ? 0 : 1;
+}
+
 static int end_code(const struct loop_state *l, enum vmm_end end)
 {
-	if (l->exited)
-		return l->code;
-	if (l->stopping)
-		return l->cfg->work ? 128 + SIGTERM : 0;
-	return end == VMM_END_GUEST ? 0 : 1;
+	const struct run_end x = { .how = end,
+		.panicked = vmm_panicked(l->cfg->vm),
+		.work = l->cfg->work,
+		.created = l->created,
+		.exited = l->exited,
+		.stopping = l->stopping,
+		.code = l->code,
+		.init_code = __atomic_load_n(l->cfg->code, __ATOMIC_ACQUIRE) };
+
+	return run_end_code(&x);
 }
 
 static void on_lost(void *arg, const char *why)
@@ -158,11 +176,13 @@ static void on_event(struct loop_src *src, uint32_t events)
 {
 	struct loop_state *l = src->arg;
 	enum vmm_end end = vmm_state(l->cfg->vm);
+	bool early = l->cfg->work && !l->created && !l->stopping;
 
 	(void)events;
 	loop_del(l->loop, src);
-	if (end == VMM_END_FAILED)
-		log_err("the VM ended: %s", vmm_why(l->cfg->vm));
+	if (!l->exited && (end == VMM_END_FAILED || early || vmm_panicked(l->cfg->vm)))
+		log_err("the VM ended%s: %s", early ? " before the workload began" : "",
+			vmm_why(l->cfg->vm));
 	finish(l, end_code(l, end));
 }
 

@@ -193,6 +193,7 @@ int32_t krun_start_enter(uint32_t ctx_id)
 		.tree.fd = -1,
 		.stdio.file = -1,
 		.kvm_fd = -1,
+		.code = RUN_NO_CODE,
 		.done = { -1, -1 } };
 	r = look(s, &e);
 	if (!r)
@@ -202,7 +203,8 @@ int32_t krun_start_enter(uint32_t ctx_id)
 			.c = c,
 			.stdio = &s->stdio,
 			.work = s->kernel.boot == BOOT_OWN ? NULL : &s->work,
-			.done_fd = s->done[0] };
+			.done_fd = s->done[0],
+			.code = &s->code };
 
 		r = run(&cfg, &e);
 		if (r >= 0) {

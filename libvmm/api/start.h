@@ -125,6 +125,7 @@ struct start {
 	char line[LIM_CMDLINE], line_end[LIM_CMDLINE];
 	void *initrd;
 	int kvm_fd, done[2];
+	int32_t code;	 /* atomic: of an init of the caller's, or RUN_NO_CODE */
 	unsigned nvsock; /* ports of the context whose sockets were made */
 };
 
@@ -140,12 +141,30 @@ void start_devices_undo(struct start *s);
 
 /* ---- run.c ---- */
 
+#define RUN_NO_CODE INT32_MAX
+
+/* What is known when a VM has ended. */
+struct run_end {
+	enum vmm_end how;
+	bool panicked;	   /* vmm_panicked() */
+	bool work;	   /* there is an agent */
+	bool created;	   /* and it has made the workload's place */
+	bool exited;	   /* and the workload has ended, with @code */
+	bool stopping;	   /* the shutdown eventfd was written */
+	int code;	   /* of the workload */
+	int32_t init_code; /* what an init of the caller's told, or RUN_NO_CODE */
+};
+
+/* The exit code of the process. */
+int run_end_code(const struct run_end *x) NODISCARD;
+
 struct run_cfg {
 	struct vmm *vm;
 	const struct api_ctx *c;
 	const struct stdio *stdio;
 	const struct work *work; /* NULL: no agent */
 	int done_fd;		 /* read end of what vmm_config.vsock_done_fd is */
+	const int32_t *code;	 /* atomic: vmm_fs.exit_code, RUN_NO_CODE at first */
 };
 
 /* Starts the VM and serves it until it has ended: the exit code, or -errno when it did not start.

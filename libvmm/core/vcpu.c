@@ -84,10 +84,12 @@ static void guest_reset(struct vmm *vm)
 {
 	loop_call(vm->io, nothing, NULL);
 	loop_call(vm->io, nothing, NULL);
-	if (vm->panic[0])
+	if (vm->panic[0]) {
+		__atomic_store_n(&vm->panicked, true, __ATOMIC_RELEASE);
 		vm_end(vm, VMM_END_GUEST, "the guest's kernel panicked: %s", vm->panic);
-	else
+	} else {
 		vm_end(vm, VMM_END_GUEST, "the guest reset the machine");
+	}
 }
 
 /*

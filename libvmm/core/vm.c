@@ -193,6 +193,11 @@ const char *vmm_why(const struct vmm *vm)
 	return vm->why;
 }
 
+bool vmm_panicked(const struct vmm *vm)
+{
+	return __atomic_load_n(&vm->panicked, __ATOMIC_ACQUIRE);
+}
+
 enum vmm_end vmm_wait(struct vmm *vm)
 {
 	enum vmm_end end;

@@ -76,6 +76,7 @@ struct vmm {
 	char line[256]; /* console output up to its newline; io loop */
 	unsigned line_len;
 	char panic[160]; /* what the guest's kernel said when it gave up; io loop */
+	bool panicked;	 /* atomic: and it reset the machine then */
 };
 
 /* Ends the VM: the first call counts. Any thread. */

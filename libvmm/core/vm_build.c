@@ -330,6 +330,7 @@ static int add_fs(struct vmm *vm, struct vmm_fs *f, unsigned n, char *cmdline, s
 		.drop_idle = f->drop_idle,
 		.nat = f->nat,
 		.dax_len = f->drop_idle ? 0 : f->dax_bytes,
+		.exit_code = f->exit_code,
 		.max_nodes = fs_nodes(vm, n) };
 	struct vdev *v;
 	int r;

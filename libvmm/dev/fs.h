@@ -196,6 +196,7 @@ struct fs {
 	enum fs_cache cache;
 	struct fs_cache_at at[32]; /* mounts with another */
 	unsigned nat;
+	int32_t *exit_code; /* of fs_cfg */
 	bool drop_idle;
 	int idle_fd; /* owned; readable when fs_fd_drop_idle() is due */
 	uint32_t minor;

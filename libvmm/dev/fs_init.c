@@ -221,6 +221,7 @@ int fs_server_new(
 	fs->cache = cfg->cache;
 	fs->nat = MIN(cfg->nat, (unsigned)ARRAY_SIZE(fs->at));
 	memcpy(fs->at, cfg->at, sizeof(fs->at));
+	fs->exit_code = cfg->exit_code;
 	fs->drop_idle = cfg->drop_idle;
 	fs->net = is_network(root);
 	/* Before the process changes its root: the tree's own /proc is image content. */

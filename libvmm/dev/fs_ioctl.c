@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-/* virtio-fs: ioctl, of which four are let through: flags of an inode, to read and to write. */
+/* virtio-fs: ioctl: flags of an inode, to read and to write, and what a guest's init ends with. */
 /*
  * How it works
  *
@@ -8,6 +8,10 @@
  * (immutable, append-only) meet its check, and the VMM does not have it. A project id is the
  * host's means to count, so it stays what it is, with the flag by which directories hand it on, and
  * so do the other fields beside the flags.
+ *
+ * A share may take one number more (fs_cfg.exit_code), which is for the VMM itself: by libkrun's
+ * contract the guest's init tells so how its workload ended. It is a word that any process of that
+ * guest can say, and it goes no further than into that variable.
  *
  * The argument has the size that its number says; the guest's kernel does the copying (no
  * FUSE_IOCTL_UNRESTRICTED).
@@ -20,6 +24,8 @@
 #include <sys/ioctl.h>
 
 #include "dev/fs.h"
+
+#define IOC_EXIT_CODE 0x7602
 
 static int reply(struct fs_req *q, const void *arg, size_t n)
 {
@@ -91,6 +97,10 @@ int fs_op_ioctl(struct fs *fs, struct fs_req *q)
 		return -ENOTTY;
 	if (!h)
 		return -EBADF;
+	if (fs->exit_code && q->a.ioctl.cmd == IOC_EXIT_CODE) {
+		__atomic_store_n(fs->exit_code, (int32_t)q->a.ioctl.arg, __ATOMIC_RELEASE);
+		return reply(q, NULL, 0);
+	}
 	if (h->fd < 0)
 		return h->kind == FS_H_VIRT ? -ENOTTY : -ESTALE;
 	return on_fd(fs, q, h->fd);

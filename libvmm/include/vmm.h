@@ -61,6 +61,10 @@ struct vmm_fs {
 	bool drop_idle;
 	/* 0: no window; nor with @drop_idle, as a mapping keeps its mount busy like a descriptor */
 	uint64_t dax_bytes;
+	/* Atomic, borrowed until vmm_free(): gets the argument of ioctl 0x7602 on any file or
+	 * directory of the share, by which libkrun's init tells how it ended. NULL: no such ioctl.
+	 */
+	int32_t *exit_code;
 };
 
 enum vmm_disk_format {
@@ -230,6 +234,9 @@ int vmm_start(struct vmm *vm, struct error *e);
 int vmm_event_fd(const struct vmm *vm);
 enum vmm_end vmm_state(const struct vmm *vm);
 const char *vmm_why(const struct vmm *vm);
+/* Did the guest's kernel give up? Only known where the VM has ended and the console's port 0, or
+ * the console without ports, had no descriptor for output. */
+bool vmm_panicked(const struct vmm *vm);
 enum vmm_end vmm_wait(struct vmm *vm);
 /* Any thread: asks the vCPUs to end; vmm_wait() returns soon after. */
 void vmm_stop(struct vmm *vm);

@@ -496,6 +496,43 @@ static void too_many_ports(void)
 	api_free(s.c);
 }
 
+static void codes(void)
+{
+	const struct run_end ended = { .how = VMM_END_GUEST, .init_code = RUN_NO_CODE };
+	struct run_end x = ended;
+
+	/* a first process of the caller's: what it said, else how the machine ended */
+	CHECK_EQ(run_end_code(&x), 0);
+	x.panicked = true;
+	CHECK_EQ(run_end_code(&x), 1);
+	x = ended;
+	x.how = VMM_END_FAILED;
+	CHECK_EQ(run_end_code(&x), 1);
+	x.init_code = 300;
+	CHECK_EQ(run_end_code(&x), 44);
+	x.init_code = -1;
+	CHECK_EQ(run_end_code(&x), 255);
+	x.stopping = true;
+	CHECK_EQ(run_end_code(&x), 0);
+	/* the agent: what could not begin, what nobody told the end of, what was told */
+	x = ended;
+	x.work = true;
+	x.init_code = 5; /* is not asked for then */
+	CHECK_EQ(run_end_code(&x), 125);
+	x.panicked = true;
+	CHECK_EQ(run_end_code(&x), 125);
+	x.created = true;
+	CHECK_EQ(run_end_code(&x), 1);
+	x.panicked = false;
+	CHECK_EQ(run_end_code(&x), 0);
+	x.how = VMM_END_STOPPED;
+	x.stopping = true;
+	CHECK_EQ(run_end_code(&x), 143);
+	x.exited = true;
+	x.code = 9;
+	CHECK_EQ(run_end_code(&x), 9);
+}
+
 /* A loop that cannot be made, as the VM's event is no event: nothing of it stays with the caller.
  */
 static void comes_back(void)
@@ -546,7 +583,7 @@ static void refused(void)
 
 static const struct test_case cases[] = { TEST(kept), TEST(packed), TEST(bundles), TEST(config_oci),
 	TEST(config_mounts), TEST(config_flat), TEST(config_bad), TEST(told), TEST(lines),
-	TEST(trees), TEST(streams), TEST(devices), TEST(too_many_ports), TEST(comes_back),
-	TEST(refused) };
+	TEST(trees), TEST(streams), TEST(devices), TEST(too_many_ports), TEST(codes),
+	TEST(comes_back), TEST(refused) };
 
 TEST_MAIN(cases)

@@ -422,6 +422,34 @@ static void ioctls(void)
 	CHECK(fc_free(&c));
 }
 
+/* What a guest's init ends with is taken where somebody asked for it, on files and directories. */
+static void exit_codes(void)
+{
+	int32_t code = INT32_MAX;
+	const struct fs_cfg cfg = { .exit_code = &code };
+	struct fuse_ioctl_in in = { .cmd = 0x7602, .arg = 7, .flags = FUSE_IOCTL_DIR };
+	struct fuse_ioctl_out out;
+	uint64_t f, fh;
+	struct fc c;
+
+	CHECK_EQ(fc_new(&c, NULL, NULL), 0);
+	CHECK_EQ(fc_open(&c, 1, O_DIRECTORY, &in.fh), 0);
+	CHECK_EQ(fc_call(&c, FUSE_IOCTL, 1, &in, sizeof(in), NULL, 0, &out, sizeof(out)), -ENOTTY);
+	CHECK(fc_free(&c));
+	CHECK_EQ(fc_new(&c, &cfg, NULL), 0);
+	in.fh = 99;
+	CHECK_EQ(fc_call(&c, FUSE_IOCTL, 1, &in, sizeof(in), NULL, 0, &out, sizeof(out)), -EBADF);
+	CHECK_EQ(code, INT32_MAX);
+	CHECK_EQ(fc_open(&c, 1, O_DIRECTORY, &in.fh), 0);
+	CHECK_EQ(fc_call(&c, FUSE_IOCTL, 1, &in, sizeof(in), NULL, 0, &out, sizeof(out)), 0);
+	CHECK_EQ(code, 7);
+	CHECK_EQ(fc_create(&c, 1, "f", O_RDWR, 0644, &f, &fh), 0);
+	in = (struct fuse_ioctl_in){ .cmd = 0x7602, .arg = 300, .fh = fh };
+	CHECK_EQ(fc_call(&c, FUSE_IOCTL, f, &in, sizeof(in), NULL, 0, &out, sizeof(out)), 0);
+	CHECK_EQ(code, 300);
+	CHECK(fc_free(&c));
+}
+
 static int set_acl(
 	struct fc *c, uint64_t n, const char *name, const void *acl, uint32_t size, uint32_t ext)
 {
@@ -508,6 +536,7 @@ static const struct test_case cases[] = {
 	TEST(holes_and_copies),
 	TEST(out_of_fds),
 	TEST(ioctls),
+	TEST(exit_codes),
 	TEST(acls),
 	TEST(written),
 };
