@@ -29,9 +29,10 @@
 #include "util/log.h"
 #include "vmm.h"
 
-#define BOOT_SECONDS 600 /* nobody else waits: a slow host is not a lost guest */
-#define STOP_SECONDS 10
-#define CODE_SETUP   125
+#define BOOT_SECONDS  600 /* nobody else waits: a slow host is not a lost guest */
+#define STOP_SECONDS  10
+#define DRAIN_SECONDS 10
+#define CODE_SETUP    125
 
 struct loop_state {
 	const struct run_cfg *cfg;
@@ -357,6 +358,10 @@ int run(const struct run_cfg *cfg, struct error *e)
 			finish(&l, CODE_SETUP);
 		}
 	}
+	/* what is on its way to slow readers would end with the process; no more may come */
+	vmm_stop(cfg->vm);
+	if (!vmm_drain(cfg->vm, DRAIN_SECONDS * 1000))
+		log_warn("console output was lost: nobody read it within %d s", DRAIN_SECONDS);
 	stdio_restore();
 	return l.code;
 }

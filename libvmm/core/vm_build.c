@@ -16,6 +16,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/eventfd.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "core/vm.h"
@@ -37,6 +38,8 @@ _Static_assert((int)VMM_DISK_RAW == (int)DISK_RAW && (int)VMM_DISK_QCOW2 == (int
 	"one list, two names");
 _Static_assert(LIM_VSOCK_PORTS == VMM_MAX_VSOCK_PORTS, "one number, two names");
 _Static_assert(sizeof(struct vsock_done) == sizeof(struct vmm_vsock_done), "one report, two names");
+
+#define DRAIN_STEP_MS 10 /* a reader that is slow; others are done at once */
 
 static int check_rules(const char *what, const struct vmm_net_rule *r, unsigned n, struct error *e)
 {
@@ -312,6 +315,36 @@ static int add_console(struct vmm *vm, struct vmm_config *cfg, char *cmdline, st
 	if (!cfg->nports)
 		console_set_sink(vm->console, console_to_log, vm);
 	return add_device(vm, vm->console, cmdline, e);
+}
+
+struct drain {
+	struct vdev *console;
+	bool done;
+};
+
+static void drain(void *arg)
+{
+	struct drain *d = arg;
+
+	d->done = console_drain(d->console);
+}
+
+bool vmm_drain(struct vmm *vm, unsigned ms)
+{
+	struct drain d = { .console = vm->console };
+
+	if (!vm->started || !vm->console)
+		return true;
+	for (;;) {
+		unsigned step = MIN(ms, (unsigned)DRAIN_STEP_MS);
+		struct timespec t = { .tv_nsec = (long)step * 1000000 };
+
+		loop_call(vm->io, drain, &d);
+		if (d.done || !step)
+			return d.done;
+		(void)nanosleep(&t, NULL);
+		ms -= step;
+	}
 }
 
 /* What each of @n servers may remember. */

@@ -265,3 +265,18 @@ void console_set_sink(
 	con->sink = fn;
 	con->sink_arg = arg;
 }
+
+bool console_drain(struct vdev *v)
+{
+	struct console *con = console_of(v);
+	bool left = false;
+
+	for (unsigned i = 0; i < (console_multiport(con) ? con->nports : 1); i++) {
+		struct console_port *p = &con->port[i];
+
+		port_tx(p);
+		left |= p->held.len ||
+			(console_live(con) && vq_pending(&v->vq[port_tx_queue(p)]) > 0);
+	}
+	return !left;
+}

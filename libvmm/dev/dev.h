@@ -29,6 +29,8 @@ void console_resize(struct vdev *v, unsigned port, uint16_t cols, uint16_t rows)
  * log). Before the freeze. */
 void console_set_sink(
 	struct vdev *v, void (*fn)(void *arg, const char *bytes, unsigned n), void *arg);
+/* Writes out what the driver has given to the ports; true: nothing of it is left. */
+bool console_drain(struct vdev *v);
 
 enum fs_cache {
 	FS_CACHE_AUTO,	 /* entries and attributes for at most 1 s */

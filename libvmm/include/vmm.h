@@ -240,6 +240,9 @@ bool vmm_panicked(const struct vmm *vm);
 enum vmm_end vmm_wait(struct vmm *vm);
 /* Any thread: asks the vCPUs to end; vmm_wait() returns soon after. */
 void vmm_stop(struct vmm *vm);
+/* Once it has ended: waits, at most @ms, until the host has what the guest wrote to its console and
+ * the console's ports. False: some of it is left. */
+bool vmm_drain(struct vmm *vm, unsigned ms);
 void vmm_free(struct vmm *vm); /* NULL is fine */
 
 /*

@@ -131,6 +131,54 @@ static void output_in_order_to_a_slow_reader(void)
 	down();
 }
 
+/* Without a turn of the loop: all that the driver has shown, as far as the host takes it.
+ */
+static void drained(void)
+{
+	struct console_port_cfg cfg = { .in_fd = -1 };
+	const uint32_t len = 50000;
+	uint64_t got = 0, gpa;
+	int p[2];
+
+	CHECK(!pipe2(p, O_CLOEXEC));
+	cfg.out_fd = p[1];
+	CHECK_EQ(up(&cfg, 1), 0);
+	settle();
+	CHECK(console_drain(v));
+	CHECK_EQ(fcntl(p[0], F_SETFL, O_NONBLOCK), 0);
+	gpa = fake_alloc(&g, 5 * len, 8).v;
+	for (unsigned i = 0; i < 5; i++) {
+		struct fake_seg s = { gpa + (uint64_t)i * len, len };
+
+		fill(fake_ptr(&g, GPA(s.gpa), len), len, (uint64_t)i * len);
+		CHECK(fake_add(&d, 1, &s, 1, NULL, 0) >= 0);
+	}
+	(void)fake_kick(&d, 1); /* of which the loop does not know yet */
+	/* more than pipe and buffer have room for */
+	CHECK(!console_drain(v));
+	CHECK(console_of(v)->port[0].held.len);
+	for (bool done = false; got < 5 * len;) {
+		ssize_t n = read(p[0], buf, sizeof(buf));
+
+		CHECK(n > 0 && matches(buf, (size_t)n, got));
+		got += (uint64_t)n;
+		CHECK(!done || got == 5 * len);
+		done = console_drain(v);
+	}
+	CHECK(console_drain(v));
+	/* nobody reads any more: nothing to wait for */
+	for (unsigned i = 0; i < 5; i++) {
+		struct fake_seg s = { gpa, len };
+
+		CHECK(fake_add(&d, 1, &s, 1, NULL, 0) >= 0);
+	}
+	(void)fake_kick(&d, 1);
+	CHECK(!console_drain(v));
+	(void)close(p[0]);
+	CHECK(console_drain(v));
+	down();
+}
+
 /* Chains as large as a driver may make them, into a file that takes everything: the loop gets its
  * turn after some, and all of them come back. */
 static void large_chains_take_turns(void)
@@ -435,6 +483,7 @@ static void saved_with_output_in_flight(void)
 static const struct test_case cases[] = {
 	TEST(output_in_order_to_a_slow_reader),
 	TEST(input_waits_for_buffers),
+	TEST(drained),
 	TEST(large_chains_take_turns),
 	TEST(file_input_is_read_to_its_end),
 	TEST(sink_gets_everything),

@@ -330,6 +330,7 @@ static void ends(void)
 		0);
 	CHECK_EQ(vmm_wait(vm), VMM_END_GUEST);
 	CHECK_STR(vmm_why(vm), "the guest reset the machine");
+	CHECK(!vmm_panicked(vm) && vmm_drain(vm, 0));
 	CHECK(ended_clean());
 
 	CHECK_EQ(make(NULL, 1, 32 * MIB), 0);
