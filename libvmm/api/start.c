@@ -134,7 +134,7 @@ static int build(struct start *s, struct error *e)
 	if (!r && pipe2(s->done, O_CLOEXEC | O_NONBLOCK))
 		r = err_sys(e, errno, "pipe");
 	if (!r)
-		r = stdio_find(s->c, &s->stdio, e);
+		r = stdio_find(s->c, s->kernel.boot == BOOT_OWN, &s->stdio, e);
 	if (!r)
 		r = start_devices(s, e);
 	if (!r)

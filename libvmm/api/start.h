@@ -106,7 +106,8 @@ struct stdio {
 	int file;  /* of krun_set_console_output(), or -1 */
 };
 
-int stdio_find(const struct api_ctx *c, struct stdio *s, struct error *e) NODISCARD;
+/* @own: a first process of the caller's, for which each stream that is no terminal has a port. */
+int stdio_find(const struct api_ctx *c, bool own, struct stdio *s, struct error *e) NODISCARD;
 /* The terminal as a cable to the guest's, until stdio_restore(). */
 void stdio_raw(const struct stdio *s);
 void stdio_restore(void);

@@ -29,7 +29,7 @@ static int find_tty(const int fd[3])
 	return both_ways(fd[0]) ? fd[0] : both_ways(fd[1]) ? fd[1] : -1;
 }
 
-int stdio_find(const struct api_ctx *c, struct stdio *s, struct error *e)
+int stdio_find(const struct api_ctx *c, bool own, struct stdio *s, struct error *e)
 {
 	const struct api_console *k = NULL;
 
@@ -53,6 +53,9 @@ int stdio_find(const struct api_ctx *c, struct stdio *s, struct error *e)
 			s->fd[i] = api_fd_ok(i) ? i : -1;
 	}
 	s->tty = find_tty(s->fd);
+	/* the agent's terminal is all three: one more descriptor would get nothing */
+	if (!own && s->fd[2] >= 0 && isatty(s->fd[2]) != 1)
+		s->tty = -1;
 	return 0;
 }
 

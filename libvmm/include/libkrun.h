@@ -284,8 +284,8 @@ int32_t krun_set_console_output(uint32_t ctx_id, const char *c_filepath);
 
 /*
  * A console on descriptors, negative ones for none. The first such is the workload's standard
- * input, output and error: a terminal of the guest where @input_fd is one. Each further one is a
- * terminal hvcN of the guest.
+ * input, output and error: a terminal of the guest where they all are one. Each further one is a
+ * terminal hvcN of the guest. -ENOSPC: see krun_add_console_port_tty().
  */
 int32_t krun_add_virtio_console_default(uint32_t ctx_id, int input_fd, int output_fd, int err_fd);
 

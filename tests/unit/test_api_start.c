@@ -393,7 +393,7 @@ static void streams(void)
 	CHECK_EQ(krun_set_console_output(id, file), 0);
 	c = api_get(id);
 	CHECK(c);
-	CHECK_EQ(stdio_find(c, &s, &e), 0);
+	CHECK_EQ(stdio_find(c, false, &s, &e), 0);
 	CHECK(s.file >= 0 && s.fd[0] == -1 && s.fd[1] == s.file && s.fd[2] == s.file &&
 		s.tty == -1);
 	CHECK(lseek(s.file, 0, SEEK_END) == 0);
@@ -401,7 +401,7 @@ static void streams(void)
 	api_put(&c);
 	CHECK_EQ(krun_add_virtio_console_default(id, -1, 1, -1), 0);
 	c = api_get(id);
-	CHECK_EQ(stdio_find(c, &s, &e), 0);
+	CHECK_EQ(stdio_find(c, false, &s, &e), 0);
 	CHECK(s.file == -1 && s.fd[0] == -1 && s.fd[1] == 1 && s.fd[2] == -1);
 	api_put(&c);
 	CHECK_EQ(krun_free_ctx(id), 0);
@@ -437,7 +437,7 @@ static void devices(void)
 	id = machine(sock);
 	s = (struct start){ .c = api_take(id), .tree.fd = -1 };
 	CHECK(s.c);
-	CHECK_EQ(stdio_find(s.c, &s.stdio, &e), 0);
+	CHECK_EQ(stdio_find(s.c, s.kernel.boot == BOOT_OWN, &s.stdio, &e), 0);
 	s.kernel.boot = BOOT_AGENT;
 	CHECK_EQ(start_devices(&s, &e), 0);
 	CHECK_EQ(s.cfg.nfs, 3);
@@ -489,11 +489,44 @@ static void too_many_ports(void)
 		CHECK_EQ(krun_add_console_port_inout(id, 1, "p", -1, null), 0);
 	s = (struct start){ .c = api_take(id), .tree.fd = -1, .kernel.boot = BOOT_OWN };
 	CHECK(s.c);
-	CHECK_EQ(stdio_find(s.c, &s.stdio, &e), 0);
+	CHECK_EQ(stdio_find(s.c, s.kernel.boot == BOOT_OWN, &s.stdio, &e), 0);
 	CHECK_EQ(start_devices(&s, &e), -ENOSPC);
 	CHECK_EQ(s.cfg.nports, VMM_MAX_PORTS);
 	start_devices_undo(&s);
 	api_free(s.c);
+}
+
+/* The agent's terminal is for all three streams; a first process of the caller's has a port for an
+ * error output that is none. */
+static void terminals(void)
+{
+	CLEAN_FD int pty = open("/dev/ptmx", O_RDWR | O_NOCTTY | O_CLOEXEC);
+	CLEAN_FD int null = open("/dev/null", O_RDWR | O_CLOEXEC);
+	const struct {
+		int fd[3];
+		bool agent, own;
+	} t[] = { { { pty, pty, pty }, true, true }, { { pty, pty, -1 }, true, true },
+		{ { pty, pty, null }, false, true }, { { pty, null, null }, false, false },
+		{ { null, pty, pty }, false, false } };
+
+	CHECK(pty >= 0 && null >= 0);
+	for (size_t i = 0; i < ARRAY_SIZE(t); i++) {
+		uint32_t id = (uint32_t)krun_create_ctx();
+		struct api_ctx *c;
+		struct error e = { 0 };
+		struct stdio s;
+
+		CHECK_EQ(
+			krun_add_virtio_console_default(id, t[i].fd[0], t[i].fd[1], t[i].fd[2]), 0);
+		c = api_take(id);
+		CHECK(c);
+		CHECK_EQ(stdio_find(c, false, &s, &e), 0);
+		CHECK_EQ(s.tty, t[i].agent ? pty : -1);
+		CHECK_EQ(s.fd[2], t[i].fd[2]);
+		CHECK_EQ(stdio_find(c, true, &s, &e), 0);
+		CHECK_EQ(s.tty, t[i].own ? pty : -1);
+		api_free(c);
+	}
 }
 
 static void codes(void)
@@ -583,7 +616,7 @@ static void refused(void)
 
 static const struct test_case cases[] = { TEST(kept), TEST(packed), TEST(bundles), TEST(config_oci),
 	TEST(config_mounts), TEST(config_flat), TEST(config_bad), TEST(told), TEST(lines),
-	TEST(trees), TEST(streams), TEST(devices), TEST(too_many_ports), TEST(codes),
-	TEST(comes_back), TEST(refused) };
+	TEST(trees), TEST(streams), TEST(devices), TEST(too_many_ports), TEST(terminals),
+	TEST(codes), TEST(comes_back), TEST(refused) };
 
 TEST_MAIN(cases)
