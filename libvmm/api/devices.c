@@ -168,9 +168,19 @@ static int add_stdio(struct start *s, struct error *e)
 }
 
 /*
- * Port 0 is the kernel's: with the agent what it says goes to the log, or to the file of
- * krun_set_console_output(); where the caller has a first process of its own, to standard output.
+ * Port 0 is the kernel's: what it says goes to the log, or to the file of
+ * krun_set_console_output(). A first process of the caller's has ports for its streams, but in an
+ * initramfs it may be one that knows the console alone, and a terminal is there for both.
  */
+static int console_out(const struct start *s)
+{
+	const struct stdio *io = &s->stdio;
+
+	if (s->kernel.boot != BOOT_OWN || io->file >= 0)
+		return io->file;
+	return s->c->initramfs || isatty(io->fd[1]) == 1 ? io->fd[1] : -1;
+}
+
 static int add_consoles(struct start *s, struct error *e)
 {
 	const struct api_ctx *c = s->c;
@@ -180,7 +190,7 @@ static int add_consoles(struct start *s, struct error *e)
 
 	s->cfg.console = true;
 	if (own || io->file >= 0 || c->nports || c->nconsoles > 1)
-		r = add_port(s, NULL, own ? io->tty : -1, own ? io->fd[1] : io->file, true, e);
+		r = add_port(s, NULL, own ? io->tty : -1, console_out(s), true, e);
 	if (!r && own)
 		r = add_stdio(s, e);
 	for (unsigned i = 0; !r && i < c->nconsoles; i++) {

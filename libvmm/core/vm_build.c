@@ -299,6 +299,7 @@ static int add_console(struct vmm *vm, struct vmm_config *cfg, char *cmdline, st
 		{ .in_fd = -1, .out_fd = -1, .console = true }
 	};
 	unsigned n = cfg->nports ? cfg->nports : 1;
+	bool out = cfg->nports && cfg->port[0].out_fd >= 0;
 	int r;
 
 	for (unsigned i = 0; i < cfg->nports; i++) {
@@ -312,7 +313,7 @@ static int add_console(struct vmm *vm, struct vmm_config *cfg, char *cmdline, st
 	r = console_new(vm->io, &vm->mem, p, n, &vm->console, e);
 	if (r)
 		return r;
-	if (!cfg->nports)
+	if (!out)
 		console_set_sink(vm->console, console_to_log, vm);
 	return add_device(vm, vm->console, cmdline, e);
 }

@@ -496,6 +496,38 @@ static void too_many_ports(void)
 	api_free(s.c);
 }
 
+/* A first process of the caller's has its streams as ports; what its kernel says goes to them only
+ * where the process may have nothing else. */
+static void own_console(void)
+{
+	static struct start s;
+	CLEAN_FD int null = open("/dev/null", O_RDWR | O_CLOEXEC);
+	uint32_t id = (uint32_t)krun_create_ctx();
+	struct error e = { 0 };
+
+	CHECK_EQ(krun_set_root(id, "/"), 0);
+	CHECK_EQ(krun_add_virtio_console_default(id, null, null, null), 0);
+	s = (struct start){ .c = api_take(id), .tree.fd = -1, .kernel.boot = BOOT_OWN };
+	CHECK(s.c);
+	CHECK_EQ(stdio_find(s.c, true, &s.stdio, &e), 0);
+	CHECK_EQ(start_devices(&s, &e), 0);
+	CHECK_EQ(s.cfg.nports, 4);
+	CHECK(s.cfg.port[0].console && s.cfg.port[0].out_fd < 0 && s.cfg.port[2].out_fd >= 0);
+	CHECK_STR(s.cfg.port[2].name, "krun-stdout");
+	CHECK(s.cfg.nfs == 1 && s.cfg.fs[0].exit_code == &s.code);
+	start_devices_undo(&s);
+	s.c->initramfs = strdup("/i");
+	CHECK_EQ(start_devices(&s, &e), 0);
+	CHECK(s.cfg.port[0].console && s.cfg.port[0].out_fd >= 0);
+	start_devices_undo(&s);
+	s.kernel.boot = BOOT_AGENT;
+	s.cfg.fs[0].exit_code = NULL;
+	CHECK_EQ(start_devices(&s, &e), 0);
+	CHECK(!s.cfg.fs[0].exit_code);
+	start_devices_undo(&s);
+	api_free(s.c);
+}
+
 /* The agent's terminal is for all three streams; a first process of the caller's has a port for an
  * error output that is none. */
 static void terminals(void)
@@ -616,7 +648,7 @@ static void refused(void)
 
 static const struct test_case cases[] = { TEST(kept), TEST(packed), TEST(bundles), TEST(config_oci),
 	TEST(config_mounts), TEST(config_flat), TEST(config_bad), TEST(told), TEST(lines),
-	TEST(trees), TEST(streams), TEST(devices), TEST(too_many_ports), TEST(terminals),
-	TEST(codes), TEST(comes_back), TEST(refused) };
+	TEST(trees), TEST(streams), TEST(devices), TEST(too_many_ports), TEST(own_console),
+	TEST(terminals), TEST(codes), TEST(comes_back), TEST(refused) };
 
 TEST_MAIN(cases)
