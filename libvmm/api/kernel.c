@@ -3,10 +3,10 @@
 /*
  * How it works
  *
- * A kernel of the caller's goes first. Else the environment may say (KRUN_KERNEL: a path, or
- * "libkrunfw"); else it is ours, where it is installed or, in a build, beside the library; else
- * that of libkrunfw.so.5. This is looked for when the first context is made, and kept as memory: at
- * the start it becomes a memfd.
+ * A kernel of the caller's goes first. Else the environment may say (KRUN_KERNEL: the path of one
+ * of ours, or "libkrunfw"); else it is ours, where it is installed or, in a build, beside the
+ * library; else that of libkrunfw.so.5. This is looked for when the first context is made, and kept
+ * as memory: at the start it becomes a memfd.
  *
  * Ours takes an initramfs with the agent. Others are given what libkrunfw's know: a root share in
  * which they find /init.krun, which is the agent too, in a small directory of its own (tree.c); the
