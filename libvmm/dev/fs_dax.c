@@ -237,8 +237,11 @@ static int map_node(struct fs *fs, struct fs_node *n, uint32_t i, struct fs_map 
 	struct fs_handle *h = fs_handle_at(fs, n->handles);
 	int r = 0, fd;
 
-	if (!magic)
-		return -ENODEV;
+	if (!magic) {
+		/* a file that is not there has no type either */
+		fd = fs_dax_fd_of(fs, n);
+		return fd < 0 ? fd : -ENODEV;
+	}
 	m->lower = magic == FS_DAX_OVERLAY && !m->write;
 	while (h && !fits(h, m->write || m->lower))
 		h = fs_handle_at(fs, h->next);
@@ -398,15 +401,18 @@ static int load_map(struct fs *fs, struct save_in *s)
 		return -EINVAL;
 	r = fs_dax_map(fs, n, i, &m);
 	fs_req_end(fs);
-	/* The guest believes in it: a file that is gone, or on another file system now, reads as
-	 * zeroes, and is looked for again with the next request for it. */
-	if (r < 0) {
+	/* The guest believes in it: a file that is gone reads as zeroes, and is looked for again
+	 * with the next request for it. One that is there must not: its guest would take them for
+	 * the file's, and lose what it stores. */
+	if (r == -ESTALE || r == -ENOENT) {
 		log_warn("virtio-fs: a mapped file is not there any more: %s", err_text(r));
 		r = mem_shm_zero(d->mem, d->window, fs_map_place(i), FS_DAX_RANGE);
 		n->flags |= FS_N_CUT;
 	}
-	if (r < 0)
+	if (r < 0) {
+		log_warn("virtio-fs: a mapped file cannot be mapped again: %s", err_text(r));
 		return r;
+	}
 	link_map(fs, i, n, &m);
 	fs_dax_ticks(d, true);
 	return 0;

@@ -254,6 +254,42 @@ static void saved(void)
 	CHECK(teardown(&r));
 }
 
+/* Zeroes are for what is gone; what is there and cannot be mapped keeps the VM from coming back. */
+static void saved_or_not(void)
+{
+	struct save_out s = { 0 };
+	struct save_in in;
+	struct statx sx;
+	struct rig r;
+	uint64_t f;
+
+	CHECK_EQ(setup(&r, NULL), 0);
+	CHECK_EQ(file(&r, "f", R, 0644), 0);
+	f = fc_lookup(&r.c, 1, "f");
+	CHECK_EQ(map(&r, f, NO_FH, 0, R, MAP_RW, R), 0);
+	fs_save(r.c.fs, &s);
+	CHECK_EQ(s.err, 0);
+	/* on a file system of which nothing is mapped */
+	CHECK_EQ(statx(r.c.dir, "f", 0, STATX_BASIC_STATS | STATX_MNT_ID, &sx), 0);
+	fs_dax_reset(r.c.fs);
+	fs_server_free(r.c.fs);
+	CHECK_EQ(fc_server(&r.c, NULL, NULL), 0);
+	r.c.fs->dax->seen[0] = (struct fs_dax_mount){ .mnt = sx.stx_mnt_id };
+	r.c.fs->dax->nseen = 1;
+	in = (struct save_in){ .buf = s.buf, .len = s.len };
+	CHECK_EQ(fs_load(r.c.fs, &in), -ENODEV);
+	CHECK(!there(&r, R));
+	CHECK_EQ(again(&r, &s, NULL), 0);
+	CHECK_EQ(page(&r, 512), 1);
+	/* gone, and nothing else is known of its file system */
+	CHECK_EQ(renameat(r.c.dir, "f", r.c.dir, "away"), 0);
+	CHECK_EQ(again(&r, &s, NULL), 0);
+	CHECK(there(&r, R));
+	CHECK_EQ(page(&r, 512), 0);
+	save_out_free(&s);
+	CHECK(teardown(&r));
+}
+
 static const struct test_case cases[] = {
 	TEST(negotiated),
 	TEST(admission),
@@ -262,6 +298,7 @@ static const struct test_case cases[] = {
 	TEST(refused),
 	TEST(read_only),
 	TEST(saved),
+	TEST(saved_or_not),
 };
 
 int main(int argc, char **argv)
