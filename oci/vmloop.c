@@ -57,6 +57,8 @@ static void finish(struct vmloop *l, int code)
 {
 	l->code = code;
 	l->quit = true;
+	/* before anybody hears of the end and looks at the images */
+	vmm_settle(l->vm);
 	vmloop_set_phase(l, PHASE_STOPPED);
 }
 
@@ -442,6 +444,7 @@ int vmloop_run(struct vmloop *l, int done_fd)
 		}
 	}
 	trace_end();
-	/* the VM goes with the process: taking it apart first would only cost time */
+	/* the VM goes with the process: taking it apart first would only cost time; finish() has
+	 * seen to its disks */
 	return l->code;
 }

@@ -262,6 +262,13 @@ int vmm_resume(struct vmm *vm)
 	return 0;
 }
 
+void vmm_settle(struct vmm *vm)
+{
+	for (unsigned i = 0; vm->started && !vm->devices_paused && i < vm->nslots; i++)
+		if (vm->blk && vm->slot[i].v->loop == vm->blk)
+			vdev_pause(vm->slot[i].v);
+}
+
 void vmm_stats(const struct vmm *vm, struct vmm_stats *out)
 {
 	*out = (struct vmm_stats){ .ram_bytes = mem_ram_bytes(&vm->mem) };

@@ -253,6 +253,12 @@ void vmm_free(struct vmm *vm); /* NULL is fine */
 int vmm_pause(struct vmm *vm);
 int vmm_resume(struct vmm *vm);
 /*
+ * For a process that ends without vmm_free(): what the guest was told is done is in the files of
+ * its disks afterwards, also what a format keeps in memory until a flush. The disks do nothing
+ * more. In every state, also of a VM that has ended; nothing to do without disks.
+ */
+void vmm_settle(struct vmm *vm);
+/*
  * Paused: writes the whole VM, RAM included (sparse), to @fd, an open regular file whose old
  * content goes. -EBUSY: a device holds a request that it can neither finish nor do again after
  * loading. The VM stays as it is and can go on.

@@ -493,6 +493,45 @@ static void ring_is_limited(void)
 		CHECK_EQ(errno, EACCES);
 		disk_ring_free(ring);
 	}
+}
+
+/* What a copy of the image holds, as somebody else would read it now. */
+static int read_copy(int fd, uint64_t off, uint8_t *p, size_t n)
+{
+	struct disk_cfg cfg = { .fd = copy_of(fd), .format = DISK_QCOW2, .readonly = true };
+	struct iovec v = { p, n };
+	struct iobuf b;
+	struct disk *d;
+	int r = disk_open(&cfg, &d, NULL);
+
+	if (r)
+		return r;
+	iobuf_init(&b, &v, 1);
+	r = disk_run(d, DISK_READ, &b, off, n);
+	disk_close(d);
+	return r;
+}
+
+/* A write that was answered and never flushed is in the image once the device is paused. */
+static void qcow2_paused(void)
+{
+	struct disk_cfg cfg = { .fd = make_qcow2(MIB, 16), .sync = DISK_SYNC_FULL };
+	struct rig r = { 0 };
+	int fd = again(cfg.fd, O_RDONLY);
+
+	cfg.format = DISK_QCOW2;
+	CHECK_EQ(rig_up(&r, &cfg, ALL_FEATURES), 0);
+	memset(model, 0x6b, 8192);
+	CHECK_EQ(request(&r, 0, T_OUT, 8, model, 8192, NULL, 0), S_OK);
+	CHECK_EQ(read_copy(fd, 4096, buf, 8192), 0);
+	CHECK(memcmp(buf, model, 8192) != 0);
+	vdev_pause(r.v);
+	CHECK_EQ(read_copy(fd, 4096, buf, 8192), 0);
+	CHECK(!memcmp(buf, model, 8192));
+	vdev_resume(r.v);
+	CHECK_EQ(request(&r, 0, T_IN, 8, NULL, 0, buf, 8192), S_OK);
+	CHECK(!memcmp(buf, model, 8192));
+	rig_down(&r);
 	(void)close(fd);
 }
 
@@ -516,6 +555,7 @@ static const struct test_case cases[] = {
 	TEST(reset_while_busy),
 	TEST(bad_chain_breaks_the_device),
 	TEST(saved_and_loaded),
+	TEST(qcow2_paused),
 };
 
 TEST_MAIN(cases)

@@ -863,6 +863,36 @@ static void ends_while_it_starts(void)
 	}
 }
 
+/* The disk's device is the only one on its loop. */
+static bool disk_quiet(void)
+{
+	for (unsigned i = 0; i < vm->nslots; i++)
+		if (vm->slot[i].v->loop == vm->blk)
+			return vm->slot[i].v->paused;
+	return false;
+}
+
+static void settled(void)
+{
+	CHECK_EQ(make(NULL, 2, 32 * MIB), 0);
+	vmm_settle(vm);
+	CHECK(!disk_quiet());
+	CHECK_EQ(vmm_start(vm, &e), 0);
+	vmm_settle(vm);
+	CHECK(disk_quiet());
+	CHECK(rng_works());
+	vmm_settle(vm);
+	CHECK(ended_clean());
+
+	CHECK_EQ(make(NULL, 2, 32 * MIB), 0);
+	CHECK_EQ(vmm_start(vm, &e), 0);
+	CHECK_EQ(guest_says(HV_EXIT_SHUTDOWN), 0);
+	CHECK_EQ(vmm_wait(vm), VMM_END_GUEST);
+	vmm_settle(vm);
+	CHECK(disk_quiet());
+	CHECK(ended_clean());
+}
+
 /* Two VMs in one process know nothing of each other. */
 static void two_at_once(void)
 {
@@ -904,6 +934,7 @@ static const struct test_case cases[] = {
 	TEST(networks),
 	TEST(pause_races),
 	TEST(ends_while_it_starts),
+	TEST(settled),
 	TEST(two_at_once),
 };
 
