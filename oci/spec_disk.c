@@ -7,14 +7,17 @@
  * most once. A number that is left out would shift the names that the guest gives the others, so
  * it is an error; so is a name that nobody reads.
  *
- * A bundle's files may be the image's, which is why no symlink is followed below it: what is opened
- * here is written to with the caller's rights. An absolute path is the caller's own choice.
+ * A bundle's files may be the image's, which is why no symlink is followed below it and nothing but
+ * a regular file is opened: what is opened here is written to with the caller's rights, and a
+ * device node out of an image's layers would be the host's device. An absolute path is the caller's
+ * own choice.
  */
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/openat2.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -112,22 +115,48 @@ static int options(const struct spec *s, unsigned i, struct vmm_disk *d, struct 
 	return 0;
 }
 
+/* A file of the bundle's, looked at before it is opened: to open a device is an act already. */
+static int open_below(int bundle_fd, const char *path, int flags)
+{
+	struct open_how how = { .flags = O_PATH | O_CLOEXEC,
+		.resolve = RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS | RESOLVE_NO_MAGICLINKS };
+	CLEAN_FD int at = (int)syscall(SYS_openat2, bundle_fd, path, &how, sizeof(how));
+	struct stat st;
+	char self[48];
+	int fd;
+
+	if (at < 0 || fstat(at, &st))
+		return -errno;
+	if (!S_ISREG(st.st_mode))
+		return -ENOTBLK;
+	(void)snprintf(self, sizeof(self), "/proc/self/fd/%d", at);
+	fd = open(self, flags);
+	return fd < 0 ? -errno : fd;
+}
+
+static int open_absolute(const char *path, int flags)
+{
+	struct open_how how = { .flags = (uint64_t)flags, .resolve = RESOLVE_NO_MAGICLINKS };
+	int fd = (int)syscall(SYS_openat2, AT_FDCWD, path, &how, sizeof(how));
+
+	return fd < 0 ? -errno : fd;
+}
+
 static int open_image(
 	const struct spec *s, unsigned i, int bundle_fd, struct vmm_disk *d, struct error *e)
 {
 	char key[KEY_MAX];
 	const char *path = spec_annotation(s, disk_key(key, i, ""));
-	struct open_how how = {
-		/* a pipe without a writer would be waited for */
-		.flags = (uint64_t)((d->readonly ? O_RDONLY : O_RDWR) | O_CLOEXEC | O_NONBLOCK |
-			O_NOCTTY),
-		.resolve = RESOLVE_NO_MAGICLINKS |
-			(*path == '/' ? 0 : RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS),
-	};
+	/* a pipe without a writer would be waited for */
+	int flags = (d->readonly ? O_RDONLY : O_RDWR) | O_CLOEXEC | O_NONBLOCK | O_NOCTTY;
 
-	d->fd = (int)syscall(SYS_openat2, bundle_fd, path, &how, sizeof(how));
+	d->fd = *path == '/' ? open_absolute(path, flags) : open_below(bundle_fd, path, flags);
+	if (d->fd == -ENOTBLK)
+		return err_set(e, EINVAL,
+			"config.json: annotations[\"%s\"]: %s is no regular file; a block device needs an absolute path",
+			key, QUOTE(path));
 	return d->fd < 0
-		? err_sys(e, errno, "config.json: annotations[\"%s\"]: %s", key, QUOTE(path))
+		? err_sys(e, d->fd, "config.json: annotations[\"%s\"]: %s", key, QUOTE(path))
 		: 0;
 }
 

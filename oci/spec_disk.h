@@ -13,8 +13,8 @@
 unsigned spec_disk_count(const struct spec *s);
 /*
  * Opens the images, with the caller's rights: relative paths from @bundle_fd and not out of there,
- * none by a symlink of a bundle. 0, or -errno and @e; then nothing is left open. -1 as @bundle_fd:
- * looks at the annotations alone, and opens nothing.
+ * none by a symlink of a bundle, and of it regular files alone. 0, or -errno and @e; then nothing
+ * is left open. -1 as @bundle_fd: looks at the annotations alone, and opens nothing.
  */
 int spec_disks(const struct spec *s, int bundle_fd, struct vmm_disk out[VMM_MAX_DISKS], unsigned *n,
 	struct error *e);

@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <sys/stat.h>
+#include <sys/sysmacros.h>
 #include <unistd.h>
 
 #include "oci/spec_disk.h"
@@ -97,7 +98,9 @@ static void opened(void)
 		{ "link", "", -ELOOP }, { "linkdir/img", "", -ELOOP }, { "../img", "", -EXDEV },
 		{ "read", "", -EACCES }, { "read", ",\"krun-oci.disk.0.options\":\"ro\"", 0 },
 		{ "/proc/self/exe", ",\"krun-oci.disk.0.options\":\"ro\"", -ELOOP },
-		{ "fifo", ",\"krun-oci.disk.0.options\":\"ro\"", 0 }, /* the device refuses it */
+		{ "fifo", ",\"krun-oci.disk.0.options\":\"ro\"", -EINVAL }, { "node", "", -EINVAL },
+		{ "sub", ",\"krun-oci.disk.0.options\":\"ro\"", -EINVAL },
+		{ "/dev/null", "", 0 }, /* the device refuses it */
 	};
 	int fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 
@@ -109,6 +112,9 @@ static void opened(void)
 	CHECK(!symlinkat("img", fd, "link"));
 	CHECK(!symlinkat("sub", fd, "linkdir"));
 	CHECK(!mkfifoat(fd, "fifo", 0600));
+	/* where that is forbidden, another file that is no regular one */
+	if (mknodat(fd, "node", S_IFBLK | 0600, makedev(7, 250)))
+		CHECK(!mknodat(fd, "node", S_IFSOCK | 0600, 0));
 	for (unsigned i = 0; i < ARRAY_SIZE(t); i++) {
 		struct vmm_disk d[VMM_MAX_DISKS];
 		struct error e = { 0 };
