@@ -69,7 +69,18 @@ static void reap(struct disk_io *io, bool wait)
 	}
 }
 
-static void on_ended(struct loop_src *src, uint32_t events)
+static void on_pool(struct loop_src *src, uint32_t events)
+{
+	struct disk_io *io = src->arg;
+
+	(void)events;
+	/* first: what ends from here on is told anew */
+	disk_pool_heard(io->pool);
+	disk_io_go(io);
+	io->c.batch(io->c.arg);
+}
+
+static void on_ring(struct loop_src *src, uint32_t events)
 {
 	struct disk_io *io = src->arg;
 
@@ -83,11 +94,11 @@ int disk_io_start(struct disk_io *io, struct loop *loop)
 	int r = 0;
 
 	io->pool_src = (struct loop_src){
-		.fd = disk_pool_fd(io->pool), .name = "disk threads", .fn = on_ended, .arg = io
+		.fd = disk_pool_fd(io->pool), .name = "disk threads", .fn = on_pool, .arg = io
 	};
 	if (io->ring) {
 		io->ring_src = (struct loop_src){
-			.fd = disk_ring_fd(io->ring), .name = "disk ring", .fn = on_ended, .arg = io
+			.fd = disk_ring_fd(io->ring), .name = "disk ring", .fn = on_ring, .arg = io
 		};
 		r = loop_add(loop, &io->ring_src, EPOLLIN);
 	}
@@ -128,4 +139,5 @@ void disk_io_drain(struct disk_io *io)
 			disk_ring_go(io->ring, true);
 		reap(io, true);
 	}
+	disk_pool_heard(io->pool);
 }

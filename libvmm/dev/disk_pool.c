@@ -5,8 +5,10 @@
  *
  * Two lists under one lock, which is held for the change of one. A thread that finishes puts the
  * operation on the list of those that have ended and, if that was empty, writes the eventfd; the
- * owner takes the whole list at once. Threads are made by the owner when there are more operations
- * than threads that look for one, so that a disk which is served by io_uring has none.
+ * owner takes the whole list at once. It may do so before it is told: the eventfd is read where it
+ * is listened to, whether or not there is still something on the list. Threads are made by the
+ * owner when there are more operations than threads that look for one, so that a disk which is
+ * served by io_uring has none.
  */
 /* #syscalls:blk clone clone3 eventfd2 fallocate fdatasync prctl:PR_SET_NAME preadv pwritev read
  * readv write writev */
@@ -172,14 +174,19 @@ void disk_pool_give(struct disk_pool *p, struct disk_op *op)
 	(void)pthread_mutex_unlock(&p->lock);
 }
 
+void disk_pool_heard(struct disk_pool *p)
+{
+	eventfd_t n;
+
+	(void)eventfd_read(p->efd, &n);
+}
+
 struct disk_op *disk_pool_reap(struct disk_pool *p, bool wait)
 {
 	struct disk_op *list;
-	eventfd_t n;
 
 	if (!p->busy)
 		return NULL;
-	(void)eventfd_read(p->efd, &n);
 	(void)pthread_mutex_lock(&p->lock);
 	while (!p->done && wait)
 		(void)pthread_cond_wait(&p->ended, &p->lock);

@@ -349,6 +349,15 @@ static uint8_t *add_read(struct rig *r, unsigned q, uint64_t sector)
 	return (uint8_t *)fake_ptr(&r->g, p, 529) + 528;
 }
 
+static bool add_flush(struct rig *r)
+{
+	gpa_t p = fake_alloc(&r->g, 17, 16);
+	struct fake_seg out = { p.v, 16 }, in = { p.v + 16, 1 };
+
+	header(fake_ptr(&r->g, p, 16), T_FLUSH, 0);
+	return fake_add(&r->d, 0, &out, 1, &in, 1) >= 0;
+}
+
 /* More than there are slots, with one kick. */
 static void full_ring(bool threads)
 {
@@ -535,6 +544,37 @@ static void qcow2_paused(void)
 	(void)close(fd);
 }
 
+/* An operation of the threads that ends while nobody listens is not heard of for ever after. */
+static void quiet_after_pause(void)
+{
+	struct disk_cfg cfg = { .sync = DISK_SYNC_FULL, .format = DISK_QCOW2 };
+	struct rig r = { 0 };
+	unsigned stirs = 0;
+
+	for (unsigned i = 0; i < 20; i++) {
+		cfg.fd = make_qcow2(MIB, 16);
+		cfg.threads = i & 1;
+		CHECK_EQ(rig_up(&r, &cfg, ALL_FEATURES), 0);
+		/* wholly new: aside */
+		CHECK_EQ(request(&r, 0, T_OUT, 8, model, 8192, NULL, 0), S_OK);
+		CHECK(add_flush(&r));
+		(void)fake_kick(&r.d, 0);
+		CHECK(loop_once(r.loop, 1000) >= 0);
+		if (i & 2) {
+			vdev_pause(r.v);
+			vdev_resume(r.v);
+		} else {
+			CHECK_EQ(fake_dev_start(&r.d, ALL_FEATURES), 0);
+		}
+		while (loop_once(r.loop, 0) > 0 && ++stirs < 1000)
+			;
+		CHECK(stirs < 1000);
+		stirs = 0;
+		CHECK_EQ(loop_once(r.loop, 20), 0);
+		rig_down(&r);
+	}
+}
+
 static const struct test_case cases[] = {
 	TEST(ring_is_limited),
 	TEST(model_ring),
@@ -556,6 +596,7 @@ static const struct test_case cases[] = {
 	TEST(bad_chain_breaks_the_device),
 	TEST(saved_and_loaded),
 	TEST(qcow2_paused),
+	TEST(quiet_after_pause),
 };
 
 TEST_MAIN(cases)
