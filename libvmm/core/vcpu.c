@@ -16,12 +16,16 @@
 #include <string.h>
 #include <sys/prctl.h>
 #include <sys/syscall.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "core/vm.h"
 #include "util/log.h"
 
 #define VCPU_FAULTS 8 /* in a row, without anything to mend, before the VM ends */
+/* Longer than most disks take to find that they cannot read: faults that lie further apart are not
+ * of one kind. */
+#define VCPU_FAULT_NS 10000000000ULL
 
 static void count(uint64_t *n)
 {
@@ -92,22 +96,36 @@ static void guest_reset(struct vmm *vm)
 	}
 }
 
+static uint64_t now_ns(void)
+{
+	struct timespec t;
+
+	(void)clock_gettime(CLOCK_MONOTONIC, &t);
+	return (uint64_t)t.tv_sec * 1000000000 + (uint64_t)t.tv_nsec;
+}
+
 /*
  * The guest touched memory that the host cannot give it: a file that a window shows may have become
- * shorter. Only the device knows; its loop never waits for a vCPU. False when this was not it, nor
- * what another vCPU has had mended meanwhile.
+ * shorter. Only the device knows; its loop never waits for a vCPU. False when this was not it. What
+ * is mended meanwhile, for another vCPU or unasked, counts as well; and a vCPU may run guest code
+ * for hours without a return that tells, so an old fault counts for nothing.
  */
 static bool vcpu_mend(struct vcpu *c)
 {
+	uint64_t since = now_ns() - c->fault_ns;
 	struct vmm *vm = c->vm;
 	unsigned n = 0;
 
 	for (unsigned i = 0; i < vm->nslots; i++)
 		if (vm->slot[i].v->shm_len)
 			n += vdev_mend(vm->slot[i].v);
-	if (n)
+	if (n != c->mends || since > VCPU_FAULT_NS)
 		c->faults = 0;
-	return n || (vm->mem.nshm && ++c->faults <= VCPU_FAULTS);
+	if (n == c->mends)
+		c->faults++;
+	c->mends = n;
+	c->fault_ns = now_ns();
+	return vm->mem.nshm && c->faults <= VCPU_FAULTS;
 }
 
 /* Runs guest code until it traps, and serves the trap. Returns false when this vCPU is done for

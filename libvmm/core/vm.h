@@ -28,7 +28,10 @@ struct vcpu {
 	bool started; /* atomic: the thread exists, or will in a moment; vCPUs that run already look
 			 at each other's */
 	unsigned index;
-	unsigned faults;		/* in a row that nothing was found for; the vCPU's thread */
+	/* of the vCPU's thread */
+	unsigned faults;		/* in a row that nothing was found for */
+	unsigned mends;			/* of all devices, at the last fault */
+	uint64_t fault_ns;		/* when that was over */
 	int tid;			/* atomic: 0 until the thread runs */
 	bool parked;			/* under vm->lock */
 	bool gone;			/* under vm->lock: the thread has ended or is about to */

@@ -338,7 +338,9 @@ static unsigned fs_mend(struct vdev *v)
 {
 	struct fs_dev *d = CONTAINER_OF(v, struct fs_dev, v);
 
-	return fs_attach_thread(d->fs) < 0 ? 0 : fs_dax_mend(d->fs);
+	if (!fs_attach_thread(d->fs))
+		(void)fs_dax_mend(d->fs);
+	return fs_dax_mends(d->fs);
 }
 
 static void fs_stop(struct vdev *v)

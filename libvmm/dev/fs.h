@@ -540,8 +540,10 @@ void fs_dax_settle(struct fs *fs, struct fs_node *n);
 bool fs_dax_stores(const struct fs *fs, const struct fs_node *n);
 int fs_dax_grow(struct fs *fs, struct fs_node *n, int fd, uint64_t to) NODISCARD;
 int fs_dax_punched(struct fs *fs, struct fs_node *n, int fd, uint64_t off, uint64_t len) NODISCARD;
-/* The guest touched what the host cannot give it: vdev_class.mend. Between two requests. */
+/* The guest touched what the host cannot give it: vdev_class.mend. Between two requests. Returns in
+ * how many places something was mended. fs_dax_mends(): in how many ever, also before it asked. */
 unsigned fs_dax_mend(struct fs *fs);
+unsigned fs_dax_mends(const struct fs *fs);
 /* What to do when fs_dax_fd() is readable (-1: there is no window): files may be shorter. */
 int fs_dax_fd(const struct fs *fs);
 void fs_dax_tick(struct fs *fs);

@@ -45,6 +45,7 @@ struct fs_dax {
 	unsigned nseen;
 	struct fs_layer *layer; /* owned */
 	unsigned nlayers;
+	unsigned mends;	     /* ranges that got zero pages, ever */
 	struct fs_map map[]; /* n + 1, from 1 */
 };
 

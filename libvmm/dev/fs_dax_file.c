@@ -64,7 +64,7 @@ static int stat_node(struct fs *fs, struct fs_node *n, struct statx *sx)
  */
 static unsigned cut(struct fs *fs, struct fs_node *n, uint64_t size)
 {
-	const struct fs_dax *d = fs->dax;
+	struct fs_dax *d = fs->dax;
 	unsigned sum = 0;
 
 	for (uint32_t i = n->maps; i; i = fs_map_at(fs, i)->next) {
@@ -78,6 +78,7 @@ static unsigned cut(struct fs *fs, struct fs_node *n, uint64_t size)
 		n->flags |= FS_N_CUT;
 		sum++;
 	}
+	d->mends += sum;
 	return sum;
 }
 
@@ -188,6 +189,11 @@ unsigned fs_dax_mend(struct fs *fs)
 			"virtio-fs: a mapped file became shorter: %u parts of 2 MiB end in zeroes",
 			sum);
 	return sum;
+}
+
+unsigned fs_dax_mends(const struct fs *fs)
+{
+	return fs->dax ? fs->dax->mends : 0;
 }
 
 void fs_dax_settle(struct fs *fs, struct fs_node *n)

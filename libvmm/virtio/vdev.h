@@ -77,7 +77,7 @@ struct vdev_class {
 	/*
 	 * Optional, on the owner loop: the guest touched a page that the host cannot give it. Where
 	 * the device's window promises what is no more, something else takes its place. Returns in
-	 * how many places.
+	 * how many places since the device was made, whoever asked; it may wrap.
 	 */
 	unsigned (*mend)(struct vdev *v);
 	/*
@@ -149,7 +149,8 @@ void vdev_cfg_lock(struct vdev *v);
 void vdev_cfg_unlock(struct vdev *v);
 /* Any thread: config bytes changed (already written under vdev_cfg_lock()): tell the driver. */
 void vdev_cfg_changed(struct vdev *v);
-/* On a vCPU's thread, holding nothing: has cls->mend run on the owner loop, and waits for it. */
+/* On a vCPU's thread, holding nothing: has cls->mend run on the owner loop, and waits for it. 0
+ * also while the device does not run. */
 unsigned vdev_mend(struct vdev *v);
 /* Any thread: the driver broke the rules, @why in one phrase. NEEDS_RESET, config interrupt, one
  * rate-limited line. */

@@ -77,6 +77,10 @@ static void shrunk_unseen(void)
 	CHECK_EQ(map(&r, g, NO_FH, R, R, MAP_RW, 0), 0);
 	fs_dax_tick(r.c.fs);
 	CHECK_EQ(ended(&r), 1);
+	/* whom that took something from may learn that it was mended */
+	CHECK_EQ(fs_dax_mends(r.c.fs), 1);
+	CHECK_EQ(fs_dax_mend(r.c.fs), 0);
+	CHECK_EQ(fs_dax_mends(r.c.fs), 1);
 	CHECK_EQ(page(&r, 0) & 255, 513 & 255);
 	CHECK_EQ(page(&r, 1), 0);
 	CHECK_EQ(truncate(host_path(&r, "f"), R + 1), 0);
