@@ -502,6 +502,7 @@ static void ring_is_limited(void)
 		CHECK_EQ(errno, EACCES);
 		disk_ring_free(ring);
 	}
+	(void)close(fd);
 }
 
 /* What a copy of the image holds, as somebody else would read it now. */
