@@ -8,6 +8,8 @@
 #ifndef KRUN_DEV_DISK_H
 #define KRUN_DEV_DISK_H
 
+#include <errno.h>
+
 #include "dev/dev.h"
 #include "virtio/iobuf.h"
 
