@@ -125,6 +125,7 @@ static void synced(struct disk_op *op, int64_t res)
 	struct blk_slot *s = CONTAINER_OF(op, struct blk_slot, op);
 
 	s->synced = true;
+	res = disk_sync_end(s->b->disk, (int)MIN(res, (int64_t)0));
 	if (res < 0)
 		fail(s, (int)res);
 	else

@@ -99,7 +99,7 @@ static int raw_run(struct disk *d, enum disk_cmd cmd, struct iobuf *b, uint64_t 
 	case DISK_WRITE:
 		return disk_write_all(d->fd, b, off, len);
 	case DISK_FLUSH:
-		return fdatasync(d->fd) ? -errno : 0;
+		return disk_sync_end(d, fdatasync(d->fd) ? -errno : 0);
 	case DISK_DISCARD:
 		return -EOPNOTSUPP;
 	default:

@@ -56,6 +56,7 @@ struct disk {
 	bool readonly;
 	bool plain; /* the file is the disk: commands are system calls on it */
 	enum disk_sync sync;
+	int sync_err; /* atomic; see disk_sync_end() */
 	char serial[21];
 };
 
@@ -76,6 +77,18 @@ static inline int disk_run(
 	struct disk *d, enum disk_cmd cmd, struct iobuf *b, uint64_t off, uint64_t len)
 {
 	return d->ops->run(d, cmd, b, off, len);
+}
+
+/*
+ * What a sync of the file came to, @r, for whoever asked for it. One that failed is remembered for
+ * good: the kernel tells of it once and takes the pages for written, so that the next would succeed
+ * without them. Any thread.
+ */
+static inline int disk_sync_end(struct disk *d, int r)
+{
+	if (r && r != -EINTR)
+		__atomic_store_n(&d->sync_err, -EIO, __ATOMIC_RELAXED);
+	return r ? r : __atomic_load_n(&d->sync_err, __ATOMIC_RELAXED);
 }
 
 /* For the formats: all of @len bytes between @b and the file. -ENODATA: the file ends before. */

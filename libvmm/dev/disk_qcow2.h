@@ -92,8 +92,9 @@ void qcow2_l1_set(struct qcow2 *q, uint32_t i, uint64_t v);
 /* All that differs from the file, in the order in which a crash at any moment leaves leaks at
  * most. */
 int qcow2_write_back(struct qcow2 *q);
-/* fdatasync() of what was written, unless the disk is one that syncs nothing. */
-int qcow2_sync(const struct qcow2 *q);
+/* fdatasync() of what was written, unless the disk is one that syncs nothing. Once it has failed
+ * nothing more is written, as tables would be that point at what may not be there. */
+int qcow2_sync(struct qcow2 *q);
 /* One use less of these clusters, when nothing on the medium says otherwise any more. */
 int qcow2_pend(struct qcow2 *q, uint64_t first, uint64_t n);
 

@@ -331,6 +331,8 @@ int qcow2_run(struct disk *d, enum disk_cmd cmd, struct iobuf *b, uint64_t off, 
 	(void)pthread_mutex_lock(&q->lock);
 	if (cmd != DISK_READ && (q->corrupt || d->readonly))
 		r = d->readonly ? (cmd == DISK_FLUSH ? 0 : -EROFS) : -EUCLEAN;
+	else if (cmd != DISK_READ && disk_sync_end(d, 0))
+		r = disk_sync_end(d, 0);
 	else if (cmd == DISK_FLUSH)
 		r = do_flush(q);
 	else

@@ -175,9 +175,11 @@ static int write_l1(struct qcow2 *q)
 	return r;
 }
 
-int qcow2_sync(const struct qcow2 *q)
+int qcow2_sync(struct qcow2 *q)
 {
-	return q->d.sync != DISK_SYNC_NONE && fdatasync(q->fd) ? -errno : 0;
+	if (q->d.sync == DISK_SYNC_NONE)
+		return 0;
+	return disk_sync_end(&q->d, fdatasync(q->fd) ? -errno : 0);
 }
 
 static bool any_changed(const struct qcow2_cache *c)

@@ -15,6 +15,17 @@
 
 static uint8_t model[4 * MIB], buf[MIB];
 
+static unsigned bad_syncs; /* so many fail from now on */
+
+int fdatasync(int fd)
+{
+	if (!__atomic_load_n(&bad_syncs, __ATOMIC_RELAXED))
+		return (int)syscall(SYS_fdatasync, fd);
+	__atomic_sub_fetch(&bad_syncs, 1, __ATOMIC_RELAXED);
+	errno = EIO;
+	return -1;
+}
+
 static uint32_t rnd_state = 7;
 
 static uint32_t rnd(uint32_t n)
@@ -576,6 +587,34 @@ static void quiet_after_pause(void)
 	}
 }
 
+/* The kernel tells of what it could not write once: the guest's next flush must not succeed. */
+static void failed_sync(void)
+{
+	struct disk_cfg cfg = { .sync = DISK_SYNC_FULL, .threads = true };
+	struct rig r = { 0 };
+
+	for (unsigned i = 0; i < 4; i++) {
+		bool through = i & 1;
+
+		cfg.format = i & 2 ? DISK_QCOW2 : DISK_RAW;
+		cfg.fd = i & 2 ? make_qcow2(MIB, 16) : make_image(MIB);
+		CHECK_EQ(rig_up(&r, &cfg, through ? ALL_FEATURES & ~BLK_F_FLUSH : ALL_FEATURES), 0);
+		CHECK_EQ(request(&r, 0, T_OUT, 8, model, 8192, NULL, 0), S_OK);
+		bad_syncs = 1;
+		CHECK_EQ(request(&r, 0, through ? T_OUT : T_FLUSH, 8, model, through ? 512 : 0,
+				 NULL, 0),
+			S_IOERR);
+		CHECK_EQ(bad_syncs, 0);
+		for (unsigned k = 0; k < 3; k++)
+			CHECK_EQ(request(&r, 0, T_FLUSH, 0, NULL, 0, NULL, 0), S_IOERR);
+		CHECK_EQ(request(&r, 0, T_OUT, 8, model, 8192, NULL, 0),
+			through || (i & 2) ? S_IOERR : S_OK);
+		CHECK_EQ(request(&r, 0, T_IN, 8, NULL, 0, buf, 8192), S_OK);
+		CHECK(!memcmp(buf, model, 8192));
+		rig_down(&r);
+	}
+}
+
 static const struct test_case cases[] = {
 	TEST(ring_is_limited),
 	TEST(model_ring),
@@ -598,6 +637,7 @@ static const struct test_case cases[] = {
 	TEST(saved_and_loaded),
 	TEST(qcow2_paused),
 	TEST(quiet_after_pause),
+	TEST(failed_sync),
 };
 
 TEST_MAIN(cases)
