@@ -63,6 +63,7 @@ struct qcow2 {
 	uint64_t eof;			     /* from here on the file is holes */
 	struct qcow2_range pend[QCOW2_PEND]; /* one use less, once L1 and L2 are written */
 	unsigned npend;
+	bool refs_unsynced, l2_unsynced; /* written, by whomever, since the last sync */
 	bool corrupt;
 	uint8_t *whole; /* a cluster's bytes */
 };

@@ -149,6 +149,7 @@ static int new_block(struct qcow2 *q, uint64_t cluster)
 		return r;
 	}
 	q->rt[n] = off;
+	q->refs_unsynced = true;
 	q->eof = MAX(q->eof, off + q->csize);
 	return 0;
 }

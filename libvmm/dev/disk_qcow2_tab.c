@@ -82,6 +82,10 @@ int qcow2_tab_write(struct qcow2 *q, struct qcow2_tab *t)
 {
 	int r = t->lo == t->hi ? 0 : io_pwrite(q->fd, t->p + t->lo, t->hi - t->lo, t->off + t->lo);
 
+	if (t->lo != t->hi && t >= q->rb.tab && t < q->rb.tab + QCOW2_TABLES)
+		q->refs_unsynced = true;
+	else if (t->lo != t->hi)
+		q->l2_unsynced = true;
 	if (!r)
 		t->lo = t->hi = 0;
 	return r;
@@ -177,9 +181,13 @@ static int write_l1(struct qcow2 *q)
 
 int qcow2_sync(struct qcow2 *q)
 {
-	if (q->d.sync == DISK_SYNC_NONE)
-		return 0;
-	return disk_sync_end(&q->d, fdatasync(q->fd) ? -errno : 0);
+	int r = 0;
+
+	if (q->d.sync != DISK_SYNC_NONE)
+		r = disk_sync_end(&q->d, fdatasync(q->fd) ? -errno : 0);
+	if (!r)
+		q->refs_unsynced = q->l2_unsynced = false;
+	return r;
 }
 
 static bool any_changed(const struct qcow2_cache *c)
@@ -219,14 +227,15 @@ static int count_down(struct qcow2 *q)
 
 int qcow2_write_back(struct qcow2 *q)
 {
-	bool l2 = any_changed(&q->l2), l1 = q->l1_lo != q->l1_hi, refs = any_changed(&q->rb);
+	bool l2 = any_changed(&q->l2), l1 = q->l1_lo != q->l1_hi;
 	int r = write_cache(q, &q->rb);
 
-	if (!r && refs && (l2 || l1))
+	/* also what was written to make room, or by a write-back that failed half way */
+	if (!r && q->refs_unsynced && (l2 || l1))
 		r = qcow2_sync(q);
 	if (!r && l2)
 		r = write_cache(q, &q->l2);
-	if (!r && l2 && l1)
+	if (!r && q->l2_unsynced && l1)
 		r = qcow2_sync(q);
 	if (!r && l1)
 		r = write_l1(q);

@@ -8,6 +8,7 @@
 #include <sys/mman.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -33,6 +34,33 @@ static uint32_t rnd(uint32_t n)
 	rnd_state ^= rnd_state >> 17;
 	rnd_state ^= rnd_state << 5;
 	return (rnd_state >> 4) % n;
+}
+
+/* Where was written, and when the medium was synced, in order; and where it fails. */
+#define SYNCED UINT64_MAX
+static uint64_t event[64], fail_at;
+static unsigned nevents;
+
+static void note(uint64_t what)
+{
+	if (nevents < ARRAY_SIZE(event))
+		event[nevents++] = what;
+}
+
+ssize_t pwrite(int fd, const void *p, size_t n, off_t off)
+{
+	note((uint64_t)off);
+	if (fail_at && (uint64_t)off >= fail_at && (uint64_t)off < fail_at + 512) {
+		errno = EIO;
+		return -1;
+	}
+	return syscall(SYS_pwrite64, fd, p, n, off);
+}
+
+int fdatasync(int fd)
+{
+	note(SYNCED);
+	return (int)syscall(SYS_fdatasync, fd);
 }
 
 /* A command in the test's directory; its exit status. */
@@ -638,6 +666,55 @@ static void mutated(void)
 	CHECK(called);
 }
 
+/* Whether the medium is synced between the last write at @first and the first one at @then. */
+static bool synced_between(uint64_t first, uint64_t n, uint64_t then)
+{
+	bool written = false, synced = false;
+
+	for (unsigned i = 0; i < nevents; i++) {
+		if (event[i] == SYNCED)
+			synced = true;
+		else if (event[i] >= first && event[i] < first + n)
+			written = !(synced = false);
+		else if (event[i] >= then && event[i] < then + n)
+			return written && synced;
+	}
+	return false;
+}
+
+/* Refcounts that had to make room are on the medium before tables that count on them; and the
+ * tables, when the write of L1 failed, before L1. */
+static void order(void)
+{
+	struct qcow2_tab *t = NULL;
+	struct qcow2 *q;
+	struct disk *d;
+	uint64_t rb, l2;
+
+	SH_OK("rm -f a && qemu-img create -q -f qcow2 -o cluster_size=4k a %u", SIZE);
+	d = open_disk("a", false, false, NULL);
+	CHECK(d);
+	q = (struct qcow2 *)d;
+	CHECK_EQ(request(d, DISK_WRITE, 0, model, 4096), 0);
+	for (unsigned i = 0; i < q->rb.n; i++)
+		if (q->rb.tab[i].lo != q->rb.tab[i].hi)
+			t = &q->rb.tab[i];
+	CHECK(t);
+	rb = t->off;
+	l2 = q->l1[0] & QCOW2_OFFSET;
+	nevents = 0;
+	/* as the cache does it */
+	CHECK_EQ(qcow2_tab_write(q, t), 0);
+	fail_at = q->l1_off;
+	CHECK_EQ(request(d, DISK_FLUSH, 0, NULL, 0), -EIO);
+	fail_at = 0;
+	CHECK(synced_between(rb, q->csize, l2));
+	CHECK_EQ(request(d, DISK_FLUSH, 0, NULL, 0), 0);
+	CHECK(synced_between(l2, q->csize, q->l1_off));
+	disk_close(d);
+	SH_OK("qemu-img check -q a");
+}
+
 static const struct test_case cases[] = {
 	TEST(empty_images),
 	TEST(from_qemu_io),
@@ -648,6 +725,7 @@ static const struct test_case cases[] = {
 	TEST(killed_at_any_moment),
 	TEST(no_room),
 	TEST(refused_by_name),
+	TEST(order),
 	TEST(mutated),
 };
 
