@@ -97,7 +97,7 @@ static void blk_stop(struct vdev *v)
 
 /* What a format has in memory goes into the file: a saved VM is no use beside an image without it,
  * and who ends with a pause has no other time. The second writes what the first counted down. */
-static void keep(struct disk *d)
+static int keep(struct disk *d)
 {
 	int r = d->plain ? 0 : disk_run(d, DISK_FLUSH, NULL, 0, 0);
 
@@ -105,6 +105,7 @@ static void keep(struct disk *d)
 		r = disk_run(d, DISK_FLUSH, NULL, 0, 0);
 	if (r)
 		log_warn("disk %s: its tables could not be written: %s", d->serial, err_text(r));
+	return r;
 }
 
 static void blk_pause(struct vdev *v, bool paused)
@@ -114,15 +115,19 @@ static void blk_pause(struct vdev *v, bool paused)
 	quiet(b);
 	blk_show(b);
 	if (paused)
-		keep(b->disk);
+		b->unsaved = keep(b->disk) != 0;
 	if (!paused && v->running && disk_io_start(b->io, v->loop))
 		vdev_broken(v, "its own events could not be watched");
 }
 
 static void blk_save(struct vdev *v, struct save_out *s)
 {
-	const struct disk *d = CONTAINER_OF(v, struct blk, v)->disk;
+	struct blk *b = CONTAINER_OF(v, struct blk, v);
+	struct disk *d = b->disk;
 
+	/* it would be loaded beside an image that lacks what its guest was told is there */
+	if ((b->unsaved || disk_sync_end(d, 0)) && !s->err)
+		s->err = -EIO;
 	save_u64(s, d->bytes);
 	save_u32(s, d->block);
 	save_u64(s, v->offered);

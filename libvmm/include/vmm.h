@@ -261,7 +261,8 @@ void vmm_settle(struct vmm *vm);
 /*
  * Paused: writes the whole VM, RAM included (sparse), to @fd, an open regular file whose old
  * content goes. -EBUSY: a device holds a request that it can neither finish nor do again after
- * loading. The VM stays as it is and can go on.
+ * loading. -EIO: a disk's image lacks what the guest was told is there. The VM stays as it is and
+ * can go on.
  */
 int vmm_save(struct vmm *vm, int fd, struct error *e);
 /*

@@ -587,6 +587,31 @@ static void quiet_after_pause(void)
 	}
 }
 
+/* No file of a VM beside an image that lacks what its guest was told is there. */
+static void not_saved(void)
+{
+	struct disk_cfg cfg = { .sync = DISK_SYNC_FULL };
+	struct rig r = { 0 };
+
+	for (unsigned i = 0; i < 3; i++) {
+		struct save_out out = { 0 };
+
+		cfg.format = i ? DISK_QCOW2 : DISK_RAW;
+		cfg.threads = true;
+		cfg.fd = i ? make_qcow2(MIB, 16) : make_image(MIB);
+		CHECK_EQ(rig_up(&r, &cfg, ALL_FEATURES), 0);
+		CHECK_EQ(request(&r, 0, T_OUT, 8, model, 8192, NULL, 0), S_OK);
+		bad_syncs = i < 2;
+		if (i == 0)
+			CHECK_EQ(request(&r, 0, T_FLUSH, 0, NULL, 0, NULL, 0), S_IOERR);
+		vdev_pause(r.v);
+		CHECK_EQ(bad_syncs, 0);
+		CHECK_EQ(vdev_save(r.v, &out), i < 2 ? -EIO : 0);
+		save_out_free(&out);
+		rig_down(&r);
+	}
+}
+
 /* The kernel tells of what it could not write once: the guest's next flush must not succeed. */
 static void failed_sync(void)
 {
@@ -638,6 +663,7 @@ static const struct test_case cases[] = {
 	TEST(qcow2_paused),
 	TEST(quiet_after_pause),
 	TEST(failed_sync),
+	TEST(not_saved),
 };
 
 TEST_MAIN(cases)
