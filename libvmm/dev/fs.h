@@ -302,6 +302,7 @@ struct fs_req {
 			      byte */
 	size_t nrest;
 	struct fs_node *n; /* h.nodeid, when the operation wants one */
+	bool told;	   /* the answer's size of @n is one that its mappings were made to show */
 	struct fs_xfer x;
 };
 
@@ -520,14 +521,19 @@ void fs_dax_free(struct fs *fs);
 uint64_t fs_dax_wants(const struct fs *fs);
 /* Before the guest is told of @n, whose attributes are @sx: whether it shall use the window for it
  * (FS_N_DAX). @listing: it did not ask for this very file. */
-void fs_dax_admit(struct fs *fs, struct fs_node *n, const struct statx *sx, bool listing);
+void fs_dax_admit(
+	struct fs *fs, struct fs_req *q, struct fs_node *n, const struct statx *sx, bool listing);
 /* The node goes, or all do. */
 void fs_dax_forget(struct fs *fs, struct fs_node *n);
 void fs_dax_reset(struct fs *fs);
-/* Before an answer that may tell of the size of @n: what the file has is what is shown. Costs
- * nothing unless it has been shorter. fs_dax_done(): of the files of a transfer. */
-void fs_dax_heal(struct fs *fs, struct fs_node *n);
-void fs_dax_done(struct fs *fs, const struct fs_xfer *x);
+/*
+ * Before an answer that may tell of a file's size: what the file has is what is shown. Costs
+ * nothing unless it has been shorter. fs_dax_told(): the guest is told of @sx, and @q, which is
+ * answered at once, changes nothing any more. fs_dax_done(): a transfer is over, and a request for
+ * @n unless that is NULL; a statx for each file of theirs that ends within a range.
+ */
+void fs_dax_told(struct fs *fs, struct fs_req *q, struct fs_node *n, const struct statx *sx);
+void fs_dax_done(struct fs *fs, const struct fs_xfer *x, struct fs_node *n);
 /* Of a node with maps: it was opened, and maybe to be written to (a truncation too); somebody who
  * may have written to it has closed it. */
 void fs_dax_opened(struct fs *fs, struct fs_node *n, bool write);

@@ -83,12 +83,13 @@ static bool worth_it(struct fs *fs, struct fs_node *n, const struct statx *sx)
 		fs_dax_type(fs, n);
 }
 
-void fs_dax_admit(struct fs *fs, struct fs_node *n, const struct statx *sx, bool listing)
+void fs_dax_admit(
+	struct fs *fs, struct fs_req *q, struct fs_node *n, const struct statx *sx, bool listing)
 {
 	struct fs_dax *d = fs->dax;
 	uint32_t want, room;
 
-	fs_dax_heal(fs, n);
+	fs_dax_told(fs, q, n, sx);
 	if (!d || !(fs->flags & FS_I_HAS_INODE_DAX))
 		return;
 	/* Its inode in the guest is what it is; a promise can only grow with the file. */

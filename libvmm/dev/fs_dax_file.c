@@ -11,7 +11,7 @@
  *
  * Longer. Zero pages where the file has pages again would hide them. The guest touches them once it
  * has been told of the new size, so before each answer that may tell of it, on whichever thread the
- * work was done, the file is mapped there again (fs_dax_heal(), fs_dax_done()). Only this loop puts
+ * work was done, the file is mapped there again (fs_dax_told(), fs_dax_done()). Only this loop puts
  * zero pages anywhere, and only behind the end that the file has at that moment; so none can come
  * between. Where the file is still shorter they stay.
  *
@@ -82,17 +82,15 @@ static unsigned cut(struct fs *fs, struct fs_node *n, uint64_t size)
 	return sum;
 }
 
-void fs_dax_heal(struct fs *fs, struct fs_node *n)
+/* Maps @n anew where zero pages hide what a file of @size bytes has. */
+static void heal(struct fs *fs, struct fs_node *n, uint64_t size)
 {
 	bool left = false;
-	struct statx sx;
 
-	if (!(n->flags & FS_N_CUT) || stat_node(fs, n, &sx) < 0)
-		return;
 	for (uint32_t i = n->maps; i; i = fs_map_at(fs, i)->next) {
 		struct fs_map *m = fs_map_at(fs, i);
 
-		if (m->shown < pages_of(m, sx.stx_size) && fs_dax_map(fs, n, i, m) < 0)
+		if (m->shown < pages_of(m, size) && fs_dax_map(fs, n, i, m) < 0)
 			log_guest("virtio-fs: a mapped file that became longer cannot be opened");
 		left |= m->shown < FS_DAX_PAGES;
 	}
@@ -100,11 +98,33 @@ void fs_dax_heal(struct fs *fs, struct fs_node *n)
 		n->flags &= (uint8_t)~FS_N_CUT;
 }
 
-void fs_dax_done(struct fs *fs, const struct fs_xfer *x)
+void fs_dax_told(struct fs *fs, struct fs_req *q, struct fs_node *n, const struct statx *sx)
 {
-	for (unsigned i = 0; i < ARRAY_SIZE(x->hand); i++)
-		if (x->hand[i])
-			fs_dax_heal(fs, fs_node_at(fs, fs_handle_at(fs, x->hand[i])->node));
+	if (n->flags & FS_N_CUT)
+		heal(fs, n, sx->stx_size);
+	q->told |= n == q->n;
+}
+
+static void look_and_heal(struct fs *fs, struct fs_node *n)
+{
+	struct statx sx;
+
+	if ((n->flags & FS_N_CUT) && !stat_node(fs, n, &sx))
+		heal(fs, n, sx.stx_size);
+}
+
+void fs_dax_done(struct fs *fs, const struct fs_xfer *x, struct fs_node *n)
+{
+	if (n)
+		look_and_heal(fs, n);
+	for (unsigned i = 0; i < ARRAY_SIZE(x->hand); i++) {
+		const struct fs_handle *h = fs_handle_at(fs, x->hand[i]);
+		const struct fs_node *last = n;
+
+		n = h ? fs_node_at(fs, h->node) : n;
+		if (n != last)
+			look_and_heal(fs, n);
+	}
 }
 
 /*

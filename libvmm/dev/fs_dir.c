@@ -140,7 +140,7 @@ static struct fs_node *plus_entry(
 		return NULL;
 	if (fs_lookup(fs, q->n, dfd, name, &sx, &n) < 0)
 		return NULL;
-	fs_dax_admit(fs, n, &sx, true);
+	fs_dax_admit(fs, q, n, &sx, true);
 	fs_fill_entry(fs, n, &sx, e);
 	return n;
 }

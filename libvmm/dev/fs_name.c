@@ -41,7 +41,7 @@ static int reply_entry(struct fs *fs, struct fs_req *q, struct fs_node *n, const
 	struct fuse_entry_out e;
 	int r;
 
-	fs_dax_admit(fs, n, sx, false);
+	fs_dax_admit(fs, q, n, sx, false);
 	fs_fill_entry(fs, n, sx, &e);
 	r = iobuf_push(&q->wr, &e, sizeof(e));
 	if (!r)

@@ -120,7 +120,7 @@ static int reply_create(struct fs *fs, struct fs_req *q, struct fs_node *n, cons
 	struct fuse_entry_out e;
 	int r;
 
-	fs_dax_heal(fs, n);
+	fs_dax_told(fs, q, n, sx);
 	fs_fill_entry(fs, n, sx, &e);
 	n->nlookup++;
 	r = iobuf_push(&q->wr, &e, sizeof(e));

@@ -195,11 +195,8 @@ bool fs_serve_later(struct fs *fs, struct fs_req *q, struct iobuf *rd, struct io
 		r = FS_LATER;
 	else if (r == FS_XFER)
 		r = fs_xfer_do(q);
-	if (r != FS_LATER) {
-		fs_dax_done(fs, &q->x);
-		if (q->n)
-			fs_dax_heal(fs, q->n);
-	}
+	if (r != FS_LATER)
+		fs_dax_done(fs, &q->x, q->told ? NULL : q->n);
 	fs_req_end(fs);
 	if (r == FS_LATER)
 		return false;

@@ -120,7 +120,7 @@ void fs_xfer_held(struct fs *fs, struct fs_req *q)
 
 void fs_xfer_done(struct fs *fs, struct fs_req *q)
 {
-	fs_dax_done(fs, &q->x);
+	fs_dax_done(fs, &q->x, NULL);
 	for (unsigned i = 0; i < ARRAY_SIZE(q->x.hand); i++)
 		if (q->x.hand[i])
 			fs_handle_at(fs, q->x.hand[i])->uses--;

@@ -4,8 +4,17 @@
 #include <sched.h>
 #include <sys/mman.h>
 #include <sys/mount.h>
+#include <sys/syscall.h>
 
 #include "tests/unit/fs_dax_rig.h"
+
+static unsigned looks; /* atomic: calls of statx(2) */
+
+int statx(int dir, const char *path, int flags, unsigned mask, struct statx *sx)
+{
+	__atomic_add_fetch(&looks, 1, __ATOMIC_RELAXED);
+	return (int)syscall(SYS_statx, dir, path, flags, mask, sx);
+}
 
 static uint64_t blocks(const struct rig *r, const char *name)
 {
@@ -123,6 +132,64 @@ static void still_short(void)
 	CHECK_EQ(page(&r, 512 + 2), 'x');
 	fs_dax_tick(r.c.fs);
 	CHECK_EQ(page(&r, 512 + 3), 0);
+	CHECK(teardown(&r));
+}
+
+/* A file that ends within a range, as most do, is looked at once for a request, by whoever wants to
+ * know. */
+static void looked_at_once(void)
+{
+	struct fuse_copy_file_range_in copy = { .off_out = 4096, .len = 1 };
+	struct fs_statx_in in = { 0 };
+	struct fs_statx_out out;
+	struct fuse_attr a;
+	struct rig r;
+	uint64_t f;
+	char c;
+
+	CHECK_EQ(setup(&r, NULL), 0);
+	CHECK_EQ(file(&r, "f", R / 2, 0644), 0);
+	f = fc_lookup(&r.c, 1, "f");
+	CHECK_EQ(fc_open(&r.c, f, O_RDWR, &copy.fh_in), 0);
+	CHECK_EQ(map(&r, f, NO_FH, 0, R, MAP_R, 0), 0);
+	fs_dax_tick(r.c.fs);
+	CHECK_EQ(ended(&r), 1);
+	looks = 0;
+	CHECK_EQ(fc_getattr(&r.c, f, &a), 0);
+	CHECK_EQ(looks, 1);
+	CHECK_EQ(fc_call(&r.c, FS_OP_STATX, f, &in, sizeof(in), NULL, 0, &out, sizeof(out)), 0);
+	CHECK_EQ(looks, 2);
+	CHECK(fc_lookup(&r.c, 1, "f"));
+	CHECK_EQ(looks, 3);
+	CHECK_EQ(fc_read(&r.c, f, copy.fh_in, 0, &c, 1), 1);
+	CHECK_EQ(looks, 4);
+	CHECK_EQ(fc_write(&r.c, f, copy.fh_in, 0, "x", 1, O_RDWR, 0), 1);
+	CHECK_EQ(looks, 5);
+	copy.nodeid_out = f;
+	copy.fh_out = copy.fh_in;
+	CHECK_EQ(fc_call(&r.c, FUSE_COPY_FILE_RANGE, f, &copy, sizeof(copy), NULL, 0, &out, 8), 0);
+	CHECK_EQ(looks, 6);
+	/* longer: shown before it is told, without another look */
+	for (unsigned i = 0; i < 3; i++) {
+		const uint64_t at = R / 2 + i * 4096;
+		int fd = openat(r.c.dir, "f", O_WRONLY | O_CLOEXEC);
+
+		CHECK_EQ(pwrite(fd, "y", 1, (off_t)at), 1);
+		(void)close(fd);
+		CHECK_EQ(page(&r, at / 4096), 0);
+		looks = 0;
+		if (!i)
+			CHECK_EQ(fc_getattr(&r.c, f, &a), 0);
+		else if (i == 1)
+			CHECK_EQ(fc_call(&r.c, FS_OP_STATX, f, &in, sizeof(in), NULL, 0, &out,
+					 sizeof(out)),
+				0);
+		else
+			CHECK(fc_lookup(&r.c, 1, "f"));
+		CHECK_EQ(looks, 1);
+		CHECK_EQ(page(&r, at / 4096), 'y');
+		fs_dax_tick(r.c.fs);
+	}
 	CHECK(teardown(&r));
 }
 
@@ -447,6 +514,7 @@ static const struct test_case cases[] = {
 	TEST(shrunk),
 	TEST(shrunk_unseen),
 	TEST(still_short),
+	TEST(looked_at_once),
 	TEST(cut_between),
 	TEST(not_the_end),
 	TEST(times),
