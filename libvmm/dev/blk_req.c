@@ -85,15 +85,27 @@ static bool read_zeroes(struct blk_slot *s, uint64_t len)
 	return true;
 }
 
+/*
+ * Whether the file ended after @n bytes of a read: behind that lies a part of a cluster that nobody
+ * has written. With direct I/O a part of a block says so, and there is no asking for what follows.
+ */
+static bool at_end(const struct blk_slot *s, int64_t n)
+{
+	const struct disk *d = s->b->disk;
+
+	return s->cmd == DISK_READ && !d->plain && n >= 0 &&
+		(!n || (d->direct && n % d->block != 0));
+}
+
 static void moved(struct disk_op *op, int64_t n)
 {
 	struct blk_slot *s = CONTAINER_OF(op, struct blk_slot, op);
+	uint64_t asked = op->len;
 
 	if (n == -EAGAIN || n == -EINTR) {
 		n = 0;
-	} else if (!n && !s->b->disk->plain && s->cmd == DISK_READ) {
-		/* behind the end of the file lies a part of a cluster that nobody has written */
-		n = read_zeroes(s, op->len) ? 0 : -EFAULT;
+	} else if (at_end(s, n)) {
+		n = read_zeroes(s, asked - (uint64_t)n) ? n : -EFAULT;
 	} else if (!n) {
 		n = -EIO; /* the image has been cut short behind our back */
 	}

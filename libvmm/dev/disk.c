@@ -155,6 +155,7 @@ static int go_direct(struct disk *d, struct error *e)
 			return err_set(e, ENOTSUP, "disk: direct I/O in units over 4096 bytes");
 	}
 	d->phys_block = MAX(d->phys_block, d->block);
+	d->direct = true;
 	return 0;
 }
 

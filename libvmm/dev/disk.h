@@ -54,7 +54,8 @@ struct disk {
 	uint32_t discard;    /* bytes that a discard had better be a multiple of */
 	uint32_t opt_io;     /* bytes that it likes best; 0: unknown */
 	bool readonly;
-	bool plain; /* the file is the disk: commands are system calls on it */
+	bool direct; /* @fd is open with O_DIRECT, and takes whole blocks alone */
+	bool plain;  /* the file is the disk: commands are system calls on it */
 	enum disk_sync sync;
 	int sync_err; /* atomic; see disk_sync_end() */
 	char serial[21];

@@ -269,12 +269,26 @@ static int open_backing(
 	return disk_open(&c, &q->backing, e);
 }
 
+/* Clusters of which the medium could not write one without the next. */
+static int check_direct(const struct qcow2 *q, struct error *e)
+{
+	uint64_t least = MAX(4096U, q->d.block);
+
+	if (!q->d.direct || q->csize >= least)
+		return 0;
+	return err_set(e, ENOTSUP,
+		"disk: no direct I/O on a qcow2 image with clusters of %llu bytes: %llu or more",
+		(unsigned long long)q->csize, (unsigned long long)least);
+}
+
 static int open_all(struct qcow2 *q, const struct disk_cfg *cfg, struct error *e)
 {
 	struct header h = { 0 };
 	uint8_t none[8] = { 0 };
 	int r = read_header(q, &h, e);
 
+	if (!r)
+		r = check_direct(q, e);
 	if (!r)
 		r = check_features(q, &h, e);
 	if (!r)

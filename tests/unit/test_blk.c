@@ -108,12 +108,33 @@ static void model_no_sync(void)
 	against_a_model(&cfg, 1ULL << 32 | BLK_F_DISCARD | BLK_F_WRITE_ZEROES);
 }
 
+/* A request of one aligned page; its status. */
+static int one_page(struct rig *r, bool write, uint64_t at, uint8_t p[4096])
+{
+	gpa_t data = fake_alloc(&r->g, 4096, 4096), h = fake_alloc(&r->g, 17, 16);
+	struct fake_seg seg[] = { { h.v, 16 }, { data.v, 4096 }, { h.v + 16, 1 } };
+	uint8_t *mem = fake_ptr(&r->g, data, 4096);
+	unsigned nout = write ? 2 : 1;
+	uint16_t head;
+	uint32_t len;
+
+	memcpy(mem, p, 4096);
+	header(fake_ptr(&r->g, h, 16), write ? T_OUT : T_IN, at);
+	if (fake_add(&r->d, 0, seg, nout, seg + nout, 3 - nout) < 0)
+		return -1;
+	(void)fake_kick(&r->d, 0);
+	if (fake_wait(&r->d, 0, FAKE_TIMEOUT_MS) || fake_reap(&r->d, 0, &head, &len) != 1)
+		return -1;
+	memcpy(p, mem, 4096);
+	return *((uint8_t *)fake_ptr(&r->g, h, 17) + 16);
+}
+
 static void model_direct(void)
 {
 	struct disk_cfg cfg = { .sync = DISK_SYNC_RELAXED, .direct = true };
 	struct error e = { 0 };
 	struct rig r = { 0 };
-	uint8_t *p;
+	uint8_t p[4096];
 	int fd;
 
 	cfg.fd = make_image(MIB);
@@ -129,20 +150,9 @@ static void model_direct(void)
 	}
 	for (unsigned i = 0; i < 100; i++) {
 		uint64_t at = rnd(MIB / 4096) * 8;
-		gpa_t data = fake_alloc(&r.g, 4096, 4096), h = fake_alloc(&r.g, 17, 16);
-		struct fake_seg seg[] = { { h.v, 16 }, { data.v, 4096 }, { h.v + 16, 1 } };
-		uint16_t head;
-		uint32_t len;
 
-		p = fake_ptr(&r.g, data, 4096);
 		memset(p, (int)i, 4096);
-		header(fake_ptr(&r.g, h, 16), i & 1 ? T_OUT : T_IN, at);
-		CHECK(fake_add(&r.d, 0, seg, i & 1 ? 2 : 1, seg + (i & 1 ? 2 : 1), i & 1 ? 1 : 2) >=
-			0);
-		(void)fake_kick(&r.d, 0);
-		CHECK_EQ(fake_wait(&r.d, 0, FAKE_TIMEOUT_MS), 0);
-		CHECK_EQ(fake_reap(&r.d, 0, &head, &len), 1);
-		CHECK_EQ(*((uint8_t *)fake_ptr(&r.g, h, 17) + 16), S_OK);
+		CHECK_EQ(one_page(&r, i & 1, at, p), S_OK);
 		CHECK(equal(fd, at * 512, p, 4096));
 	}
 	rig_down(&r);
@@ -587,6 +597,41 @@ static void quiet_after_pause(void)
 	}
 }
 
+/* An image that ends within a block of the medium, and one whose clusters are smaller. */
+static void qcow2_direct(void)
+{
+	struct disk_cfg cfg = { .sync = DISK_SYNC_FULL, .format = DISK_QCOW2, .direct = true };
+	struct error e = { 0 };
+	struct rig r = { 0 };
+	struct disk *d;
+	uint8_t p[4096], want[4096] = { 0 };
+
+	cfg.fd = make_qcow2(MIB, 16);
+	if (disk_open(&cfg, &d, &e)) {
+		CHECK(strstr(e.msg, "no direct I/O"));
+		return;
+	}
+	disk_close(d);
+	for (unsigned i = 0; i < 2; i++) {
+		int fd = make_qcow2(MIB, 16);
+
+		cfg.threads = i;
+		cfg.fd = again(fd, O_RDWR);
+		CHECK_EQ(rig_up(&r, &cfg, ALL_FEATURES), 0);
+		memset(p, 0x77, 4096);
+		CHECK_EQ(one_page(&r, true, 0, p), S_OK);
+		CHECK_EQ(ftruncate(fd, (5 << 16) + 700), 0);
+		CHECK_EQ(one_page(&r, false, 0, p), S_OK);
+		memset(want, 0x77, 700);
+		CHECK(!memcmp(p, want, 4096));
+		rig_down(&r);
+		(void)close(fd);
+	}
+	cfg.fd = make_qcow2(MIB, 11);
+	CHECK_EQ(disk_open(&cfg, &d, &e), -ENOTSUP);
+	CHECK(strstr(e.msg, "clusters of 2048 bytes"));
+}
+
 /* No file of a VM beside an image that lacks what its guest was told is there. */
 static void not_saved(void)
 {
@@ -664,6 +709,7 @@ static const struct test_case cases[] = {
 	TEST(quiet_after_pause),
 	TEST(failed_sync),
 	TEST(not_saved),
+	TEST(qcow2_direct),
 };
 
 TEST_MAIN(cases)
