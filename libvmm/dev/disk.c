@@ -247,10 +247,12 @@ static int open_image(struct disk **dp, const struct disk_cfg *cfg, struct error
 	if (r)
 		return r;
 	d = *dp;
-	if (d->bytes & (d->block - 1))
+	/* below another image every byte counts: what follows are zeroes of that one's */
+	if (!cfg->depth && (d->bytes & (d->block - 1))) {
 		log_warn("disk: its last %u bytes are no whole block, and are not shown",
 			(unsigned)(d->bytes & (d->block - 1)));
-	d->bytes = ALIGN_DOWN(d->bytes, (uint64_t)d->block);
+		d->bytes = ALIGN_DOWN(d->bytes, (uint64_t)d->block);
+	}
 	if (d->bytes > LIM_BLK_BYTES)
 		return err_set(e, EFBIG, "disk: over %llu bytes", LIM_BLK_BYTES);
 	return 0;

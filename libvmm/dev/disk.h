@@ -48,7 +48,7 @@ struct disk_ops {
 struct disk {
 	const struct disk_ops *ops;
 	int fd;		     /* the image; reads and writes of extents go there */
-	uint64_t bytes;	     /* of the disk; a multiple of @block */
+	uint64_t bytes;	     /* of the disk; a multiple of @block, unless it lies below another */
 	uint32_t block;	     /* least unit of a request, 512 or more */
 	uint32_t phys_block; /* that the medium works in; a multiple of @block */
 	uint32_t discard;    /* bytes that a discard had better be a multiple of */

@@ -344,6 +344,35 @@ static void backing_files(void)
 	CHECK_EQ(e.code, ENOTSUP);
 }
 
+/* A raw file below that ends within a sector. */
+static void odd_backing(void)
+{
+	struct disk *d;
+
+	fill_model();
+	memset(model + MIB, 0xee, MIB);
+	CHECK_EQ(put_model("raw"), 0);
+	SH_OK("truncate -s %u raw && rm -f a && qemu-img create -q -f qcow2 -F raw -b raw a %u",
+		2 * MIB - 300, SIZE);
+	memset(model + 2 * MIB - 300, 0, SIZE - 2 * MIB + 300);
+	d = open_disk("a", true, false, NULL);
+	CHECK(d);
+	CHECK_EQ(request(d, DISK_READ, 0, buf, SIZE), 0);
+	CHECK(!memcmp(buf, model, SIZE));
+	CHECK_EQ(request(d, DISK_READ, 2 * MIB - 512, buf, 512), 0);
+	CHECK(!memcmp(buf, model + 2 * MIB - 512, 512));
+	disk_close(d);
+	d = open_disk("a", false, false, NULL);
+	CHECK(d);
+	memset(model + 2 * MIB - 4096, 1, 512);
+	CHECK_EQ(request(d, DISK_WRITE, 2 * MIB - 4096, model + 2 * MIB - 4096, 512), 0);
+	CHECK_EQ(request(d, DISK_READ, 0, buf, SIZE), 0);
+	CHECK(!memcmp(buf, model, SIZE));
+	disk_close(d);
+	CHECK_EQ(put_model("model"), 0);
+	SH_OK("qemu-img compare -f qcow2 -F raw a model");
+}
+
 static void direct_io(void)
 {
 	struct error e = { 0 };
@@ -721,6 +750,7 @@ static const struct test_case cases[] = {
 	TEST(compressed),
 	TEST(snapshots),
 	TEST(backing_files),
+	TEST(odd_backing),
 	TEST(direct_io),
 	TEST(killed_at_any_moment),
 	TEST(no_room),
