@@ -12,6 +12,7 @@
 struct disk_io {
 	struct disk_io_cfg c;
 	struct disk_ring *ring; /* NULL: threads do it all */
+	bool ring_dead;		/* it takes no more, but may still have some */
 	struct disk_pool *pool;
 	struct loop_src ring_src, pool_src;
 	unsigned underway;
@@ -48,7 +49,20 @@ void disk_io_free(struct disk_io *io)
 
 bool disk_io_has_ring(const struct disk_io *io)
 {
-	return io->ring;
+	return io->ring && !io->ring_dead;
+}
+
+static void ring_go(struct disk_io *io, bool wait)
+{
+	struct disk_op *op = io->ring ? disk_ring_go(io->ring, wait) : NULL, *next;
+
+	if (op && !io->ring_dead)
+		log_warn("disk: io_uring takes no more: threads serve it");
+	io->ring_dead = io->ring_dead || op;
+	for (; op; op = next) {
+		next = op->next;
+		disk_pool_give(io->pool, op);
+	}
 }
 
 static void ended(struct disk_io *io, struct disk_op *op)
@@ -114,7 +128,7 @@ void disk_io_stop(struct disk_io *io, struct loop *loop)
 void disk_io_add(struct disk_io *io, struct disk_op *op)
 {
 	io->underway++;
-	if (io->ring && op->kind != DISK_OP_CALL)
+	if (disk_io_has_ring(io) && op->kind != DISK_OP_CALL)
 		disk_ring_add(io->ring, op);
 	else
 		disk_pool_give(io->pool, op);
@@ -122,12 +136,10 @@ void disk_io_add(struct disk_io *io, struct disk_op *op)
 
 void disk_io_go(struct disk_io *io)
 {
-	if (io->ring)
-		disk_ring_go(io->ring, false);
+	ring_go(io, false);
 	reap(io, false);
 	/* what the answers added */
-	if (io->ring)
-		disk_ring_go(io->ring, false);
+	ring_go(io, false);
 }
 
 void disk_io_drain(struct disk_io *io)
@@ -135,8 +147,7 @@ void disk_io_drain(struct disk_io *io)
 	disk_io_go(io);
 	while (io->underway) {
 		/* one of the two has something: whoever has not does not wait */
-		if (io->ring)
-			disk_ring_go(io->ring, true);
+		ring_go(io, true);
 		reap(io, true);
 	}
 	disk_pool_heard(io->pool);

@@ -7,8 +7,11 @@
  * limited for good before it is enabled: four kinds of operations on the one registered file.
  * Completions make the ring's own descriptor readable, so the loop needs no eventfd for them.
  * There are never more operations under way than the submission queue has entries, so room is
- * always found, and the completion queue, twice as long, cannot overflow. What cannot be
- * handed over (the kernel is out of memory for the moment) ends with that error.
+ * always found, and the completion queue, twice as long, cannot overflow.
+ *
+ * What the kernel does not take at once waits for what is under way to end. When nothing is, or for
+ * another reason, that is the end of this ring: what it has not taken goes back to the caller, to
+ * be done by others, and no entry is handed over any more, as those are still in the queue.
  */
 /* #syscalls:blk io_uring_enter */
 #include "config.h"
@@ -26,9 +29,14 @@
 
 struct disk_ring {
 	struct io_uring u;
-	unsigned added;	   /* and not handed over */
+	unsigned added;	   /* and not handed over: as many on the list */
 	unsigned underway; /* handed over and not reaped */
+	struct disk_op *first, **last;
+	bool dead; /* nothing is handed over any more */
 };
+
+/* How often the kernel may be out of memory with nothing under way that would make room. */
+#define TRIES 100
 
 /* The file's place in the table of registered ones. */
 #define THE_FILE 0
@@ -63,6 +71,7 @@ int disk_ring_new(int fd, unsigned depth, struct disk_ring **out)
 
 	if (!r)
 		return -ENOMEM;
+	r->last = &r->first;
 	ret = io_uring_queue_init(depth, &r->u, IORING_SETUP_R_DISABLED);
 	if (ret < 0) {
 		free(r);
@@ -115,25 +124,62 @@ void disk_ring_add(struct disk_ring *r, struct disk_op *op)
 	s->flags |= IOSQE_FIXED_FILE;
 	io_uring_sqe_set_data(s, op);
 	r->added++;
+	op->next = NULL;
+	*r->last = op;
+	r->last = &op->next;
 }
 
-void disk_ring_go(struct disk_ring *r, bool wait)
+/* The kernel has taken the first @n. */
+static void taken(struct disk_ring *r, unsigned n)
 {
-	unsigned want = wait && (r->added || r->underway);
+	r->added -= n;
+	r->underway += n;
+	while (n--)
+		r->first = r->first->next;
+	if (!r->first)
+		r->last = &r->first;
+}
 
-	while (r->added || want) {
-		int n = io_uring_submit_and_wait(&r->u, want);
+static struct disk_op *give_up(struct disk_ring *r)
+{
+	struct disk_op *list = r->first;
 
-		if (n == -EINTR || (n == -EAGAIN && !r->underway))
-			continue;
-		/* -EAGAIN, -EBUSY: what ends makes room; they are tried again with the next call */
-		if (n < 0)
-			return;
-		r->added -= (unsigned)n;
-		r->underway += (unsigned)n;
-		if (want || !n)
-			return;
+	for (struct disk_op *op = list; op; op = op->next)
+		if (op->kind == DISK_OP_READ || op->kind == DISK_OP_WRITE)
+			(void)iobuf_end(op->buf, &op->a, 0);
+	r->dead = true;
+	r->first = NULL;
+	r->last = &r->first;
+	r->added = 0;
+	return list;
+}
+
+/* One that has ended is there, or there is none to wait for. */
+static void wait_for_one(struct disk_ring *r)
+{
+	struct io_uring_cqe *c;
+
+	while (r->underway && io_uring_wait_cqe(&r->u, &c) == -EINTR)
+		;
+}
+
+struct disk_op *disk_ring_go(struct disk_ring *r, bool wait)
+{
+	for (unsigned tries = 0; r->added; tries++) {
+		int n = io_uring_submit(&r->u);
+
+		if (n > 0)
+			taken(r, (unsigned)n);
+		else if (n != -EINTR && !r->underway && (n != -EAGAIN || tries >= TRIES))
+			return give_up(r);
+		else if (n != -EINTR && n != -EAGAIN && n != -EBUSY)
+			return give_up(r);
+		else if (n != -EINTR && r->underway)
+			break; /* what ends makes room: it is tried again with the next call */
 	}
+	if (wait)
+		wait_for_one(r);
+	return NULL;
 }
 
 struct disk_op *disk_ring_reap(struct disk_ring *r)
@@ -182,10 +228,11 @@ void disk_ring_add(struct disk_ring *r, struct disk_op *op)
 	(void)op;
 }
 
-void disk_ring_go(struct disk_ring *r, bool wait)
+struct disk_op *disk_ring_go(struct disk_ring *r, bool wait)
 {
 	(void)r;
 	(void)wait;
+	return NULL;
 }
 
 struct disk_op *disk_ring_reap(struct disk_ring *r)

@@ -632,6 +632,51 @@ static void qcow2_direct(void)
 	CHECK(strstr(e.msg, "clusters of 2048 bytes"));
 }
 
+/* The ring's descriptor becomes another: what the kernel says no to from then on. */
+static bool break_ring(int null)
+{
+	for (int fd = 3; fd < 60; fd++) {
+		char path[32], to[64];
+		ssize_t n;
+
+		(void)snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
+		n = readlink(path, to, sizeof(to) - 1);
+		to[MAX(n, 0)] = 0;
+		if (strstr(to, "io_uring"))
+			return dup3(null, fd, O_CLOEXEC) == fd;
+	}
+	return false;
+}
+
+static void ring_fails(void)
+{
+	struct disk_cfg cfg = { .fd = make_image(MIB), .sync = DISK_SYNC_FULL };
+	int null = open("/dev/null", O_RDWR | O_CLOEXEC);
+	struct rig r = { 0 };
+
+	CHECK_EQ(pread(cfg.fd, model, MIB, 0), MIB);
+	CHECK_EQ(rig_up(&r, &cfg, ALL_FEATURES), 0);
+	if (break_ring(null)) {
+		(void)alarm(60);
+		for (unsigned i = 0; i < 3; i++) {
+			CHECK_EQ(request(&r, 0, T_IN, 8, NULL, 0, buf, 8192), S_OK);
+			CHECK(!memcmp(buf, model + 4096, 8192));
+			CHECK_EQ(request(&r, 0, T_OUT, 64, model, 8192, NULL, 0), S_OK);
+			CHECK_EQ(request(&r, 0, T_FLUSH, 0, NULL, 0, NULL, 0), S_OK);
+		}
+		CHECK_EQ(request(&r, 0, T_IN, 64, NULL, 0, buf, 8192), S_OK);
+		CHECK(!memcmp(buf, model, 8192));
+		for (unsigned k = 0; k < 100; k++)
+			CHECK(add_read(&r, 0, k));
+		(void)fake_kick(&r.d, 0);
+		vdev_pause(r.v);
+		vdev_resume(r.v);
+		(void)alarm(0);
+	}
+	rig_down(&r);
+	(void)close(null);
+}
+
 /* No file of a VM beside an image that lacks what its guest was told is there. */
 static void not_saved(void)
 {
@@ -710,6 +755,7 @@ static const struct test_case cases[] = {
 	TEST(failed_sync),
 	TEST(not_saved),
 	TEST(qcow2_direct),
+	TEST(ring_fails),
 };
 
 TEST_MAIN(cases)
