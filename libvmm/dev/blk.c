@@ -151,8 +151,6 @@ static void blk_destroy(struct vdev *v)
 
 	disk_io_free(b->io);
 	disk_close(b->disk);
-	if (b->zero_fd >= 0)
-		(void)close(b->zero_fd);
 	free(b);
 }
 
@@ -210,9 +208,6 @@ static int make(struct blk *b, const struct disk_cfg *cfg, struct error *e)
 
 	if (r)
 		return r;
-	b->zero_fd = open("/dev/zero", O_RDONLY | O_CLOEXEC);
-	if (b->zero_fd < 0)
-		return err_sys(e, errno, "/dev/zero");
 	io.fd = b->disk->fd;
 	r = disk_io_new(&io, &b->io, e);
 	if (r)
@@ -243,7 +238,6 @@ int blk_new(struct loop *loop, struct mem *mem, const struct disk_cfg *cfg, stru
 		free(b);
 		return r;
 	}
-	b->zero_fd = -1;
 	r = make(b, cfg, e);
 	if (r) {
 		vdev_fini(&b->v);

@@ -47,7 +47,6 @@ struct blk {
 	uint32_t starved;  /* queues that wait for a free slot, a bit each */
 	uint32_t answered; /* queues with entries that the driver has not been shown */
 	bool unsaved;	   /* the pause could not put into the image all that was answered */
-	int zero_fd;	   /* /dev/zero, for zeroes that we may not write by hand */
 	struct vq_req req; /* the request in hand: too large for the stack */
 };
 

@@ -65,20 +65,11 @@ static void fail(struct blk_slot *s, int err)
 	answer(s, S_IOERR);
 }
 
-/* Zeroes that lie nowhere. What may not be touched by hand gets them from the kernel. */
+/* Zeroes that lie nowhere. */
 static bool read_zeroes(struct blk_slot *s, uint64_t len)
 {
-	size_t n = iobuf_zero(&s->data, len);
-
-	while (n < len) {
-		ssize_t r = iobuf_read_fd(&s->data, s->b->zero_fd, len - n, -1);
-
-		if (r == -EINTR)
-			continue;
-		if (r <= 0)
-			return false;
-		n += (size_t)r;
-	}
+	if (disk_zero_fill(s->b->disk, &s->data, len))
+		return false;
 	s->off += len;
 	s->len -= len;
 	s->written += (uint32_t)len;

@@ -10,7 +10,7 @@
  *
  * With O_DIRECT the kernel wants whole blocks of the medium. How large they are is found by trying.
  */
-/* #syscalls:blk fallocate pwrite64 pread64 fdatasync */
+/* #syscalls:blk fallocate pwrite64 pread64 fdatasync preadv read readv */
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/fs.h>
@@ -58,6 +58,22 @@ int disk_write_all(int fd, struct iobuf *b, uint64_t off, uint64_t len)
 			return n ? (int)n : -EIO;
 		off += (uint64_t)n;
 		len -= (uint64_t)n;
+	}
+	return 0;
+}
+
+int disk_zero_fill(const struct disk *d, struct iobuf *b, uint64_t n)
+{
+	uint64_t done = iobuf_zero(b, n);
+
+	while (done < n) {
+		ssize_t r = iobuf_read_fd(b, d->zero_fd, n - done, -1);
+
+		if (r == -EINTR)
+			continue;
+		if (r <= 0)
+			return r ? (int)r : -EIO;
+		done += (uint64_t)r;
 	}
 	return 0;
 }
@@ -270,7 +286,13 @@ int disk_open(const struct disk_cfg *cfg, struct disk **out, struct error *e)
 	d->fd = cfg->fd;
 	d->readonly = cfg->readonly;
 	d->sync = cfg->sync;
+	d->zero_fd = -1;
 	r = open_image(&d, cfg, e);
+	/* a file below may have become the disk, and has one */
+	if (!r && d->zero_fd < 0) {
+		d->zero_fd = open("/dev/zero", O_RDONLY | O_CLOEXEC);
+		r = d->zero_fd < 0 ? err_sys(e, errno, "/dev/zero") : 0;
+	}
 	if (r) {
 		disk_close(d);
 		return r;
@@ -285,6 +307,8 @@ void disk_close(struct disk *d)
 		return;
 	if (d->ops)
 		d->ops->close(d);
+	if (d->zero_fd >= 0)
+		(void)close(d->zero_fd);
 	if (d->fd >= 0) {
 		(void)set_lock(d, F_UNLCK);
 		(void)close(d->fd);

@@ -57,6 +57,7 @@ struct disk {
 	bool direct; /* @fd is open with O_DIRECT, and takes whole blocks alone */
 	bool plain;  /* the file is the disk: commands are system calls on it */
 	enum disk_sync sync;
+	int zero_fd;  /* /dev/zero, for disk_zero_fill() */
 	int sync_err; /* atomic; see disk_sync_end() */
 	char serial[21];
 };
@@ -95,6 +96,8 @@ static inline int disk_sync_end(struct disk *d, int r)
 /* For the formats: all of @len bytes between @b and the file. -ENODATA: the file ends before. */
 int disk_read_all(int fd, struct iobuf *b, uint64_t off, uint64_t len) NODISCARD;
 int disk_write_all(int fd, struct iobuf *b, uint64_t off, uint64_t len) NODISCARD;
+/* @n bytes of zeroes into @b; what may not be touched by hand gets them from the kernel. */
+int disk_zero_fill(const struct disk *d, struct iobuf *b, uint64_t n) NODISCARD;
 /* Makes a range of a file read as zeroes, by fallocate(2) where it can. */
 int disk_zero_range(int fd, bool unmap, uint64_t off, uint64_t len) NODISCARD;
 

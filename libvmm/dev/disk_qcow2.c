@@ -19,6 +19,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -325,9 +326,13 @@ int qcow2_open(const struct disk_cfg *cfg, struct disk *base, struct disk **out,
 	q->d = *base;
 	q->d.ops = &qcow2_ops;
 	q->own_fd = cfg->direct;
-	q->fd = cfg->direct ? buffered(base) : base->fd;
 	(void)pthread_mutex_init(&q->lock, NULL);
-	r = q->fd < 0 ? err_sys(e, errno, "disk: the image, once more") : open_all(q, cfg, e);
+	q->bounce_fd = memfd_create("qcow2", MFD_CLOEXEC);
+	r = q->bounce_fd < 0 ? err_sys(e, errno, "disk: a file in memory") : 0;
+	q->fd = cfg->direct ? buffered(base) : base->fd;
+	if (!r)
+		r = q->fd < 0 ? err_sys(e, errno, "disk: the image, once more")
+			      : open_all(q, cfg, e);
 	if (r) {
 		q->d.readonly = true; /* nothing to write back */
 		q->d.fd = -1;	      /* the caller's still */
@@ -353,6 +358,8 @@ static void qcow2_close(struct disk *d)
 	(void)pthread_mutex_destroy(&q->lock);
 	if (q->own_fd && q->fd >= 0)
 		(void)close(q->fd);
+	if (q->bounce_fd >= 0)
+		(void)close(q->bounce_fd);
 	free(q->tables);
 	free(q->l1);
 	free(q->rt);

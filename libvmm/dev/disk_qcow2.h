@@ -44,6 +44,7 @@ struct qcow2 {
 	/* set by open */
 	int fd; /* d.fd, or the same file without O_DIRECT: for all that qcow2_map() does not say */
 	bool own_fd;
+	int bounce_fd; /* a file in memory, under the lock */
 	unsigned cbits;
 	uint64_t csize;
 	uint32_t version;

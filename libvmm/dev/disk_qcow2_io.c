@@ -34,10 +34,20 @@ static struct iobuf *over(struct local *l, const void *p, size_t n)
 	return &l->b;
 }
 
-static int zero_fill(struct iobuf *b, uint64_t n)
+static int zero_fill(const struct qcow2 *q, struct iobuf *b, uint64_t n)
 {
-	/* what lies in a window is for the kernel to write; there it is an error of the request */
-	return iobuf_zero(b, n) == n ? 0 : -EFAULT;
+	return disk_zero_fill(&q->d, b, n);
+}
+
+/* Bytes of ours. What lies in a window is for the kernel to write: by way of a file, then. */
+static int give(const struct qcow2 *q, struct iobuf *b, const uint8_t *p, uint64_t n)
+{
+	int r = iobuf_push(b, p, n);
+
+	if (r != -EFAULT)
+		return r;
+	r = io_pwrite(q->bounce_fd, p, n, 0);
+	return r ? r : disk_read_all(q->bounce_fd, b, 0, n);
 }
 
 /* From the file; behind its end are zeroes. */
@@ -46,7 +56,7 @@ static int read_data(const struct qcow2 *q, struct iobuf *b, uint64_t off, uint6
 	size_t before = b->left;
 	int r = disk_read_all(q->fd, b, off, n);
 
-	return r == -ENODATA ? zero_fill(b, n - (before - b->left)) : r;
+	return r == -ENODATA ? zero_fill(q, b, n - (before - b->left)) : r;
 }
 
 /* What no cluster of this image holds. */
@@ -59,7 +69,7 @@ static int read_below(const struct qcow2 *q, struct iobuf *b, uint64_t at, uint6
 		there = MIN(n, q->backing->bytes - at);
 	if (there)
 		r = disk_run(q->backing, DISK_READ, b, at, there);
-	return !r && there < n ? zero_fill(b, n - there) : r;
+	return !r && there < n ? zero_fill(q, b, n - there) : r;
 }
 
 /* @n bytes at @at, within one cluster, whose entry is @e. */
@@ -75,12 +85,12 @@ static int read_entry(struct qcow2 *q, uint64_t e, struct iobuf *b, uint64_t at,
 			return qcow2_damaged(q, "a cluster's place", off);
 		return read_data(q, b, off + in, n);
 	case QCOW2_K_ZERO:
-		return zero_fill(b, n);
+		return zero_fill(q, b, n);
 	case QCOW2_K_NONE:
 		return read_below(q, b, at, n);
 	default:
 		r = qcow2_zip_read(q, e, &p);
-		return r ? r : iobuf_push(b, p + in, n);
+		return r ? r : give(q, b, p + in, n);
 	}
 }
 

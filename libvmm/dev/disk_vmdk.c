@@ -119,7 +119,7 @@ static int vmdk_read(struct vmdk *v, struct iobuf *b, uint64_t off, uint64_t len
 			look_up(v, t, off, &x);
 		(void)pthread_mutex_unlock(&v->lock);
 		if (!r && x.where == DISK_ZEROES)
-			r = iobuf_zero(b, x.len) == x.len ? 0 : -EFAULT;
+			r = disk_zero_fill(&v->d, b, x.len);
 		else if (!r)
 			r = disk_read_all(v->d.fd, b, x.off, x.len);
 		off += x.len;

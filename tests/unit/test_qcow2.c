@@ -398,6 +398,58 @@ static void direct_io(void)
 	SH_OK("qemu-img check -q a && qemu-io -f qcow2 -c 'read -P 0x57 1052672 32768' a");
 }
 
+#define WINDOW 0x10000U
+
+/* What no hand may write: pages of a window, which may be missing. */
+static int read_into_window(struct disk *d, uint64_t at, uint32_t n, uint8_t *p)
+{
+	int fd = memfd_create("window", MFD_CLOEXEC), r;
+	struct iovec v[2];
+	struct iobuf b;
+	struct mem m;
+
+	mem_init(&m);
+	if (fd < 0 || ftruncate(fd, WINDOW) ||
+		mem_add_ram(&m, GPA(0), 0x1000, &(struct mem_ram_opts){ 0 }, NULL) ||
+		mem_add_shm(&m, GPA(WINDOW), WINDOW, NULL) ||
+		mem_shm_map(&m, GPA(WINDOW), 0, WINDOW, fd, 0, true) ||
+		pwrite(fd, "not zero", 8, 0) != 8 ||
+		mem_iov(&m, GPA(WINDOW), n, MEM_IOV_SHM, v, 2) != 1)
+		return -1;
+	iobuf_init(&b, v, 1);
+	b.win = &m;
+	r = disk_run(d, DISK_READ, &b, at, n);
+	if (!r && pread(fd, p, n, 0) != (ssize_t)n)
+		r = -1;
+	mem_destroy(&m);
+	(void)close(fd);
+	return r;
+}
+
+static void into_a_window(void)
+{
+	struct disk *d;
+
+	fill_model();
+	CHECK_EQ(put_model("raw"), 0);
+	SH_OK("rm -f a b && qemu-img convert -q -c -f raw -O qcow2 raw b && "
+	      "qemu-img create -q -f qcow2 -F qcow2 -b b a %u && "
+	      "qemu-io -f qcow2 -c 'write -z 64k 64k' a",
+		SIZE + MIB);
+	memset(model + WINDOW, 0, WINDOW);
+	d = open_disk("a", true, false, NULL);
+	CHECK(d);
+	for (uint64_t at = 0; at < SIZE; at += WINDOW) {
+		CHECK_EQ(read_into_window(d, at, WINDOW, buf), 0);
+		CHECK(!memcmp(buf, model + at, WINDOW));
+	}
+	/* the backing file is shorter */
+	CHECK_EQ(read_into_window(d, SIZE, 4096, buf), 0);
+	for (unsigned i = 0; i < 4096; i++)
+		CHECK(!buf[i]);
+	disk_close(d);
+}
+
 /* What the child has asked for and got, by sector: in memory that outlives it. */
 struct record {
 	uint32_t asked[SECTORS], flushed[SECTORS];
@@ -751,6 +803,7 @@ static const struct test_case cases[] = {
 	TEST(snapshots),
 	TEST(backing_files),
 	TEST(odd_backing),
+	TEST(into_a_window),
 	TEST(direct_io),
 	TEST(killed_at_any_moment),
 	TEST(no_room),
