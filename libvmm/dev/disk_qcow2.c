@@ -44,17 +44,21 @@
 #define H_L1	       40
 #define H_RT	       48
 #define H_RT_CLUSTERS  56
-#define H_INCOMPATIBLE 72
+#define H_SNAPS_N      60
+#define H_SNAPS	       64
+#define H_INCOMPATIBLE QCOW2_H_INCOMPATIBLE
 #define H_AUTOCLEAR    88
 #define H_REF_ORDER    96
 #define H_LEN	       100
 #define H_COMPRESSION  104
 
 #define INC_DIRTY	(1ULL << 0)
-#define INC_CORRUPT	(1ULL << 1)
+#define INC_CORRUPT	QCOW2_INC_CORRUPT
 #define INC_DATA_FILE	(1ULL << 2)
 #define INC_COMPRESSION (1ULL << 3)
 #define INC_EXTENDED_L2 (1ULL << 4)
+
+#define SNAP_MIN 40U /* bytes of a snapshot's entry, at least */
 
 #define EXT_END	    0U
 #define EXT_BACKING 0xe2792acaU /* format of the backing file */
@@ -121,6 +125,9 @@ static int read_header(struct qcow2 *q, struct header *h, struct error *e)
 		h->len > sizeof(h->b))
 		return wrong(e, "its header's length");
 	h->incompatible = q->version == 2 ? 0 : get_be64(h->b + H_INCOMPATIBLE);
+	q->incompatible = h->incompatible;
+	q->snap_off = get_be64(h->b + H_SNAPS);
+	q->snap_n = ((uint64_t)get_be32(h->b + H_SNAPS_N) * SNAP_MIN + q->csize - 1) >> q->cbits;
 	end = MIN((uint64_t)sizeof(h->b), q->csize);
 	if (get_be64(h->b + H_BACKING) && get_be64(h->b + H_BACKING) < end)
 		end = get_be64(h->b + H_BACKING);

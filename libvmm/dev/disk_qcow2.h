@@ -18,6 +18,9 @@
 #define QCOW2_ZERO	 1ULL
 #define QCOW2_OFFSET	 0x00fffffffffffe00ULL
 
+#define QCOW2_H_INCOMPATIBLE 72 /* of the header */
+#define QCOW2_INC_CORRUPT    (1ULL << 1)
+
 #define QCOW2_TABLES 64 /* of one kind in memory, at most */
 #define QCOW2_PEND   1024
 
@@ -48,6 +51,8 @@ struct qcow2 {
 	unsigned cbits;
 	uint64_t csize;
 	uint32_t version;
+	uint64_t incompatible;	   /* the header's features; version 3 */
+	uint64_t snap_off, snap_n; /* the table of snapshots: clusters that it takes at least */
 	unsigned ref_bits;
 	unsigned rb_bits; /* log2 of the refcounts in a cluster */
 	struct disk *backing;
@@ -119,6 +124,7 @@ int qcow2_l2_own(struct qcow2 *q, uint64_t at, struct qcow2_tab **out, uint32_t 
 uint64_t qcow2_entry(const struct qcow2_tab *t, uint32_t i);
 void qcow2_set_entry(struct qcow2_tab *t, uint32_t i, uint64_t v);
 void qcow2_map(struct disk *d, bool write, uint64_t off, uint64_t len, struct disk_extent *x);
+/* -EUCLEAN. The image takes no more writes, nor does it later: it is marked in its header. */
 int qcow2_damaged(struct qcow2 *q, const char *what, uint64_t where);
 
 /* disk_qcow2_io.c */

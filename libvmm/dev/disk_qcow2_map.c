@@ -17,14 +17,34 @@
 #include "core/limits.h"
 #include "dev/disk_qcow2.h"
 #include "dev/disk_qcow2_be.h"
+#include "util/io.h"
 #include "util/log.h"
+
+/* For who opens it next. */
+static void mark(struct qcow2 *q)
+{
+	uint8_t be[8];
+	int r;
+
+	q->incompatible |= QCOW2_INC_CORRUPT;
+	put_be64(be, q->incompatible);
+	r = io_pwrite(q->fd, be, sizeof(be), QCOW2_H_INCOMPATIBLE);
+	if (!r)
+		r = qcow2_sync(q);
+	if (r)
+		log_guest("disk %s: that cannot be noted in its header: %s", q->d.serial,
+			err_text(r));
+}
 
 int qcow2_damaged(struct qcow2 *q, const char *what, uint64_t where)
 {
-	if (!q->corrupt)
-		log_guest("disk %s: the qcow2 image is damaged: %s makes no sense: %llu",
-			q->d.serial, what, (unsigned long long)where);
+	if (q->corrupt)
+		return -EUCLEAN;
 	q->corrupt = true;
+	log_guest("disk %s: the qcow2 image is damaged: %s makes no sense: %llu", q->d.serial, what,
+		(unsigned long long)where);
+	if (!q->d.readonly && q->version > 2)
+		mark(q);
 	return -EUCLEAN;
 }
 

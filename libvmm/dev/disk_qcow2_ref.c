@@ -127,14 +127,42 @@ int qcow2_ref_add(struct qcow2 *q, uint64_t cluster, int delta)
 	return 0;
 }
 
+static bool within(uint64_t off, uint64_t from, uint64_t n)
+{
+	return off - from < n && off >= from;
+}
+
+/*
+ * Clusters that nothing counts, but that tables are known to lie in: an image with such counts
+ * would have its tables written over. What snapshots alone have is not known here.
+ */
+static int check_unused(struct qcow2 *q, uint64_t first, uint64_t n)
+{
+	uint64_t off = first << q->cbits, len = n << q->cbits;
+
+	for (uint64_t i = 0; i < q->rt_n; i++)
+		if (q->rt[i] && within(q->rt[i] & ~511ULL, off, len))
+			return qcow2_damaged(q, "the refcount of a refcount block", q->rt[i]);
+	for (uint32_t i = 0; i < q->l1_n; i++)
+		if (q->l1[i] && within(q->l1[i] & QCOW2_OFFSET, off, len))
+			return qcow2_damaged(
+				q, "the refcount of an L2 table", q->l1[i] & QCOW2_OFFSET);
+	if (q->snap_n &&
+		(within(q->snap_off, off, len) || within(off, q->snap_off, q->snap_n << q->cbits)))
+		return qcow2_damaged(q, "the refcount of the snapshot table", q->snap_off);
+	return 0;
+}
+
 /* A block for the stretch of @cluster, which lies in that cluster itself. */
 static int new_block(struct qcow2 *q, uint64_t cluster)
 {
 	uint64_t n = cluster >> q->rb_bits, off = cluster << q->cbits;
 	struct qcow2_tab *t;
 	uint8_t be[8];
-	int r = qcow2_tab_new(q, &q->rb, off, &t);
+	int r = check_unused(q, cluster, 1);
 
+	if (!r)
+		r = qcow2_tab_new(q, &q->rb, off, &t);
 	if (r)
 		return r;
 	ref_set(q, t, cluster & ((1ULL << q->rb_bits) - 1), 1);
@@ -201,6 +229,9 @@ static int longer_table(struct qcow2 *q)
 
 	if (table << q->cbits > LIM_QCOW2_RT || at >= LIM_BLK_BYTES >> q->cbits)
 		return -EFBIG;
+	r = check_unused(q, at, blocks + table);
+	if (r)
+		return r;
 	rt = calloc(table, q->csize);
 	if (!rt)
 		return -ENOMEM;
@@ -263,6 +294,9 @@ int qcow2_alloc(struct qcow2 *q, uint64_t want, uint64_t *off, uint64_t *got)
 		r = is_free(q, first + n, &yes);
 	}
 	if (!n)
+		return r;
+	r = check_unused(q, first, n);
+	if (r)
 		return r;
 	q->hint = first + n;
 	*off = first << q->cbits;

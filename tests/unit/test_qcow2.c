@@ -796,6 +796,53 @@ static void order(void)
 	SH_OK("qemu-img check -q a");
 }
 
+/* A table that is counted as free is not given to data; and the next who opens the image knows. */
+static void table_counted_free(void)
+{
+	static const char *const kinds[] = { "an L2 table", "a refcount block", "snapshots" };
+
+	for (unsigned k = 0; k < ARRAY_SIZE(kinds); k++) {
+		struct error e = { 0 };
+		uint8_t be[8], was[4096] = { 0 }, is[4096] = { 0 };
+		uint64_t off, rb;
+		struct qcow2 *q;
+		struct disk *d;
+		ssize_t len;
+		int fd;
+
+		SH_OK("rm -f a && qemu-img create -q -f qcow2 -o cluster_size=4k a %u && "
+		      "qemu-io -f qcow2 -c 'write -P 3 0 64k' a && qemu-img snapshot -c s a",
+			SIZE);
+		d = open_disk("a", true, false, NULL);
+		CHECK(d);
+		q = (struct qcow2 *)d;
+		rb = q->rt[0];
+		off = k == 0 ? q->l1[0] & QCOW2_OFFSET : k == 1 ? rb : q->snap_off;
+		CHECK(off && rb);
+		disk_close(d);
+		fd = image_fd("a", O_RDWR);
+		put_be16(be, 0);
+		CHECK_EQ(pwrite(fd, be, 2, (off_t)(rb + 2 * (off / 4096))), 2);
+		len = pread(fd, was, 4096, (off_t)off); /* the file may end there */
+		CHECK(len > 0);
+		d = open_disk("a", false, false, NULL);
+		CHECK(d);
+		memset(buf, 9, 4096);
+		for (unsigned i = 0; i < 64; i++)
+			if (request(d, DISK_WRITE, 4 * MIB + i * 4096, buf, 4096))
+				break;
+		CHECK_EQ(request(d, DISK_WRITE, 2 * MIB, buf, 4096), -EUCLEAN);
+		disk_close(d);
+		CHECK(pread(fd, is, (size_t)len, (off_t)off) == len);
+		CHECK(!memcmp(was, is, 4096));
+		CHECK_EQ(pread(fd, be, 8, 72), 8);
+		CHECK(be[7] & 2);
+		(void)close(fd);
+		CHECK(!open_disk("a", false, false, &e));
+		CHECK(strstr(e.msg, "marked as corrupt"));
+	}
+}
+
 static const struct test_case cases[] = {
 	TEST(empty_images),
 	TEST(from_qemu_io),
@@ -809,6 +856,7 @@ static const struct test_case cases[] = {
 	TEST(no_room),
 	TEST(refused_by_name),
 	TEST(order),
+	TEST(table_counted_free),
 	TEST(mutated),
 };
 
