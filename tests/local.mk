@@ -90,6 +90,7 @@ unit_programs = \
 	tests/unit/test_vmdk \
 	tests/unit/test_vmexec \
 	tests/unit/test_vmm \
+	tests/unit/test_vmm_end \
 	tests/unit/test_vq \
 	tests/unit/test_vsock \
 	tests/unit/test_vsock_hostile \
@@ -380,6 +381,7 @@ thread_programs = \
 	tests/unit/test_vmdk \
 	tests/unit/test_vmexec \
 	tests/unit/test_vmm \
+	tests/unit/test_vmm_end \
 	tests/unit/test_fs_cred \
 	tests/unit/test_fs_dax \
 	tests/unit/test_fs_dax_file \

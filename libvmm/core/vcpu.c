@@ -84,7 +84,7 @@ static void nothing(void *arg)
  * written to the console until then: the kicks came before the calls here, of which the first may
  * run ahead of the events of its round.
  */
-static void guest_reset(struct vmm *vm)
+void vm_guest_reset(struct vmm *vm)
 {
 	loop_call(vm->io, nothing, NULL);
 	loop_call(vm->io, nothing, NULL);
@@ -153,7 +153,7 @@ static bool vcpu_step(struct vcpu *c)
 		return true;
 	case HV_EXIT_SHUTDOWN:
 	case HV_EXIT_RESET:
-		guest_reset(c->vm);
+		vm_guest_reset(c->vm);
 		return false;
 	case HV_EXIT_FAULT:
 		if (vcpu_mend(c))

@@ -86,6 +86,8 @@ struct vmm {
 void vm_end(struct vmm *vm, enum vmm_end end, const char *fmt, ...) PRINTF(3, 4);
 
 /* vcpu.c */
+/* Ends the VM as its guest has asked to, in whichever way. Any thread but those of the loops. */
+void vm_guest_reset(struct vmm *vm);
 int vcpu_make(struct vmm *vm, unsigned index, struct error *e);
 int vcpu_start(struct vcpu *c, struct error *e);
 /*

@@ -467,7 +467,7 @@ static int add_vsock(struct vmm *vm, struct vmm_config *cfg, char *cmdline, stru
 
 static void guest_reset(void *arg)
 {
-	vm_end(arg, VMM_END_GUEST, "the guest reset the machine");
+	vm_guest_reset(arg);
 }
 
 int vm_add_devices(struct vmm *vm, struct vmm_config *cfg, char *cmdline, struct error *e)
