@@ -1,5 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 /* Operations of a disk on the host's kernel: by its ring, or by its threads. */
+/*
+ * How it works
+ *
+ * What is one call goes to the ring, what is more to the threads, and everything to these where
+ * there is no ring or where it has failed: then what it had not handed over yet is given to them,
+ * and what it had is still waited for. Both tell of ends by a descriptor of their own.
+ */
 #include <errno.h>
 #include <stdlib.h>
 #include <sys/epoll.h>
