@@ -17,6 +17,7 @@ libfake_a_SOURCES = \
 	tests/fake/fsop_gen.c \
 	tests/fake/fsop_native.c \
 	tests/fake/fsop_text.c \
+	tests/fake/empty_qcow2.h \
 	tests/fake/fake_guest.h \
 	tests/fake/fake_hv.h \
 	tests/fake/fake_kern.h \

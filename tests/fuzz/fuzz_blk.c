@@ -1,24 +1,27 @@
 // SPDX-License-Identifier: Apache-2.0
-// A hostile driver of virtio-blk: requests of any shape on a raw disk, resets, saves.
+// A hostile driver of virtio-blk: requests of any shape on a raw disk or a qcow2 image,
+// resets, saves.
 
 #include <fcntl.h>
 #include <sys/mman.h>
 #include <unistd.h>
 
 #include "dev/blk.h"
+#include "fake/empty_qcow2.h"
 #include "fake/fake_guest.h"
 #include "fuzz/fuzz.h"
 #include "util/bytes.h"
 
-#define DISK_BYTES (256U << 10)
-#define BEYOND	   0xa5 /* what the file holds behind the disk's end: never read or written */
+#define DISK_BYTES   (256U << 10)
+#define CLUSTER_BITS 12
+#define BEYOND	     0xa5 /* what the file holds behind the disk's end: never read or written */
 
 static struct fake_guest g;
 static struct fake_dev d;
 static struct loop *loop;
 static struct vdev *v;
 static struct disk_cfg cfg;
-static int image = -1;
+static int raw = -1, qcow2 = -1, image = -1; /* the last: one of them */
 
 static int image_fd(void)
 {
@@ -107,9 +110,22 @@ static void look_behind(void)
 {
 	uint8_t tail[256];
 
-	FUZZ_CHECK(pread(image, tail, sizeof(tail), DISK_BYTES) == sizeof(tail));
+	FUZZ_CHECK(pread(raw, tail, sizeof(tail), DISK_BYTES) == sizeof(tail));
 	for (unsigned i = 0; i < sizeof(tail); i++)
 		FUZZ_CHECK(tail[i] == BEYOND);
+}
+
+/* Whatever the driver did, the image is one that may be written again, and not marked. */
+static void look_at_qcow2(void)
+{
+	uint8_t incompatible[8];
+	struct disk *disk;
+
+	cfg.fd = image_fd();
+	FUZZ_CHECK(!disk_open(&cfg, &disk, NULL));
+	disk_close(disk);
+	FUZZ_CHECK(pread(image, incompatible, 8, 72) == 8);
+	FUZZ_CHECK(!memcmp(incompatible, "\0\0\0\0\0\0\0", 8));
 }
 
 static void set_up(void)
@@ -118,10 +134,11 @@ static void set_up(void)
 
 	FUZZ_CHECK(!fake_guest_init(&g, 4U << 20));
 	mem_freeze(&g.mem);
-	image = memfd_create("image", MFD_CLOEXEC);
+	raw = memfd_create("raw", MFD_CLOEXEC);
+	qcow2 = memfd_create("qcow2", MFD_CLOEXEC);
 	memset(tail, BEYOND, sizeof(tail));
-	FUZZ_CHECK(!ftruncate(image, DISK_BYTES));
-	FUZZ_CHECK(pwrite(image, tail, sizeof(tail), DISK_BYTES) == sizeof(tail));
+	FUZZ_CHECK(!ftruncate(raw, DISK_BYTES));
+	FUZZ_CHECK(pwrite(raw, tail, sizeof(tail), DISK_BYTES) == sizeof(tail));
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
@@ -129,10 +146,14 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	struct fuzz_in in = { data, size };
 	unsigned how = fuzz_u8(&in);
 
-	if (image < 0)
+	if (raw < 0)
 		set_up();
 	g.used = 0;
+	image = how & 64 ? qcow2 : raw;
+	if (how & 64)
+		FUZZ_CHECK(!ftruncate(image, 0) && !empty_qcow2(image, DISK_BYTES, CLUSTER_BITS));
 	cfg = (struct disk_cfg){ .fd = image_fd(),
+		.format = how & 64 ? DISK_QCOW2 : DISK_RAW,
 		.sync = how & 1 ? DISK_SYNC_FULL : DISK_SYNC_NONE,
 		.readonly = how & 2,
 		.threads = (how & 12) != 12,
@@ -165,6 +186,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	v->cls->destroy(v);
 	fake_dev_fini(&d);
 	loop_free(loop);
+	if (how & 64)
+		look_at_qcow2();
 	look_behind();
 	return 0;
 }

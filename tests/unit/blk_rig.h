@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "dev/blk.h"
+#include "fake/empty_qcow2.h"
 #include "fake/fake_guest.h"
 #include "unit/test.h"
 #include "util/bytes.h"
@@ -56,42 +57,13 @@ static inline int make_image(uint64_t bytes)
 	return fd;
 }
 
-static inline void put_be(uint8_t *p, unsigned n, uint64_t v)
-{
-	while (n--) {
-		p[n] = (uint8_t)v;
-		v >>= 8;
-	}
-}
-
-/* An empty qcow2 image without a name: header, refcount table, refcount block, L1. */
+/* An empty qcow2 image without a name. */
 static inline int make_qcow2(uint64_t bytes, unsigned cluster_bits)
 {
 	const char *dir = getenv("TMPDIR");
 	int fd = open(dir ? dir : "/tmp", O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
-	uint64_t c = 1ULL << cluster_bits, per_l2 = c * (c / 8);
-	uint64_t l1 = (bytes + per_l2 - 1) / per_l2, used = 3 + (8 * l1 + c - 1) / c;
-	uint8_t *p = calloc(used, c);
 
-	if (!p || fd < 0)
-		return -1;
-	put_be(p, 4, 0x514649fb);
-	put_be(p + 4, 4, 3);
-	put_be(p + 20, 4, cluster_bits);
-	put_be(p + 24, 8, bytes);
-	put_be(p + 36, 4, l1);
-	put_be(p + 40, 8, 3 * c);
-	put_be(p + 48, 8, c);
-	put_be(p + 56, 4, 1);
-	put_be(p + 96, 4, 4);
-	put_be(p + 100, 4, 104);
-	put_be(p + c, 8, 2 * c);
-	for (uint64_t i = 0; i < used; i++)
-		put_be(p + 2 * c + 2 * i, 2, 1);
-	if (pwrite(fd, p, used * c, 0) != (ssize_t)(used * c))
-		return -1;
-	free(p);
-	return fd;
+	return fd < 0 || empty_qcow2(fd, bytes, cluster_bits) ? -1 : fd;
 }
 
 /* A file like @fd's: to look into an image that its owner has locked. */
