@@ -99,7 +99,7 @@ int sysctl_keep(struct agent *a, const struct blob_view *s, struct fail *f)
 
 int sysctl_interfaces(struct agent *a, struct fail *f)
 {
-	const char *name = a->if_sysctls, *end = name + a->if_sysctls_len, *value;
+	const char *name, *end, *value;
 	char ifname[IF_NAMESIZE];
 	int dir, err = 0;
 
@@ -108,7 +108,8 @@ int sysctl_interfaces(struct agent *a, struct fail *f)
 	dir = open("/proc/sys", O_PATH | O_DIRECTORY | O_CLOEXEC);
 	if (dir < 0)
 		return fail_set(f, errno, "/proc of the guest", NULL);
-	for (; name < end && !err; name = value + strlen(value) + 1) {
+	end = a->if_sysctls + a->if_sysctls_len;
+	for (name = a->if_sysctls; name < end && !err; name = value + strlen(value) + 1) {
 		value = name + strlen(name) + 1;
 		if (of_interface(name, ifname) && !if_nametoindex(ifname))
 			err = fail_set(f, ENODEV, "sysctl: the guest has no such interface", name);

@@ -34,7 +34,7 @@ _Static_assert(VMM_MAX_DISKS <= 10, "a disk's number is one digit");
 
 static const char *disk_key(char key[KEY_MAX], unsigned i, const char *rest)
 {
-	(void)snprintf(key, KEY_MAX, PREFIX "%u%s", i, rest);
+	(void)snprintf(key, KEY_MAX, PREFIX "%c%.8s", (char)('0' + i % 10), rest);
 	return key;
 }
 
