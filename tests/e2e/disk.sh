@@ -38,11 +38,11 @@ qemu-img check -q "$work/q" && qemu-img convert -f qcow2 -O raw "$work/q" "$work
 ok "and the qcow2 image, which qemu-img calls clean"
 
 # A workload that ends, with the guest's page cache bypassed and no flush at all: it was told that it is written.
-guest 'head -c 1M /dev/zero | tr "\\000" w | dd of=/dev/vda bs=64k iflag=fullblock oflag=direct 2>/dev/null' "$(disk 0 "$work/q" format=qcow2)"
+guest 'head -c 1048576 /dev/zero | tr "\\000" w | dd of=/dev/vda bs=64k iflag=fullblock oflag=direct 2>/dev/null' "$(disk 0 "$work/q" format=qcow2)"
 run krun-oci run --bundle "$work/b" "$id"
 [ "$rc" = 0 ] || die "exit status $rc"
 qemu-img check -q "$work/q" && qemu-img convert -f qcow2 -O raw "$work/q" "$work/q.raw"
-check "what was written and never flushed" "$(head -c 1M /dev/zero | tr '\000' w | sha256sum)" "$(head -c 1M "$work/q.raw" | sha256sum)"
+check "what was written and never flushed" "$(head -c 1048576 /dev/zero | tr '\000' w | sha256sum)" "$(head -c 1048576 "$work/q.raw" | sha256sum)"
 
 # Killed under load.
 for round in 1 2; do
