@@ -127,7 +127,7 @@ static bool inward(const char *line, size_t len)
 	return false;
 }
 
-void notify_relay(const struct notify *n, const char *text, size_t len)
+void notify_relay(struct notify *n, const char *text, size_t len)
 {
 	char out[MSG_NOTIFY_MAX];
 	size_t at = 0, used = 0;
@@ -144,6 +144,9 @@ void notify_relay(const struct notify *n, const char *text, size_t len)
 		}
 		at += line;
 	}
-	if (used && send(n->fd, out, used, MSG_NOSIGNAL) < 0)
+	if (!used)
+		return;
+	n->full = send(n->fd, out, used, MSG_NOSIGNAL | (n->full ? MSG_DONTWAIT : 0)) < 0;
+	if (n->full)
 		log_guest("a message for NOTIFY_SOCKET could not be sent on: %s", err_text(errno));
 }

@@ -7,6 +7,7 @@
 #ifndef KRUN_OCI_NOTIFY_H
 #define KRUN_OCI_NOTIFY_H
 
+#include <stdbool.h>
 #include <stddef.h>
 
 #include "oci/spec.h"
@@ -14,6 +15,7 @@
 struct notify {
 	const char *path; /* in the container; the spec's. NULL: nobody listens, nothing to do */
 	int fd;		  /* connected datagram socket, or -1 */
+	bool full;	  /* the receiver had no room for the last message */
 };
 
 /*
@@ -24,8 +26,10 @@ int notify_open(const struct spec *s, int bundle_fd, struct notify *n, struct er
 
 /*
  * By the VMM's main thread: sends what a guest has sent, @len bytes of anything, but for lines that
- * speak of its own pids and descriptors. Waits a tenth of a second at most.
+ * speak of its own pids and descriptors. Waits a tenth of a second for a receiver whose queue is
+ * full, and for the messages behind that one not at all, until one is taken: the guest decides how
+ * many there are.
  */
-void notify_relay(const struct notify *n, const char *text, size_t len);
+void notify_relay(struct notify *n, const char *text, size_t len);
 
 #endif

@@ -5,6 +5,7 @@
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "init/proto/msg.h"
@@ -56,18 +57,33 @@ static void lines(void)
 	CHECK_STR(relayed(big, sizeof(big)), "nothing");
 }
 
-/* A full receiver costs time, not the VM. */
+static uint64_t now_ms(void)
+{
+	struct timespec t;
+
+	(void)clock_gettime(CLOCK_MONOTONIC, &t);
+	return (uint64_t)t.tv_sec * 1000 + (uint64_t)t.tv_nsec / 1000000;
+}
+
+/* A full receiver costs one wait, however much the guest has to say; later there is one again. */
 static void full(void)
 {
 	int sv[2];
 	struct notify n = { .fd = -1 };
-	struct timeval t = { .tv_usec = 1000 };
+	struct timeval t = { .tv_usec = 100000 };
+	uint64_t begin = now_ms();
+	char c;
 
 	CHECK(!socketpair(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0, sv));
 	CHECK(!setsockopt(sv[0], SOL_SOCKET, SO_SNDTIMEO, &t, sizeof(t)));
 	n.fd = sv[0];
 	for (int i = 0; i < 2000; i++)
 		notify_relay(&n, "READY=1", 7);
+	CHECK(n.full);
+	CHECK(now_ms() - begin < 50000); /* a wait for each would be 198 s */
+	CHECK_EQ(recv(sv[1], &c, 1, MSG_DONTWAIT), 1);
+	notify_relay(&n, "READY=1", 7);
+	CHECK(!n.full);
 	CHECK(!close(sv[1]));
 	notify_relay(&n, "READY=1", 7); /* and a receiver that is gone */
 	CHECK(!close(sv[0]));
