@@ -182,7 +182,6 @@ static void on_lost(void *arg, const char *why)
 	vm_gone(arg, why);
 }
 
-/* True unless the watcher is gone; one that does not read is not waited for. */
 /* podman and conmon take it from an empty file in the bundle that the kernel killed in the
  * container. */
 static void on_oom(void *arg, const struct msg_oom *m)

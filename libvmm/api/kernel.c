@@ -167,8 +167,8 @@ static int open_default(struct api_kernel *k, struct error *e)
 	kernel_preload();
 	if (found.why.code)
 		return err_set(e, found.why.code, "%s", found.why.msg);
-	k->foreign = k->bundle = !found.map;
-	if (k->bundle)
+	k->foreign = !found.map;
+	if (k->foreign)
 		return bundle_elf(&found.bundle, e);
 	fd = memfd_create("kernel", MFD_CLOEXEC);
 	r = fd < 0 ? -errno : io_pwrite(fd, found.map, found.len, 0);

@@ -132,6 +132,9 @@ int run_end_code(const struct run_end *x)
 		return x->work ? 128 + SIGTERM : 0;
 	if (x->work && !x->created)
 		return CODE_SETUP;
+	/* nothing in a workload's PID namespace can end the machine well */
+	if (x->work)
+		return 1;
 	if (!x->work && x->init_code != RUN_NO_CODE)
 		return x->init_code & 0xff;
 	return x->how == VMM_END_GUEST && !x->panicked ? 0 : 1;
@@ -178,10 +181,11 @@ static void on_event(struct loop_src *src, uint32_t events)
 	struct loop_state *l = src->arg;
 	enum vmm_end end = vmm_state(l->cfg->vm);
 	bool early = l->cfg->work && !l->created && !l->stopping;
+	bool lost = l->cfg->work && !l->stopping;
 
 	(void)events;
 	loop_del(l->loop, src);
-	if (!l->exited && (end == VMM_END_FAILED || early || vmm_panicked(l->cfg->vm)))
+	if (!l->exited && (end == VMM_END_FAILED || lost || vmm_panicked(l->cfg->vm)))
 		log_err("the VM ended%s: %s", early ? " before the workload began" : "",
 			vmm_why(l->cfg->vm));
 	finish(l, end_code(l, end));

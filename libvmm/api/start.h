@@ -23,7 +23,6 @@ struct api_kernel {
 	enum boot boot;
 	int fd;	      /* owned */
 	bool foreign; /* not ours: it may want an interval timer */
-	bool bundle;  /* of libkrunfw: it speaks that TSI */
 };
 
 /*

@@ -264,6 +264,8 @@ int vmm_resume(struct vmm *vm)
 
 void vmm_settle(struct vmm *vm)
 {
+	if (vm->started && vm->blk && !vm->devices_paused)
+		vmm_stop(vm);
 	for (unsigned i = 0; vm->started && !vm->devices_paused && i < vm->nslots; i++)
 		if (vm->blk && vm->slot[i].v->loop == vm->blk)
 			vdev_pause(vm->slot[i].v);

@@ -84,7 +84,7 @@ static bool at_end(const struct blk_slot *s, int64_t n)
 {
 	const struct disk *d = s->b->disk;
 
-	return s->cmd == DISK_READ && !d->plain && n >= 0 &&
+	return s->cmd == DISK_READ && d->zero_tail && n >= 0 &&
 		(!n || (d->direct && n % d->block != 0));
 }
 
@@ -128,7 +128,10 @@ static void synced(struct disk_op *op, int64_t res)
 	struct blk_slot *s = CONTAINER_OF(op, struct blk_slot, op);
 
 	s->synced = true;
-	res = disk_sync_end(s->b->disk, (int)MIN(res, (int64_t)0));
+	res = MIN(res, (int64_t)0);
+	/* A format remembers what its own syncs came to: a table that found no room is not that. */
+	if (s->b->disk->plain)
+		res = disk_sync_end(s->b->disk, (int)res);
 	if (res < 0)
 		fail(s, (int)res);
 	else

@@ -54,8 +54,9 @@ struct disk {
 	uint32_t discard;    /* bytes that a discard had better be a multiple of */
 	uint32_t opt_io;     /* bytes that it likes best; 0: unknown */
 	bool readonly;
-	bool direct; /* @fd is open with O_DIRECT, and takes whole blocks alone */
-	bool plain;  /* the file is the disk: commands are system calls on it */
+	bool direct;	/* @fd is open with O_DIRECT, and takes whole blocks alone */
+	bool plain;	/* the file is the disk: commands are system calls on it */
+	bool zero_tail; /* what lies in no file yet, behind its end, reads as zeroes */
 	enum disk_sync sync;
 	int zero_fd;  /* /dev/zero, for disk_zero_fill() */
 	int sync_err; /* atomic; see disk_sync_end() */

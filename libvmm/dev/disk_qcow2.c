@@ -332,6 +332,7 @@ int qcow2_open(const struct disk_cfg *cfg, struct disk *base, struct disk **out,
 		return err_sys(e, ENOMEM, "disk");
 	q->d = *base;
 	q->d.ops = &qcow2_ops;
+	q->d.zero_tail = true;
 	q->own_fd = cfg->direct;
 	(void)pthread_mutex_init(&q->lock, NULL);
 	q->bounce_fd = memfd_create("qcow2", MFD_CLOEXEC);

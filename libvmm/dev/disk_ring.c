@@ -32,7 +32,6 @@ struct disk_ring {
 	unsigned added;	   /* and not handed over: as many on the list */
 	unsigned underway; /* handed over and not reaped */
 	struct disk_op *first, **last;
-	bool dead; /* nothing is handed over any more */
 };
 
 /* How often the kernel may be out of memory with nothing under way that would make room. */
@@ -147,7 +146,6 @@ static struct disk_op *give_up(struct disk_ring *r)
 	for (struct disk_op *op = list; op; op = op->next)
 		if (op->kind == DISK_OP_READ || op->kind == DISK_OP_WRITE)
 			(void)iobuf_end(op->buf, &op->a, 0);
-	r->dead = true;
 	r->first = NULL;
 	r->last = &r->first;
 	r->added = 0;

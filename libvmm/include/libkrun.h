@@ -297,7 +297,9 @@ int32_t krun_add_virtio_console_multiport(uint32_t ctx_id);
  * A port: a terminal (hvcN in the guest) on one that this process has, or two descriptors, -1 for
  * none (/dev/vportNpM, found in the guest by its name in /sys/class/virtio-ports). @name: at most
  * 32 bytes, or NULL. -ENOTTY: @tty_fd is no terminal; -EINVAL: @console_id is no such console, or
- * the descriptor is not open; -ENOSPC: no more than 6 ports, and default consoles but the first.
+ * the descriptor is not open; -ENOSPC: no more than 6 ports, and default consoles but the first. A
+ * first process of the caller's has up to 3 of them for the standard streams that are no terminal:
+ * what is then too many is found by krun_start_enter().
  */
 int32_t krun_add_console_port_tty(
 	uint32_t ctx_id, uint32_t console_id, const char *name, int tty_fd);
@@ -365,7 +367,7 @@ int32_t krun_get_shutdown_eventfd(uint32_t ctx_id);
  * log; the context is gone in every case. Otherwise it ends the process by _exit() with the code of
  * the workload, 128 + n where signal n ended it, 127 and 126 where it was not found or could not be
  * run, 125 where the guest could not be set up. To be called with no other thread that counts on
- * umask or user ids, which this changes.
+ * user ids, which this changes.
  */
 int32_t krun_start_enter(uint32_t ctx_id);
 

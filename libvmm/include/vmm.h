@@ -253,9 +253,10 @@ void vmm_free(struct vmm *vm); /* NULL is fine */
 int vmm_pause(struct vmm *vm);
 int vmm_resume(struct vmm *vm);
 /*
- * For a process that ends without vmm_free(): what the guest was told is done is in the files of
- * its disks afterwards, also what a format keeps in memory until a flush. The disks do nothing
- * more. In every state, also of a VM that has ended; nothing to do without disks.
+ * For a process that ends without vmm_free(): stops the VM, and what the guest was told is done is
+ * in the files of its disks afterwards, also what a format keeps in memory until a flush; that
+ * waits for the medium. The disks do nothing more. In every state, also of a VM that has ended;
+ * nothing to do without disks.
  */
 void vmm_settle(struct vmm *vm);
 /*

@@ -187,6 +187,10 @@ static void vdev_loop_start(void *arg)
 	struct vdev *v = arg;
 	int r;
 
+	/* No vCPU runs while a VM is paused; one that ends has been settled, and is not to begin.
+	 */
+	if (v->paused)
+		return;
 	if (vdev_loop_pin(v, false)) {
 		vdev_broken(v, "a queue's size or addresses make no sense");
 		return;

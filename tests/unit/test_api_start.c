@@ -589,7 +589,7 @@ static void codes(void)
 	x.created = true;
 	CHECK_EQ(run_end_code(&x), 1);
 	x.panicked = false;
-	CHECK_EQ(run_end_code(&x), 0);
+	CHECK_EQ(run_end_code(&x), 1);
 	x.how = VMM_END_STOPPED;
 	x.stopping = true;
 	CHECK_EQ(run_end_code(&x), 143);

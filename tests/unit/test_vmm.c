@@ -894,7 +894,7 @@ static void settled(void)
 	CHECK_EQ(vmm_start(vm, &e), 0);
 	vmm_settle(vm);
 	CHECK(disk_quiet());
-	CHECK(rng_works());
+	CHECK_EQ(vmm_wait(vm), VMM_END_STOPPED);
 	vmm_settle(vm);
 	CHECK(ended_clean());
 
