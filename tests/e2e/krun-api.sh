@@ -90,9 +90,10 @@ rm -f "$root/ready"
 prog shutdown "$root" "$root/ready" /bin/sh -c 'trap "" TERM; touch /ready; while :; do sleep 1; done'
 gave "the shutdown eventfd: and is not waited for" 143 ""
 
-# The terminal that this is run on is one in the guest.
+# The terminal that this is run on is one in the guest. Who is not in its foreground may not set its mode: no shell and no timeout
+# may make a process group of its own in between.
 rc=0
-script -qec "timeout 1200 '$work/prog' chroot '$root' /bin/sh -c 'test -t 0 && test -t 1 && echo is-a-terminal; exit 6'" /dev/null \
+script -qec "exec timeout --foreground 1200 '$work/prog' chroot '$root' /bin/sh -c 'test -t 0 && test -t 1 && echo is-a-terminal; exit 6'" /dev/null \
 	>"$work/out" 2>"$work/err" </dev/null || rc=$?
 [ "$rc" = 6 ] || die "a terminal: exit status $rc"
 out_has is-a-terminal
