@@ -32,9 +32,10 @@ struct rig {
 	char top[64], share[80], native[80];
 	struct fsop last[LAST];
 	struct fsres was[LAST];
-	uint64_t n;    /* operations run */
-	unsigned kept; /* open files that went through a save and a load */
-	unsigned cut;  /* ranges that showed more than the file had */
+	uint64_t n;	/* operations run */
+	unsigned kept;	/* open files that went through a save and a load */
+	unsigned cut;	/* ranges that showed more than the file had */
+	unsigned holes; /* answers about holes that differed, and both were true */
 	bool window;
 	struct {
 		uint64_t ok, all;
@@ -210,6 +211,44 @@ static void print_last(const struct rig *t)
 	}
 }
 
+/*
+ * Where an extent is allocated and not written, the host's kernel calls data what is in its page
+ * cache, and a window brings pages there that read() does not: SEEK_HOLE and SEEK_DATA may answer
+ * differently. What either calls a hole must still be zeros, on both sides.
+ */
+static bool zeros_between(
+	struct rig *t, const struct fsop *op, const struct fsres *share, const struct fsres *native)
+{
+	struct fsop rd = *op;
+	int64_t a = share->ret, b = native->ret, n;
+	struct fsres r[2], z = { 0 };
+
+	/* -ENXIO: no data up to the end */
+	if ((a < 0 && a != -ENXIO) || (b < 0 && b != -ENXIO) || (a < 0 && b < 0))
+		return false;
+	n = op->flags == SEEK_HOLE || a < 0 || b < 0 ? FSOP_IO : a < b ? b - a : a - b;
+	rd.off = a < 0 ? b : b < 0 || a < b ? a : b;
+	if (op->flags == SEEK_HOLE)
+		n = 4096 - rd.off % 4096;
+	if (n > FSOP_IO)
+		return false;
+	rd.kind = FSOP_READ;
+	rd.len = n;
+	if (fsop_native_run(&t->nat, &rd, &r[1]) < 0)
+		return false;
+	share_run(t, &rd, &r[0]);
+	if (!fsop_same(&r[0], &r[1], true))
+		return false;
+	t->holes++;
+	if (r[0].ret == -EBADF) /* open for writing only */
+		return true;
+	if (r[0].ret < 0 || (r[0].ret == FSOP_IO && (a < 0 || b < 0)))
+		return false;
+	memset(data, 0, (size_t)r[0].ret);
+	fsop_sum(&z, data, (size_t)r[0].ret);
+	return z.n == r[0].n && z.hash == r[0].hash;
+}
+
 /* Runs @op on both; false, with the reason printed, when they differ. */
 static bool both(struct rig *t, const struct fsop *op, struct fsres *share)
 {
@@ -218,6 +257,9 @@ static bool both(struct rig *t, const struct fsop *op, struct fsres *share)
 
 	share_run(t, op, share);
 	if (!r && !t->k.broken && fsop_same(share, &native, true))
+		return true;
+	if (!r && !t->k.broken && t->window && op->kind == FSOP_LSEEK &&
+		zeros_between(t, op, share, &native))
 		return true;
 	if (!test_failed_)
 		return false;
@@ -525,8 +567,9 @@ static void run(bool window)
 		ok, ops, t.k.requests, t.kept);
 	CHECK(t.kept || ops < 20000);
 	if (window) {
-		printf("# %u reads beside the window, %u ranges ended in zero pages\n",
-			t.k.compared, t.cut);
+		printf("# %u reads beside the window, %u ranges ended in zero pages, %u holes by the "
+		       "page cache\n",
+			t.k.compared, t.cut, t.holes);
 		CHECK((t.k.compared && t.cut) || ops < 20000);
 	}
 	fk_forget_all(&t.k);
