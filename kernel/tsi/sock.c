@@ -201,10 +201,11 @@ int tsi_ask(struct tsi_sock *ts, u16 type, const struct tsi_addr *a, u32 arg, st
 	struct tsi_batch *b;
 	struct tsi_call call;
 	struct tsi_msg *m;
-	bool fresh = !ts->id;
+	u32 before = ts->id;
+	bool fresh;
 	int err;
 
-	if (fresh && ts->kind != TSI_TCP) {
+	if (!before && ts->kind != TSI_TCP) {
 		c = tsi_dgram_conn();
 		if (IS_ERR(c))
 			return PTR_ERR(c);
@@ -216,6 +217,8 @@ int tsi_ask(struct tsi_sock *ts, u16 type, const struct tsi_addr *a, u32 arg, st
 		tsi_conn_put(c);
 		return err;
 	}
+	/* An id of a control connection that is gone has been replaced. */
+	fresh = ts->id != before;
 	m = tsi_batch_add(b, type, ts->id);
 	if (a)
 		m->a = *a;

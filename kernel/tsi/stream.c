@@ -362,32 +362,51 @@ static int tsi_stream_sendmsg(struct socket *sock, struct msghdr *msg, size_t si
 
 /* ---- receive ---- */
 
+/*
+ * One try; what was copied has been passed in msg->msg_iter. vsock copies with page faults off, so it stops in front
+ * of a page of the buffer that is not in memory, without a word when it had copied something: then that is brought
+ * in, and the rest read too, for less than asked means to a program that there was no more. What is only looked at is
+ * read again from its beginning.
+ */
 static int tsi_vs_recv(struct tsi_conn *c, struct msghdr *msg, size_t len, int flags)
 {
 	struct msghdr m = { .msg_iter = msg->msg_iter };
-	bool user;
-	int n;
+	bool peek = flags & MSG_PEEK, user;
+	size_t done = 0, more;
+	int n, tries;
 
 	/* Bytes to throw away. */
 	if (flags & MSG_TRUNC)
 		iov_iter_discard(&m.msg_iter, ITER_DEST, len);
 	user = user_backed_iter(&m.msg_iter);
-	for (;;) {
+	for (tries = 0;; tries++) {
 		if (user)
 			pagefault_disable();
-		n = READ_ONCE(c->vs->ops)->recvmsg(c->vs, &m, len, (flags & MSG_PEEK) | MSG_DONTWAIT);
+		n = READ_ONCE(c->vs->ops)->recvmsg(c->vs, &m, len - done, (flags & MSG_PEEK) | MSG_DONTWAIT);
 		if (user)
 			pagefault_enable();
-		if (n != -EFAULT || !user || fatal_signal_pending(current))
+		if (!user || (n <= 0 && n != -EFAULT))
 			break;
-		/* What there is to copy; where more cannot be written does not matter. */
-		len = min3(len, (size_t)TSI_FAULT_BYTES, (size_t)max_t(s64, tsi_conn_data(c), 1));
-		if (fault_in_iov_iter_writeable(&m.msg_iter, len))
+		if (n > 0 && !peek) {
+			done += n;
+			tries = 0;
+		}
+		more = min_t(u64, len - done, max_t(s64, tsi_conn_data(c), n < 0));
+		if (n > 0 && (peek ? more <= n : !more))
 			break;
+		if (tries == TSI_FAULT_TRIES || fatal_signal_pending(current))
+			break;
+		if (!peek)
+			more = min_t(size_t, more, TSI_FAULT_BYTES);
+		/* Where the last of it cannot be written does not matter. */
+		if (fault_in_iov_iter_writeable(peek ? &msg->msg_iter : &m.msg_iter, more) == more)
+			break;
+		if (peek)
+			m.msg_iter = msg->msg_iter;
 	}
 	if (!(flags & MSG_TRUNC))
 		msg->msg_iter = m.msg_iter;
-	return n;
+	return done ? done : n;
 }
 
 /* Bytes, 0 at the end, -EAGAIN when there is nothing yet. The error of an end is in sk_err, and left there. */

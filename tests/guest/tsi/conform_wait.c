@@ -16,6 +16,7 @@
 #include <signal.h>
 #include <sys/epoll.h>
 #include <sys/ioctl.h>
+#include <sys/mman.h>
 #include <sys/uio.h>
 
 /* ---- a thread in a call ---- */
@@ -278,6 +279,26 @@ static void peek_trunc(int fd, const char *name, int flags)
 	t(name, "%s in two pieces", rs(recvmsg(fd, &m, flags)));
 }
 
+/* A buffer of which only the beginning is in memory takes at once all that has come. */
+static void fresh_buffer(const char *name, int flags)
+{
+	enum {
+		PART = 10000,
+		ALL = 4 * PART
+	};
+	static const char part[PART];
+	char *buf = mmap(NULL, ALL, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	int fd = connected(S_ECHO);
+
+	for (int i = 0; i < ALL / PART; i++)
+		send(fd, part, PART, MSG_NOSIGNAL);
+	arrived(fd, ALL);
+	memset(buf, 1, PART);
+	t(name, "%s", rs(recv(fd, buf, ALL, flags)));
+	munmap(buf, ALL);
+	close(fd);
+}
+
 void wait_amounts(void)
 {
 	int fd = connected(S_ECHO), v = 10;
@@ -325,6 +346,10 @@ void wait_amounts(void)
 	send(fd, "x", 1, MSG_NOSIGNAL);
 	t("peek WAITALL, a reset", "%s", ended(w));
 	close(fd);
+
+	fresh_buffer("fresh buffer: recv DONTWAIT", MSG_DONTWAIT);
+	fresh_buffer("fresh buffer: peek DONTWAIT", MSG_PEEK | MSG_DONTWAIT);
+	fresh_buffer("fresh buffer: peek WAITALL", MSG_PEEK | MSG_WAITALL);
 }
 
 /* ---- room ---- */
