@@ -185,6 +185,19 @@ static void load_named(struct vsock_conn *c, struct save_in *s)
 		conn_owe(c, ctl);
 }
 
+/* What a reset would have ended, only a device that runs can have: nothing would end it. */
+static bool idle_sane(const struct vsock *vs)
+{
+	const struct vsock_conn *c;
+
+	TAILQ_FOREACH(c, &vs->all, all)
+	{
+		if (c->state == VSOCK_REQUESTED || c->state == VSOCK_ESTABLISHED)
+			return false;
+	}
+	return !vs->rst_n && !vs->knocked;
+}
+
 int vsock_load(struct vdev *v, struct save_in *in)
 {
 	struct vsock *vs = vsock_of(v);
@@ -227,6 +240,8 @@ int vsock_load(struct vdev *v, struct save_in *in)
 		s.err = -EINVAL;
 	if (!s.err && vs->tsi)
 		s.err = tsi_load(vs->tsi, &s);
+	if (!s.err && !v->running && !idle_sane(vs))
+		s.err = -EINVAL;
 	vs->loaded = true;
 	return load_done(&s);
 }

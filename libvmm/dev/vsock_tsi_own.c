@@ -465,8 +465,10 @@ int own_record(struct tsi *t, const struct tsi_msg *in)
 		s = tsi_find(t, &tsi_own, le32toh(m.id));
 		if (type == TSI_CLOSE || (s && !s->error))
 			r = s ? requests[type](s, &m) : 0;
-		else
-			r = s ? s->error : -EBADF;
+		else if (s)
+			r = s->error;
+		else /* an OPEN that nobody answered may have found no room */
+			r = t->nsocks < LIM_TSI_SOCKS ? -EBADF : -EMFILE;
 		if (r != LATER && !(r == -EPROTO && type == TSI_TAKEN))
 			answer(t, &m, r);
 		r = r == -EPROTO && type == TSI_TAKEN ? r : 0;

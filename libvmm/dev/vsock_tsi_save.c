@@ -293,8 +293,13 @@ int tsi_load(struct tsi *t, struct save_in *in)
 
 	if (load_section(in, TSI_SAVE_TAG, TSI_SAVE_VERSION, &s) != TSI_SAVE_VERSION)
 		return in->err ? in->err : -EINVAL;
-	if (load_u8(&s))
-		load_ctl(t, &s);
+	if (load_u8(&s)) {
+		/* with the device at rest no reset would end it */
+		if (t->vs->v.running)
+			load_ctl(t, &s);
+		else
+			s.err = -EINVAL;
+	}
 	return load_done(&s);
 }
 

@@ -28,7 +28,9 @@ static struct ft t = { .f = { .keep = true } };
 static int peer[PEERS], listener = -1, udp = -1;
 static uint16_t port;
 static struct net_rule rule = { .family = 4, .prefix = 8, .ip = { 127 } };
-static const struct vsock_net net = { .egress = &rule, .negress = 1 };
+static struct net_rule no_listen = { .deny = true, .family = 4, .prefix = 8, .ip = { 127 } };
+static struct net_map map;
+static struct vsock_net net = { .egress = &rule, .negress = 1 };
 static uint8_t scratch[70000];
 static unsigned dials;
 
@@ -56,7 +58,19 @@ static void world(void)
 		abort();
 	(void)bind(udp, (struct sockaddr *)&a, len);
 	port = ntohs(a.sin_port);
-	rule.first = rule.last = port;
+	rule.first = rule.last = no_listen.first = no_listen.last = map.guest = port;
+	/* what somebody else has or may not have is an answer as well */
+	map.host = port ^ 1;
+}
+
+/* What the guest may listen on: all, all but @port, or what is mapped. */
+static void choose_rules(unsigned how)
+{
+	net.listen = &no_listen;
+	net.nlisten = how & 2 ? 1 : 0;
+	net.mapped = how & 4;
+	net.map = &map;
+	net.nmap = how & 4 && how & 8 ? 1 : 0;
 }
 
 static void check_bounds(void)
@@ -344,15 +358,18 @@ static void one_step(struct script *s)
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	struct script s = { data, size };
+	unsigned how;
 
 	(void)signal(SIGPIPE, SIG_IGN);
 	world();
 	for (unsigned i = 0; i < PEERS; i++)
 		peer[i] = -1;
 	dials = 0;
+	how = take(&s, 1);
+	choose_rules(how);
 	if (ft_up(&t, &net, NULL, 0))
 		abort();
-	if (take(&s, 1) & 1) {
+	if (how & 1) {
 		const struct tsi_msg m = ft_msg(TSI_HELLO, 0, TSI_MAGIC, TSI_VERSION, 0);
 
 		t.ctl = ft_dial(&t, 1, TSI_CTL_PORT, TSI_CTL_PORT);

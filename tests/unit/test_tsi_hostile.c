@@ -172,6 +172,11 @@ static void sockets_have_a_limit(void)
 	m = ft_msg(TSI_OPEN, LIM_TSI_SOCKS + 1, TSI_INET, TSI_TCP, 0);
 	CHECK_EQ(ft_ask(&t, &m), -EMFILE);
 	CHECK_EQ(vsock_of(t.f.v)->tsi->nsocks, LIM_TSI_SOCKS);
+	/* an OPEN that is not answered: the next request tells */
+	open_tcp(LIM_TSI_SOCKS + 1);
+	m = ft_msg(TSI_BIND, LIM_TSI_SOCKS + 1, 0, 0, 0);
+	m.a = ft_in4(LOOP, 0);
+	CHECK_EQ(ft_ask(&t, &m), -EMFILE);
 	m = ft_msg(TSI_CLOSE, 7, 0, 0, 0);
 	CHECK_EQ(ft_ask(&t, &m), 0);
 	m = ft_msg(TSI_OPEN, LIM_TSI_SOCKS + 1, TSI_INET, TSI_TCP, 0);

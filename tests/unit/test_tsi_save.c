@@ -152,10 +152,14 @@ static void damaged_state_is_refused(void)
 
 			out.buf[i] = (uint8_t)(old ^ 1U << bit);
 			CHECK_EQ(make_twin(&twin), 0);
-			if (vdev_load(twin, &in))
+			if (vdev_load(twin, &in)) {
 				refused++;
-			else
+			} else {
 				taken++;
+				/* whatever it was: a reset ends it */
+				vdev_set_status(twin, 0);
+				CHECK_EQ(vsock_of(twin)->tsi->nsocks, 0);
+			}
 			vdev_fini(twin);
 			twin->cls->destroy(twin);
 			out.buf[i] = old;
