@@ -278,6 +278,7 @@ guest_files = \
 	tests/guest/snapshot/guest.c \
 	tests/guest/snapshot/snapshot.c \
 	tests/guest/tsi/conform.c \
+	tests/guest/tsi/conform_async.c \
 	tests/guest/tsi/conform_client.c \
 	tests/guest/tsi/conform_opts.c \
 	tests/guest/tsi/conform_server.c \

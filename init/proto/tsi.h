@@ -17,9 +17,10 @@
  * SEQPACKET one is a struct tsi_dgram and the datagram behind it.
  *
  * Every number is little-endian, but the addresses and ports of struct tsi_addr, which are in
- * network order as in a sockaddr. Fields that are not named for a record are 0; what is reserved is
- * sent as 0 and not looked at. The guest is never trusted: a record that breaks a rule marked
- * "must" ends the control connection, and with it every socket.
+ * network order as in a sockaddr. Fields that are not named for a request are 0, and come back in
+ * its reply as they are; what is reserved is sent as 0 and not looked at. The guest is never
+ * trusted: a record that breaks a rule marked "must" ends the control connection, and with it every
+ * socket. Which request is answered how in which state is a table of docs/networking.md.
  */
 #ifndef KRUN_PROTO_TSI_H
 #define KRUN_PROTO_TSI_H
@@ -65,28 +66,33 @@ static_assert(sizeof(struct tsi_addr) == 28, "on the wire");
  *
  * Records are acted upon in the order in which they come. The guest may send several without
  * waiting (OPEN, SETOPT, BIND, CONNECT in one write); after an unanswered OPEN that failed, every
- * later request for its id is answered by the error of that OPEN.
+ * later request for its id is answered by the error of that OPEN, but for -EEXIST, where the
+ * older socket answers. A type that is no request must not be.
  */
 enum tsi_type {
 	/*
-	 * First, once, answered: arg = { TSI_MAGIC, TSI_VERSION, features (0) }.
-	 * Reply: arg = { TSI_MAGIC, the host's version, features (0), most sockets }, and
-	 * TSI_F_V6 if the host's network has IPv6. status -EPROTONOSUPPORT: another version, the
-	 * connection ends. Anything before HELLO must not be.
+	 * First, once, with id 0 and a seq, which must be: arg = { TSI_MAGIC, TSI_VERSION,
+	 * features (0) }. Reply: arg = { TSI_MAGIC, the host's version, features (0), most
+	 * sockets }, and TSI_F_V6 if the host's network has IPv6. status -EPROTONOSUPPORT: another
+	 * version; the guest ends the connection. Anything before HELLO must not be.
 	 */
 	TSI_HELLO = 1,
 	/*
 	 * A socket on the host: arg = { enum tsi_family, enum tsi_kind, guest's vsock port }. The
-	 * port is that of the SEQPACKET data connection, for datagrams; 0 for TSI_TCP.
-	 * -EAFNOSUPPORT, -EMFILE (too many), -EEXIST (id is in use), -EACCES (echo sockets: the
-	 * host does not allow them).
+	 * port is that of the SEQPACKET data connection, for datagrams; 0 for TSI_TCP. The id is of
+	 * the guest's choice, but 0 or one with bit 31 must not be. -EAFNOSUPPORT,
+	 * -EPROTONOSUPPORT (kind), -EMFILE (too many sockets or connections), -EEXIST (id is in
+	 * use), -EADDRINUSE (the vsock port is), -EACCES (echo sockets: the host does not allow
+	 * them).
 	 */
 	TSI_OPEN = 2,
 	/*
 	 * The end of @id, at any time, not answered by an error. Without TSI_F_ABORT what the host
 	 * still holds is sent and the stream ends with a FIN (or as LINGER says); with it, by an
 	 * RST at once. The id may be used again after it. A data connection that is still there is
-	 * closed by an RST, or as usual for vsock; the host answers only that, with an RST packet.
+	 * closed by an RST, or as usual for vsock, which the host answers by an RST. With
+	 * TSI_F_ABORT, or while a connect is under way, the host sends the RST of itself: until it
+	 * has come that port of the guest must not be used again.
 	 */
 	TSI_CLOSE = 3,
 	/*
@@ -99,11 +105,13 @@ enum tsi_type {
 	 * opened right after this record without waiting: the host takes it at once. The reply
 	 * comes when the TCP connection is up or has failed: status, a = local, b = peer. The guest
 	 * sends no payload before. After a failure the data connection is reset; the socket may be
-	 * bound or connected again. Datagrams: answered at once; TSI_NONE dissolves.
+	 * bound or connected again. Datagrams: answered at once, a and b as above; TSI_NONE
+	 * dissolves.
 	 */
 	TSI_CONNECT = 5,
 	/* arg[0] = backlog. Reply: status, a = local, arg[0] = the window: how many connections may
-	 * be announced that are not taken. Again on a listener: changes the backlog. */
+	 * be announced that are not taken. Again on a listener: changes the backlog. -EACCES
+	 * (policy), -EPERM (a port map without that port), -EOPNOTSUPP (datagrams). */
 	TSI_LISTEN = 6,
 	/* arg[0] = n: programs have taken n more connections of listener @id, or the guest gave
 	 * them up. More than were announced must not be. Best sent with seq 0. */

@@ -93,7 +93,11 @@ static void tsi_vs_state(struct sock *vsk)
 
 	read_lock_bh(&vsk->sk_callback_lock);
 	ts = tsi_of(vsk);
-	if (ts && ts->sk)
+	/*
+	 * A data connection stands long before the host has connected. Who waits for that waits for the answer; one
+	 * that is woken with nothing to see (io_uring) would take it that the connect has failed.
+	 */
+	if (ts && ts->sk && !(ts->kind == TSI_TCP && READ_ONCE(ts->state) == TSI_S_CONNECTING))
 		tsi_wake(ts->sk, 0);
 	read_unlock_bh(&vsk->sk_callback_lock);
 }
@@ -229,6 +233,7 @@ bool tsi_conn_room(struct tsi_sock *ts, struct tsi_conn *c, s64 need)
 	if (tsi_conn_space(c) >= need)
 		return true;
 	set_bit(TSI_NOSPACE, &ts->flags);
+	sk_set_bit(SOCKWQ_ASYNC_NOSPACE, ts->sk);	/* a signal, where the program wants one */
 	smp_mb__after_atomic();	/* room that came before the bit was seen woke nobody */
 	return tsi_conn_space(c) >= need;
 }

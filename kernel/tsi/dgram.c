@@ -158,7 +158,7 @@ static void tsi_inject(struct tsi_sock *ts, struct sk_buff *skb)
 	tsi_route_keep(ts, &d.peer);
 	if (ts->kind == TSI_PING) {
 		if (sock_queue_rcv_skb(sk, skb))
-			goto drop;
+			kfree_skb(skb);
 		return;
 	}
 	if (sk_filter_trim_cap(sk, skb, sizeof(struct udphdr)))
@@ -167,8 +167,9 @@ static void tsi_inject(struct tsi_sock *ts, struct sk_buff *skb)
 	local_bh_disable();
 	err = __udp_enqueue_schedule_skb(sk, skb);
 	local_bh_enable();
-	if (!err)
-		return;
+	if (err)
+		kfree_skb(skb);	/* it is counted */
+	return;
 drop:
 	atomic_inc(&sk->sk_drops);
 	kfree_skb(skb);

@@ -51,8 +51,11 @@ static void tsi_connected(struct tsi_sock *ts, const struct tsi_msg *m, int stat
 		tsi_over_locked(ts);
 	}
 	spin_unlock(&ts->lock);
-	if (mine)
-		tsi_wake(ts->sk, status ? 0 : EPOLLOUT | EPOLLWRNORM | EPOLLWRBAND);
+	if (!mine)
+		return;
+	tsi_wake(ts->sk, status ? 0 : EPOLLOUT | EPOLLWRNORM | EPOLLWRBAND);
+	if (!status)
+		sk_wake_async(ts->sk, SOCK_WAKE_IO, POLL_OUT);
 }
 
 /* Of a connection, or of a listener, which stays one. */

@@ -42,8 +42,12 @@
 #include "tsi.h"
 
 #define TSI_STREAM_BUF	(256U << 10)	/* what a connection may hold that the program has not read */
+/* What may lie there, all credit being used, however the program reads: credit comes back when half of the buffer has been used up
+ * packet by packet, and a packet of 64 KiB may be read in part. */
+#define TSI_SURE	(TSI_STREAM_BUF / 4)
 #define TSI_DGRAM_BUF	(256U << 10)	/* a message of the host's has at most 65,599 bytes */
 #define TSI_PORT_TRIES	16		/* a port that the host chose and that is taken in the guest */
+#define TSI_OPT_BYTES	16		/* the longest value of an option that the host is told, or that is judged */
 #define TSI_ROUTES	16		/* destinations remembered as reachable; a power of two */
 
 enum tsi_state {

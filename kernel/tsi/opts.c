@@ -104,17 +104,19 @@ static int tsi_refused(const struct tsi_sock *ts, int level, int name)
 	return 0;
 }
 
-/* Refused but for the value that it has anyway: 0, or no name. */
-static int tsi_refused_value(int level, int name, sockptr_t val, unsigned int len)
+/* Refused but for the value that they have anyway: 0, or no name. */
+static bool tsi_by_value(int level, int name)
+{
+	return (level == SOL_SOCKET && (name == SO_BINDTODEVICE || name == SO_BINDTOIFINDEX || name == SO_MARK)) ||
+	       (level == SOL_IP && (name == IP_UNICAST_IF || name == IP_TRANSPARENT)) ||
+	       (level == SOL_IPV6 && (name == IPV6_UNICAST_IF || name == IPV6_TRANSPARENT));
+}
+
+static int tsi_refused_value(int level, int name, const u8 *val, unsigned int len)
 {
 	u32 v = 0;
 
-	if (!(level == SOL_SOCKET && (name == SO_BINDTODEVICE || name == SO_BINDTOIFINDEX || name == SO_MARK)) &&
-	    !(level == SOL_IP && (name == IP_UNICAST_IF || name == IP_TRANSPARENT)) &&
-	    !(level == SOL_IPV6 && (name == IPV6_UNICAST_IF || name == IPV6_TRANSPARENT)))
-		return 0;
-	if (copy_from_sockptr(&v, val, min_t(unsigned int, len, sizeof(v))))
-		return -EFAULT;
+	memcpy(&v, val, min_t(unsigned int, len, sizeof(v)));
 	/* A name ends at its first zero. */
 	if (name == SO_BINDTODEVICE && level == SOL_SOCKET)
 		v &= 0xff;
@@ -157,37 +159,58 @@ void tsi_opts_add(struct tsi_sock *ts, struct tsi_batch *b)
 			tsi_opt_msg(ts, b, opt);
 }
 
-/* Remembers the value that the native socket has taken. */
-static int tsi_opt_keep(struct tsi_sock *ts, u8 opt, sockptr_t val, unsigned int len)
+/* Remembers the value that the native socket has taken, of TSI_OPT_BYTES at most. */
+static void tsi_opt_keep(struct tsi_sock *ts, u8 opt, const u8 *val, unsigned int len)
 {
 	struct linger ling;
 	int n = 0;
-	u8 c;
 
 	switch (opt) {
 	case TSI_SO_LINGER:
-		if (len < sizeof(ling) || copy_from_sockptr(&ling, val, sizeof(ling)))
-			return -EFAULT;
+		memcpy(&ling, val, sizeof(ling));
 		ts->opts[opt] = ling.l_onoff;
 		ts->linger_s = ling.l_linger;
 		break;
 	case TSI_TCP_CONGESTION:
 		memset(ts->cc, 0, sizeof(ts->cc));
-		if (copy_from_sockptr(ts->cc, val, min_t(unsigned int, len, sizeof(ts->cc) - 1)))
-			return -EFAULT;
+		memcpy(ts->cc, val, min_t(unsigned int, len, sizeof(ts->cc) - 1));
 		break;
 	default:
-		if (len >= sizeof(n)) {
-			if (copy_from_sockptr(&n, val, sizeof(n)))
-				return -EFAULT;
-		} else if (len > 0) {
-			if (copy_from_sockptr(&c, val, 1))
-				return -EFAULT;
-			n = c;
-		}
+		if (len >= sizeof(n))
+			memcpy(&n, val, sizeof(n));
+		else if (len > 0)
+			n = val[0];
 		ts->opts[opt] = n;
 	}
 	ts->optset |= BIT_ULL(opt);
+}
+
+static int tsi_opt_native(struct socket *sock, int level, int name, sockptr_t val, unsigned int len)
+{
+	if (level == SOL_SOCKET)
+		return sock_setsockopt(sock, level, name, val, len);
+	return sock->tsi->native->setsockopt(sock, level, name, val, len);
+}
+
+/* Under cfg. */
+static int tsi_opt_set(struct socket *sock, int level, int name, u8 opt, u8 *val, unsigned int len)
+{
+	struct tsi_sock *ts = sock->tsi;
+	struct tsi_batch *b;
+	int err;
+
+	/* Bound or connected; the native socket need not know. */
+	if (opt == TSI_IPV6_V6ONLY && ts->local.family)
+		return -EINVAL;
+	err = tsi_opt_native(sock, level, name, KERNEL_SOCKPTR(val), len);
+	if (err)
+		return err;
+	tsi_opt_keep(ts, opt, val, len);
+	if (ts->id) {
+		b = tsi_batch_new();
+		tsi_opt_msg(ts, b, opt);
+		(void)tsi_ctl_send(b);	/* its failure is the end of the socket */
+	}
 	return 0;
 }
 
@@ -195,28 +218,24 @@ int tsi_setsockopt(struct socket *sock, int level, int name, sockptr_t val, unsi
 {
 	struct tsi_sock *ts = sock->tsi;
 	const struct tsi_optmap *map = tsi_opt_find(level, name);
-	struct tsi_batch *b;
+	bool by_value = tsi_by_value(level, name);
+	u8 buf[TSI_OPT_BYTES] = { 0 };
 	int err = tsi_refused(ts, level, name);
 
-	if (!err)
-		err = tsi_refused_value(level, name, val, len);
 	if (err)
 		return err;
-	mutex_lock(&ts->cfg);
-	if (level == SOL_IPV6 && name == IPV6_V6ONLY && ts->local.family)
-		err = -EINVAL;	/* bound or connected; the native socket need not know */
-	else if (level == SOL_SOCKET)
-		err = sock_setsockopt(sock, level, name, val, len);
-	else
-		err = ts->native->setsockopt(sock, level, name, val, len);
-	if (!err && map) {
-		err = tsi_opt_keep(ts, map->opt, val, len);
-		if (!err && ts->id) {
-			b = tsi_batch_new();
-			tsi_opt_msg(ts, b, map->opt);
-			(void)tsi_ctl_send(b);	/* its failure is the end of the socket */
-		}
+	/*
+	 * Once, and not under cfg: what is judged is what is set and what the host is told, and a page that is long
+	 * in coming keeps nobody else waiting. Where it cannot be read the native socket has the right error.
+	 */
+	if ((!map && !by_value) || copy_from_sockptr(buf, val, min_t(unsigned int, len, sizeof(buf))))
+		return by_value ? -EFAULT : tsi_opt_native(sock, level, name, val, len);
+	if (by_value) {
+		err = tsi_refused_value(level, name, buf, len);
+		return err ? : tsi_opt_native(sock, level, name, KERNEL_SOCKPTR(buf), len);
 	}
+	mutex_lock(&ts->cfg);
+	err = tsi_opt_set(sock, level, name, map->opt, buf, len);
 	mutex_unlock(&ts->cfg);
 	return err;
 }

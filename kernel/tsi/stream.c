@@ -101,6 +101,7 @@ static int tsi_connect_start(struct tsi_sock *ts, const struct tsi_addr *a)
 	ts->peer = *a;
 	WRITE_ONCE(ts->sk->sk_err, 0);
 	WRITE_ONCE(ts->shut, 0);
+	clear_bit(TSI_NOSPACE, &ts->flags);
 	smp_store_release(&ts->state, TSI_S_CONNECTING);
 	spin_unlock(&ts->lock);
 	kref_get(&c->ref);
@@ -252,6 +253,9 @@ static int tsi_stream_connect(struct socket *sock, struct sockaddr *ua, int len,
 		ts->peer.family = TSI_NONE;
 		spin_unlock(&ts->lock);
 		tsi_conn_set(ts, NULL);
+		/* As natively, where its port goes; an OPEN that was refused may do better next time. */
+		if (!ts->bound)
+			tsi_forget(ts, 0);
 	}
 	mutex_unlock(&ts->cfg);
 	return err;
@@ -482,9 +486,9 @@ static int tsi_recv_loop(struct tsi_sock *ts, struct msghdr *msg, size_t len, in
 	bool ended, end;
 	int n;
 
-	/* What is only looked at stays in the buffer, so there can be no more than that holds. */
+	/* What is only looked at stays in the buffer, so no more can be waited for than comes for sure. */
 	if (flags & MSG_PEEK)
-		target = min_t(size_t, target, TSI_STREAM_BUF / 2);
+		target = min_t(size_t, target, TSI_SURE);
 	add_wait_queue(sk_sleep(sk), &wait);
 	for (;;) {
 		/* Looked at again: from its beginning. */
@@ -518,6 +522,18 @@ static int tsi_recv_loop(struct tsi_sock *ts, struct msghdr *msg, size_t len, in
 	return copied ? copied : n;
 }
 
+/* TCP_INQ: how much more there is, 1 at the end. */
+static void tsi_put_inq(struct tsi_sock *ts, struct msghdr *msg)
+{
+	struct tsi_conn *c = tsi_conn_get(ts);
+	int inq = c ? tsi_conn_data(c) : 0;
+
+	tsi_conn_put(c);
+	if (!inq && tsi_recv_ended(ts))
+		inq = 1;
+	put_cmsg(msg, SOL_TCP, TCP_CM_INQ, sizeof(inq), &inq);
+}
+
 static int tsi_stream_recvmsg(struct socket *sock, struct msghdr *msg, size_t len, int flags)
 {
 	struct tsi_sock *ts = sock->tsi;
@@ -528,12 +544,14 @@ static int tsi_stream_recvmsg(struct socket *sock, struct msghdr *msg, size_t le
 	if (flags & MSG_OOB)
 		return -EINVAL;
 	msg->msg_namelen = 0;
-	if (!(flags & (MSG_WAITALL | MSG_PEEK)) && ts->sk->sk_rcvlowat <= 1) {
+	n = -EAGAIN;
+	if (!(flags & (MSG_WAITALL | MSG_PEEK)) && ts->sk->sk_rcvlowat <= 1)
 		n = tsi_recv_try(ts, msg, len, flags);
-		if (n != -EAGAIN)
-			return n;
-	}
-	return tsi_recv_loop(ts, msg, len, flags);
+	if (n == -EAGAIN)
+		n = tsi_recv_loop(ts, msg, len, flags);
+	if (n >= 0 && tcp_sk(ts->sk)->recvmsg_inq)
+		tsi_put_inq(ts, msg);
+	return n;
 }
 
 /* ---- poll, shutdown, ioctl ---- */
@@ -573,7 +591,7 @@ static __poll_t tsi_stream_poll(struct file *file, struct socket *sock, poll_tab
 	shut = tsi_shut(ts);
 	if (sk->sk_err)
 		mask |= EPOLLERR;
-	if (c && tsi_conn_data(c) >= sock_rcvlowat(sk, 0, TSI_STREAM_BUF / 2))
+	if (c && tsi_conn_data(c) >= sock_rcvlowat(sk, 0, TSI_SURE))
 		mask |= EPOLLIN | EPOLLRDNORM;
 	if (eof)
 		shut |= RCV_SHUTDOWN;

@@ -280,8 +280,9 @@ int main(int argc, char **argv)
 		tcp_disconnect, tcp_how_it_ends, tcp_memory, tcp_volume, tcp_server_states,
 		tcp_servers, tcp_server_peer, tcp_local, tcp_reuse, tcp_descriptors, tcp_epoll,
 		tcp_select, tcp_sigpipe, tcp_dual, wait_signals, wait_shutdown, wait_amounts,
-		wait_room, tcp_options, udp_bursts, udp_unconnected, udp_connected, udp_server,
-		udp_sizes, udp_many, udp_errors, kinds, rights };
+		wait_room, async_uring, async_signals, async_lowat, async_inq, tcp_options,
+		udp_bursts, udp_unconnected, udp_connected, udp_server, udp_sizes, udp_many,
+		udp_errors, kinds, rights };
 
 	base = argc > 1 ? atoi(argv[1]) : 0;
 	if (base <= 0) {

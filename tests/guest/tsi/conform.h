@@ -64,6 +64,7 @@ int connected(int service);
 int bound(int type, const char *v4, const char *v6, int port);
 int ready(int fd, int events);
 int polled(int fd);
+void arrived(int fd, int n); /* conform_wait.c: until so much can be read */
 int so_error(int fd);
 const char *en(int e);
 void nonblock(int fd);
@@ -103,6 +104,10 @@ void wait_signals(void);
 void wait_shutdown(void);
 void wait_amounts(void);
 void wait_room(void);
+void async_uring(void);
+void async_signals(void);
+void async_lowat(void);
+void async_inq(void);
 void udp_bursts(void);
 void udp_unconnected(void);
 void udp_connected(void);

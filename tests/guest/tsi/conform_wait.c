@@ -143,7 +143,7 @@ static const char *ended(struct waiter *w)
 	return s;
 }
 
-static void arrived(int fd, int bytes)
+void arrived(int fd, int bytes)
 {
 	int n = 0;
 

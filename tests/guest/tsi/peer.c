@@ -14,7 +14,8 @@
 #include <sys/prctl.h>
 
 static int first;
-static int gate[2];
+static int gate[2], fds[S_END];
+static int fds[S_END];
 
 static int serving(int type, int port, int backlog)
 {
@@ -185,7 +186,8 @@ static void fill(int port)
 }
 
 /*
- * Lines: call V6 PORT, bind TYPE V6 PORT, send V6 PORT TEXT, burst V6 PORT COUNT SIZE, go, report.
+ * Lines: call V6 PORT, bind TYPE V6 PORT, send V6 PORT TEXT, burst V6 PORT COUNT SIZE, go, room,
+ * report.
  * An answer is a line.
  */
 static void control(int fd, int report)
@@ -207,6 +209,9 @@ static void control(int fd, int report)
 		} else if (!strncmp(line, "go", 2)) {
 			if (write(gate[1], "", 1) != 1)
 				strcpy(answer, "no");
+		} else if (!strncmp(line, "room", 4)) {
+			/* for one more, which fills it again */
+			close(accept(fds[S_FULL], NULL, NULL));
 		} else if (!strncmp(line, "report", 6)) {
 			/* What the last connection to the discard service was like. */
 			ssize_t n = read(report, answer, sizeof(answer) - 2);
@@ -276,7 +281,7 @@ static void udp(int service, int fd)
 
 int main(int argc, char **argv)
 {
-	int report[2], fds[S_END];
+	int report[2];
 	FILE *ready;
 
 	first = argc > 2 ? atoi(argv[1]) : 0;
