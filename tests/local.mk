@@ -85,6 +85,7 @@ unit_programs = \
 	tests/unit/test_tsi_flood \
 	tests/unit/test_tsi_hostile \
 	tests/unit/test_tsi_krun \
+	tests/unit/test_tsi_krun_late \
 	tests/unit/test_tsi_save \
 	tests/unit/test_vdev_mmio \
 	tests/unit/test_vdev_save \
@@ -151,6 +152,7 @@ test_headers = \
 	tests/unit/fs_dax_rig.h \
 	tests/unit/fs_tree.h \
 	tests/unit/test.h \
+	tests/unit/tsi_krun_rig.h \
 	tests/unit/tsi_rig.h \
 	tests/unit/vdev_rig.h \
 	tests/unit/bad_configs/make.h \
@@ -378,6 +380,7 @@ thread_programs = \
 	tests/unit/test_tsi_flood \
 	tests/unit/test_tsi_hostile \
 	tests/unit/test_tsi_krun \
+	tests/unit/test_tsi_krun_late \
 	tests/unit/test_tsi_save \
 	tests/unit/test_fake_hv \
 	tests/unit/test_vmdk \

@@ -54,23 +54,6 @@ static void forged_streams(void)
 	down();
 }
 
-/* A listener that answers no more: its backlog, which nobody takes from, is full after the first.
- */
-static int full_listener(uint16_t *port, int fill[4])
-{
-	struct sockaddr_in a = { .sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
-	int l = host_socket(SOCK_STREAM, port);
-
-	a.sin_port = htons(*port);
-	if (listen(l, 0))
-		abort();
-	for (unsigned i = 0; i < 4; i++) {
-		fill[i] = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-		(void)connect(fill[i], (struct sockaddr *)&a, sizeof(a));
-	}
-	return l;
-}
-
 static void payload_before_the_answer(void)
 {
 	struct ft_conn *c;
