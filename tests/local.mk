@@ -95,6 +95,7 @@ unit_programs = \
 	tests/unit/test_vmm_end \
 	tests/unit/test_vq \
 	tests/unit/test_vsock \
+	tests/unit/test_vsock_fair \
 	tests/unit/test_vsock_hostile \
 	tests/unit/test_vsock_map \
 	tests/unit/test_vsock_save \
@@ -373,6 +374,7 @@ thread_programs = \
 	tests/unit/test_vdev_save \
 	tests/unit/test_rng \
 	tests/unit/test_vsock \
+	tests/unit/test_vsock_fair \
 	tests/unit/test_vsock_hostile \
 	tests/unit/test_vsock_map \
 	tests/unit/test_vsock_save \
