@@ -200,9 +200,10 @@ int tsi_opt_again(struct tsi_sock *s);
 
 /* ---- vsock_tsi_policy.c ---- */
 
-/* 0 or -EACCES, with a line in the log. Where there are rules an unspecified address in @to becomes
- * the loopback that it is judged as: that is what has to be used. */
-int tsi_may_reach(const struct tsi *t, struct sockaddr_storage *to);
+/* Whether @s may: 0 or -EACCES, with a line in the log. Where there are rules an unspecified
+ * address in @to becomes the loopback that it is judged as: that is what has to be used. An echo
+ * has no port, whatever @to says. */
+int tsi_may_reach(const struct tsi_sock *s, struct sockaddr_storage *to);
 int tsi_may_listen(const struct tsi *t, uint16_t port);
 
 /* ---- vsock_tsi_dgram.c ---- */

@@ -76,7 +76,7 @@ static int send_one(struct tsi_sock *s, int fd, const struct tsi_dgram *d, struc
 		m.msg_name = &ss;
 		r = tsi_to_sockaddr(&d->peer, &ss, &m.msg_namelen);
 		if (!r)
-			r = tsi_may_reach(s->t, &ss);
+			r = tsi_may_reach(s, &ss);
 	}
 	if (!r)
 		r = put_source(&m, &buf, &d->local);

@@ -398,7 +398,7 @@ static void req_sendto(struct tsi *t, const struct req *q)
 		s->to_len = 0;
 		return;
 	}
-	s->to_denied = tsi_may_reach(t, &s->to) < 0;
+	s->to_denied = tsi_may_reach(s, &s->to) < 0;
 	if (s->conn)
 		return;
 	any = (struct tsi_addr){ .family = s->family };

@@ -354,7 +354,7 @@ static int req_route(struct tsi_sock *s, struct tsi_msg *m)
 	int fd, r = tsi_to_sockaddr(&m->a, &ss, &len);
 
 	if (!r)
-		r = tsi_may_reach(s->t, &ss);
+		r = tsi_may_reach(s, &ss);
 	if (r)
 		return r;
 	fd = socket(ss.ss_family, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);

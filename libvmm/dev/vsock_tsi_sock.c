@@ -267,7 +267,7 @@ int tsi_sock_bind(struct tsi_sock *s, const struct sockaddr_storage *ss, socklen
 int tsi_sock_connect(struct tsi_sock *s, const struct sockaddr_storage *ss, socklen_t len)
 {
 	struct sockaddr_storage to = *ss; /* as it was judged */
-	int r = tsi_may_reach(s->t, &to);
+	int r = tsi_may_reach(s, &to);
 
 	if (r)
 		return r;

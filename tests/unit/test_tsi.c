@@ -715,6 +715,51 @@ static void policy_has_no_way_around(void)
 	down();
 }
 
+/* An echo goes to an address. The port in its record is the guest's invention, and opens nothing
+ * that is open for a service. */
+static void policy_knows_that_an_echo_has_no_port(void)
+{
+	struct net_rule egress[] = {
+		{ .deny = true, .family = 4, .prefix = 8, .ip = { 10 }, .last = UINT16_MAX },
+		{ .first = 443, .last = 443 },
+		{ .last = 80 },
+		{ .family = 4, .prefix = 32, .ip = { 127, 0, 0, 2 }, .last = UINT16_MAX },
+	};
+	struct vsock_net net = { .egress = egress, .negress = ARRAY_SIZE(egress) };
+	static const uint16_t ports[] = { 443, 0, 80, 81 };
+	struct tsi_dgram d = { .peer = { 0 } };
+	struct ft_conn *c;
+	struct tsi_msg m;
+	unsigned errors = 0;
+
+	CHECK(up(&net));
+	c = open_udp(1, 6001);
+	CHECK(c);
+	m = ft_msg(TSI_ROUTE, 1, 0, 0, 0);
+	m.a = ft_in4(LOOP, 443);
+	CHECK_EQ(ft_ask(&t, &m), 0);
+	/* who may make real ones is the namespace's to say: this is one as far as TSI knows */
+	tsi_find(vsock_of(t.f.v)->tsi, &tsi_own, 1)->kind = TSI_PING;
+	for (unsigned i = 0; i < ARRAY_SIZE(ports); i++) {
+		m = ft_msg(TSI_ROUTE, 1, 0, 0, 0);
+		m.a = ft_in4(LOOP, ports[i]);
+		CHECK_EQ(ft_ask(&t, &m), -EACCES);
+		m = ft_msg(TSI_CONNECT, 1, 0, 0, 0);
+		m.a = ft_in4(LOOP, ports[i]);
+		CHECK_EQ(ft_ask(&t, &m), -EACCES);
+		d.peer = ft_in4(LOOP, ports[i]);
+		CHECK(ft_write(&t, c, &d, sizeof(d)));
+		ft_settle(&t);
+		m = ft_msg(TSI_ROUTE, 1, 0, 0, 0);
+		m.a = ft_in4(LOOP + 1, ports[i]);
+		CHECK_EQ(ft_ask(&t, &m), 0);
+	}
+	for (unsigned i = 0; i < t.nrec; i++)
+		errors += t.rec[i].type == TSI_ERROR && (int)t.rec[i].status == -EACCES;
+	CHECK_EQ(errors, ARRAY_SIZE(ports));
+	down();
+}
+
 static void port_map(void)
 {
 	uint16_t host;
@@ -763,6 +808,7 @@ static const struct test_case cases[] = {
 	TEST(packet_info),
 	TEST(policy_is_obeyed),
 	TEST(policy_has_no_way_around),
+	TEST(policy_knows_that_an_echo_has_no_port),
 	TEST(port_map),
 };
 
