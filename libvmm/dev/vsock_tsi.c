@@ -212,6 +212,17 @@ void tsi_destroy(struct tsi *t)
 	free(t);
 }
 
+/* Asked once, before the guest runs: a kernel without it looks for a module each time, and waits.
+ */
+static bool has_ipv6(void)
+{
+	int fd = socket(AF_INET6, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+
+	if (fd >= 0)
+		(void)close(fd);
+	return fd >= 0;
+}
+
 static void *copy(const void *p, size_t n)
 {
 	void *q = malloc(n ? n : 1);
@@ -234,6 +245,7 @@ int tsi_new(struct vsock *vs, const struct vsock_net *net, struct tsi **out)
 	t->nlisten = net->nlisten;
 	t->nmap = net->nmap;
 	t->is_mapped = net->mapped;
+	t->v6 = has_ipv6();
 	t->egress = copy(net->egress, net->negress * sizeof(*net->egress));
 	t->listen = copy(net->listen, net->nlisten * sizeof(*net->listen));
 	t->map = copy(net->map, net->nmap * sizeof(*net->map));

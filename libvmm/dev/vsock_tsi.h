@@ -109,6 +109,7 @@ struct tsi {
 	struct net_map *map; /* owned */
 	unsigned nmap;
 	bool is_mapped;
+	bool v6; /* the host's kernel has AF_INET6 */
 
 	struct tsi_bucket table[TSI_HASH];
 	struct tsi_list all;

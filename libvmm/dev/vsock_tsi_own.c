@@ -353,6 +353,8 @@ static int req_route(struct tsi_sock *s, struct tsi_msg *m)
 	socklen_t len;
 	int fd, r = tsi_to_sockaddr(&m->a, &ss, &len);
 
+	if (!r && ss.ss_family == AF_INET6 && !s->t->v6)
+		r = -EAFNOSUPPORT;
 	if (!r)
 		r = tsi_may_reach(s, &ss);
 	if (r)
@@ -420,15 +422,6 @@ static int open_sock(struct tsi *t, const struct tsi_msg *m)
 	return r;
 }
 
-static bool has_ipv6(void)
-{
-	int fd = socket(AF_INET6, SOCK_DGRAM | SOCK_CLOEXEC, 0);
-
-	if (fd >= 0)
-		(void)close(fd);
-	return fd >= 0;
-}
-
 static int hello(struct tsi *t, struct tsi_msg *m)
 {
 	bool same = le32toh(m->arg[1]) == TSI_VERSION;
@@ -438,7 +431,7 @@ static int hello(struct tsi *t, struct tsi_msg *m)
 	m->arg[1] = htole32(TSI_VERSION);
 	m->arg[2] = 0;
 	m->arg[3] = htole32(LIM_TSI_SOCKS);
-	m->flags = htole16(has_ipv6() ? TSI_F_V6 : 0);
+	m->flags = htole16(t->v6 ? TSI_F_V6 : 0);
 	answer(t, m, same ? 0 : -EPROTONOSUPPORT);
 	t->hello = same;
 	return 0;

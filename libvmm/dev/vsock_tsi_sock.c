@@ -208,7 +208,7 @@ int tsi_sock_open(struct tsi_sock *s, uint8_t family, uint8_t kind)
 	const int type = kind == TSI_TCP ? SOCK_STREAM : SOCK_DGRAM;
 	int fd, proto = 0;
 
-	if (family != TSI_INET && family != TSI_INET6)
+	if (family != TSI_INET && !(family == TSI_INET6 && s->t->v6))
 		return -EAFNOSUPPORT;
 	if (kind != TSI_TCP && kind != TSI_UDP && kind != TSI_PING)
 		return -EPROTONOSUPPORT;

@@ -760,6 +760,37 @@ static void policy_knows_that_an_echo_has_no_port(void)
 	down();
 }
 
+/* What the host's kernel has not is known from the beginning: to ask again makes it look for a
+ * module each time, with the loop waiting. */
+static void no_ipv6_is_not_asked_for_again(void)
+{
+	struct tsi_msg m;
+	bool v6;
+	int r;
+
+	CHECK_EQ(ft_up(&t, &all_allowed, NULL, 0), 0);
+	v6 = vsock_of(t.f.v)->tsi->v6;
+	for (unsigned i = 0; i < 2; i++) {
+		CHECK(ft_hello(&t));
+		CHECK_EQ(!!(t.rec[t.nrec - 1].flags & TSI_F_V6), v6);
+		m = ft_msg(TSI_OPEN, 1, TSI_INET6, TSI_TCP, 0);
+		CHECK_EQ(ft_ask(&t, &m), v6 ? 0 : -EAFNOSUPPORT);
+		m = ft_msg(TSI_OPEN, 2, TSI_INET, TSI_TCP, 0);
+		CHECK_EQ(ft_ask(&t, &m), 0);
+		m = ft_msg(TSI_ROUTE, 2, 0, 0, 0);
+		m.a.family = TSI_INET6;
+		m.a.ip[15] = 1;
+		r = ft_ask(&t, &m);
+		CHECK(v6 ? r != -EAFNOSUPPORT : r == -EAFNOSUPPORT);
+		/* the same as on a host without */
+		v6 = vsock_of(t.f.v)->tsi->v6 = false;
+		m = ft_msg(TSI_HELLO, 0, TSI_MAGIC, TSI_VERSION, 0);
+		(void)ft_send(&t, &m);
+		CHECK(ft_until(&t, is_reset, t.ctl));
+	}
+	down();
+}
+
 static void port_map(void)
 {
 	uint16_t host;
@@ -809,6 +840,7 @@ static const struct test_case cases[] = {
 	TEST(policy_is_obeyed),
 	TEST(policy_has_no_way_around),
 	TEST(policy_knows_that_an_echo_has_no_port),
+	TEST(no_ipv6_is_not_asked_for_again),
 	TEST(port_map),
 };
 
