@@ -26,6 +26,10 @@
 
 #define TSI_HASH 512
 
+/* From LIM_TSI_REPLIES on no packet of the guest is taken, but connects that are under way come to
+ * their end: one of each socket. */
+#define TSI_REPLY_ROOM (LIM_TSI_REPLIES + LIM_TSI_SOCKS)
+
 enum tsi_state {
 	TSI_IDLE,	/* made, maybe bound */
 	TSI_CONNECTING, /* the host's kernel is at it */
@@ -131,7 +135,7 @@ struct tsi {
 	unsigned nlate;
 
 	/* libkrun's */
-	struct tsi_reply *reply; /* ring of LIM_TSI_REPLIES; owned; NULL until needed */
+	struct tsi_reply *reply; /* ring of TSI_REPLY_ROOM; owned; NULL until needed */
 	unsigned reply_head, nreply;
 };
 
@@ -153,7 +157,7 @@ bool tsi_stranger(struct tsi *t, const struct vsock_hdr *h);
 /* No more packets of the guest can be handled now. */
 static inline bool tsi_full(const struct tsi *t)
 {
-	return t->nreply == LIM_TSI_REPLIES;
+	return t->nreply >= LIM_TSI_REPLIES;
 }
 
 struct tsi_sock *tsi_find(struct tsi *t, const struct tsi_proto *proto, uint32_t id);

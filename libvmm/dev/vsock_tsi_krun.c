@@ -4,12 +4,13 @@
 // How it works
 //
 // Requests are datagrams (vsock type 3) to ports 1024-1031; answers go back to the port that they
-// came from, with the request's port as source. They wait in a ring for receive buffers; when it is
-// full the transmit ring waits. A stream proxy is named by a vsock port of the guest (svm_port),
-// whose connection to port 620 follows a successful connect. An accepted connection is opened by us
-// to the listener's vm_port, and its proxy is named by both ports. Datagrams of the guest name
-// their proxy by their source port; those for the guest are addressed by destination port alone,
-// which is all that its kernel looks at.
+// came from, with the request's port as source. They wait in a ring for receive buffers; when it
+// holds LIM_TSI_REPLIES the transmit ring waits, and what is left is room for the connects that are
+// under way. A stream proxy is named by a vsock port of the guest (svm_port), whose connection to
+// port 620 follows a successful connect. An accepted connection is opened by us to the listener's
+// vm_port, and its proxy is named by both ports. Datagrams of the guest name their proxy by their
+// source port; those for the guest are addressed by destination port alone, which is all that its
+// kernel looks at.
 //
 // Differences from libkrun that a guest may see: the true errno of a connect; an answer to every
 // request that has one, also for proxies that do not exist; answers of their own length; a proxy
@@ -55,12 +56,12 @@ static struct tsi_reply *reply_new(struct tsi *t, uint32_t port, uint32_t to, in
 	struct tsi_reply *r;
 
 	if (!t->reply)
-		t->reply = calloc(LIM_TSI_REPLIES, sizeof(*t->reply));
-	if (!t->reply || t->nreply == LIM_TSI_REPLIES) {
+		t->reply = calloc(TSI_REPLY_ROOM, sizeof(*t->reply));
+	if (!t->reply || t->nreply == TSI_REPLY_ROOM) {
 		log_guest("tsi: an answer of port %u is lost", port);
 		return NULL;
 	}
-	r = &t->reply[(t->reply_head + t->nreply++) % LIM_TSI_REPLIES];
+	r = &t->reply[(t->reply_head + t->nreply++) % TSI_REPLY_ROOM];
 	*r = (struct tsi_reply){ .port = port, .to = to, .len = 4 };
 	put_le32(r->data, (uint32_t)result);
 	rekick(&t->vs->v, VSOCK_RX);
@@ -80,7 +81,7 @@ ssize_t tsi_krun_reply(struct tsi *t, struct vsock_hdr *h, struct iobuf *b)
 	h->src_port = r->port;
 	h->dst_port = r->to;
 	h->len = r->len;
-	t->reply_head = (t->reply_head + 1) % LIM_TSI_REPLIES;
+	t->reply_head = (t->reply_head + 1) % TSI_REPLY_ROOM;
 	t->nreply--;
 	return (ssize_t)h->len;
 }

@@ -88,7 +88,7 @@ static void check_bounds(void)
 	}
 	if (n != k->nsocks || n > LIM_TSI_SOCKS || vs->nguest > LIM_VSOCK_GUEST ||
 		vs->reserved > LIM_VSOCK_BUF || vs->msg_bytes > LIM_TSI_DGRAMS ||
-		k->out_len > LIM_TSI_CTL || k->nreply > LIM_TSI_REPLIES ||
+		k->out_len > LIM_TSI_CTL || k->nreply > TSI_REPLY_ROOM ||
 		vs->rst_n > LIM_VSOCK_CTRL)
 		abort();
 }

@@ -476,6 +476,50 @@ static void answers_wait_for_buffers(void)
 	down();
 }
 
+static bool has_replies(struct ft *f, void *arg)
+{
+	return vsock_of(f->f.v)->tsi->nreply >= *(unsigned *)arg;
+}
+
+/* The guest waits for each without end: also for those that end while the ring is full. */
+static void a_connect_under_way_is_answered(void)
+{
+	unsigned sent = 0, want = LIM_TSI_REPLIES + 4;
+	struct fv *f = &t.f;
+	uint16_t port;
+	int l = host_socket(SOCK_STREAM, &port), fd;
+
+	CHECK(krun_up(&all_allowed));
+	/* one connection fills its queue, and the others' SYNs are dropped */
+	CHECK(!listen(l, 0));
+	fd = host_connect(port);
+	CHECK(fd >= 0);
+	for (uint32_t i = 0; i < 4; i++) {
+		CHECK(create(5000 + i, 2, 1) && with_addr(CONNECT, 5000 + i, port));
+		ft_settle(&t);
+		CHECK_EQ(tsi_find(vsock_of(f->v)->tsi, &tsi_krun, 5000 + i)->state, TSI_CONNECTING);
+	}
+	f->no_refill = true;
+	for (unsigned idle = 0; idle < 8;) {
+		bool more = with_addr(CONNECT, 7777, 1);
+
+		sent += more;
+		idle = fv_step(f) || more ? 0 : idle + 1;
+	}
+	CHECK_EQ(vsock_of(f->v)->tsi->nreply, LIM_TSI_REPLIES);
+	/* the next SYN is refused */
+	(void)close(l);
+	CHECK(ft_until(&t, has_replies, &want));
+	CHECK_EQ(vsock_of(f->v)->tsi->nreply, LIM_TSI_REPLIES + 4);
+	f->no_refill = false;
+	fv_post(f, 64);
+	ft_settle(&t);
+	CHECK_EQ(vsock_of(f->v)->tsi->nreply, 0);
+	CHECK_EQ(f->ops[OP_RW], sent + 4);
+	(void)close(fd);
+	down();
+}
+
 static void ours_takes_its_place(void)
 {
 	CHECK(krun_up(&all_allowed));
@@ -500,6 +544,7 @@ static const struct test_case cases[] = {
 	TEST(mapped_and_denied),
 	TEST(malformed),
 	TEST(answers_wait_for_buffers),
+	TEST(a_connect_under_way_is_answered),
 	TEST(ours_takes_its_place),
 };
 
