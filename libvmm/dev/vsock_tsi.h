@@ -84,8 +84,8 @@ struct tsi_sock {
 	int32_t linger_s;
 
 	/* after a load, until the device runs */
-	bool loaded, bound; /* bound by the guest, not by the host's own choice */
-	uint32_t lost_port; /* the host's, of a stream that is no more */
+	bool loaded, bound, chosen; /* bound by the guest; to a port of the host's choice */
+	uint32_t lost_port;	    /* the host's, of a stream that is no more */
 
 	/* libkrun's */
 	uint32_t ctl_port, vm_port;

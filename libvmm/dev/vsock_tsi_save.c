@@ -5,10 +5,10 @@
 //
 // Host sockets cannot be saved, but what the guest knows of them can be kept true. The control
 // connection goes on, with the records that were on their way. Sockets are made again from what
-// they were asked for: address, options, backlog; those for datagrams also keep their connection to
-// the guest. A TCP connection cannot come back: its socket gets ECONNRESET and its stream an RST,
-// as if the peer had gone, and so does a connect that was under way. Sockets of libkrun's protocol
-// are not kept; their streams are reset.
+// they were asked for, on the port that they had: address, options, backlog; those for datagrams
+// also keep their connection to the guest. A TCP connection cannot come back: its socket gets
+// ECONNRESET and its stream an RST, as if the peer had gone, and so does a connect that was under
+// way. Sockets of libkrun's protocol are not kept; their streams are reset.
 //
 // What is loaded is treated as hostile, and only makes sockets after the whole has been accepted,
 // when the device first runs again.
@@ -23,7 +23,13 @@
 #include "util/save.h"
 
 #define TSI_SAVE_TAG	 SAVE_TAG('T', 'S', 'I', ' ')
-#define TSI_SAVE_VERSION 1
+#define TSI_SAVE_VERSION 2
+
+/* How a socket was bound */
+enum {
+	BOUND = 1,  /* by the guest */
+	CHOSEN = 2, /* the port is of the host's choice */
+};
 
 /* ---- save ---- */
 
@@ -51,11 +57,36 @@ static void save_dgram(struct vsock_conn *c, struct save_out *s)
 		c->tail ? c->tail->len - c->tail_off : 0);
 }
 
+/* What it is to be bound to: the address as it was asked for, which a connect narrows down in the
+ * kernel, and the port that it has. Returns how. */
+static uint8_t bound_to(const struct tsi_sock *s, struct tsi_addr *a)
+{
+	bool no_port = s->opt_set >> TSI_IP_BIND_ADDRESS_NO_PORT & 1 &&
+		s->opt_val[TSI_IP_BIND_ADDRESS_NO_PORT];
+	struct tsi_addr local, peer;
+	uint8_t how;
+
+	*a = s->asked;
+	if (s->loaded)
+		return (s->bound ? BOUND : 0) | (s->chosen ? CHOSEN : 0);
+	how = (a->family != TSI_NONE ? BOUND : 0) | (!a->port ? CHOSEN : 0);
+	/* a port that is there for one connection goes with it */
+	if ((s->state == TSI_CONNECTING || s->state == TSI_CONNECTED) &&
+		(!(how & BOUND) || (no_port && how & CHOSEN)))
+		return how;
+	tsi_sock_names(s, &local, &peer);
+	if (local.port) {
+		a->family = s->family;
+		a->port = local.port;
+	}
+	return how;
+}
+
 static void save_sock(struct tsi_sock *s, struct save_out *out)
 {
-	struct tsi_addr local, peer;
+	struct tsi_addr at;
+	uint8_t how = bound_to(s, &at);
 
-	tsi_sock_names(s, &local, &peer);
 	save_u32(out, s->id);
 	save_u8(out, s->kind);
 	save_u8(out, s->family);
@@ -64,8 +95,8 @@ static void save_sock(struct tsi_sock *s, struct save_out *out)
 	save_u32(out, s->gport);
 	save_u8(out, s->on_pending);
 	save_u32(out, s->seq);
-	save_u8(out, s->asked.family != TSI_NONE);
-	save_bytes(out, local.port ? &local : &s->asked, sizeof(local));
+	save_u8(out, how);
+	save_bytes(out, &at, sizeof(at));
 	save_bytes(out, &s->peer, sizeof(s->peer));
 	save_u32(out, (uint32_t)s->backlog);
 	save_u32(out, s->announced);
@@ -196,7 +227,7 @@ static void load_sock(struct tsi *t, struct save_in *s)
 	uint32_t id = load_u32(s);
 	struct tsi_sock *k = NULL;
 	uint32_t hport;
-	bool bound;
+	uint8_t how;
 
 	if (!s->err && tsi_find(t, &tsi_own, id))
 		s->err = -EINVAL;
@@ -214,9 +245,10 @@ static void load_sock(struct tsi *t, struct save_in *s)
 	if (load_u8(s))
 		tsi_expect(k, k->gport);
 	k->seq = load_u32(s);
-	bound = load_u8(s);
+	how = load_u8(s);
 	load_bytes(s, &k->asked, sizeof(k->asked));
-	k->bound = bound;
+	k->bound = how & BOUND;
+	k->chosen = how & CHOSEN;
 	load_bytes(s, &k->peer, sizeof(k->peer));
 	k->backlog = (int)load_u32(s);
 	k->announced = load_u32(s);
@@ -227,7 +259,7 @@ static void load_sock(struct tsi *t, struct save_in *s)
 	}
 	k->linger_s = (int32_t)load_u32(s);
 	k->loaded = true;
-	if (!s->err && !sock_sane(k))
+	if (!s->err && (!sock_sane(k) || how > (BOUND | CHOSEN)))
 		s->err = -EINVAL;
 	if (!load_u8(s) || s->err)
 		return;
@@ -305,6 +337,31 @@ int tsi_load(struct tsi *t, struct save_in *in)
 
 /* ---- the first moments after it ---- */
 
+/* A port that the host chose was asked of no policy and of no map, and is not now. */
+static int bind_again(struct tsi_sock *k, const struct tsi_addr *want)
+{
+	struct sockaddr_storage ss;
+	socklen_t len;
+	int r;
+
+	if (want->family == TSI_NONE)
+		return 0;
+	r = tsi_to_sockaddr(want, &ss, &len);
+	if (r)
+		return r;
+	if (!k->chosen)
+		return tsi_sock_bind(k, &ss, len);
+	r = bind(tsi_fd(k), (struct sockaddr *)&ss, len) ? -errno : 0;
+	/* one that it chose for the sake of sending is as good as another */
+	if (!k->bound)
+		return 0;
+	if (!r) {
+		k->asked = *want;
+		k->asked.port = 0;
+	}
+	return r;
+}
+
 /* Makes the host's socket again as the guest knows it. */
 static int remake(struct tsi_sock *k)
 {
@@ -319,12 +376,8 @@ static int remake(struct tsi_sock *k)
 	r = tsi_sock_open(k, k->family, k->kind);
 	if (!r)
 		r = tsi_opt_again(k);
-	if (!r && want.port && !tsi_to_sockaddr(&want, &ss, &len)) {
-		r = tsi_sock_bind(k, &ss, len);
-		/* a port that the host chose for the sake of sending is as good as another */
-		if (r && !k->bound)
-			r = 0;
-	}
+	if (!r)
+		r = bind_again(k, &want);
 	if (!r && k->kind != TSI_TCP && k->peer.family != TSI_NONE &&
 		!tsi_to_sockaddr(&k->peer, &ss, &len))
 		(void)tsi_sock_connect(k, &ss, len);

@@ -6,9 +6,11 @@
 #include "unit/tsi_rig.h"
 #include "util/save.h"
 
+static const struct vsock_net *twin_net = &all_allowed;
+
 static int make_twin(struct vdev **twin)
 {
-	struct vsock_cfg cfg = { .guest_cid = FV_CID, .net = &all_allowed };
+	struct vsock_cfg cfg = { .guest_cid = FV_CID, .net = twin_net };
 	int r = vsock_new(t.f.loop, &t.f.g.mem, &cfg, twin, NULL);
 
 	if (!r)
@@ -96,6 +98,134 @@ static void what_goes_on_and_what_ends(void)
 	CHECK_EQ(ft_ask(&t, &m), 0);
 	save_out_free(&out);
 	(void)close(fd);
+	(void)close(sock);
+	down();
+}
+
+static int names(uint32_t id, struct tsi_msg *m)
+{
+	*m = ft_msg(TSI_NAMES, id, 0, 0, 0);
+	return ft_ask(&t, m);
+}
+
+static bool no_error(void)
+{
+	for (unsigned i = 0; i < t.nrec; i++) {
+		if (t.rec[i].type == TSI_ERROR)
+			return false;
+	}
+	return true;
+}
+
+/* A port that the host chose is not the policy's nor the map's, then or after. */
+static void ports_of_the_hosts_choice(void)
+{
+	struct net_rule none = { .deny = true, .last = UINT16_MAX };
+	const struct vsock_net nets[] = { { .nmap = 0 }, { .listen = &none, .nlisten = 1 },
+		{ .mapped = true } };
+	struct sockaddr_in a = { .sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
+	uint16_t there;
+	int sock = host_socket(SOCK_DGRAM, &there);
+
+	for (unsigned i = 0; i < ARRAY_SIZE(nets); i++) {
+		struct ft_conn *u, *sends;
+		struct tsi_msg m;
+		uint16_t bound, sent;
+
+		twin_net = &nets[i];
+		CHECK(up(twin_net));
+		u = open_udp(1, 6001);
+		sends = open_udp(2, 6002);
+		CHECK(u && sends);
+		m = ft_msg(TSI_BIND, 1, 0, 0, 0);
+		m.a = ft_in4(LOOP, 0);
+		CHECK_EQ(ft_ask(&t, &m), 0);
+		bound = m.a.port;
+		CHECK(udp_send(sends, there, "one", 3));
+		CHECK_EQ(host_recv(sock), 3);
+		CHECK_EQ(names(2, &m), 0);
+		sent = m.a.port;
+		/* twice: what was loaded is as what was saved */
+		for (unsigned k = 0; k < 2; k++) {
+			struct save_out out = { 0 };
+
+			CHECK_EQ(save_and_load(&out), 0);
+			save_out_free(&out);
+			ft_settle(&t);
+			CHECK(no_error());
+			CHECK_EQ(names(1, &m), 0);
+			CHECK_EQ(m.a.port, bound);
+			CHECK(!memcmp(m.a.ip, "\x7f\0\0\1", 4));
+			a.sin_port = bound;
+			CHECK_EQ(sendto(sock, "to", 2, 0, (struct sockaddr *)&a, sizeof(a)), 2);
+			CHECK(guest_has_msgs(u, k + 1));
+			CHECK_EQ(names(2, &m), 0);
+			CHECK_EQ(m.a.port, sent);
+			a.sin_port = sent;
+			CHECK_EQ(sendto(sock, "to", 2, 0, (struct sockaddr *)&a, sizeof(a)), 2);
+			CHECK(guest_has_msgs(sends, k + 1));
+		}
+		down();
+	}
+	twin_net = &all_allowed;
+	(void)close(sock);
+}
+
+/* What a connect, or the lack of a port, makes of an address is not what was asked for. */
+static void bound_as_it_was_asked(void)
+{
+	struct save_out out = { 0 };
+	struct tsi_msg m;
+	uint16_t there, free_port, full;
+	int sock = host_socket(SOCK_DGRAM, &there), l = host_socket(SOCK_STREAM, &full), fd;
+
+	(void)close(host_socket(SOCK_DGRAM, &free_port));
+	CHECK(!listen(l, 0));
+	fd = host_connect(full);
+	CHECK(fd >= 0);
+	CHECK(up(&all_allowed));
+	CHECK(open_udp(1, 6001));
+	m = ft_msg(TSI_BIND, 1, 0, 0, 0);
+	m.a = ft_in4(0, free_port);
+	CHECK_EQ(ft_ask(&t, &m), 0);
+	m = ft_msg(TSI_CONNECT, 1, 0, 0, 0);
+	m.a = ft_in4(LOOP, there);
+	CHECK_EQ(ft_ask(&t, &m), 0);
+	open_tcp(2);
+	m = ft_msg(TSI_SETOPT, 2, TSI_IP_BIND_ADDRESS_NO_PORT, 1, 0);
+	CHECK_EQ(ft_ask(&t, &m), 0);
+	m = ft_msg(TSI_BIND, 2, 0, 0, 0);
+	m.a = ft_in4(LOOP + 1, 0);
+	CHECK_EQ(ft_ask(&t, &m), 0);
+	CHECK_EQ(m.a.port, 0);
+	/* a connect under way: its address would bind the next one to loopback */
+	open_tcp(3);
+	m = ft_msg(TSI_CONNECT, 3, 5003, 0, 0);
+	m.a = ft_in4(LOOP, full);
+	m.seq = 4711;
+	CHECK(ft_write(&t, t.ctl, &m, sizeof(m)));
+	ft_settle(&t);
+	CHECK_EQ(tsi_find(vsock_of(t.f.v)->tsi, &tsi_own, 3)->state, TSI_CONNECTING);
+	CHECK_EQ(save_and_load(&out), 0);
+	CHECK_EQ(ft_answer(&t, 4711, &m), -ECONNRESET);
+	CHECK(no_error());
+	CHECK_EQ(names(1, &m), 0);
+	CHECK_EQ(ft_port(&m.a), free_port);
+	CHECK_EQ(ft_port(&m.b), there);
+	m = ft_msg(TSI_CONNECT, 1, 0, 0, 0);
+	CHECK_EQ(ft_ask(&t, &m), 0);
+	CHECK_EQ(names(1, &m), 0);
+	CHECK_EQ(ft_port(&m.a), free_port);
+	CHECK(!memcmp(m.a.ip, "\0\0\0\0", 4));
+	CHECK_EQ(names(2, &m), 0);
+	CHECK_EQ(m.a.port, 0);
+	CHECK(!memcmp(m.a.ip, "\x7f\0\0\2", 4));
+	CHECK_EQ(names(3, &m), 0);
+	CHECK_EQ(m.a.port, 0);
+	CHECK(!memcmp(m.a.ip, "\0\0\0\0", 4));
+	save_out_free(&out);
+	(void)close(fd);
+	(void)close(l);
 	(void)close(sock);
 	down();
 }
@@ -211,6 +341,8 @@ static void control_connection_that_is_over(void)
 
 static const struct test_case cases[] = {
 	TEST(what_goes_on_and_what_ends),
+	TEST(ports_of_the_hosts_choice),
+	TEST(bound_as_it_was_asked),
 	TEST(nothing_survives),
 	TEST(damaged_state_is_refused),
 	TEST(control_connection_that_is_over),
