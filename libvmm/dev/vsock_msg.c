@@ -219,6 +219,17 @@ int vmsg_keep_tail(struct vsock_conn *c, const uint8_t *p, size_t n)
 	return 0;
 }
 
+/* Bytes of the next message, which stays where it is. */
+static ssize_t msg_len(struct vsock_conn *c)
+{
+	ssize_t n = recv(c->rd.fd, NULL, 0, MSG_PEEK | MSG_TRUNC | MSG_DONTWAIT);
+
+	/* sockets of ICMP echo know no MSG_TRUNC and tell what was copied */
+	if (!n)
+		n = recv(c->rd.fd, c->vs->tail, VSOCK_MSG_MAX, MSG_PEEK | MSG_DONTWAIT);
+	return n < 0 ? -errno : n;
+}
+
 /* Whether the next message fits into the guest's credit. One that never will is thrown away. */
 static int msg_fits(struct vsock_conn *c)
 {
@@ -228,15 +239,13 @@ static int msg_fits(struct vsock_conn *c)
 	c->need = 0;
 	if (credit >= VSOCK_MSG_MAX)
 		return 0;
-	n = recv(c->rd.fd, NULL, 0, MSG_PEEK | MSG_TRUNC | MSG_DONTWAIT);
+	n = msg_len(c);
 	if (n < 0) {
-		int err = errno;
-
-		if (!c->datagram || err == EAGAIN || err == EINTR)
-			return -err;
+		if (!c->datagram || n == -EAGAIN || n == -EINTR)
+			return (int)n;
 		/* an ICMP answer, and looking at it has taken it off */
 		if (c->ops && c->ops->soft)
-			c->ops->soft(c, -err);
+			c->ops->soft(c, (int)n);
 		return -EAGAIN;
 	}
 	if ((size_t)n + head <= credit)

@@ -3,7 +3,10 @@
 // the host is counted, and another connection goes on.
 
 #include <dirent.h>
+#include <net/if.h>
+#include <sched.h>
 #include <signal.h>
+#include <sys/ioctl.h>
 #include <sys/resource.h>
 
 #include "unit/tsi_rig.h"
@@ -527,6 +530,66 @@ static void closed_but_not_reset(void)
 	down();
 }
 
+/* A network namespace of its own, in which echo sockets are allowed. False: not here. */
+static bool pings_allowed(void)
+{
+	struct ifreq r = { .ifr_name = "lo" };
+	FILE *f;
+	bool ok;
+	int fd;
+
+	if (unshare(CLONE_NEWNET) && unshare(CLONE_NEWUSER | CLONE_NEWNET))
+		return false;
+	fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+	r.ifr_flags = IFF_UP;
+	ok = fd >= 0 && !ioctl(fd, SIOCSIFFLAGS, &r);
+	if (fd >= 0)
+		(void)close(fd);
+	f = fopen("/proc/sys/net/ipv4/ping_group_range", "we");
+	if (!f)
+		return false;
+	(void)fprintf(f, "0 2147483647\n");
+	return !fclose(f) && ok;
+}
+
+/* Echoes too count against the credit of a guest that does not read them. The last test: it leaves
+ * the network namespace. */
+static void echoes_within_the_credit(void)
+{
+	struct tsi_dgram d = { .peer = ft_in4(LOOP, 0) };
+	struct ft_conn *c;
+	struct tsi_msg m;
+
+	if (!pings_allowed()) {
+		printf("# skipped: no network namespace of its own\n");
+		return;
+	}
+	CHECK(up(&all_allowed));
+	m = ft_msg(TSI_OPEN, 1, TSI_INET, TSI_PING, 6001);
+	CHECK_EQ(ft_ask(&t, &m), 0);
+	c = ft_dial(&t, VSOCK_TYPE_SEQPACKET, 6001, TSI_DATA_PORT);
+	CHECK(c && ft_until(&t, is_up, c));
+	c->alloc = 4096;
+	c->no_read = true;
+	CHECK(ft_op(&t, c, OP_CREDIT, 0));
+	memset(buf, 0, 1472);
+	memcpy(buf, &d, sizeof(d));
+	buf[sizeof(d)] = 8; /* echo request */
+	for (unsigned i = 0; i < 6; i++) {
+		CHECK(ft_write(&t, c, buf, 1472));
+		ft_settle(&t);
+	}
+	CHECK(guest_has_msgs(c, 2));
+	CHECK_EQ(c->rx_cnt, 2 * 1472);
+	CHECK_EQ(loop_once(t.f.loop, 0), 0);
+	c->no_read = false;
+	c->fwd_cnt = c->rx_cnt;
+	CHECK(ft_op(&t, c, OP_CREDIT, 0));
+	CHECK(guest_has_msgs(c, 6));
+	CHECK_EQ(c->nrx, 6 * 1472);
+	down();
+}
+
 static const struct test_case cases[] = {
 	TEST(opened_and_closed),
 	TEST(all_the_connections),
@@ -538,6 +601,7 @@ static const struct test_case cases[] = {
 	TEST(connects_to_nobody),
 	TEST(closed_by_a_reset),
 	TEST(closed_but_not_reset),
+	TEST(echoes_within_the_credit),
 };
 
 int main(int argc, char **argv)
