@@ -226,7 +226,8 @@ void conn_free(struct vsock_conn *c)
 {
 	struct vsock *vs = c->vs;
 
-	conn_report(c, -EPIPE);
+	/* ended with its last byte written, by a guest that ended the other direction as well */
+	conn_report(c, (c->shut_seen & VSOCK_SHUT_SEND) && !conn_held(c) ? 0 : -EPIPE);
 	conn_unlink(c);
 	conn_drop_out(c);
 	if (c->entered) {

@@ -546,6 +546,40 @@ static void connects_from_many_threads(void)
 	fv_down(&f);
 }
 
+/* A guest that ends both directions at once has written to the end all the same. One that goes
+ * without a word has not. */
+static void end_of_both_is_reported(void)
+{
+	struct vsock_done done;
+	uint64_t got;
+	int out[2], told[2];
+
+	CHECK(!pipe2(out, O_NONBLOCK) && !pipe2(told, O_NONBLOCK));
+	CHECK_EQ(fv_up(&f, false, 64), 0);
+	vsock_of(f.v)->cfg.done_fd = told[1];
+	for (unsigned i = 0; i < 2; i++) {
+		CHECK_EQ(vsock_connect(f.v, PORT, -1, dup(out[1]), NULL, 0, 77 + i), 0);
+		fv_settle(&f);
+		CHECK_EQ(fv_write(&f, &f.conn[i], 10), 10);
+		fv_settle(&f);
+		got = 0;
+		CHECK_EQ(host_read(out[0], &got), 1);
+		CHECK_EQ(got, 10);
+		CHECK(i ? fv_op(&f, &f.conn[i], OP_RST, 0)
+			: fv_op(&f, &f.conn[i], OP_SHUTDOWN, VSOCK_SHUT_BOTH));
+		fv_settle(&f);
+		CHECK_EQ(read(told[0], &done, sizeof(done)), sizeof(done));
+		CHECK_EQ(done.id, 77 + i);
+		CHECK_EQ(done.error, i ? -EPIPE : 0);
+		CHECK(read(told[0], &done, sizeof(done)) < 0 && errno == EAGAIN);
+	}
+	fv_down(&f);
+	(void)close(out[0]);
+	(void)close(out[1]);
+	(void)close(told[0]);
+	(void)close(told[1]);
+}
+
 static const struct test_case cases[] = {
 	TEST(stream_over_socket),
 	TEST(stream_over_pipes),
@@ -560,6 +594,7 @@ static const struct test_case cases[] = {
 	TEST(thousand_connections),
 	TEST(files_as_both_ends),
 	TEST(end_is_reported),
+	TEST(end_of_both_is_reported),
 	TEST(connects_from_many_threads),
 };
 
