@@ -26,6 +26,8 @@
 
 #define TSI_HASH 512
 
+#define TSI_CONGESTION 16 /* bytes of the name of a congestion control, its NUL included */
+
 /* From LIM_TSI_REPLIES on no packet of the guest is taken, but connects that are under way come to
  * their end: one of each socket. */
 #define TSI_REPLY_ROOM (LIM_TSI_REPLIES + LIM_TSI_SOCKS)
@@ -82,6 +84,7 @@ struct tsi_sock {
 	uint64_t opt_set;
 	int32_t opt_val[TSI_OPT_END];
 	int32_t linger_s;
+	uint8_t congestion[TSI_CONGESTION];
 
 	/* after a load, until the device runs */
 	bool loaded, bound, chosen; /* bound by the guest; to a port of the host's choice */

@@ -109,11 +109,14 @@ static int set_linger(struct tsi_sock *s, int32_t on, int32_t seconds)
 
 static int set_congestion(struct tsi_sock *s, const uint8_t *name)
 {
-	size_t n = strnlen((const char *)name, 16);
+	size_t n = strnlen((const char *)name, TSI_CONGESTION);
 
-	if (n == 16)
+	if (n == TSI_CONGESTION)
 		return -EINVAL;
-	return setsockopt(tsi_fd(s), IPPROTO_TCP, TCP_CONGESTION, name, (socklen_t)n) ? -errno : 0;
+	if (setsockopt(tsi_fd(s), IPPROTO_TCP, TCP_CONGESTION, name, (socklen_t)n))
+		return -errno;
+	memmove(s->congestion, name, n + 1);
+	return 0;
 }
 
 int tsi_opt_set(struct tsi_sock *s, const struct tsi_msg *m)
@@ -127,8 +130,8 @@ int tsi_opt_set(struct tsi_sock *s, const struct tsi_msg *m)
 	if (tsi_fd(s) < 0)
 		return -EINVAL;
 	if (n == TSI_TCP_CONGESTION)
-		return set_congestion(s, m->data);
-	if (n == TSI_SO_LINGER)
+		r = set_congestion(s, m->data);
+	else if (n == TSI_SO_LINGER)
 		r = set_linger(s, v, (int32_t)le32toh(m->arg[2]));
 	else
 		r = set_int(s, n, v);
@@ -139,15 +142,26 @@ int tsi_opt_set(struct tsi_sock *s, const struct tsi_msg *m)
 	return 0;
 }
 
+static int set_again(struct tsi_sock *s, uint32_t n)
+{
+	int r;
+
+	if (n == TSI_SO_LINGER)
+		return set_linger(s, s->opt_val[n], s->linger_s);
+	if (n != TSI_TCP_CONGESTION)
+		return set_int(s, n, s->opt_val[n]);
+	r = set_congestion(s, s->congestion);
+	/* another host may not have it, or not for everybody: its own does as well */
+	return r == -ENOENT || r == -EPERM ? 0 : r;
+}
+
 int tsi_opt_again(struct tsi_sock *s)
 {
 	int r = 0;
 
 	for (uint32_t n = 0; !r && n < TSI_OPT_END; n++) {
-		if (!(s->opt_set >> n & 1))
-			continue;
-		r = n == TSI_SO_LINGER ? set_linger(s, s->opt_val[n], s->linger_s)
-				       : set_int(s, n, s->opt_val[n]);
+		if (s->opt_set >> n & 1)
+			r = set_again(s, n);
 	}
 	return r;
 }

@@ -23,7 +23,7 @@
 #include "util/save.h"
 
 #define TSI_SAVE_TAG	 SAVE_TAG('T', 'S', 'I', ' ')
-#define TSI_SAVE_VERSION 2
+#define TSI_SAVE_VERSION 3
 
 /* How a socket was bound */
 enum {
@@ -106,6 +106,7 @@ static void save_sock(struct tsi_sock *s, struct save_out *out)
 			save_u32(out, (uint32_t)s->opt_val[i]);
 	}
 	save_u32(out, (uint32_t)s->linger_s);
+	save_bytes(out, s->congestion, sizeof(s->congestion));
 	save_u8(out, s->conn != NULL);
 	if (!s->conn)
 		return;
@@ -258,6 +259,7 @@ static void load_sock(struct tsi *t, struct save_in *s)
 			k->opt_val[i] = (int32_t)load_u32(s);
 	}
 	k->linger_s = (int32_t)load_u32(s);
+	load_bytes(s, k->congestion, sizeof(k->congestion));
 	k->loaded = true;
 	if (!s->err && (!sock_sane(k) || how > (BOUND | CHOSEN)))
 		s->err = -EINVAL;

@@ -230,6 +230,47 @@ static void bound_as_it_was_asked(void)
 	down();
 }
 
+/* A name, where the other options are numbers. */
+static void congestion_control_is_kept(void)
+{
+	struct save_out out = { 0 };
+	struct tsi_msg m;
+	uint16_t port = 0;
+
+	CHECK(up(&all_allowed));
+	open_tcp(1);
+	CHECK_EQ(listener(2, &port), 0);
+	m = ft_msg(TSI_GETOPT, 1, TSI_TCP_CONGESTION, 0, 0);
+	CHECK_EQ(ft_ask(&t, &m), 0);
+	/* every kernel has it */
+	if (!strcmp((char *)m.data, "reno"))
+		printf("# another than reno is not known here\n");
+	for (uint32_t id = 1; id <= 2; id++) {
+		m = ft_msg(TSI_SETOPT, id, TSI_TCP_CONGESTION, 0, 0);
+		memcpy(m.data, "reno", 5);
+		CHECK_EQ(ft_ask(&t, &m), 0);
+		m = ft_msg(TSI_SETOPT, id, TSI_TCP_CONGESTION, 0, 0);
+		memset(m.data, 'x', sizeof(m.data));
+		CHECK_EQ(ft_ask(&t, &m), -EINVAL);
+	}
+	/* one that the host of the load does not have is no reason to end a socket */
+	open_tcp(3);
+	m = ft_msg(TSI_SETOPT, 3, TSI_TCP_CONGESTION, 0, 0);
+	memcpy(m.data, "reno", 5);
+	CHECK_EQ(ft_ask(&t, &m), 0);
+	memcpy(tsi_find(vsock_of(t.f.v)->tsi, &tsi_own, 3)->congestion, "nosuch", 7);
+	CHECK_EQ(save_and_load(&out), 0);
+	for (uint32_t id = 1; id <= 2; id++) {
+		m = ft_msg(TSI_GETOPT, id, TSI_TCP_CONGESTION, 0, 0);
+		CHECK_EQ(ft_ask(&t, &m), 0);
+		CHECK(!strcmp((char *)m.data, "reno"));
+	}
+	CHECK_EQ(names(3, &m), 0);
+	CHECK(no_error());
+	save_out_free(&out);
+	down();
+}
+
 /* Nothing of ours goes on: one event in place of all resets. */
 static void nothing_survives(void)
 {
@@ -343,6 +384,7 @@ static const struct test_case cases[] = {
 	TEST(what_goes_on_and_what_ends),
 	TEST(ports_of_the_hosts_choice),
 	TEST(bound_as_it_was_asked),
+	TEST(congestion_control_is_kept),
 	TEST(nothing_survives),
 	TEST(damaged_state_is_refused),
 	TEST(control_connection_that_is_over),
