@@ -43,7 +43,7 @@
 #define LIM_VSOCK_MSGS	   256 /* messages held per SEQPACKET connection, its credit aside, ... */
 #define LIM_VSOCK_MSG_LEN  64  /* ... or, not of TSI, as many of this length as its credit allows */
 #define LIM_VSOCK_PORTS	   32  /* ports mapped to unix sockets */
-#define LIM_VSOCK_TRIES	   20 /* connects to such a one whose backlog is full, 100 ms apart */
+#define LIM_VSOCK_TRIES	   20  /* connects to such a one whose backlog is full, 100 ms apart */
 
 #define LIM_TSI_SOCKS	 2048	      /* sockets of one guest on the host */
 #define LIM_TSI_WINDOW	 128	      /* announced connections of a listener that nobody took */
