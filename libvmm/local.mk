@@ -82,6 +82,7 @@ libvmmcore_a_SOURCES = \
 	libvmm/dev/fs_name.c \
 	libvmm/dev/fs_node.c \
 	libvmm/dev/fs_open.c \
+	libvmm/dev/fs_pseudo.c \
 	libvmm/dev/fs_rename.c \
 	libvmm/dev/fs_req.c \
 	libvmm/dev/fs_save.c \

@@ -211,6 +211,7 @@ guest_files = \
 	tests/e2e/fs-faults.sh \
 	tests/e2e/fs-mapped.sh \
 	tests/e2e/fs-posix.sh \
+	tests/e2e/fs-proc.sh \
 	tests/e2e/fs-random.sh \
 	tests/e2e/fs-shared.sh \
 	tests/e2e/fs-x.sh \

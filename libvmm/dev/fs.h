@@ -419,6 +419,14 @@ void fs_fd_unpin(struct fs *fs, struct fs_node *n);
 void fs_fd_drop_idle(struct fs *fs);
 void fs_req_end(struct fs *fs);
 
+/*
+ * fs_pseudo.c: file systems that the host's kernel makes up. fs_pseudo_hidden(): @name of @dir,
+ * open as @dfd, is what the guest must not reach, and is as if it were not there.
+ * fs_pseudo_opened(): the same of what was opened as @fd for it: -EACCES.
+ */
+bool fs_pseudo_hidden(const struct fs_node *dir, int dfd, const char *name);
+int fs_pseudo_opened(const struct fs *fs, const struct fs_node *n, int fd) NODISCARD;
+
 /* fs_handle.c */
 /* Takes @fd, on failure too. -ENFILE when the guest has too many. */
 int fs_handle_new(struct fs *fs, struct fs_node *n, enum fs_hkind kind, int fd, int flags,

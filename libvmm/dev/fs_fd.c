@@ -214,8 +214,10 @@ void fs_req_end(struct fs *fs)
 static int open_child(struct fs *fs, struct fs_node *p, struct fs_node *n)
 {
 	struct statx sx;
-	CLEAN_FD int fd = fs_openat(fs, have(fs, p), n->name, O_PATH, 0);
-	int r;
+	int r, pfd = have(fs, p);
+	CLEAN_FD int fd = fs_pseudo_hidden(p, pfd, n->name)
+		? -ENOENT
+		: fs_openat(fs, pfd, n->name, O_PATH, 0);
 
 	if (fd == -ENOENT || fd == -ENOTDIR || fd == -ELOOP)
 		return -ESTALE;

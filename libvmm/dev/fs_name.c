@@ -22,7 +22,7 @@
 int fs_lookup(struct fs *fs, struct fs_node *dir, int dfd, const char *name, struct statx *sx,
 	struct fs_node **out)
 {
-	int r = fs_stat_at(dfd, name, sx);
+	int r = fs_pseudo_hidden(dir, dfd, name) ? -ENOENT : fs_stat_at(dfd, name, sx);
 	struct fs_node *known;
 
 	if (!r)

@@ -90,6 +90,11 @@ static int open_node(struct fs *fs, struct fs_node *n, uint32_t flags, uint32_t 
 	fd = fs_reopen(fs, fd, f);
 	if (fd < 0)
 		return fd;
+	r = fs_pseudo_opened(fs, n, fd);
+	if (r < 0) {
+		(void)close(fd);
+		return r;
+	}
 	*o = (struct fuse_open_out){ .open_flags = cache_flags(fs, n, fd) };
 	r = fs_handle_new(fs, n, FS_H_FILE, fd, f & ~O_TRUNC, &h);
 	if (r < 0)

@@ -384,6 +384,11 @@ static int load_handle(struct fs *fs, struct save_in *s)
 		fd = fs_openat(fs, fd, ".", O_RDONLY | O_DIRECTORY, 0);
 	else if (fd >= 0)
 		fd = fs_reopen(fs, fd, flags);
+	r = fd >= 0 ? fs_pseudo_opened(fs, n, fd) : 0;
+	if (r < 0) {
+		(void)close(fd);
+		fd = r;
+	}
 	fs_req_end(fs);
 	h->kind = kind;
 	h->fd = fd < 0 ? -1 : fd;

@@ -1,6 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 /* virtio-fs: what a hostile guest sends. Names, ids, handles, lengths; read-only trees; special
  * files. */
+#include <pthread.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+
 #include "tests/unit/fs_client.h"
 #include "tests/unit/test.h"
 
@@ -386,6 +390,77 @@ static void virtual_file(void)
 	CHECK(fc_free(&c));
 }
 
+static void *idle_thread(void *arg)
+{
+	int *pipe = arg;
+	pid_t tid = (pid_t)syscall(SYS_gettid);
+	char b;
+
+	(void)!write(pipe[1], &tid, sizeof(tid));
+	(void)!read(pipe[2], &b, 1);
+	return NULL;
+}
+
+/* A server on the host's own /proc: the process that serves is not to be found in it, by none of
+ * its numbers, nor is anybody's memory to be had; the rest reads as it does on the host. */
+static void procfs(void)
+{
+	int told[2], hold[2], both[3];
+	uint64_t child, n, fh;
+	char name[32], buf[256];
+	pthread_t thread;
+	pid_t pid, tid;
+	struct fc c;
+
+	CHECK_EQ(fc_new(&c, NULL, NULL), 0);
+	fs_server_free(c.fs);
+	strcpy(c.path, "/proc");
+	CHECK_EQ(fc_server(&c, NULL, NULL), 0);
+	CHECK_EQ(fc_init(&c, ~0ULL), 0);
+	CHECK(!pipe(told) && !pipe(hold));
+	both[1] = told[1];
+	both[2] = hold[0];
+	CHECK_EQ(pthread_create(&thread, NULL, idle_thread, both), 0);
+	CHECK_EQ(read(told[0], &tid, sizeof(tid)), sizeof(tid));
+	pid = fork();
+	if (!pid) {
+		(void)close(hold[1]);
+		_exit((int)read(hold[0], buf, 1));
+	}
+	CHECK(pid > 0);
+
+	/* itself, and a thread of it, which no listing shows */
+	(void)snprintf(name, sizeof(name), "%d", (int)getpid());
+	CHECK_EQ(fc_lookup(&c, 1, name), 0);
+	(void)snprintf(name, sizeof(name), "%d", (int)tid);
+	CHECK_EQ(fc_lookup(&c, 1, name), 0);
+	/* another process of the same user: what is known of it, not what is in it */
+	(void)snprintf(name, sizeof(name), "%d", (int)pid);
+	child = fc_lookup(&c, 1, name);
+	CHECK(child);
+	n = fc_lookup(&c, child, "mem");
+	CHECK(n);
+	CHECK_EQ(fc_open(&c, n, O_RDONLY, &fh), -EACCES);
+	CHECK_EQ(fc_open(&c, n, O_RDWR, &fh), -EACCES);
+	CHECK_EQ(c.fs->hands.used, 0);
+	n = fc_lookup(&c, fc_lookup(&c, fc_lookup(&c, child, "task"), name), "mem");
+	CHECK(n);
+	CHECK_EQ(fc_open(&c, n, O_WRONLY, &fh), -EACCES);
+	n = fc_lookup(&c, child, "comm");
+	CHECK(n);
+	CHECK_EQ(fc_open(&c, n, O_RDONLY, &fh), 0);
+	CHECK(fc_read(&c, n, fh, 0, buf, sizeof(buf)) > 1);
+	CHECK_EQ(fc_release(&c, n, fh, false), 0);
+
+	(void)close(hold[1]);
+	CHECK_EQ(waitpid(pid, NULL, 0), pid);
+	CHECK_EQ(pthread_join(thread, NULL), 0);
+	(void)close(told[0]);
+	(void)close(told[1]);
+	(void)close(hold[0]);
+	CHECK(fc_free(&c));
+}
+
 static const struct test_case cases[] = {
 	TEST(hostile_names),
 	TEST(forged_ids),
@@ -397,6 +472,7 @@ static const struct test_case cases[] = {
 	TEST(swapped_for_link),
 	TEST(caps),
 	TEST(virtual_file),
+	TEST(procfs),
 };
 
 TEST_MAIN(cases)
