@@ -446,6 +446,7 @@ static int load_set(struct fs *fs, struct save_in *s)
 	uint32_t count, lost = 0;
 	uint64_t blocker;
 	bool inside;
+	int r;
 
 	lk.owner = load_u64(s);
 	count = load_u32(s);
@@ -457,8 +458,11 @@ static int load_set(struct fs *fs, struct save_in *s)
 		lk.type = load_u8(s);
 		if (s->err || lk.start > lk.end || lk.end > INT64_MAX || lk.type > F_WRLCK)
 			return -EINVAL;
-		lost += h->fd < 0 ||
-			fs_lock_try(fs, fs_node_at(fs, h->node), h, &lk, &inside, &blocker) < 0;
+		r = h->fd < 0 ? -ESTALE
+			      : fs_lock_try(fs, fs_node_at(fs, h->node), h, &lk, &inside, &blocker);
+		if (r == -EMFILE || r == -ENFILE || r == -ENOMEM)
+			return r;
+		lost += r < 0;
 	}
 	if (lost)
 		log_warn("virtio-fs: %u locks could not be taken again", lost);

@@ -9,8 +9,10 @@
  * saved: it is stale after loading.) Loading makes all nodes first, then their places, then walks
  * from the root and compares each with what is there: on the same file system the inode number must
  * be the same, on another one (the tree was copied or mounted anew) place and type decide. What is
- * not found answers ESTALE, which makes the guest look again; the VM goes on. Files without a name
- * come back as O_TMPFILE in the root, or in memory where that cannot be. Locks are taken again;
+ * not found answers ESTALE, which makes the guest look again; the VM goes on. What could not be
+ * looked for, as with too few descriptors, fails the load: the file is there, and another try may
+ * find it. Files without a name come back as O_TMPFILE in the root, or in memory where that cannot
+ * be; one that cannot be made again is lost, which is logged. Locks are taken again;
  * those that somebody else took meanwhile are lost, which is logged. Requests that wait for one are
  * the queue's to bring back.
  *
@@ -177,6 +179,27 @@ void fs_save(struct fs *fs, struct save_out *s)
 	save_end(s, at);
 }
 
+/* That a file is not there any more, or is not to be had, is the host's answer; any other error is
+ * about us. */
+static bool gone(int r)
+{
+	switch (r) {
+	case -ENOENT:
+	case -ENOTDIR:
+	case -ELOOP:
+	case -ENAMETOOLONG:
+	case -ESTALE:
+	case -EACCES:
+	case -EPERM:
+	case -EROFS:
+	case -ETXTBSY:
+	case -EAGAIN:
+		return true;
+	default:
+		return false;
+	}
+}
+
 static bool good_type(uint16_t type)
 {
 	return type == S_IFREG || type == S_IFDIR || type == S_IFLNK || type == S_IFIFO ||
@@ -247,7 +270,7 @@ static int place_node(struct fs *fs, const struct node_rec *rec)
 {
 	struct fs_node *n = fs_node_at(fs, rec->idx), *p = fs_node_at(fs, rec->parent);
 	struct statx sx;
-	int fd;
+	int fd, r;
 
 	if (rec->parent) {
 		if (!p || !(p->flags & FS_N_USED) || p->type != S_IFDIR || p == n)
@@ -257,11 +280,14 @@ static int place_node(struct fs *fs, const struct node_rec *rec)
 	if (!rec->has_data || rec->type != S_IFREG)
 		return 0;
 	fd = make_unlinked(fs, rec);
+	r = fd < 0 ? fd : fs_stat_fd(fd, &sx);
+	if (r == -EMFILE || r == -ENFILE || r == -ENOMEM)
+		return r;
 	/* A full disk must not keep the VM from coming back; the file is lost to it. */
-	if (fd < 0)
-		return 0;
-	if (fs_stat_fd(fd, &sx) < 0) {
-		(void)close(fd);
+	if (r < 0) {
+		if (fd >= 0)
+			(void)close(fd);
+		log_guest("virtio-fs: a file that was removed while open is lost: %s", err_text(r));
 		return 0;
 	}
 	fs_node_identify(fs, n, &sx);
@@ -272,41 +298,46 @@ static int place_node(struct fs *fs, const struct node_rec *rec)
 	return 0;
 }
 
-/* Gives @n, whose parent is known to be right, the identity of what is at its place. */
-static bool confirm(struct fs *fs, struct fs_node *n)
+/* Gives @n, whose parent is known to be right, the identity of what is at its place: 1; 0: that is
+ * nothing, or something else. */
+static int confirm(struct fs *fs, struct fs_node *n)
 {
 	struct fs_node *p = fs_node_at(fs, n->parent);
 	struct statx sx;
-	int fd = fs_dir_fd(fs, p);
+	int fd = fs_dir_fd(fs, p), r = fd < 0 ? fd : fs_stat_at(fd, n->name, &sx);
 	bool same_dev;
 
-	if (fd < 0 || fs_stat_at(fd, n->name, &sx) < 0 || (sx.stx_mode & S_IFMT) != n->type)
-		return false;
+	if (r < 0)
+		return gone(r) ? 0 : r;
+	if ((sx.stx_mode & S_IFMT) != n->type)
+		return 0;
 	same_dev = ((uint64_t)sx.stx_dev_major << 32 | sx.stx_dev_minor) == n->dev;
 	if (same_dev && sx.stx_ino != n->ino)
-		return false;
+		return 0;
 	fs_node_identify(fs, n, &sx);
-	return true;
+	return 1;
 }
 
 /* Confirms @n and, before it, those above it. @chain: FS_DEPTH indices of scratch, since opening a
  * parent needs fs->chain. */
-static void confirm_chain(struct fs *fs, struct fs_node *n, uint32_t *chain)
+static int confirm_chain(struct fs *fs, struct fs_node *n, uint32_t *chain)
 {
 	unsigned depth = 0;
+	int r = 0;
 
 	for (; n && !(n->flags & FS_N_HASHED) && n->parent && depth < FS_DEPTH;
 		n = fs_node_at(fs, n->parent))
 		chain[depth++] = n->idx;
 	while (depth) {
 		n = fs_node_at(fs, chain[--depth]);
-		if (!(fs_node_at(fs, n->parent)->flags & FS_N_HASHED) || !confirm(fs, n)) {
-			fs_req_end(fs);
-			fs_node_detach(fs, n);
-			return;
-		}
+		r = fs_node_at(fs, n->parent)->flags & FS_N_HASHED ? confirm(fs, n) : 0;
 		fs_req_end(fs);
+		if (!r)
+			fs_node_detach(fs, n);
+		if (r <= 0)
+			break;
 	}
+	return MIN(r, 0);
 }
 
 /* Two passes over the records: what they are, then where. Every node is held meanwhile. */
@@ -345,10 +376,11 @@ static int load_nodes(struct fs *fs, struct save_in *s, uint32_t *gen)
 		if (r < 0)
 			return r;
 	}
-	for (uint32_t i = 1; i < fs->nodes.next; i++)
+	r = 0;
+	for (uint32_t i = 1; !r && i < fs->nodes.next; i++)
 		if (saved_node(fs_node_at(fs, i)))
-			confirm_chain(fs, fs_node_at(fs, i), chain);
-	return 0;
+			r = confirm_chain(fs, fs_node_at(fs, i), chain);
+	return r;
 }
 
 static int load_handle(struct fs *fs, struct save_in *s)
@@ -390,6 +422,8 @@ static int load_handle(struct fs *fs, struct save_in *s)
 		fd = r;
 	}
 	fs_req_end(fs);
+	if (fd < 0 && kind != FS_H_VIRT && !gone(fd))
+		return fd;
 	h->kind = kind;
 	h->fd = fd < 0 ? -1 : fd;
 	h->flags = flags;

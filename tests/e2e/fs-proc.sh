@@ -12,6 +12,7 @@ check "create" 0 "$rc"
 other=$(cat "$work/$id-2.pid")
 edit b '.mounts+=[{destination:"/hp",type:"bind",source:"/proc",options:["rbind"]}]'
 
+# shellcheck disable=SC2016 # the guest expands it
 script='cd /hp; self=$(readlink self); test -n "$self" && echo self; ls 2>/dev/null | grep -cx "$self"; ls -d "$self" "$self/mem" thread-self/ 2>&1 | grep -c "No such file"
 	test -e OTHER/stat && echo there; for f in OTHER/mem OTHER/task/OTHER/mem; do dd if=$f bs=1 count=1 2>&1 | grep -o "Permission denied"; dd of=$f bs=1 count=0 2>&1 | grep -o "Permission denied"; done'
 edit b ".process.args=[\"sh\",\"-c\",$(jq -n --arg s "${script//OTHER/$other}" '$s')]"

@@ -2,6 +2,7 @@
 /* virtio-fs: nodes over time. Few fds, renames, removals, hard links, changes by the host, save and
  * load. */
 #include <poll.h>
+#include <sys/resource.h>
 
 #include "tests/unit/fs_client.h"
 #include "tests/unit/test.h"
@@ -309,6 +310,70 @@ static void save_and_load(void)
 	save_out_free(&s);
 }
 
+/* With too few descriptors a load fails: what is there must not become stale for good. */
+static void load_without_fds(void)
+{
+	struct fuse_create_in tf = { .flags = O_RDWR, .mode = S_IFREG | 0600 };
+	struct fuse_lk_in lk = { .owner = 7, .lk = { .start = 0, .end = 9, .type = F_WRLCK } };
+	struct {
+		struct fuse_entry_out e;
+		struct fuse_open_out o;
+	} out;
+	uint64_t d, sub, f, fh, fh2, dh;
+	struct save_out s = { 0 };
+	struct rlimit was, few;
+	struct save_in in;
+	unsigned failed = 0;
+	struct fc c;
+	char b[16];
+	int r = -1;
+
+	CHECK_EQ(fc_new(&c, NULL, &tiny), 0);
+	CHECK_EQ(fc_mkdir(&c, 1, "d", 0755, &d), 0);
+	CHECK_EQ(fc_mkdir(&c, d, "sub", 0755, &sub), 0);
+	CHECK_EQ(fc_create(&c, sub, "f", O_RDWR, 0644, &f, &fh), 0);
+	CHECK_EQ(fc_write(&c, f, fh, 0, "text", 4, 0, 0), 4);
+	CHECK_EQ(fc_open(&c, f, O_RDWR, &fh2), 0);
+	for (unsigned i = 0; i < 2; i++) {
+		lk.fh = i ? fh2 : fh;
+		lk.owner += i;
+		lk.lk.start += 10 * i;
+		lk.lk.end += 10 * i;
+		CHECK_EQ(fc_call(&c, FUSE_SETLK, f, &lk, sizeof(lk), NULL, 0, NULL, 0), 0);
+	}
+	CHECK_EQ(fc_open(&c, d, O_DIRECTORY, &dh), 0);
+	CHECK_EQ(fc_call(&c, FS_OP_TMPFILE, 1, &tf, sizeof(tf), "/", 2, &out, sizeof(out)), 0);
+	CHECK_EQ(fc_write(&c, out.e.nodeid, out.o.fh, 0, "tmp", 3, 0, 0), 3);
+	fs_save(c.fs, &s);
+	CHECK_EQ(s.err, 0);
+	CHECK_EQ(getrlimit(RLIMIT_NOFILE, &was), 0);
+	for (unsigned extra = 0; r && extra < 20; extra++) {
+		fs_server_free(c.fs);
+		CHECK_EQ(fc_server(&c, NULL, &tiny), 0);
+		in = (struct save_in){ .buf = s.buf, .len = s.len };
+		r = dup(0);
+		CHECK(r >= 0);
+		(void)close(r);
+		few = was;
+		few.rlim_cur = (rlim_t)r + extra;
+		CHECK_EQ(setrlimit(RLIMIT_NOFILE, &few), 0);
+		r = fs_load(c.fs, &in);
+		(void)setrlimit(RLIMIT_NOFILE, &was);
+		if (r)
+			CHECK_EQ(r, -EMFILE);
+		failed += r < 0;
+	}
+	CHECK_EQ(r, 0);
+	CHECK(failed >= 4);
+	CHECK_EQ(fc_read(&c, f, fh, 0, b, 16), 4);
+	CHECK_EQ(fc_read(&c, f, fh2, 0, b, 16), 4);
+	CHECK_EQ(fc_read(&c, out.e.nodeid, out.o.fh, 0, b, 16), 3);
+	CHECK_EQ(fc_release(&c, d, dh, true), 0);
+	CHECK_EQ(c.fs->locksets.used, 2);
+	save_out_free(&s);
+	CHECK(fc_free(&c));
+}
+
 /* A state without what the guest has in its files would be no state: it is refused, by a sentence.
  */
 static void unlinked_too_large(void)
@@ -384,6 +449,7 @@ static const struct test_case cases[] = {
 	TEST(hard_links),
 	TEST(host_changes),
 	TEST(save_and_load),
+	TEST(load_without_fds),
 	TEST(unlinked_too_large),
 	TEST(by_mount),
 };
