@@ -137,11 +137,15 @@ static int set_size(struct fs *fs, struct fs_req *q, int fd)
 	return set_size_at(fs, q, w);
 }
 
-static int set_owner(const struct fuse_setattr_in *in, int fd)
+static int set_owner(struct fs_req *q, int fd)
 {
+	const struct fuse_setattr_in *in = &q->a.setattr;
 	uid_t uid = in->valid & FATTR_UID ? in->uid : (uid_t)-1;
 	gid_t gid = in->valid & FATTR_GID ? in->gid : (gid_t)-1;
 
+	/* A set-group bit on what is not executed stays for root, and must not go because a write
+	 * of somebody else came before. */
+	fs_cred_fsetid(!q->h.uid);
 	return fchownat(fd, "", uid, gid, AT_EMPTY_PATH) < 0 ? -errno : 0;
 }
 
@@ -194,7 +198,7 @@ int fs_op_setattr(struct fs *fs, struct fs_req *q)
 	if (v & FATTR_SIZE)
 		r = set_size(fs, q, fd);
 	if (!r && (v & (FATTR_UID | FATTR_GID)))
-		r = set_owner(in, fd);
+		r = set_owner(q, fd);
 	if (!r && (v & FATTR_MODE))
 		r = set_mode(fs, in, fd);
 	if (!r && (v & (FATTR_ATIME | FATTR_MTIME | FATTR_ATIME_NOW | FATTR_MTIME_NOW)))

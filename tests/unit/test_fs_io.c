@@ -35,7 +35,7 @@ static void appending(void)
 static void set_id_bits(void)
 {
 	struct fuse_setattr_in sa = { .valid = FATTR_MODE, .mode = 06755 };
-	uint64_t f, fh;
+	uint64_t f, fh, g, gh;
 	struct fuse_attr a;
 	struct fc c;
 
@@ -71,6 +71,22 @@ static void set_id_bits(void)
 	CHECK_EQ(a.mode & 07777, 0755);
 	CHECK_EQ(a.uid, 12);
 	CHECK_EQ(a.gid, 34);
+	CHECK_EQ(fc_create(&c, 1, "g", O_RDWR, 0644, &g, &gh), 0);
+	/* but a set-group bit without execution, if it is root's, whoever wrote before */
+	for (unsigned i = 0; i < 2; i++) {
+		c.uid = 0;
+		sa = (struct fuse_setattr_in){ .valid = FATTR_MODE, .mode = 02644 };
+		CHECK_EQ(fc_setattr(&c, f, &sa, &a), 0);
+		CHECK_EQ(fc_write(&c, g, gh, 0, "x", 1, 0, i ? 0 : FUSE_WRITE_KILL_SUIDGID), 1);
+		sa.valid |= FATTR_GID | FATTR_UID;
+		sa.gid = 56 + i;
+		sa.uid = 12;
+		sa.valid &= ~(uint32_t)FATTR_MODE;
+		c.uid = i ? 12 : 0;
+		CHECK_EQ(fc_setattr(&c, f, &sa, &a), 0);
+		CHECK_EQ(a.gid, 56 + i);
+		CHECK_EQ(a.mode & 07777, i ? 0644 : 02644);
+	}
 	CHECK(fc_free(&c));
 }
 
