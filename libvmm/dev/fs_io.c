@@ -220,6 +220,12 @@ int fs_op_copy(struct fs *fs, struct fs_req *q)
 		return -EXDEV;
 	if (in->flags || in->off_in > INT64_MAX || in->off_out > INT64_MAX)
 		return -EINVAL;
+	/* A guest copies only to what is not for appending, as the file is now (F_SETFL). */
+	if (to->append && to->uses)
+		fs->drain(fs->answer_arg);
+	r = set_append(to, false);
+	if (r < 0)
+		return r;
 	to->wrote = true;
 	q->x = (struct fs_xfer){ .kind = FS_X_COPY,
 		.fd = from->fd,

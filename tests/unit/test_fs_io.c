@@ -344,6 +344,12 @@ static void holes_and_copies(void)
 		fc_call(&c, FUSE_COPY_FILE_RANGE, f, &cp, sizeof(cp), NULL, 0, &wo, sizeof(wo)), 0);
 	CHECK_EQ(wo.size, 3);
 	CHECK_EQ(fc_read(&c, g, gh, 0, b, 8), 3);
+	/* to a file that was opened for appending and is not any more, as only the guest knows */
+	CHECK_EQ(fc_open(&c, g, O_WRONLY | O_APPEND, &cp.fh_out), 0);
+	CHECK_EQ(
+		fc_call(&c, FUSE_COPY_FILE_RANGE, f, &cp, sizeof(cp), NULL, 0, &wo, sizeof(wo)), 0);
+	CHECK_EQ(wo.size, 3);
+	CHECK_EQ(fc_read(&c, g, gh, 0, b, 8), 3);
 	cp.fh_out = fh;
 	CHECK_EQ(fc_call(&c, FUSE_COPY_FILE_RANGE, f, &cp, sizeof(cp), NULL, 0, &wo, sizeof(wo)),
 		-EBADF);
