@@ -384,6 +384,9 @@ void fs_node_identify(struct fs *fs, struct fs_node *n, const struct statx *sx);
 /* It has lost its name: an open fd of it is pinned. With neither that nor handles it answers
  * -ESTALE until seen again. */
 void fs_node_detach(struct fs *fs, struct fs_node *n);
+/* It has neither a name nor an fd any more: the host may give its inode number to another file,
+ * which is not to be found as this one. */
+void fs_node_unhash(struct fs *fs, struct fs_node *n);
 void fs_node_forget(struct fs *fs, struct fs_node *n, uint64_t count);
 /* Frees @n, and parents that only it kept, unless something refers to it. */
 void fs_node_put(struct fs *fs, struct fs_node *n);
@@ -413,6 +416,8 @@ int fs_openat(struct fs *fs, int dirfd, const char *name, int flags, mode_t mode
 int fs_reopen(struct fs *fs, int fd, int flags) NODISCARD;
 void fs_fd_keep(struct fs *fs, struct fs_node *n, int fd); /* takes @fd as the node's */
 void fs_fd_drop(struct fs *fs, struct fs_node *n);
+/* As fs_fd_drop() of a pinned one, which may have been the last way to the file. */
+void fs_fd_lose(struct fs *fs, struct fs_node *n);
 void fs_fd_pin(struct fs *fs, struct fs_node *n);
 void fs_fd_unpin(struct fs *fs, struct fs_node *n);
 /* Closes every idle fd but the root's; also what to do when fs->idle_fd is readable. */

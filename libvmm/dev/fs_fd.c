@@ -66,6 +66,13 @@ void fs_fd_drop(struct fs *fs, struct fs_node *n)
 	n->fd = -1;
 }
 
+void fs_fd_lose(struct fs *fs, struct fs_node *n)
+{
+	fs_fd_drop(fs, n);
+	if (!n->parent && !n->handles)
+		fs_node_unhash(fs, n);
+}
+
 /* Closes up to @count of the fds used longest ago; returns how many. */
 static unsigned evict(struct fs *fs, unsigned count)
 {
@@ -116,7 +123,7 @@ void fs_fd_pin(struct fs *fs, struct fs_node *n)
 		return;
 	/* One that is in use goes over the limit until fs_req_end(). */
 	if (fs->pinned >= fs->lim.open_nodes / 2 && !n->busy) {
-		fs_fd_drop(fs, n);
+		fs_fd_lose(fs, n);
 		return;
 	}
 	lru_del(fs, n);
@@ -206,7 +213,7 @@ void fs_req_end(struct fs *fs)
 			continue;
 		n->busy--;
 		if ((n->flags & FS_N_PINNED) && fs->pinned > fs->lim.open_nodes / 2)
-			fs_fd_drop(fs, n);
+			fs_fd_lose(fs, n);
 		fs_node_put(fs, n);
 	}
 }

@@ -279,6 +279,11 @@ static struct fs_node *find(struct fs *fs, const struct statx *sx)
 	return NULL;
 }
 
+void fs_node_unhash(struct fs *fs, struct fs_node *n)
+{
+	ident_del(fs, n);
+}
+
 void fs_node_detach(struct fs *fs, struct fs_node *n)
 {
 	struct fs_node *p;
@@ -288,8 +293,7 @@ void fs_node_detach(struct fs *fs, struct fs_node *n)
 	p = unplace(fs, n);
 	if (n->fd >= 0)
 		fs_fd_pin(fs, n);
-	/* Without an fd the host may give its inode number to another file. (Busy: it is given a
-	 * new place at once.) */
+	/* Busy: it is given a new place at once. */
 	if (n->fd < 0 && !n->handles && !n->busy)
 		ident_del(fs, n);
 	fs_node_put(fs, n);

@@ -477,7 +477,7 @@ static int load_state(struct fs *fs, struct save_in *s)
 			continue;
 		n->busy = 0;
 		if ((n->flags & FS_N_PINNED) && (n->handles || fs->pinned > fs->lim.open_nodes / 2))
-			fs_fd_drop(fs, n);
+			fs_fd_lose(fs, n);
 		fs_node_forget(fs, n, 1);
 	}
 	fs_nodes_relist(fs, ngen);

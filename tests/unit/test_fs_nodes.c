@@ -310,6 +310,51 @@ static void save_and_load(void)
 	save_out_free(&s);
 }
 
+/* Of files that were removed while open some are held when they are closed. One that is not has no
+ * identity left: the host gives its number to another file, which is not that one. */
+static void removed_and_dropped(void)
+{
+	struct fs_limits lim = { 100, 2, 64, 0 };
+	char name[2] = "a";
+	uint64_t f[3], fh[3];
+	struct fuse_attr a;
+	struct fs_node *n;
+	struct statx sx[3];
+	struct fc c;
+
+	CHECK_EQ(fc_new(&c, NULL, &lim), 0);
+	for (unsigned i = 0; i < 3; i++) {
+		name[0] = (char)('a' + i);
+		CHECK_EQ(fc_create(&c, 1, name, O_RDWR, 0644, &f[i], &fh[i]), 0);
+		CHECK_EQ(fs_stat_at(c.dir, name, &sx[i]), 0);
+		CHECK_EQ(fc_name_op(&c, FUSE_UNLINK, 1, name), 0);
+	}
+	for (unsigned i = 0; i < 3; i++)
+		CHECK_EQ(fc_release(&c, f[i], fh[i], false), 0);
+	CHECK_EQ(c.fs->pinned, 1);
+	for (unsigned i = 0; i < 3; i++) {
+		bool held = fs_node_at(c.fs, (uint32_t)f[i])->fd >= 0;
+
+		CHECK_EQ(fc_getattr(&c, f[i], &a), held ? 0 : -ESTALE);
+		if (held)
+			continue;
+		CHECK_EQ(fs_node_attach(c.fs, fs_node_at(c.fs, FS_ROOT), "new", &sx[i], &n), 0);
+		CHECK(fs_node_id(n) != f[i]);
+		fs_node_put(c.fs, n);
+	}
+	/* the same where the request itself holds it over the limit until it ends */
+	CHECK_EQ(fc_host_file(&c, "d", "x"), 0);
+	f[0] = fc_lookup(&c, 1, "d");
+	CHECK_EQ(fs_stat_at(c.dir, "d", &sx[0]), 0);
+	CHECK(fs_node_fd(c.fs, fs_node_at(c.fs, (uint32_t)f[0])) >= 0);
+	CHECK_EQ(fc_name_op(&c, FUSE_UNLINK, 1, "d"), 0);
+	CHECK_EQ(fs_node_at(c.fs, (uint32_t)f[0])->fd, -1);
+	CHECK_EQ(fs_node_attach(c.fs, fs_node_at(c.fs, FS_ROOT), "new", &sx[0], &n), 0);
+	CHECK(fs_node_id(n) != f[0]);
+	fs_node_put(c.fs, n);
+	CHECK(fc_free(&c));
+}
+
 /* With too few descriptors a load fails: what is there must not become stale for good. */
 static void load_without_fds(void)
 {
@@ -450,6 +495,7 @@ static const struct test_case cases[] = {
 	TEST(host_changes),
 	TEST(save_and_load),
 	TEST(load_without_fds),
+	TEST(removed_and_dropped),
 	TEST(unlinked_too_large),
 	TEST(by_mount),
 };
