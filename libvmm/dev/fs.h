@@ -427,10 +427,11 @@ void fs_req_end(struct fs *fs);
 /*
  * fs_pseudo.c: file systems that the host's kernel makes up. fs_pseudo_hidden(): @name of @dir,
  * open as @dfd, is what the guest must not reach, and is as if it were not there.
- * fs_pseudo_opened(): the same of what was opened as @fd for it: -EACCES.
+ * fs_pseudo_opened(): the same of what was opened as @fd for @n: -EACCES. *direct: the guest must
+ * read it past its page cache.
  */
 bool fs_pseudo_hidden(const struct fs_node *dir, int dfd, const char *name);
-int fs_pseudo_opened(const struct fs *fs, const struct fs_node *n, int fd) NODISCARD;
+int fs_pseudo_opened(const struct fs *fs, const struct fs_node *n, int fd, bool *direct) NODISCARD;
 
 /* fs_handle.c */
 /* Takes @fd, on failure too. -ENFILE when the guest has too many. */

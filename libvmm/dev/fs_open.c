@@ -72,6 +72,7 @@ static int open_node(struct fs *fs, struct fs_node *n, uint32_t flags, uint32_t 
 {
 	struct fs_handle *h;
 	int fd, f, r;
+	bool direct;
 
 	if (n->flags & FS_N_VIRT)
 		return open_virt(fs, n, flags, o);
@@ -90,12 +91,13 @@ static int open_node(struct fs *fs, struct fs_node *n, uint32_t flags, uint32_t 
 	fd = fs_reopen(fs, fd, f);
 	if (fd < 0)
 		return fd;
-	r = fs_pseudo_opened(fs, n, fd);
+	r = fs_pseudo_opened(fs, n, fd, &direct);
 	if (r < 0) {
 		(void)close(fd);
 		return r;
 	}
-	*o = (struct fuse_open_out){ .open_flags = cache_flags(fs, n, fd) };
+	*o = (struct fuse_open_out){ .open_flags =
+					     direct ? FS_FOPEN_DIRECT_IO : cache_flags(fs, n, fd) };
 	r = fs_handle_new(fs, n, FS_H_FILE, fd, f & ~O_TRUNC, &h);
 	if (r < 0)
 		return r;

@@ -50,6 +50,7 @@
 #define FS_ATTR_DAX	      2U
 #define FS_SETXATTR_KILL_SGID 1U
 #define FS_OPEN_KILL_SUIDGID  1U
+#define FS_FOPEN_DIRECT_IO    (1U << 0)
 #define FS_FOPEN_KEEP_CACHE   (1U << 1)
 #define FS_FOPEN_CACHE_DIR    (1U << 3)
 #define FS_FATTR_KILL	      (1U << 11)

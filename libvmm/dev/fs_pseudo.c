@@ -8,7 +8,11 @@
  * another VMM's would be as good. Whose a directory is says procfs itself, by the numbers of that
  * mount, and what a file's name is says the kernel: no name of the guest's is believed.
  *
- * System calls: none where the directory, or the file's file system, cannot be one of those.
+ * Files whose content is made when it is read have the size 0 there. The guest's page cache would
+ * take that for the end of the file, so they are read past it.
+ *
+ * System calls: none where the directory, or the file's file system, cannot be one of those; OPEN 1
+ * (statx) on a file system without a device, 2 for an empty file there.
  */
 /* #syscalls:fs statx fstatfs readlinkat */
 #include <errno.h>
@@ -29,11 +33,12 @@ static bool may_be_pseudo(const struct fs_node *n)
 	return !(n->dev >> 32);
 }
 
-static bool is_procfs(int fd)
+/* Of the file system of @fd; 0 when that is not told, as none of these would do. */
+static uint32_t magic(int fd)
 {
 	struct statfs st;
 
-	return !fstatfs(fd, &st) && st.f_type == PROC_SUPER_MAGIC;
+	return fstatfs(fd, &st) < 0 ? 0 : (uint32_t)st.f_type;
 }
 
 bool fs_pseudo_hidden(const struct fs_node *dir, int dfd, const char *name)
@@ -45,7 +50,7 @@ bool fs_pseudo_hidden(const struct fs_node *dir, int dfd, const char *name)
 
 	if (dir->ino != PROC_ROOT_INO || !may_be_pseudo(dir))
 		return false;
-	if (!len || name[len] || len > PID_DIGITS || !is_procfs(dfd))
+	if (!len || name[len] || len > PID_DIGITS || magic(dfd) != PROC_SUPER_MAGIC)
 		return false;
 	/* The main thread's number is the process's. Threads have directories here too, which are
 	 * not listed. */
@@ -72,18 +77,34 @@ static bool is_memory(const struct fs *fs, int fd)
 	return !name || (!strncmp(name, "/mem", 4) && (!name[4] || name[4] == ' '));
 }
 
-int fs_pseudo_opened(const struct fs *fs, const struct fs_node *n, int fd)
+/* Whose files say that their size is 0, and can be read all the same. */
+static bool sizeless(uint32_t fs_magic)
+{
+	static const uint32_t those[] = { PROC_SUPER_MAGIC, CGROUP_SUPER_MAGIC, CGROUP2_SUPER_MAGIC,
+		SYSFS_MAGIC, TRACEFS_MAGIC, DEBUGFS_MAGIC, SECURITYFS_MAGIC, BPF_FS_MAGIC,
+		BINFMTFS_MAGIC, SELINUX_MAGIC, SMACK_MAGIC, RDTGROUP_SUPER_MAGIC };
+
+	for (unsigned i = 0; i < ARRAY_SIZE(those); i++)
+		if (those[i] == fs_magic)
+			return true;
+	return false;
+}
+
+int fs_pseudo_opened(const struct fs *fs, const struct fs_node *n, int fd, bool *direct)
 {
 	struct statx sx;
+	uint32_t m;
 	int r;
 
+	*direct = false;
 	if (!may_be_pseudo(n))
 		return 0;
 	r = fs_stat_fd(fd, &sx);
-	if (r < 0)
+	if (r < 0 || sx.stx_size)
 		return r;
-	/* Nothing of a process has a size; what has one is spared the call. */
-	if (sx.stx_size || !is_procfs(fd))
-		return 0;
-	return is_memory(fs, fd) ? -EACCES : 0;
+	m = magic(fd);
+	if (m == PROC_SUPER_MAGIC && is_memory(fs, fd))
+		return -EACCES;
+	*direct = sizeless(m);
+	return 0;
 }

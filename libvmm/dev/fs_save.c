@@ -390,6 +390,7 @@ static int load_handle(struct fs *fs, struct save_in *s)
 	int flags = (int)load_u32(s);
 	bool wrote = load_u8(s);
 	uint8_t lock = load_u8(s);
+	bool direct;
 	struct fs_node *n = fs_node_at(fs, node);
 	struct fs_handle *h;
 	int fd = -1, r;
@@ -416,7 +417,7 @@ static int load_handle(struct fs *fs, struct save_in *s)
 		fd = fs_openat(fs, fd, ".", O_RDONLY | O_DIRECTORY, 0);
 	else if (fd >= 0)
 		fd = fs_reopen(fs, fd, flags);
-	r = fd >= 0 ? fs_pseudo_opened(fs, n, fd) : 0;
+	r = fd >= 0 ? fs_pseudo_opened(fs, n, fd, &direct) : 0;
 	if (r < 0) {
 		(void)close(fd);
 		fd = r;
