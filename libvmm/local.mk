@@ -93,6 +93,14 @@ libvmmcore_a_SOURCES = \
 	libvmm/dev/fs_xattr.c \
 	libvmm/dev/fs_xfer.c \
 	libvmm/dev/hostfd.c \
+	libvmm/dev/net.c \
+	libvmm/dev/net_ctl.c \
+	libvmm/dev/net_dgram.c \
+	libvmm/dev/net_rx.c \
+	libvmm/dev/net_sock.c \
+	libvmm/dev/net_stream.c \
+	libvmm/dev/net_tap.c \
+	libvmm/dev/net_tx.c \
 	libvmm/dev/rng.c \
 	libvmm/dev/vsock.c \
 	libvmm/dev/vsock_conn.c \
@@ -126,6 +134,7 @@ libvmmcore_a_SOURCES = \
 	libvmm/dev/fs_proto.h \
 	libvmm/dev/fs_work.h \
 	libvmm/dev/hostfd.h \
+	libvmm/dev/net.h \
 	libvmm/dev/rekick.h \
 	libvmm/dev/vsock.h \
 	libvmm/dev/vsock_tsi.h \

@@ -18,9 +18,9 @@
  * which a guest with some hundred sockets brings about: confine_prepare() has it use one arena, the
  * main one, which shrinks by brk().
  *
- * vCPUs, the io and the blk thread never name a file: Landlock takes the file system from them
- * altogether. The file server's wall is the mount tree (docs/threat-model.md), and main makes one
- * file, in a directory that Landlock cannot be told of beforehand.
+ * vCPUs, the io, the blk and the net thread never name a file: Landlock takes the file system from
+ * them altogether. The file server's wall is the mount tree (docs/threat-model.md), and main makes
+ * one file, in a directory that Landlock cannot be told of beforehand.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -28,6 +28,7 @@
 #include <linux/filter.h>
 #include <linux/fs.h>
 #include <linux/kvm.h>
+#include <linux/if_tun.h>
 #include <linux/landlock.h>
 #include <linux/seccomp.h>
 #include <linux/sockios.h>
@@ -81,6 +82,7 @@ static const struct {
 	[CONFINE_IO] = { "io", allowed_io, ARRAY_SIZE(allowed_io), true },
 	[CONFINE_FS] = { "fs", allowed_fs, ARRAY_SIZE(allowed_fs), false },
 	[CONFINE_BLK] = { "blk", allowed_blk, ARRAY_SIZE(allowed_blk), true },
+	[CONFINE_NET] = { "net", allowed_net, ARRAY_SIZE(allowed_net), true },
 	[CONFINE_VCPU] = { "vcpu", allowed_vcpu, ARRAY_SIZE(allowed_vcpu), true },
 	[CONFINE_PROXY] = { "proxy", allowed_proxy, ARRAY_SIZE(allowed_proxy), false },
 };

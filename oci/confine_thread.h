@@ -17,6 +17,7 @@ enum confine_thread {
 	CONFINE_IO,   /* console, random numbers, sockets */
 	CONFINE_FS,   /* the file server and its workers */
 	CONFINE_BLK,  /* disks and their workers */
+	CONFINE_NET,  /* network interfaces */
 	CONFINE_VCPU,
 	CONFINE_PROXY, /* of exec: a process of its own */
 };

@@ -66,6 +66,8 @@ unit_programs = \
 	tests/unit/test_kvm_cpuid \
 	tests/unit/test_loop \
 	tests/unit/test_mem \
+	tests/unit/test_net \
+	tests/unit/test_net_tap \
 	tests/unit/test_netaddrs \
 	tests/unit/test_notify \
 	tests/unit/test_ns \
@@ -113,6 +115,7 @@ fuzz_programs = \
 	tests/fuzz/fuzz_krunfile \
 	tests/fuzz/fuzz_loader \
 	tests/fuzz/fuzz_mmio \
+	tests/fuzz/fuzz_net \
 	tests/fuzz/fuzz_proto \
 	tests/fuzz/fuzz_qcow2 \
 	tests/fuzz/fuzz_save \
@@ -152,6 +155,7 @@ test_headers = \
 	tests/unit/fs_client.h \
 	tests/unit/fs_dax_rig.h \
 	tests/unit/fs_tree.h \
+	tests/unit/net_rig.h \
 	tests/unit/test.h \
 	tests/unit/tsi_krun_rig.h \
 	tests/unit/tsi_rig.h \
@@ -367,7 +371,7 @@ AM_TESTS_ENVIRONMENT = abs_top_builddir='$(abs_top_builddir)'; abs_top_srcdir='$
 test-programs: $(check_LIBRARIES) $(check_PROGRAMS)
 
 # Those that look at how threads meet.
-# list: tests/unit/test_api.c tests/unit/test_loop.c tests/unit/test_vdev*.c tests/unit/test_rng.c tests/unit/test_vsock*.c tests/unit/test_tsi*.c tests/unit/test_fake_hv.c tests/unit/test_vm*.c tests/unit/test_vcpu*.c tests/unit/test_fs*.c tests/unit/test_hostfd.c tests/unit/test_console*.c tests/unit/test_blk*.c stem
+# list: tests/unit/test_api.c tests/unit/test_loop.c tests/unit/test_vdev*.c tests/unit/test_rng.c tests/unit/test_vsock*.c tests/unit/test_tsi*.c tests/unit/test_fake_hv.c tests/unit/test_vm*.c tests/unit/test_vcpu*.c tests/unit/test_fs*.c tests/unit/test_hostfd.c tests/unit/test_console*.c tests/unit/test_blk*.c tests/unit/test_net.c stem
 thread_programs = \
 	tests/unit/test_api \
 	tests/unit/test_loop \
@@ -402,7 +406,8 @@ thread_programs = \
 	tests/unit/test_fs_wall \
 	tests/unit/test_hostfd \
 	tests/unit/test_console \
-	tests/unit/test_blk
+	tests/unit/test_blk \
+	tests/unit/test_net
 
 thread-programs: $(thread_programs)
 

@@ -35,6 +35,12 @@
 #define LIM_QCOW2_L2	 (4U << 20)   /* bytes of L2 tables in memory, or 4 tables */
 #define LIM_QCOW2_REFS	 (1U << 20)   /* bytes of refcount blocks in memory, or 4 blocks */
 
+#define LIM_NET_NICS	 8
+#define LIM_NET_FRAME	 65550	      /* bytes of a frame: the largest of IP, and its link header */
+#define LIM_NET_BUF	 (256U << 10) /* bytes held for a stream that is full, and of one */
+#define LIM_NET_SOCK_BUF (1U << 20)   /* what a socket is asked to hold, as far as it may */
+#define LIM_NET_MACS	 64	      /* addresses that a driver listens to; with more: to all */
+
 #define LIM_VSOCK_CONNS	   2048		/* connections of one guest */
 #define LIM_VSOCK_GUEST	   1920		/* of these: those that it opened, or that came for it */
 #define LIM_VSOCK_CONN_BUF (256U << 10) /* bytes held per connection: the credit we give */

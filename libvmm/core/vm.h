@@ -58,7 +58,7 @@ struct vmm {
 	struct bus mmio, pio;
 	struct arch_reset reset;
 	struct loop *io, *fs;
-	struct loop *blk;				     /* NULL without disks */
+	struct loop *blk, *net; /* NULL without disks, without interfaces */
 	void (*on_thread)(enum vmm_thread which, void *arg); /* of struct vmm_config */
 	void *on_thread_arg;
 	struct vm_slot slot[LIM_VDEVS];

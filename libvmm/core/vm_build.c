@@ -36,6 +36,9 @@ _Static_assert((int)VMM_DISK_RAW == (int)DISK_RAW && (int)VMM_DISK_QCOW2 == (int
 		(int)VMM_DISK_SYNC_NONE == (int)DISK_SYNC_NONE &&
 		(int)VMM_DISK_SYNC_FULL == (int)DISK_SYNC_FULL,
 	"one list, two names");
+_Static_assert(LIM_NET_NICS == VMM_MAX_NICS && (int)VMM_NIC_STREAM == (int)NET_STREAM &&
+		(int)VMM_NIC_DGRAM == (int)NET_DGRAM && (int)VMM_NIC_TAP == (int)NET_TAP,
+	"one number, one list, two names");
 _Static_assert(LIM_VSOCK_PORTS == VMM_MAX_VSOCK_PORTS, "one number, two names");
 _Static_assert(sizeof(struct vsock_done) == sizeof(struct vmm_vsock_done), "one report, two names");
 
@@ -103,8 +106,10 @@ int vm_check_config(const struct vmm_config *cfg, bool load, struct error *e)
 		return err_set(e, EINVAL, "no kernel");
 	if (!load && cfg->cmdline && strlen(cfg->cmdline) >= LIM_CMDLINE)
 		return err_set(e, E2BIG, "kernel command line: over %u bytes", LIM_CMDLINE - 1);
-	if (cfg->nfs > VMM_MAX_FS || cfg->nports > VMM_MAX_PORTS || cfg->ndisks > VMM_MAX_DISKS)
-		return err_set(e, EINVAL, "too many file systems, disks or console ports");
+	if (cfg->nfs > VMM_MAX_FS || cfg->nports > VMM_MAX_PORTS || cfg->ndisks > VMM_MAX_DISKS ||
+		cfg->nnics > VMM_MAX_NICS)
+		return err_set(e, EINVAL,
+			"too many file systems, disks, network interfaces or console ports");
 	for (unsigned i = 0; i < cfg->ndisks; i++) {
 		const struct vmm_disk *d = &cfg->disk[i];
 
@@ -148,6 +153,10 @@ void vm_close_config(struct vmm_config *cfg)
 	for (unsigned i = 0; i < VMM_MAX_DISKS && i < cfg->ndisks; i++) {
 		if (cfg->disk[i].fd >= 0)
 			(void)close(TAKE_FD(cfg->disk[i].fd));
+	}
+	for (unsigned i = 0; i < VMM_MAX_NICS && i < cfg->nnics; i++) {
+		if (cfg->nic[i].fd >= 0)
+			(void)close(TAKE_FD(cfg->nic[i].fd));
 	}
 	for (unsigned i = 0; i < VMM_MAX_PORTS && i < cfg->nports; i++) {
 		int in = TAKE_FD(cfg->port[i].in_fd), out = TAKE_FD(cfg->port[i].out_fd);
@@ -410,6 +419,27 @@ static int add_disk(struct vmm *vm, struct vmm_disk *d, char *cmdline, struct er
 	return r ? r : add_device(vm, v, cmdline, e);
 }
 
+static int add_nic(struct vmm *vm, struct vmm_nic *n, char *cmdline, struct error *e)
+{
+	struct net_cfg c = { .kind = (enum net_kind)n->kind,
+		.fd = TAKE_FD(n->fd),
+		.mtu = n->mtu,
+		.offloads = n->offloads,
+		.vfkit = n->vfkit };
+	struct vdev *v;
+	int r = vm->net ? 0 : loop_new("net", &vm->net, e);
+
+	if (r) {
+		if (c.fd >= 0)
+			(void)close(c.fd);
+		return r;
+	}
+	(void)memcpy(c.path, n->path, sizeof(c.path));
+	(void)memcpy(c.mac, n->mac, sizeof(c.mac));
+	r = net_new(vm->net, &vm->mem, &c, &v, e);
+	return r ? r : add_device(vm, v, cmdline, e);
+}
+
 static int add_rng(struct vmm *vm, char *cmdline, struct error *e)
 {
 	struct vdev *v;
@@ -486,6 +516,8 @@ int vm_add_devices(struct vmm *vm, struct vmm_config *cfg, char *cmdline, struct
 		r = add_fs(vm, &cfg->fs[i], cfg->nfs, cmdline, e);
 	for (unsigned i = 0; !r && i < cfg->ndisks; i++)
 		r = add_disk(vm, &cfg->disk[i], cmdline, e);
+	for (unsigned i = 0; !r && i < cfg->nnics; i++)
+		r = add_nic(vm, &cfg->nic[i], cmdline, e);
 	if (!r && cfg->vsock)
 		r = add_vsock(vm, cfg, cmdline, e);
 	vm->reset = (struct arch_reset){ .reset = guest_reset, .arg = vm };

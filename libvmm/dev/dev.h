@@ -94,6 +94,26 @@ struct disk_cfg {
 int blk_new(struct loop *loop, struct mem *mem, const struct disk_cfg *cfg, struct vdev **out,
 	struct error *e);
 
+enum net_kind {
+	NET_STREAM, /* a unix stream socket, each frame behind its length: passt */
+	NET_DGRAM,  /* unix datagrams, each a frame: gvproxy */
+	NET_TAP,
+};
+
+/* A network interface of the guest's. vmm.h has the same with its explanations. */
+struct net_cfg {
+	enum net_kind kind;
+	int fd;		   /* owned; -1: none, of a stream with a path */
+	char path[108];	   /* empty: none; a backend that goes away is connected to again there */
+	uint8_t mac[6];	   /* of one station: not a group address */
+	uint16_t mtu;	   /* that the guest is told; 0: none */
+	uint64_t offloads; /* feature bits that may be offered, as far as the backend can */
+	bool vfkit;	   /* NET_DGRAM: "VFKT" goes first */
+};
+
+int net_new(struct loop *loop, struct mem *mem, const struct net_cfg *cfg, struct vdev **out,
+	struct error *e);
+
 /* What struct vmm_vsock_done says, for those who do not see vmm.h. */
 struct vsock_done {
 	uint32_t id;

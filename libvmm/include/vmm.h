@@ -32,6 +32,7 @@ struct vmm;
 #define VMM_MAX_FS	    8
 #define VMM_MAX_FS_AT	    32 /* mounts of one share with caching of their own */
 #define VMM_MAX_DISKS	    8
+#define VMM_MAX_NICS	    8
 #define VMM_MAX_PORTS	    7
 #define VMM_VCPUS_MAX	    16
 #define VMM_GUEST_CID	    3
@@ -102,6 +103,39 @@ struct vmm_disk {
 	void *backing_arg;
 };
 
+enum vmm_nic_kind {
+	VMM_NIC_STREAM, /* a unix stream socket, each frame behind its length (32 bits, big-endian):
+			   passt, QEMU */
+	VMM_NIC_DGRAM,	/* unix datagrams, a frame each: gvproxy, vfkit */
+	VMM_NIC_TAP,	/* a tap interface, opened with IFF_TAP | IFF_NO_PI | IFF_VNET_HDR */
+};
+
+/*
+ * A network interface of the guest's (virtio-net): eth0, eth1 in the order of the config. When the
+ * other side goes away the guest sees the link go down. With @path it is connected to again there
+ * as soon as it answers, by the rights, the root directory and the network namespace that this
+ * process has then, and a thread that has been confined must be allowed socket() and connect().
+ */
+struct vmm_nic {
+	enum vmm_nic_kind kind;
+	/*
+	 * Taken over; non-blocking from then on where it is a tap. A socket is connected, unless
+	 * there is a path. STREAM: -1 with a path. DGRAM: with a path a socket that has a name, by
+	 * which it is answered.
+	 */
+	int fd;
+	char path[108]; /* NUL-terminated; empty: none. Not of a tap */
+	uint8_t mac[6];
+	/* What the guest is told that a packet may have; 0: nothing. passt takes 65520. */
+	uint16_t mtu;
+	/* What may be left to the other side: feature bits of virtio-net (CSUM 0, GUEST_CSUM 1,
+	 * GUEST_TSO4 7, GUEST_TSO6 8, GUEST_ECN 9, GUEST_UFO 10, HOST_TSO4 11, HOST_TSO6 12,
+	 * HOST_ECN 13, HOST_UFO 14). Of these the guest is offered what that can do: a tap all,
+	 * sockets none. */
+	uint32_t offloads;
+	bool vfkit; /* DGRAM with a path: "VFKT" is the first datagram of each connection */
+};
+
 /* A port of the virtio console. fds are taken over by vmm_build(); -1: none. */
 struct vmm_port {
 	int in_fd, out_fd;
@@ -163,6 +197,7 @@ enum vmm_thread {
 	VMM_THREAD_IO,	/* console, random numbers, vsock */
 	VMM_THREAD_FS,	/* shares; starts workers of its own */
 	VMM_THREAD_BLK, /* disks, when there are any; starts workers of its own */
+	VMM_THREAD_NET, /* network interfaces, when there are any */
 	VMM_THREAD_VCPU,
 };
 
@@ -192,6 +227,8 @@ struct vmm_config {
 	unsigned nfs;
 	struct vmm_disk disk[VMM_MAX_DISKS];
 	unsigned ndisks;
+	struct vmm_nic nic[VMM_MAX_NICS];
+	unsigned nnics;
 	bool rng;
 	bool vsock;
 	uint32_t vsock_knock_port; /* see vmm_vsock_connect() */

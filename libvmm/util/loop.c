@@ -16,7 +16,7 @@
  * A thread that ends runs what was accepted and closes the list under the same lock, so that no
  * caller waits for a loop that is gone.
  */
-/* #syscalls:main,io,fs,blk epoll_wait epoll_ctl read */
+/* #syscalls:main,io,fs,blk,net epoll_wait epoll_ctl read */
 #include <errno.h>
 #include <pthread.h>
 #include <signal.h>

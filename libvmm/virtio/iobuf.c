@@ -11,6 +11,7 @@
  */
 /* #syscalls:io getrandom */
 /* #syscalls:io,fs,blk preadv2 pwritev2 readv writev */
+/* #syscalls:net readv writev recvmsg sendmsg */
 #include <errno.h>
 #include <limits.h>
 #include <string.h>
@@ -282,6 +283,24 @@ static int iobuf_vector(const struct iobuf *b, struct iovec *v)
 		sum += s.n;
 	}
 	return n;
+}
+
+ssize_t iobuf_after(struct iobuf *b, int fd, const void *head, size_t n, int flags)
+{
+	struct iovec v[IOBUF_MSG_IOV + 1] = { { .iov_base = (void *)(uintptr_t)head,
+		.iov_len = n } };
+	int cnt = iobuf_vector(b, v + 1);
+	struct msghdr m = { .msg_iov = v, .msg_iovlen = (size_t)cnt + 1 };
+	ssize_t r;
+
+	if (cnt < 0)
+		return -E2BIG;
+	r = flags < 0 ? writev(fd, v, cnt + 1) : sendmsg(fd, &m, flags);
+	if (r < 0)
+		return -errno;
+	if ((size_t)r > n)
+		iobuf_advance(b, MIN((size_t)r - n, b->left));
+	return r;
 }
 
 ssize_t iobuf_sendmsg(struct iobuf *b, int fd, struct msghdr *m, int flags)

@@ -82,6 +82,12 @@ ssize_t iobuf_end(struct iobuf *b, const struct iobuf_async *a, ssize_t r);
 ssize_t iobuf_recv(struct iobuf *b, int fd, size_t n, int flags);
 ssize_t iobuf_send(struct iobuf *b, int fd, size_t n, int flags);
 /*
+ * The @n bytes of @head and what is left of @b in one call: writev(), or with @flags >= 0
+ * sendmsg(). Returns what has moved of both, or -errno; @b advances by what is its own. -E2BIG:
+ * over IOBUF_MSG_IOV pieces.
+ */
+ssize_t iobuf_after(struct iobuf *b, int fd, const void *head, size_t n, int flags);
+/*
  * One message with all that belongs to it: @m has name and control set, and its flags afterwards.
  * All that is left of @b is the message to send, also when that is nothing. What is received goes
  * into @b and then, when more comes than fits, into @tail; the count is of both. Both take buffers

@@ -1,0 +1,376 @@
+// SPDX-License-Identifier: Apache-2.0
+/* virtio-net (virtio 1.2, section 5.1): the device, its link and its saved form. */
+/*
+ * How it works
+ *
+ * One receive and one transmit queue (net_rx.c, net_tx.c), a control queue (net_ctl.c), and a
+ * backend (struct net_be_ops) that moves frames. Both directions are held up, not thinned out: what
+ * the backend does not take stays in the transmit ring, what the driver has no buffer for stays
+ * with the backend. The descriptor is watched for what is missing, and not at all while nothing is.
+ *
+ * A backend that is gone is a cable that was pulled: the status in config space says so, by an
+ * interrupt. What the driver sends then ends nowhere, as with any card. Where there is a path it is
+ * tried again, after 0.1 s and then less and less often, up to every second; when that succeeds the
+ * link is up, and the driver is asked to announce its addresses.
+ *
+ * Receive chains that are in hand have had no effect yet, so a saved VM has them in its ring again.
+ * Saved is beside the core's what the driver asked for on the control queue, and the whole frames
+ * that were read, and not delivered, or taken and not sent. The backend's connection is new after a
+ * load: half a frame stays behind.
+ */
+/* #syscalls:net read timerfd_settime */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/timerfd.h>
+#include <unistd.h>
+
+#include "dev/net.h"
+#include "dev/rekick.h"
+#include "util/bytes.h"
+#include "util/log.h"
+
+#define NET_ID	      1
+#define RETRY_MIN_MS  100
+#define RETRY_MAX_MS  1000
+#define GROUP_ADDRESS 1	 /* of a MAC's first byte */
+#define MTU_MIN	      68 /* section 5.1.4.1 */
+
+static void arm(struct net *n)
+{
+	struct itimerspec t = { .it_value = { .tv_sec = n->retry_ms / 1000,
+					.tv_nsec = n->retry_ms % 1000 * 1000000L } };
+
+	if (n->timer_fd >= 0)
+		(void)timerfd_settime(n->timer_fd, 0, &t, NULL);
+}
+
+void net_watch(struct net *n)
+{
+	uint32_t events = 0;
+
+	if (n->up && n->v.running && !n->v.paused && !vdev_is_broken(&n->v))
+		events = (n->starved ? 0 : (uint32_t)EPOLLIN) |
+			(n->blocked ? (uint32_t)EPOLLOUT : 0);
+	if (hostfd_is_open(&n->be->fd) && hostfd_watch(&n->be->fd, events))
+		vdev_broken(&n->v, "its backend could not be watched");
+}
+
+static void set_status(struct net *n, uint16_t status)
+{
+	vdev_cfg_lock(&n->v);
+	put_le16(n->v.cfg + NET_CFG_STATUS, status);
+	vdev_cfg_unlock(&n->v);
+	vdev_cfg_changed(&n->v);
+}
+
+void net_announced(struct net *n)
+{
+	vdev_cfg_lock(&n->v);
+	put_le16(n->v.cfg + NET_CFG_STATUS, n->up ? NET_S_LINK_UP : 0);
+	vdev_cfg_unlock(&n->v);
+}
+
+void net_down(struct net *n, int r)
+{
+	if (!n->up)
+		return;
+	log_guest("net: %s: the other side is gone: %s", n->be->ops->name,
+		r ? err_text(r) : "it has ended the connection");
+	n->up = n->blocked = false;
+	(void)hostfd_watch(&n->be->fd, 0);
+	n->be->ops->close(n->be);
+	set_status(n, 0);
+	/* what is in the ring goes nowhere, and the driver has it back */
+	rekick(&n->v, NET_TX);
+	n->retry_ms = RETRY_MIN_MS;
+	arm(n);
+}
+
+/* The link is there again, maybe with a driver that knows nothing of it. */
+static void link_up(struct net *n)
+{
+	bool tell = vdev_has(&n->v, NET_F_GUEST_ANNOUNCE | NET_F_CTRL_VQ | NET_F_STATUS);
+
+	n->up = true;
+	n->blocked = n->starved = false;
+	set_status(n, tell ? NET_S_LINK_UP | NET_S_ANNOUNCE : NET_S_LINK_UP);
+}
+
+static void on_event(struct loop_src *src, uint32_t events)
+{
+	struct net *n = src->arg;
+
+	if (n->blocked && events & ~(uint32_t)EPOLLIN) {
+		n->blocked = false;
+		net_tx(n);
+	}
+	/* who has hung up and has nothing more to say would wake us for ever */
+	if (events & ~(uint32_t)EPOLLOUT && net_rx(n) && events & (EPOLLHUP | EPOLLERR))
+		net_down(n, 0);
+}
+
+static void on_timer(struct loop_src *src, uint32_t events)
+{
+	struct net *n = src->arg;
+	uint64_t ticks;
+
+	(void)events;
+	if (read(n->timer_fd, &ticks, sizeof(ticks)) < 0 || n->up || vdev_is_broken(&n->v))
+		return;
+	if (n->be->ops->connect(n->be)) {
+		n->retry_ms = MIN(n->retry_ms * 2, (unsigned)RETRY_MAX_MS);
+		arm(n);
+		return;
+	}
+	log_guest("net: %s: connected again", n->be->ops->name);
+	hostfd_bind(&n->be->fd, n->v.loop, "net", on_event, n);
+	link_up(n);
+	(void)net_rx(n);
+}
+
+static int begin(struct net *n)
+{
+	int r = 0;
+
+	if (n->up && n->be->ops->offload && n->be->ops->offload(n->be, n->guest_offloads))
+		return -EIO;
+	if (n->timer_fd >= 0)
+		r = loop_add(n->v.loop, &n->timer, EPOLLIN);
+	if (!r && !n->up)
+		arm(n);
+	return r;
+}
+
+static int net_start(struct vdev *v)
+{
+	struct net *n = net_of(v);
+
+	net_ctl_reset(n);
+	n->guest_offloads = v->acked & NET_GUEST_OFFLOADS;
+	return begin(n);
+}
+
+static void net_kick(struct vdev *v, unsigned q)
+{
+	struct net *n = net_of(v);
+
+	if (q == NET_RX)
+		(void)net_rx(n);
+	else if (q == NET_TX)
+		net_tx(n);
+	else
+		net_ctl(n);
+}
+
+static void quiet(struct net *n)
+{
+	(void)hostfd_watch(&n->be->fd, 0);
+	loop_del(n->v.loop, &n->timer);
+}
+
+static void net_stop(struct vdev *v)
+{
+	struct net *n = net_of(v);
+
+	quiet(n);
+	net_rx_stop(n);
+	n->blocked = false;
+	/* what a driver has been asked to do is not its successor's */
+	net_announced(n);
+}
+
+static void net_pause(struct vdev *v, bool paused)
+{
+	struct net *n = net_of(v);
+
+	if (!v->running)
+		return;
+	quiet(n);
+	/* the kicks that come with a resume look at the queues, whatever was missing */
+	n->blocked = false;
+	if (!paused && begin(n))
+		vdev_broken(v, "its own events could not be watched");
+}
+
+static void net_save(struct vdev *v, struct save_out *s)
+{
+	struct net *n = net_of(v);
+
+	save_u64(s, n->guest_offloads);
+	net_ctl_save(n, s);
+	save_blob(s, n->held, n->nheld);
+	save_u8(s, (uint8_t)n->be->ops->header);
+	if (n->be->ops->save)
+		n->be->ops->save(n->be, s);
+	else
+		save_blob(s, NULL, 0);
+}
+
+static int load_frames(struct net *n, struct save_in *s)
+{
+	const uint8_t *held = load_blob(s, NET_ROOM - 1, &n->nheld);
+	size_t none;
+
+	if (s->err || (n->nheld && n->nheld < NET_HDR + NET_FRAME_MIN))
+		return -EINVAL;
+	if (n->nheld)
+		(void)memcpy(n->held, held, n->nheld);
+	/* a frame with the header of another kind of backend would be half a checksum */
+	if (load_u8(s) != n->be->ops->header)
+		return -EINVAL;
+	if (n->be->ops->load)
+		n->be->ops->load(n->be, s);
+	else
+		(void)load_blob(s, 0, &none);
+	return s->err;
+}
+
+static int net_load(struct vdev *v, struct save_in *s)
+{
+	struct net *n = net_of(v);
+	uint16_t mtu = v->offered & NET_F_MTU ? get_le16(v->cfg + NET_CFG_MTU) : 0;
+	int r;
+
+	n->guest_offloads = load_u64(s);
+	r = s->err ? s->err : net_ctl_load(n, s);
+	if (!r)
+		r = load_frames(n, s);
+	if (!r &&
+		(n->guest_offloads & ~(v->acked & NET_GUEST_OFFLOADS) || mtu != n->mtu ||
+			v->cfg[NET_CFG_MAC] & GROUP_ADDRESS))
+		r = -EINVAL;
+	if (r)
+		return r;
+	if (v->running && n->up)
+		link_up(n);
+	else
+		set_status(n, n->up ? NET_S_LINK_UP : 0);
+	return 0;
+}
+
+static void net_destroy(struct vdev *v)
+{
+	struct net *n = net_of(v);
+
+	if (n->be)
+		n->be->ops->free(n->be);
+	if (n->timer_fd >= 0)
+		(void)close(n->timer_fd);
+	free(n);
+}
+
+static const struct vdev_class net_class = {
+	.name = "net",
+	.id = NET_ID,
+	.features = NET_F_MAC | NET_F_STATUS | NET_F_MRG_RXBUF | NET_F_CTRL_VQ | NET_F_CTRL_RX |
+		NET_F_CTRL_MAC_ADDR | NET_F_GUEST_ANNOUNCE,
+	.nqueues = NET_QUEUES,
+	.qsizes = (const uint16_t[]){ 1024, 1024, 64 },
+	.cfg_len = NET_CFG_LEN,
+	.redo = true,
+	.start = net_start,
+	.kick = net_kick,
+	.stop = net_stop,
+	.pause = net_pause,
+	.save = net_save,
+	.load = net_load,
+	.destroy = net_destroy,
+};
+
+/* What may be offered together (section 5.1.3.1) of what is wanted and the backend can do. */
+static uint64_t offloads(uint64_t want, uint64_t can)
+{
+	uint64_t f = want & can;
+
+	if (!(f & NET_F_CSUM))
+		f &= ~(uint64_t)NET_HOST_SEGMENTS;
+	if (!(f & NET_F_GUEST_CSUM))
+		f &= ~(uint64_t)NET_GUEST_SEGMENTS;
+	if (!(f & (NET_F_HOST_TSO4 | NET_F_HOST_TSO6)))
+		f &= ~(uint64_t)NET_F_HOST_ECN;
+	if (!(f & (NET_F_GUEST_TSO4 | NET_F_GUEST_TSO6)))
+		f &= ~(uint64_t)NET_F_GUEST_ECN;
+	return f & NET_GUEST_OFFLOADS ? f | NET_F_CTRL_GUEST_OFFLOADS : f;
+}
+
+static void describe(struct net *n, const struct net_cfg *cfg)
+{
+	uint8_t *c = n->v.cfg;
+
+	(void)memcpy(c + NET_CFG_MAC, cfg->mac, sizeof(cfg->mac));
+	put_le16(c + NET_CFG_STATUS, NET_S_LINK_UP);
+	put_le16(c + NET_CFG_PAIRS, 1);
+	put_le16(c + NET_CFG_MTU, cfg->mtu);
+	n->mtu = cfg->mtu;
+	n->v.offered |= offloads(cfg->offloads, n->be->offloads);
+	n->v.offered |= cfg->mtu ? NET_F_MTU : 0;
+}
+
+static const struct net_be_ops *const kinds[] = {
+	[NET_STREAM] = &net_stream_ops,
+	[NET_DGRAM] = &net_dgram_ops,
+	[NET_TAP] = &net_tap_ops,
+};
+
+static int check(const struct net_cfg *cfg, struct error *e)
+{
+	if ((unsigned)cfg->kind >= ARRAY_SIZE(kinds) || !memchr(cfg->path, 0, sizeof(cfg->path)) ||
+		(cfg->path[0] && !kinds[cfg->kind]->connect))
+		return err_set(e, EINVAL, "network interface: no such backend, or no such path");
+	if (cfg->mac[0] & GROUP_ADDRESS)
+		return err_set(e, EINVAL, "network interface: its address is one of a group");
+	if (cfg->mtu && cfg->mtu < MTU_MIN)
+		return err_set(e, EINVAL, "network interface: an MTU of %u", cfg->mtu);
+	return 0;
+}
+
+/* Everything but the device's common part. What fails is taken away by net_destroy(). */
+static int make(struct net *n, const struct net_cfg *cfg, struct error *e)
+{
+	int r = kinds[cfg->kind]->new (cfg, &n->be, e);
+
+	if (r) {
+		if (cfg->fd >= 0)
+			(void)close(cfg->fd);
+		return r;
+	}
+	hostfd_bind(&n->be->fd, n->v.loop, "net", on_event, n);
+	n->up = true;
+	if (cfg->path[0]) {
+		n->timer_fd = timerfd_create(CLOCK_MONOTONIC, TFD_NONBLOCK | TFD_CLOEXEC);
+		if (n->timer_fd < 0)
+			return err_sys(e, errno, "network interface: a timer");
+	}
+	n->timer = (struct loop_src){
+		.fd = n->timer_fd, .name = "net timer", .fn = on_timer, .arg = n
+	};
+	describe(n, cfg);
+	return 0;
+}
+
+int net_new(struct loop *loop, struct mem *mem, const struct net_cfg *cfg, struct vdev **out,
+	struct error *e)
+{
+	struct net *n = calloc(1, sizeof(*n));
+	int r = n ? check(cfg, e) : err_sys(e, ENOMEM, "network interface");
+
+	if (!r)
+		r = vdev_init(&n->v, &net_class, 0, loop, mem, e);
+	if (r) {
+		if (cfg->fd >= 0)
+			(void)close(cfg->fd);
+		free(n);
+		return r;
+	}
+	n->timer_fd = -1;
+	r = make(n, cfg, e);
+	if (r) {
+		vdev_fini(&n->v);
+		net_destroy(&n->v);
+		return r;
+	}
+	*out = &n->v;
+	return 0;
+}

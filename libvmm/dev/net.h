@@ -1,0 +1,184 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * virtio-net: what its files share (virtio 1.2, section 5.1). All of it is the owner loop's.
+ *
+ * net.c is the device, net_rx.c, net_tx.c and net_ctl.c are its queues, and each of net_stream.c,
+ * net_dgram.c and net_tap.c a backend: a struct net_be_ops.
+ */
+#ifndef KRUN_DEV_NET_H
+#define KRUN_DEV_NET_H
+
+#include "core/limits.h"
+#include "dev/dev.h"
+#include "dev/hostfd.h"
+#include "virtio/vdev.h"
+
+#define NET_F_CSUM		  (1ULL << 0)
+#define NET_F_GUEST_CSUM	  (1ULL << 1)
+#define NET_F_CTRL_GUEST_OFFLOADS (1ULL << 2)
+#define NET_F_MTU		  (1ULL << 3)
+#define NET_F_MAC		  (1ULL << 5)
+#define NET_F_GUEST_TSO4	  (1ULL << 7)
+#define NET_F_GUEST_TSO6	  (1ULL << 8)
+#define NET_F_GUEST_ECN		  (1ULL << 9)
+#define NET_F_GUEST_UFO		  (1ULL << 10)
+#define NET_F_HOST_TSO4		  (1ULL << 11)
+#define NET_F_HOST_TSO6		  (1ULL << 12)
+#define NET_F_HOST_ECN		  (1ULL << 13)
+#define NET_F_HOST_UFO		  (1ULL << 14)
+#define NET_F_MRG_RXBUF		  (1ULL << 15)
+#define NET_F_STATUS		  (1ULL << 16)
+#define NET_F_CTRL_VQ		  (1ULL << 17)
+#define NET_F_CTRL_RX		  (1ULL << 18)
+#define NET_F_GUEST_ANNOUNCE	  (1ULL << 21)
+#define NET_F_CTRL_MAC_ADDR	  (1ULL << 23)
+
+#define NET_GUEST_SEGMENTS (NET_F_GUEST_TSO4 | NET_F_GUEST_TSO6 | NET_F_GUEST_ECN | NET_F_GUEST_UFO)
+#define NET_HOST_SEGMENTS  (NET_F_HOST_TSO4 | NET_F_HOST_TSO6 | NET_F_HOST_ECN | NET_F_HOST_UFO)
+#define NET_GUEST_OFFLOADS (NET_F_GUEST_CSUM | NET_GUEST_SEGMENTS)
+#define NET_HOST_OFFLOADS  (NET_F_CSUM | NET_HOST_SEGMENTS)
+
+/* Config space, section 5.1.4 */
+#define NET_CFG_MAC    0
+#define NET_CFG_STATUS 6
+#define NET_CFG_PAIRS  8
+#define NET_CFG_MTU    10
+#define NET_CFG_LEN    12
+
+#define NET_S_LINK_UP  1
+#define NET_S_ANNOUNCE 2
+
+enum {
+	NET_RX,
+	NET_TX,
+	NET_CTRL,
+	NET_QUEUES
+};
+
+/* In front of each frame of the driver's, section 5.1.6: u8 flags, u8 gso type, le16 header length,
+ * segment size, csum start, csum offset, number of buffers. */
+#define NET_HDR	      12
+#define NET_HDR_NBUFS 10
+
+#define NET_FRAME_MIN 14 /* a link header */
+/* One byte over what there may be tells a frame that was too long from one that fits. */
+#define NET_ROOM  (NET_HDR + LIM_NET_FRAME + 1)
+#define NET_IOV	  1024 /* pieces of receive buffers in hand: what one system call takes */
+#define NET_BATCH 128  /* frames of one direction before the other and the loop get their turn */
+
+struct net_be;
+
+/*
+ * What sends and receives frames. Descriptors and memory are the backend's; it watches nothing. An
+ * errno that is not said here means that it is gone: the link is taken down, and close is called.
+ */
+struct net_be_ops {
+	const char *name;
+	bool header; /* frames have a struct virtio_net_hdr, both ways */
+	/* Takes over cfg->fd, and is connected afterwards. On failure the descriptor is the
+	 * caller's. */
+	int (*new)(const struct net_cfg *cfg, struct net_be **out, struct error *e);
+	void (*free)(struct net_be *be);
+	/* One frame into @to, which has room for the longest; its bytes (0 or too few: to be passed
+	 * over). -EAGAIN. */
+	ssize_t (*recv)(struct net_be *be, struct iobuf *to);
+	/*
+	 * The frame goes, or is kept: 0. -EAGAIN: nothing of it; to be asked again when the
+	 * descriptor is writable. -EMSGSIZE, -EFAULT: it will never go. @hdr: NET_HDR bytes.
+	 */
+	int (*send)(struct net_be *be, const uint8_t *hdr, struct iobuf *frame);
+	/* Optional: what is kept goes. -EAGAIN: some of it is left, as above. */
+	int (*flush)(struct net_be *be);
+	/* Is gone: forgets what it has of either direction. */
+	void (*close)(struct net_be *be);
+	/* Once more, at be->path; NULL where that cannot be. Does not wait. */
+	int (*connect)(struct net_be *be);
+	/* Optional: what the driver takes of what arrives, NET_F_GUEST_*. */
+	int (*offload)(struct net_be *be, uint64_t features);
+	/* Optional: whole frames that it holds. Loaded into one that is new. */
+	void (*save)(const struct net_be *be, struct save_out *s);
+	void (*load)(struct net_be *be, struct save_in *s);
+};
+
+extern const struct net_be_ops net_stream_ops, net_dgram_ops, net_tap_ops;
+
+struct net_be {
+	const struct net_be_ops *ops;
+	struct hostfd fd;  /* what is watched */
+	uint64_t offloads; /* NET_F_* that it can do; set by new */
+	char path[108];	   /* empty: none */
+};
+
+/* A chain of the receive queue that is in hand. */
+struct net_chain {
+	uint16_t head, niov;
+	uint32_t len;
+};
+
+struct net {
+	struct vdev v;
+	struct net_be *be;
+	bool up;      /* the backend is there */
+	int timer_fd; /* of the next try to connect; -1: never */
+	struct loop_src timer;
+	unsigned retry_ms;
+	uint16_t mtu;
+
+	/* receive: chains in hand, in order, and their pieces one after the other */
+	struct net_chain chain[LIM_VQ_SIZE];
+	unsigned nchains, niov;
+	size_t room; /* bytes of all chains */
+	struct iovec iov[NET_IOV];
+	const struct mem *win;	/* of struct iobuf, the same for all */
+	bool full;		/* the next chain has no place in iov */
+	bool starved;		/* nothing can be received before the driver gives a buffer */
+	uint8_t held[NET_ROOM]; /* a frame that waits for buffers, with its header */
+	size_t nheld;
+
+	bool blocked; /* transmit: the backend takes nothing until it is writable */
+
+	/* control */
+	bool promisc, allmulti;
+	uint8_t mac[LIM_NET_MACS][6]; /* that are listened to beside cfg's and broadcast */
+	unsigned nmacs;
+	bool uni_over, multi_over; /* there were more: all are listened to */
+	uint64_t guest_offloads;
+
+	struct vq_req req; /* the request in hand: too large for the stack */
+};
+
+static inline struct net *net_of(struct vdev *v)
+{
+	return CONTAINER_OF(v, struct net, v);
+}
+
+/* net.c */
+/* Watches the backend for what is waited for: after each turn. */
+void net_watch(struct net *n);
+/* The backend is gone, @r is its errno: link down, and where there is a path it is tried again. */
+void net_down(struct net *n, int r);
+/* The guest has made itself known. */
+void net_announced(struct net *n);
+
+/* net_rx.c, net_tx.c */
+/* True: the backend had nothing more. */
+bool net_rx(struct net *n);
+void net_rx_stop(struct net *n);
+void net_tx(struct net *n);
+
+/* net_ctl.c */
+void net_ctl(struct net *n);
+void net_ctl_reset(struct net *n);
+/* Has the driver asked for frames to @mac? */
+bool net_ctl_wants(const struct net *n, const uint8_t *mac);
+void net_ctl_save(const struct net *n, struct save_out *s);
+int net_ctl_load(struct net *n, struct save_in *s) NODISCARD;
+
+/* net_sock.c: what the two kinds of unix sockets share */
+/* Is it a unix socket of this @type? Asks for its buffers. */
+int net_sock_check(int fd, int type, const char *what, struct error *e) NODISCARD;
+int net_sock_connect(int fd, const char *path) NODISCARD;
+/* A frame that the socket did not take: -EAGAIN while it is full. */
+int net_sock_error(int r) NODISCARD;
+
+#endif

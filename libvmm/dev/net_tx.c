@@ -1,0 +1,97 @@
+// SPDX-License-Identifier: Apache-2.0
+/* virtio-net: frames from the guest to the backend (virtio 1.2, section 5.1.6.2). */
+#include <errno.h>
+#include <string.h>
+
+#include "dev/net.h"
+#include "dev/rekick.h"
+#include "util/bytes.h"
+#include "util/log.h"
+
+#define HDR_NEEDS_CSUM 1 /* flags */
+#define GSO_NONE       0
+#define GSO_TCPV4      1
+#define GSO_UDP	       3
+#define GSO_TCPV6      4
+#define GSO_ECN	       0x80
+
+/* Is what the header asks for something that was agreed on? Takes out what is not for the backend.
+ */
+static bool header_ok(const struct net *n, uint8_t hdr[NET_HDR])
+{
+	static const uint64_t needs[] = {
+		[GSO_TCPV4] = NET_F_HOST_TSO4,
+		[GSO_UDP] = NET_F_HOST_UFO,
+		[GSO_TCPV6] = NET_F_HOST_TSO6,
+	};
+	uint8_t gso = hdr[1] & (uint8_t)~GSO_ECN;
+
+	hdr[0] &= HDR_NEEDS_CSUM;
+	put_le16(hdr + NET_HDR_NBUFS, 0);
+	if (hdr[0] && !vdev_has(&n->v, NET_F_CSUM))
+		return false;
+	if (hdr[1] == GSO_NONE)
+		return true;
+	return hdr[0] && gso < ARRAY_SIZE(needs) && needs[gso] && vdev_has(&n->v, needs[gso]) &&
+		(!(hdr[1] & GSO_ECN) || vdev_has(&n->v, NET_F_HOST_ECN));
+}
+
+/* 0: the chain is the driver's again, whatever became of the frame. -EAGAIN: not yet. -EBADMSG: the
+ * driver broke the rules. Else the backend is gone. */
+static int send_one(struct net *n)
+{
+	struct iobuf *frame = &n->req.rd;
+	uint8_t hdr[NET_HDR];
+	size_t len;
+	int r;
+
+	if (iobuf_pull(frame, hdr, sizeof(hdr)) || !header_ok(n, hdr))
+		return -EBADMSG;
+	len = frame->left;
+	if (!n->up)
+		return 0;
+	if (len < NET_FRAME_MIN || len > LIM_NET_FRAME) {
+		log_guest("net: a frame of %zu bytes is not sent", len);
+		return 0;
+	}
+	r = n->be->ops->send(n->be, hdr, frame);
+	if (r == -EMSGSIZE || r == -EFAULT) {
+		log_guest("net: %s does not take a frame of %zu bytes", n->be->ops->name, len);
+		r = 0;
+	}
+	return r;
+}
+
+static int flush(struct net *n)
+{
+	return n->up && n->be->ops->flush ? n->be->ops->flush(n->be) : 0;
+}
+
+void net_tx(struct net *n)
+{
+	struct vq *q = &n->v.vq[NET_TX];
+	int r = 1, sent = n->blocked ? -EAGAIN : 0;
+
+	for (unsigned k = 0; !sent && k < NET_BATCH; k++) {
+		r = vq_pop(q, &n->req);
+		if (r <= 0)
+			break;
+		sent = send_one(n);
+		if (sent == -EAGAIN)
+			vq_unpop(q, &n->req);
+		else
+			vq_push(q, n->req.head, 0);
+	}
+	if (!sent)
+		sent = flush(n);
+	vdev_flush(&n->v, NET_TX);
+	if (r < 0 || sent == -EBADMSG)
+		vdev_broken(&n->v, r < 0 ? "a bad transmit queue" : "a bad frame to transmit");
+	else if (sent == -EAGAIN)
+		n->blocked = true;
+	else if (sent)
+		net_down(n, sent);
+	else if (r == 1)
+		rekick(&n->v, NET_TX);
+	net_watch(n);
+}

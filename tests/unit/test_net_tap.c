@@ -1,0 +1,360 @@
+// SPDX-License-Identifier: Apache-2.0
+// virtio-net on a tap in a network namespace of the test's own: frames as the host's stack sees
+// them, checksums and segments that are left to it, an interface that goes away.
+
+#include <arpa/inet.h>
+#include <linux/if_ether.h>
+#include <linux/if_packet.h>
+#include <linux/if_tun.h>
+#include <net/if.h>
+#include <net/if_arp.h>
+#include <sched.h>
+#include <sys/ioctl.h>
+
+#include "unit/net_rig.h"
+
+#define HOST_IP	 0x0a090001U
+#define GUEST_IP 0x0a090002U
+#define PORT	 4711
+#define OFFLOADS (NET_HOST_OFFLOADS | NET_GUEST_OFFLOADS)
+
+static uint8_t frame[FRAME_MAX + 1], back[FRAME_MAX + NET_HDR], host_mac[6];
+static int ctl_sock = -1;
+
+static int open_tap(const char *name, int flags)
+{
+	struct ifreq ifr = { .ifr_flags = (short)flags };
+	int fd = open("/dev/net/tun", O_RDWR | O_CLOEXEC);
+
+	(void)snprintf(ifr.ifr_name, sizeof(ifr.ifr_name), "%s", name);
+	if (fd >= 0 && ioctl(fd, TUNSETIFF, &ifr)) {
+		(void)close(fd);
+		return -1;
+	}
+	return fd;
+}
+
+static void ip_of(struct sockaddr *sa, uint32_t ip)
+{
+	struct sockaddr_in a = { .sin_family = AF_INET, .sin_addr.s_addr = htonl(ip) };
+
+	memcpy(sa, &a, sizeof(a));
+}
+
+/* Up, with an address, and the guest's in the table of neighbours. */
+static bool bring_up(const char *name)
+{
+	struct ifreq ifr = { 0 };
+	struct arpreq arp = { .arp_flags = ATF_COM | ATF_PERM };
+
+	(void)snprintf(ifr.ifr_name, sizeof(ifr.ifr_name), "%s", name);
+	if (ioctl(ctl_sock, SIOCGIFHWADDR, &ifr))
+		return false;
+	memcpy(host_mac, ifr.ifr_hwaddr.sa_data, 6);
+	ip_of(&ifr.ifr_addr, HOST_IP);
+	if (ioctl(ctl_sock, SIOCSIFADDR, &ifr))
+		return false;
+	ip_of(&ifr.ifr_netmask, 0xffffff00);
+	if (ioctl(ctl_sock, SIOCSIFNETMASK, &ifr))
+		return false;
+	ifr.ifr_flags = IFF_UP;
+	if (ioctl(ctl_sock, SIOCSIFFLAGS, &ifr))
+		return false;
+	ip_of(&arp.arp_pa, GUEST_IP);
+	memcpy(arp.arp_ha.sa_data, guest_mac, 6);
+	(void)snprintf(arp.arp_dev, sizeof(arp.arp_dev), "%s", name);
+	return !ioctl(ctl_sock, SIOCSARP, &arp);
+}
+
+static bool tap_up(struct rig *r, uint64_t offloads, uint64_t features)
+{
+	struct net_cfg cfg = net_cfg_of(NET_TAP);
+
+	memset(r, 0, sizeof(*r));
+	r->peer = -1;
+	cfg.fd = open_tap("tap0", IFF_TAP | IFF_NO_PI | IFF_VNET_HDR);
+	cfg.offloads = offloads;
+	if (cfg.fd < 0 || !bring_up("tap0") || rig_make(r, &cfg) || rig_go(r, features))
+		return false;
+	rx_post(r, 128, BUF);
+	return true;
+}
+
+static uint32_t sum(const uint8_t *p, size_t n, uint32_t at)
+{
+	for (size_t i = 0; i < n; i++)
+		at += i % 2 ? p[i] : (uint32_t)p[i] << 8;
+	return at;
+}
+
+static uint16_t fold(uint32_t s)
+{
+	while (s >> 16)
+		s = (s & 0xffff) + (s >> 16);
+	return (uint16_t)s;
+}
+
+static void put_be16(uint8_t *p, unsigned v)
+{
+	p[0] = (uint8_t)(v >> 8);
+	p[1] = (uint8_t)v;
+}
+
+static unsigned get_be16(const uint8_t *p)
+{
+	return (unsigned)p[0] << 8 | p[1];
+}
+
+/* Of UDP's or TCP's pseudo header, from a frame. */
+static uint32_t pseudo(const uint8_t *f, size_t len)
+{
+	return sum(f + 26, 8, 0) + f[23] + (uint32_t)(len - 34);
+}
+
+/* The guest's datagram to the host: the sum of all, or as the driver leaves it, of the pseudo
+ * header alone. */
+static void udp_frame(uint32_t payload, bool whole, uint32_t seed)
+{
+	uint32_t ips[2] = { htonl(GUEST_IP), htonl(HOST_IP) }, len = 42 + payload;
+	uint8_t *f = frame;
+
+	make_frame(f, host_mac, len, seed);
+	memcpy(f + 6, guest_mac, 6);
+	put_be16(f + 12, ETH_P_IP);
+	memset(f + 14, 0, 28);
+	f[14] = 0x45;
+	put_be16(f + 16, len - 14);
+	f[22] = 64;
+	f[23] = IPPROTO_UDP;
+	memcpy(f + 26, ips, 8);
+	put_be16(f + 24, (uint16_t)~fold(sum(f + 14, 20, 0)));
+	put_be16(f + 34, PORT);
+	put_be16(f + 36, PORT);
+	put_be16(f + 38, len - 34);
+	put_be16(f + 40, fold(pseudo(f, len)));
+	if (whole) {
+		put_be16(f + 40, 0);
+		put_be16(f + 40, (uint16_t)~fold(sum(f + 34, len - 34, pseudo(f, len))));
+	}
+}
+
+static int udp_socket(void)
+{
+	struct sockaddr_in a = { .sin_family = AF_INET, .sin_port = htons(PORT) };
+	int fd = socket(AF_INET, SOCK_DGRAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+
+	return fd < 0 || bind(fd, (struct sockaddr *)&a, sizeof(a)) ? -1 : fd;
+}
+
+/* The next datagram that a socket of the host gets, the device's loop running. */
+static int heard(struct rig *r, int fd)
+{
+	for (int i = 0; i < 10000; i++) {
+		ssize_t n = recv(fd, back, sizeof(back), 0);
+
+		if (n >= 0 || errno != EAGAIN)
+			return (int)n;
+		if (tx_done(r) < 0)
+			return -1;
+		(void)loop_once(r->loop, 1);
+	}
+	return -1;
+}
+
+/* The next frame from the host that is UDP, among what its stack has to say by itself. */
+static int udp_from_host(struct rig *r)
+{
+	for (int i = 0; i < 1000; i++) {
+		int n = rx_wait(r, back);
+
+		if (n < 0 || (n > 42 && get_be16(back + 12) == ETH_P_IP && back[23] == IPPROTO_UDP))
+			return n;
+	}
+	return -1;
+}
+
+static void say_to_guest(int fd, uint32_t len, uint32_t seed)
+{
+	struct sockaddr_in a = {
+		.sin_family = AF_INET, .sin_port = htons(PORT), .sin_addr.s_addr = htonl(GUEST_IP)
+	};
+
+	make_frame(frame, guest_mac, len, seed);
+	if (sendto(fd, frame, len, 0, (struct sockaddr *)&a, sizeof(a)) != (ssize_t)len)
+		printf("# sendto: %s\n", strerror(errno));
+}
+
+static void both_ways(void)
+{
+	struct rig r;
+	int fd = udp_socket();
+
+	CHECK(fd >= 0 && tap_up(&r, 0, ALL_FEATURES));
+	CHECK_EQ(r.d.features & (OFFLOADS | NET_F_CTRL_GUEST_OFFLOADS), 0);
+	for (uint32_t i = 0; i < 20; i++) {
+		udp_frame(100 + i * 60, true, i);
+		CHECK(tx_add(&r, NULL, frame, 142 + i * 60, 1 + i * 3) >= 0);
+		CHECK_EQ(heard(&r, fd), 100 + i * 60);
+		CHECK(!memcmp(back, frame + 42, 100 + i * 60));
+		say_to_guest(fd, 200 + i * 60, i);
+		CHECK_EQ(udp_from_host(&r), 242 + i * 60);
+		CHECK(is_frame(back + 42, guest_mac, 200 + i * 60, i));
+		/* nothing was agreed on: the sum is there, and the header says nothing */
+		CHECK_EQ(fold(sum(back + 34, 208 + i * 60, pseudo(back, 242 + i * 60))), 0xffff);
+		CHECK_EQ(r.hdr[0] | r.hdr[1], 0);
+	}
+	(void)close(fd);
+	rig_down(&r);
+}
+
+static void checksums(void)
+{
+	uint8_t hdr[NET_HDR] = { 1 };
+	struct rig r;
+	int fd = udp_socket();
+
+	CHECK(fd >= 0 && tap_up(&r, OFFLOADS, ALL_FEATURES));
+	CHECK_EQ(r.d.features & NET_HOST_OFFLOADS, NET_HOST_OFFLOADS);
+	CHECK(r.d.features & NET_F_GUEST_CSUM && r.d.features & NET_F_GUEST_TSO4);
+	put_le16(hdr + 6, 34);
+	put_le16(hdr + 8, 6);
+	for (uint32_t i = 0; i < 20; i++) {
+		udp_frame(500 + i, false, i);
+		CHECK(tx_add(&r, hdr, frame, 542 + i, 2) >= 0);
+		CHECK_EQ(heard(&r, fd), 500 + i);
+		CHECK(!memcmp(back, frame + 42, 500 + i));
+		/* the other way it is left to the guest */
+		say_to_guest(fd, 300 + i, i);
+		CHECK_EQ(udp_from_host(&r), 342 + i);
+		CHECK_EQ(r.hdr[0] & 1, 1);
+		CHECK_EQ(get_le16(r.hdr + 6), 34);
+		CHECK_EQ(get_le16(r.hdr + 8), 6);
+		CHECK_EQ(get_be16(back + 40), fold(pseudo(back, 342 + i)));
+	}
+	/* a driver that no longer wants it has its sums made */
+	CHECK_EQ(ctl(&r, 5, 0, "\0\0\0\0\0\0\0\0", 8), 0);
+	say_to_guest(fd, 300, 1);
+	CHECK_EQ(udp_from_host(&r), 342);
+	CHECK_EQ(r.hdr[0] & 1, 0);
+	CHECK_EQ(fold(sum(back + 34, 308, pseudo(back, 342))), 0xffff);
+	CHECK_EQ(ctl(&r, 5, 0, "\1\0\0\0\0\0\0\0", 8), 1);
+	/* what the kernel finds wrong costs the frame, not the device */
+	put_le16(hdr + 6, 60000);
+	CHECK(tx_add(&r, hdr, frame, 500, 1) >= 0);
+	put_le16(hdr + 6, 34);
+	udp_frame(77, false, 1);
+	CHECK(tx_add(&r, hdr, frame, 42 + 77, 1) >= 0);
+	CHECK_EQ(heard(&r, fd), 77);
+	CHECK(!vdev_is_broken(r.v) && link_status(&r) == NET_S_LINK_UP);
+	(void)close(fd);
+	rig_down(&r);
+}
+
+/* One large frame of the guest's is what the host's side of the tap sees. */
+static void segments(void)
+{
+	struct sockaddr_ll a = { .sll_family = AF_PACKET, .sll_protocol = htons(ETH_P_IP) };
+	int fd = socket(AF_PACKET, SOCK_RAW | SOCK_NONBLOCK | SOCK_CLOEXEC, htons(ETH_P_IP));
+	uint8_t hdr[NET_HDR] = { 1, 1 };
+	uint32_t len = 54 + 40000;
+	struct rig r;
+
+	CHECK(fd >= 0 && tap_up(&r, OFFLOADS, ALL_FEATURES));
+	a.sll_ifindex = (int)if_nametoindex("tap0");
+	CHECK_EQ(bind(fd, (struct sockaddr *)&a, sizeof(a)), 0);
+	put_le16(hdr + 2, 54);
+	put_le16(hdr + 4, 1448);
+	put_le16(hdr + 6, 34);
+	put_le16(hdr + 8, 16);
+	udp_frame(len - 42, false, 3);
+	frame[23] = IPPROTO_TCP;
+	put_be16(frame + 24, 0);
+	put_be16(frame + 24, (uint16_t)~fold(sum(frame + 14, 20, 0)));
+	memset(frame + 38, 0, 16);
+	frame[46] = 0x50;
+	frame[47] = 0x10;
+	put_be16(frame + 50, fold(pseudo(frame, len)));
+	/* in more pieces than one call of ours takes as they are */
+	for (unsigned pieces = 3; pieces <= 60; pieces += 57) {
+		CHECK(tx_add(&r, hdr, frame, len, pieces) >= 0);
+		CHECK_EQ(heard(&r, fd), len);
+		CHECK(!memcmp(back, frame, len));
+	}
+	(void)close(fd);
+	rig_down(&r);
+}
+
+/* An interface that is down takes frames as a cable without an end; one that is deleted is gone. */
+static void down_and_gone(void)
+{
+	struct ifreq ifr = { .ifr_flags = 0 };
+	struct rig r;
+	int fd = udp_socket();
+
+	CHECK(fd >= 0 && tap_up(&r, OFFLOADS, ALL_FEATURES));
+	(void)snprintf(ifr.ifr_name, sizeof(ifr.ifr_name), "tap0");
+	CHECK_EQ(ioctl(ctl_sock, SIOCSIFFLAGS, &ifr), 0);
+	udp_frame(100, true, 1);
+	CHECK(tx_add(&r, NULL, frame, 142, 1) >= 0);
+	CHECK_EQ(fake_wait(&r.d, NET_TX, FAKE_TIMEOUT_MS), 0);
+	CHECK_EQ(tx_done(&r), 1);
+	CHECK_EQ(link_status(&r), NET_S_LINK_UP);
+	CHECK(bring_up("tap0"));
+	CHECK(tx_add(&r, NULL, frame, 142, 1) >= 0);
+	CHECK_EQ(heard(&r, fd), 100);
+	CHECK_EQ(system("ip link delete tap0"), 0);
+	CHECK_EQ(wait_link(&r, 0), 0);
+	CHECK(tx_add(&r, NULL, frame, 142, 1) >= 0);
+	CHECK_EQ(fake_wait(&r.d, NET_TX, FAKE_TIMEOUT_MS), 0);
+	CHECK(!vdev_is_broken(r.v));
+	(void)close(fd);
+	rig_down(&r);
+}
+
+static void other_taps_are_refused(void)
+{
+	static const int flags[] = { IFF_TAP | IFF_NO_PI, IFF_TUN | IFF_NO_PI | IFF_VNET_HDR };
+	struct fake_guest g;
+	struct loop *loop;
+	struct vdev *v;
+
+	CHECK(!fake_guest_init(&g, 1U << 20) && !loop_new("test", &loop, NULL));
+	for (unsigned i = 0; i < ARRAY_SIZE(flags); i++) {
+		struct net_cfg cfg = net_cfg_of(NET_TAP);
+		struct error e = { 0 };
+
+		cfg.fd = open_tap("tap1", flags[i]);
+		CHECK(cfg.fd >= 0);
+		CHECK_EQ(net_new(loop, &g.mem, &cfg, &v, &e), -EINVAL);
+		CHECK(strstr(e.msg, "tap1"));
+	}
+	loop_free(loop);
+	fake_guest_fini(&g);
+}
+
+static const struct test_case cases[] = {
+	TEST(both_ways),
+	TEST(checksums),
+	TEST(segments),
+	TEST(down_and_gone),
+	TEST(other_taps_are_refused),
+};
+
+int main(int argc, char **argv)
+{
+	int fd;
+
+	/* the namespace with this process, and all that it makes */
+	if (unshare(CLONE_NEWNET) && unshare(CLONE_NEWUSER | CLONE_NEWNET)) {
+		printf("1..0 # SKIP no network namespace: %s\n", strerror(errno));
+		return 77;
+	}
+	fd = open_tap("probe", IFF_TAP | IFF_NO_PI | IFF_VNET_HDR);
+	if (fd < 0) {
+		printf("1..0 # SKIP /dev/net/tun: %s\n", strerror(errno));
+		return 77;
+	}
+	(void)close(fd);
+	ctl_sock = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+	return test_run_(cases, ARRAY_SIZE(cases), argc, argv);
+}
