@@ -78,7 +78,9 @@ struct fv {
 	/* Sees every packet first; true: it was for it. Kept by fv_up(). */
 	unsigned rx_buf; /* bytes of a receive buffer, kept by fv_up(); 0: FV_RX_BUF */
 	bool (*raw)(struct fv *f, const struct fv_pkt *p, const uint8_t *data);
-	bool bad; /* a packet that no correct device sends */
+	bool bad;     /* a packet that no correct device sends */
+	bool damaged; /* a damaged state was loaded: where the rings are, and how far, is what it
+			 says, and what a driver reaps from its own is anything */
 };
 
 /* Device, driver and @nbufs receive buffers; @knock: its knock port is FV_KNOCK. 0 or -errno. */

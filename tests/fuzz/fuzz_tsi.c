@@ -288,18 +288,25 @@ static void save_and_load(struct script *s)
 	struct save_out out = { 0 };
 	struct save_in in;
 	struct vdev *twin;
+	bool damaged = false;
 
 	vdev_pause(t.f.v);
 	if (vdev_save(t.f.v, &out) || vsock_new(t.f.loop, &t.f.g.mem, &cfg, &twin, NULL))
 		abort();
-	if (take(s, 1) & 1 && out.len)
-		out.buf[take(s, 2) % out.len] ^= (uint8_t)take(s, 1);
+	if (take(s, 1) & 1 && out.len) {
+		uint8_t flip = (uint8_t)take(s, 1);
+		uint16_t at = (uint16_t)take(s, 2);
+
+		out.buf[at % out.len] ^= flip;
+		damaged = flip;
+	}
 	twin->irq = &t.f.d.irq;
 	in = (struct save_in){ .buf = out.buf, .len = out.len };
 	if (vdev_load(twin, &in)) {
 		vdev_fini(twin);
 		twin->cls->destroy(twin);
 	} else {
+		t.f.damaged |= damaged;
 		vdev_fini(t.f.v);
 		t.f.v->cls->destroy(t.f.v);
 		t.f.v = t.f.d.v = t.f.d.mmio.v = twin;

@@ -300,20 +300,27 @@ static void save_and_load(struct script *s)
 	struct save_out out = { 0 };
 	struct save_in in;
 	struct vdev *twin;
+	bool damaged = false;
 
 	ports[2].fd = dup(listener);
 	vdev_pause(f.v);
 	if (vdev_save(f.v, &out) || vsock_new(f.loop, &f.g.mem, &cfg, &twin, NULL))
 		abort();
 	/* Now and then the file is damaged. */
-	if (take(s, 1) & 1 && out.len)
-		out.buf[take(s, 2) % out.len] ^= (uint8_t)take(s, 1);
+	if (take(s, 1) & 1 && out.len) {
+		uint8_t flip = (uint8_t)take(s, 1);
+		uint16_t at = (uint16_t)take(s, 2);
+
+		out.buf[at % out.len] ^= flip;
+		damaged = flip;
+	}
 	twin->irq = &f.d.irq;
 	in = (struct save_in){ .buf = out.buf, .len = out.len };
 	if (vdev_load(twin, &in)) {
 		vdev_fini(twin);
 		twin->cls->destroy(twin);
 	} else {
+		f.damaged |= damaged;
 		vdev_fini(f.v);
 		f.v->cls->destroy(f.v);
 		f.v = f.d.v = f.d.mmio.v = twin;
