@@ -479,8 +479,13 @@ int spec_dax(const struct spec *s, uint64_t ram, uint64_t *bytes, struct error *
 bool spec_is_refused(const char *field);
 const char *spec_refused_field(size_t i);
 
-/* -ENOTSUP when a label or profile is asked for that the host's security modules do not know. */
+/*
+ * -ENOTSUP when a profile or label is asked for and @apparmor or @selinux says that it would mean
+ * something on this host: none is applied. Where a module is not there, neither are its labels.
+ */
 int spec_check_lsm(const struct spec *s, bool apparmor, bool selinux, struct error *e);
+bool spec_host_has_apparmor(void);
+bool spec_host_has_selinux(void);
 
 /*
  * What `krun-oci spec` writes: a config for a bundle with a rootfs folder, one that parses and is

@@ -6,12 +6,15 @@
  * its row: `features` asks the same table.
  */
 #include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/mount.h>
+#include <unistd.h>
 
 #include "oci/spec.h"
 #include "oci/json_text.h"
+#include "util/cleanup.h"
 #include "util/err.h"
 #include "util/util.h"
 
@@ -63,12 +66,36 @@ static bool guest_device(int64_t major, int64_t minor)
 	return false;
 }
 
+bool spec_host_has_apparmor(void)
+{
+	CLEAN_FD int fd = open("/sys/module/apparmor/parameters/enabled", O_RDONLY | O_CLOEXEC);
+	char yes = 0;
+
+	return fd >= 0 && read(fd, &yes, 1) == 1 && yes == 'Y';
+}
+
+bool spec_host_has_selinux(void)
+{
+	return !access("/sys/fs/selinux/enforce", F_OK);
+}
+
+/* A node of a number that no driver has opens nowhere: in the guest it says so as on the host. */
+static bool host_has(const struct spec_device *d)
+{
+	char path[48];
+
+	(void)snprintf(path, sizeof(path), "/sys/dev/%s/%u:%u", d->type == 'b' ? "block" : "char",
+		d->major, d->minor);
+	return !access(path, F_OK) || errno != ENOENT;
+}
+
 static bool host_device(const struct spec *s, char where[static WHERE_MAX])
 {
 	for (size_t i = 0; i < s->linux_.n_devices; i++) {
 		const struct spec_device *d = &s->linux_.devices[i];
 
-		if (d->type == 'c' && guest_device(d->major, d->minor))
+		if (d->type == 'p' || (d->type == 'c' && guest_device(d->major, d->minor)) ||
+			!host_has(d))
 			continue;
 		(void)snprintf(where, WHERE_MAX, "linux.devices[%zu]: %s (%c %u:%u)", i,
 			QUOTE(d->path), d->type, d->major, d->minor);
@@ -289,7 +316,6 @@ WHEN(realtime, s->linux_.res.cpu.rt_runtime.v || s->linux_.res.cpu.rt_period.v)
 WHEN(net_class, s->linux_.res.net_class.v || s->linux_.res.n_net_prios)
 WHEN(rdma, s->linux_.res.n_rdma)
 WHEN(notify, s->linux_.seccomp.notify || s->linux_.seccomp.listener_path)
-WHEN(mount_label, s->linux_.mount_label && s->linux_.mount_label[0])
 WHEN(rdt, s->linux_.rdt.set)
 WHEN(mempolicy, s->linux_.mempolicy.set)
 WHEN(hypervisor, s->vm.hypervisor || s->vm.hypervisor_params.n)
@@ -331,7 +357,6 @@ static const struct row ROWS[] = {
 	{ "linux.seccomp.listenerPath", notify,
 		"seccomp notification is not supported, the notifying process is inside a guest" },
 	{ "linux.sysctl", sysctl, "not a setting of a namespace of the container" },
-	{ "linux.mountLabel", mount_label, "not supported by this version" },
 	{ "linux.intelRdt", rdt, "not supported by this version" },
 	{ "linux.memoryPolicy", mempolicy, "not supported by this version" },
 	{ "vm.hypervisor", hypervisor, "the hypervisor is built in" },
@@ -373,16 +398,22 @@ const char *spec_refused_field(size_t i)
 int spec_check_lsm(const struct spec *s, bool apparmor, bool selinux, struct error *e)
 {
 	const char *profile = s->process.apparmor_profile, *label = s->process.selinux_label;
+	const char *mounts = s->linux_.mount_label;
 
-	if (profile && *profile && strcmp(profile, "unconfined") != 0 && !apparmor)
+	if (profile && *profile && strcmp(profile, "unconfined") != 0 && apparmor)
 		return err_set(e, ENOTSUP,
 			"config.json: process.apparmorProfile: %s, but this version "
 			"applies no AppArmor profile",
 			QUOTE(profile));
-	if (label && *label && !selinux)
+	if (label && *label && selinux)
 		return err_set(e, ENOTSUP,
 			"config.json: process.selinuxLabel: %s, but this version applies "
 			"no SELinux label",
 			QUOTE(label));
+	if (mounts && *mounts && selinux)
+		return err_set(e, ENOTSUP,
+			"config.json: linux.mountLabel: %s, but this version applies "
+			"no SELinux label",
+			QUOTE(mounts));
 	return 0;
 }

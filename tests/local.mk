@@ -275,6 +275,7 @@ guest_files = \
 	tests/soak/net-many.py \
 	tests/soak/net-many.sh \
 	tests/soak/run \
+	tests/soak/validation.sh \
 	tests/guest/boot/run \
 	tests/guest/snapshot/run \
 	tests/guest/tsi/run \
@@ -339,7 +340,8 @@ bench_files = \
 	tests/soak/net-http.js \
 	tests/soak/net-many.py \
 	tests/soak/net-many.sh \
-	tests/soak/run
+	tests/soak/run \
+	tests/soak/validation.sh
 
 EXTRA_DIST += $(test_headers) $(lint_scripts) $(slow_lint_scripts) tests/lint/lib.sh tests/lint/srclist $(guest_files) $(host_files) \
 	$(bundle_files) $(bench_files) $(build_scripts) tests/coverage/run tests/deps tests/fuzz/corpus tests/fuzz/run tests/fuzz/watch tests/unit/goldens run-tests quickstart .ci/run \

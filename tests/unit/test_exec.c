@@ -136,11 +136,11 @@ static void refusals(void)
 	struct rt_exec o = { CMD, .apparmor = "p" };
 	char *none[] = { empty, NULL };
 
-	CHECK_EQ(make(&o), -ENOTSUP);
+	CHECK_EQ(make(&o), spec_host_has_apparmor() ? -ENOTSUP : 0);
 	o.apparmor = "unconfined";
 	CHECK_EQ(make(&o), 0);
 	o.label = "a:b:c";
-	CHECK_EQ(make(&o), -ENOTSUP);
+	CHECK_EQ(make(&o), spec_host_has_selinux() ? -ENOTSUP : 0);
 	o.label = "";
 	o.cwd = "a";
 	CHECK_EQ(make(&o), -EINVAL);
@@ -182,9 +182,8 @@ static void file(void)
 	CHECK_EQ(from_text(&o, "{\"args\":[\"x\"],\"cwd\":\"/\",\"terminal\":true}"), 0);
 	CHECK_EQ(p.user.uid, 7);
 	CHECK(p.terminal);
-	CHECK_EQ(
-		from_text(&o, "{\"args\":[\"x\"],\"cwd\":\"/\",\"selinuxLabel\":\"a\"}"), -ENOTSUP);
-	CHECK(!strncmp(e.msg, "process.selinuxLabel", 20));
+	CHECK_EQ(from_text(&o, "{\"args\":[\"x\"],\"cwd\":\"/\",\"selinuxLabel\":\"a\"}"),
+		spec_host_has_selinux() ? -ENOTSUP : 0);
 	CHECK_EQ(
 		from_text(&o,
 			"{\"args\":[\"x\"],\"cwd\":\"/\",\"execCPUAffinity\":{\"initial\":\"0\"}}"),

@@ -84,8 +84,31 @@ static void process(void)
 	CHECK(strstr(s->warnings.v[0],
 		"process.capabilities.bounding[2]: unknown capability \"CAP_NEW\""));
 	CHECK_EQ(spec_refusals(s, NULL), 0);
+	CHECK_EQ(spec_check_lsm(s, false, true, NULL), 0);
+	CHECK_EQ(spec_check_lsm(s, true, false, NULL), -ENOTSUP);
+}
+
+/* What means nothing on a host is no reason to refuse, nor is a node of a number without a driver.
+ */
+static void empty_words(void)
+{
+	static const char text[] = HEAD
+		"'process':{'args':['x'],'cwd':'/','user':{'uid':0,'gid':0},'selinuxLabel':'a'},"
+		"'linux':{'mountLabel':'a:b','devices':[{'path':'/dev/f','type':'p'},"
+		"{'path':'/dev/c','type':'c','major':4095,'minor':1048575}]}}";
+	struct spec *s = parse(text);
+	struct error e = { 0 };
+
+	CHECK(s);
+	CHECK_EQ(spec_refusals(s, NULL), 0);
 	CHECK_EQ(spec_check_lsm(s, true, false, NULL), 0);
-	CHECK_EQ(spec_check_lsm(s, false, true, NULL), -ENOTSUP);
+	CHECK_EQ(spec_check_lsm(s, false, true, &e), -ENOTSUP);
+	CHECK(strstr(e.msg, "process.selinuxLabel: "));
+	s->process.selinux_label = NULL;
+	e = (struct error){ 0 };
+	CHECK_EQ(spec_check_lsm(s, false, true, &e), -ENOTSUP);
+	CHECK(strstr(e.msg, "linux.mountLabel: "));
+	spec_free(s);
 }
 
 static void mounts(void)
@@ -667,6 +690,7 @@ static void shared_names(void)
 
 static const struct test_case CASES[] = {
 	TEST(process),
+	TEST(empty_words),
 	TEST(mounts),
 	TEST(linux_section),
 	TEST(hooks_and_annotations),
