@@ -182,6 +182,9 @@ void tsi_from_sockaddr(const struct sockaddr_storage *ss, struct tsi_addr *a);
 
 /* Where its fd is, -1 when there is none. */
 int tsi_fd(const struct tsi_sock *s);
+/* @c has lost its guest. What it holds goes on to a peer that may never read it, with nobody who
+ * could give up: for LIM_TSI_DRAIN_MS at most. Answers the socket that it was of, if any. */
+struct tsi_sock *tsi_sock_orphan(struct vsock_conn *c);
 int tsi_sock_open(struct tsi_sock *s, uint8_t family, uint8_t kind);
 /* An fd (taken over) of a connection that came. */
 void tsi_sock_take(struct tsi_sock *s, int fd);

@@ -19,7 +19,6 @@
 
 #include <errno.h>
 #include <netinet/in.h>
-#include <netinet/tcp.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
@@ -106,15 +105,10 @@ static int get_addr(const struct tsi_sock *s, const uint8_t *p, uint32_t len, si
 
 static void krun_gone(struct vsock_conn *c)
 {
-	const unsigned limit = LIM_TSI_DRAIN_MS;
-	struct tsi_sock *s = c->arg;
+	struct tsi_sock *s = tsi_sock_orphan(c);
 
-	if (conn_held(c) && hostfd_is_open(&c->rd))
-		(void)setsockopt(c->rd.fd, IPPROTO_TCP, TCP_USER_TIMEOUT, &limit, sizeof(limit));
 	if (!s)
 		return;
-	c->arg = NULL;
-	s->conn = NULL;
 	if (s->proto == &krun_child)
 		tsi_free(s, false);
 	else

@@ -10,7 +10,6 @@
 
 #include <errno.h>
 #include <netinet/in.h>
-#include <netinet/tcp.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -87,17 +86,10 @@ static void stream_failed(struct vsock_conn *c, int error)
 
 static void stream_gone(struct vsock_conn *c)
 {
-	const unsigned limit = LIM_TSI_DRAIN_MS;
-	struct tsi_sock *s = c->arg;
+	struct tsi_sock *s = tsi_sock_orphan(c);
 
-	/* what is held goes on to a peer that may never read it, without a guest that could give up
-	 */
-	if (conn_held(c) && hostfd_is_open(&c->rd))
-		(void)setsockopt(c->rd.fd, IPPROTO_TCP, TCP_USER_TIMEOUT, &limit, sizeof(limit));
 	if (!s)
 		return;
-	c->arg = NULL;
-	s->conn = NULL;
 	/* of a connect that is under way the guest wants no more */
 	s->state = TSI_DEAD;
 	tsi_unexpect(s);

@@ -16,6 +16,7 @@
  * getsockopt setsockopt */
 #include <errno.h>
 #include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <string.h>
 #include <sys/epoll.h>
 #include <unistd.h>
@@ -201,6 +202,19 @@ int tsi_sock_give(struct tsi_sock *s)
 void tsi_sock_take(struct tsi_sock *s, int fd)
 {
 	s->src = (struct loop_src){ .fd = fd, .name = "tsi", .fn = sock_event, .arg = s };
+}
+
+struct tsi_sock *tsi_sock_orphan(struct vsock_conn *c)
+{
+	const unsigned limit = LIM_TSI_DRAIN_MS;
+	struct tsi_sock *s = c->arg;
+
+	if (conn_held(c) && hostfd_is_open(&c->rd))
+		(void)setsockopt(c->rd.fd, IPPROTO_TCP, TCP_USER_TIMEOUT, &limit, sizeof(limit));
+	c->arg = NULL;
+	if (s)
+		s->conn = NULL;
+	return s;
 }
 
 int tsi_sock_open(struct tsi_sock *s, uint8_t family, uint8_t kind)
