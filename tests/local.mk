@@ -289,9 +289,13 @@ guest_files = \
 	tests/guest/tsi/conform.c \
 	tests/guest/tsi/conform_async.c \
 	tests/guest/tsi/conform_client.c \
+	tests/guest/tsi/conform_level.c \
 	tests/guest/tsi/conform_opts.c \
+	tests/guest/tsi/conform_ping.c \
+	tests/guest/tsi/conform_refused.c \
 	tests/guest/tsi/conform_server.c \
 	tests/guest/tsi/conform_udp.c \
+	tests/guest/tsi/conform_unix.c \
 	tests/guest/tsi/conform_wait.c \
 	tests/guest/tsi/init.c \
 	tests/guest/tsi/peer.c \

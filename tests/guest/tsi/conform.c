@@ -282,7 +282,7 @@ int main(int argc, char **argv)
 		tcp_select, tcp_sigpipe, tcp_dual, wait_signals, wait_shutdown, wait_amounts,
 		wait_room, async_uring, async_signals, async_lowat, async_inq, tcp_options,
 		udp_bursts, udp_unconnected, udp_connected, udp_server, udp_sizes, udp_many,
-		udp_errors, kinds, rights };
+		udp_errors, level, passing, ping, unix_sockets, refused, kinds, rights };
 
 	base = argc > 1 ? atoi(argv[1]) : 0;
 	if (base <= 0) {

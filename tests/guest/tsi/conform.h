@@ -115,6 +115,11 @@ void udp_server(void);
 void udp_sizes(void);
 void udp_many(void);
 void udp_errors(void);
+void level(void);
+void passing(void);
+void ping(void);
+void refused(void);
+void unix_sockets(void);
 void kinds(void);
 void rights(void);
 

@@ -250,7 +250,8 @@ void tcp_fresh(void)
 	t("fresh: recv", "%s", rs(recv(fd, &c, 1, 0)));
 	t("fresh: shutdown", "%s", rs(shutdown(fd, SHUT_WR)));
 	t("fresh: accept", "%s", rs(accept(fd, NULL, NULL)));
-	t("fresh: FIONREAD", "%s %d", rs(ioctl(fd, FIONREAD, &n)), n);
+	t("fresh: FIONREAD", "%s", rs(ioctl(fd, FIONREAD, &n)));
+	t("fresh: bytes", "%d", n);
 	close(fd);
 }
 

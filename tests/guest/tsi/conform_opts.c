@@ -1,5 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 /* Conformance of sockets: options, other kinds of sockets, rights. */
+
+/*
+ * How it works
+ *
+ * An option is set and read back, before the socket is connected and after. What the guest refuses
+ * is in conform_refused.c.
+ */
 #include "conform.h"
 
 #include <signal.h>
@@ -27,6 +34,41 @@ static void option_get(int fd, const char *name, int level, int opt)
 	t(name, "get %s %d", rs(r), v);
 }
 
+/* Times as they were set, whole ticks of any kernel. */
+static void time_limits(int type, const char *what)
+{
+	static const struct {
+		int opt;
+		const char *name;
+	} limits[] = { { SO_RCVTIMEO, "RCVTIMEO" }, { SO_SNDTIMEO, "SNDTIMEO" } };
+	struct timeval tv;
+	socklen_t len;
+	int fd = xsocket(type), r;
+
+	for (unsigned i = 0; i < 2; i++) {
+		len = sizeof(tv);
+		r = getsockopt(fd, SOL_SOCKET, limits[i].opt, &tv, &len);
+		t(what, "%s get %s len %u %ld %ld", limits[i].name, rs(r), len, (long)tv.tv_sec,
+			(long)tv.tv_usec);
+		tv = (struct timeval){ .tv_sec = 2 + i, .tv_usec = 500000 };
+		r = setsockopt(fd, SOL_SOCKET, limits[i].opt, &tv, sizeof(tv));
+		t(what, "%s set %s", limits[i].name, rs(r));
+		t(what, "%s short %s", limits[i].name,
+			rs(setsockopt(fd, SOL_SOCKET, limits[i].opt, &tv, 4)));
+		tv.tv_usec = 1000000;
+		r = setsockopt(fd, SOL_SOCKET, limits[i].opt, &tv, sizeof(tv));
+		t(what, "%s too many us %s", limits[i].name, rs(r));
+	}
+	xconnect_to(fd, base + (type == SOCK_STREAM ? S_ECHO : S_UDP_ECHO));
+	for (unsigned i = 0; i < 2; i++) {
+		len = sizeof(tv);
+		r = getsockopt(fd, SOL_SOCKET, limits[i].opt, &tv, &len);
+		t(what, "%s connected %s %ld %ld", limits[i].name, rs(r), (long)tv.tv_sec,
+			(long)tv.tv_usec);
+	}
+	close(fd);
+}
+
 void tcp_options(void)
 {
 	struct linger l = { .l_onoff = 1, .l_linger = 3 };
@@ -34,6 +76,8 @@ void tcp_options(void)
 	socklen_t len;
 	int fd;
 
+	time_limits(SOCK_STREAM, "tcp time limits");
+	time_limits(SOCK_DGRAM, "udp time limits");
 	for (int up = 0; up < 2; up++) {
 		fd = up ? connected(S_ECHO) : xsocket(SOCK_STREAM);
 		option_get(fd, "SO_TYPE", SOL_SOCKET, SO_TYPE);

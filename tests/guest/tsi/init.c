@@ -31,6 +31,15 @@ static void loopback_up(void)
 	close(fd);
 }
 
+/* Everybody may have ping sockets, as managers set it. */
+static void allow_ping(void)
+{
+	FILE *f = fopen("/proc/sys/net/ipv4/ping_group_range", "w");
+
+	if (!f || fprintf(f, "0 2147483647\n") < 0 || fclose(f))
+		perror("init: ping_group_range");
+}
+
 /* What the kernel said, which would be in the midst of the program's lines otherwise. */
 static void kernel_log(void)
 {
@@ -76,6 +85,7 @@ int main(void)
 	for (int i = 0; i < 3; i++)
 		dup2(fd, i);
 	loopback_up();
+	allow_ping();
 	/* An oops is shown at once all the same. */
 	if (klogctl(KLOG_LEVEL, NULL, 1) < 0)
 		perror("init: the console's level");

@@ -11,11 +11,12 @@
 #include "conform.h"
 
 #include <signal.h>
+#include <stddef.h>
 #include <sys/prctl.h>
+#include <sys/un.h>
 
 static int first;
 static int gate[2], fds[S_END];
-static int fds[S_END];
 
 static int serving(int type, int port, int backlog)
 {
@@ -128,8 +129,10 @@ static void call(int v6, int port, char *answer, size_t size)
 	if (connect(fd, (struct sockaddr *)&ss, len)) {
 		snprintf(answer, size, "connect %s", strerrorname_np(errno));
 	} else {
-		send_all(fd, "hello\n", 6);
-		n = recv(fd, buf, sizeof(buf) - 1, 0);
+		/* A reset that is there by now is told by the first call that meets it. */
+		n = send(fd, "hello\n", 6, MSG_NOSIGNAL);
+		if (n > 0)
+			n = recv(fd, buf, sizeof(buf) - 1, 0);
 		if (n < 0)
 			snprintf(answer, size, "recv %s", strerrorname_np(errno));
 		else
@@ -160,6 +163,21 @@ static void send_to(int v6, int port, const char *text)
 	close(fd);
 }
 
+/* With the fields of a header that a receiver can ask for. */
+static void send_with_header(int v6, int port, int ttl, int tos)
+{
+	struct sockaddr_storage ss;
+	socklen_t len = (socklen_t)loopback(v6, port, &ss);
+	int fd = socket(ss.ss_family, SOCK_DGRAM, 0);
+
+	setsockopt(fd, v6 ? IPPROTO_IPV6 : IPPROTO_IP, v6 ? IPV6_UNICAST_HOPS : IP_TTL, &ttl,
+		sizeof(ttl));
+	setsockopt(
+		fd, v6 ? IPPROTO_IPV6 : IPPROTO_IP, v6 ? IPV6_TCLASS : IP_TOS, &tos, sizeof(tos));
+	sendto(fd, "header", 6, 0, (struct sockaddr *)&ss, len);
+	close(fd);
+}
+
 static void burst(int v6, int port, int count, int size)
 {
 	static char buf[65536];
@@ -185,10 +203,24 @@ static void fill(int port)
 	}
 }
 
+/* A name of AF_UNIX in this namespace, which is not one in the guest. */
+static void unix_name(int port)
+{
+	struct sockaddr_un a = { .sun_family = AF_UNIX };
+	int fd = socket(AF_UNIX, SOCK_STREAM, 0);
+	int n = snprintf(a.sun_path + 1, sizeof(a.sun_path) - 1, "conform-%d", port);
+
+	if (bind(fd, (struct sockaddr *)&a,
+		    (socklen_t)(offsetof(struct sockaddr_un, sun_path) + 1 + (size_t)n)) ||
+		listen(fd, 8)) {
+		perror("peer: unix socket");
+		exit(1);
+	}
+}
+
 /*
- * Lines: call V6 PORT, bind TYPE V6 PORT, send V6 PORT TEXT, burst V6 PORT COUNT SIZE, go, room,
- * report.
- * An answer is a line.
+ * Lines: call V6 PORT, bind TYPE V6 PORT, send V6 PORT TEXT, header V6 PORT TTL TOS,
+ * burst V6 PORT COUNT SIZE, go, room, report. An answer is a line.
  */
 static void control(int fd, int report)
 {
@@ -204,6 +236,8 @@ static void control(int fd, int report)
 			try_bind(a, b, c, answer, sizeof(answer) - 1);
 		} else if (sscanf(line, "send %d %d %63s", &a, &b, text) == 3) {
 			send_to(a, b, text);
+		} else if (sscanf(line, "header %d %d %d %d", &a, &b, &c, &d) == 4) {
+			send_with_header(a, b, c, d);
 		} else if (sscanf(line, "burst %d %d %d %d", &a, &b, &c, &d) == 4) {
 			burst(a, b, c, d);
 		} else if (!strncmp(line, "go", 2)) {
@@ -293,6 +327,7 @@ int main(int argc, char **argv)
 		fds[s] = serving(s >= S_UDP_ECHO ? SOCK_DGRAM : SOCK_STREAM, first + s,
 			s == S_FULL ? 0 : 16);
 	fill(first + S_FULL);
+	unix_name(first);
 	for (int s = 0; s < S_END; s++) {
 		if (s == S_FULL || fork())
 			continue;
