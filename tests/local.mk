@@ -247,6 +247,7 @@ guest_files = \
 	tests/e2e/stdio.sh \
 	tests/e2e/systemd-cgroup.sh \
 	tests/e2e/terminal.sh \
+	tests/e2e/tsi-policy.sh \
 	tests/e2e/tsi.sh \
 	tests/e2e/update.sh \
 	tests/e2e/userns.sh \
@@ -266,6 +267,7 @@ guest_files = \
 	tests/e2e/locker.c \
 	tests/e2e/mapped.c \
 	tests/e2e/pty-host.c \
+	tests/e2e/tsi-try.c \
 	tests/e2e/fs-posix.h \
 	tests/e2e/net-echo.py \
 	tests/e2e/fs-posix.differs \
