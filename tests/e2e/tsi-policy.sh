@@ -17,6 +17,7 @@ stop() {
 trap stop EXIT
 until [ "$(readlink "/proc/$holder/ns/net")" != "$(readlink /proc/self/ns/net)" ]; do sleep 0.1; done
 in_net() { nsenter --net="/proc/$holder/ns/net" "$@"; }
+in_net_bg() { exec nsenter --net="/proc/$holder/ns/net" "$@"; } # with &: then $! is what is to be killed
 in_net ip link set lo up
 
 bundle b busybox
@@ -24,7 +25,7 @@ edit b ".linux.namespaces |= map(if .type == \"network\" then .path = \"/proc/$h
 gcc -O1 -D_GNU_SOURCE -static -o "$work/peer" "$top/tests/guest/tsi/peer.c" 2>"$work/err" || die "cannot compile the peer"
 gcc -O1 -D_GNU_SOURCE -static -o "$work/b/rootfs/try" "$top/tests/e2e/tsi-try.c" 2>"$work/err" || die "cannot compile the tries"
 cp "$work/b/config.json" "$work/config.plain"
-in_net "$work/peer" 7000 "$work/ready" &
+in_net_bg "$work/peer" 7000 "$work/ready" &
 peer_pid=$!
 wait_for 60 test -s "$work/ready"
 tcp=7001 other=7002 udp=7010 other_udp=7011 # services of the peer

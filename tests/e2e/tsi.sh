@@ -17,6 +17,7 @@ stop() {
 trap stop EXIT
 until [ "$(readlink "/proc/$holder/ns/net")" != "$(readlink /proc/self/ns/net)" ]; do sleep 0.1; done
 in_net() { nsenter --net="/proc/$holder/ns/net" "$@"; }
+in_net_bg() { exec nsenter --net="/proc/$holder/ns/net" "$@"; } # with &: then $! is what is to be killed
 in_net ip link set lo up
 
 bundle b busybox
@@ -38,7 +39,7 @@ listening() { # PORT: waits until somebody listens in the namespace
 say "the guest as the client"
 mkdir "$work/www"
 head -c 3000000 /dev/urandom >"$work/www/blob"
-in_net "$busybox" httpd -f -p 127.0.0.1:8080 -h "$work/www" &
+in_net_bg "$busybox" httpd -f -p 127.0.0.1:8080 -h "$work/www" &
 httpd=$!
 listening 8080
 guest 'wget -q -O - http://127.0.0.1:8080/blob | sha256sum; wget -q -O /dev/null http://127.0.0.1:8081/; echo $?'
@@ -80,7 +81,7 @@ say "conformance"
 gcc -O1 -D_GNU_SOURCE -static -o "$work/peer" "$top/tests/guest/tsi/peer.c" 2>"$work/err" || die "cannot compile the peer"
 gcc -O1 -D_GNU_SOURCE -static -o "$work/conform" "$top"/tests/guest/tsi/conform*.c 2>"$work/err" || die "cannot compile the cases"
 cp "$work/conform" "$work/b/rootfs/conform"
-in_net "$work/peer" 7000 "$work/ready" &
+in_net_bg "$work/peer" 7000 "$work/ready" &
 peer_pid=$!
 until [ -s "$work/ready" ]; do
 	kill -0 "$peer_pid" 2>/dev/null || die "the peer has ended"
