@@ -10,21 +10,25 @@
 [ -x /usr/lib/podman/netavark ] || die "no netavark (tests/deps clients installs it)"
 
 bundle b busybox
+try=$work/b/rootfs/try
+gcc -O1 -D_GNU_SOURCE -static -o "$try" "$top/tests/e2e/tsi-try.c" 2>"$work/err" || die "cannot compile the tries"
 import_image "$work/b/rootfs"
 mkdir "$work/ro" "$work/own" "$work/z"
 echo from the host >"$work/ro/file"
 
 say "a web server behind a published port"
 # shellcheck disable=SC2016 # for the container's shell
-status 0 pod run -d --name web -p 8080:80 --add-host other:192.0.2.7 --dns 192.0.2.53 --init --user 0 \
+status 0 pod run -d --name web -p 8080:80 -p 8053:53/udp --add-host other:192.0.2.7 --dns 192.0.2.53 --init --user 0 \
 	--memory 200m --cpus 1 --pids-limit 60 --ulimit nofile=77:99 --sysctl net.ipv4.ip_forward=1 --cap-add NET_ADMIN --cap-drop CHOWN \
 	--device /dev/null:/dev/other-null --read-only --tmpfs /www:size=1m -v named:/named -v "$work/ro:/ro:ro" -v "$work/own:/own:U" -v "$work/z:/z:z" \
 	--health-cmd 'test -e /www/healthy' --health-interval disable $image \
-	sh -c 'trap "exit 3" TERM; echo hello >/www/index.html; httpd -p 80 -h /www; while :; do sleep 0.1; done'
+	sh -c 'trap "exit 3" TERM; echo hello >/www/index.html; httpd -p 80 -h /www; /try echo 53 & while :; do sleep 0.1; done'
 ip=$(pod inspect --format '{{.NetworkSettings.IPAddress}}' web)
 wait_for 60 get "$ip" 80
 check "at its address" hello "$(get "$ip" 80)"
 check "at the published port" hello "$(get 127.0.0.1 8080)"
+check "datagrams, at its address and at the published port" "0 0" "$("$try" datagram "$ip" 53 sendto 127.0.0.1 8053 | words -)"
+check "a port that is not published" ECONNREFUSED "$("$try" connect 127.0.0.1 53)"
 # shellcheck disable=SC2016
 status 0 pod exec web sh -c 'cat /etc/resolv.conf; grep other /etc/hosts; wget -q -O - http://127.0.0.1/; grep -c " web$" /etc/hosts
 	ulimit -n; ulimit -Hn; cat /proc/sys/net/ipv4/ip_forward; cat /sys/fs/cgroup/pids.max /sys/fs/cgroup/memory.max; nproc
