@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-/* The devices of the VM that krun_start_enter() makes: shares, vsock, consoles. */
+/* The devices of the VM that krun_start_enter() makes: shares, vsock, consoles; nics.c has the
+ * network interfaces. */
 /*
  * How it works
  *
@@ -103,7 +104,7 @@ static int listen_on(const char *path, struct error *e)
 /* Without an interface TSI is on unless it was said otherwise. */
 bool start_tsi(const struct api_ctx *c)
 {
-	return c->vsock_added ? c->tsi & KRUN_TSI_HIJACK_INET : !c->no_vsock;
+	return c->vsock_added ? c->tsi & KRUN_TSI_HIJACK_INET : !c->no_vsock && !start_has_nics(c);
 }
 
 static int add_vsock(struct start *s, struct error *e)
@@ -213,6 +214,8 @@ int start_devices(struct start *s, struct error *e)
 	int r = add_shares(s, e);
 
 	if (!r)
+		r = start_nics(s, e);
+	if (!r)
 		r = add_vsock(s, e);
 	return r ? r : add_consoles(s, e);
 }
@@ -231,7 +234,12 @@ void start_devices_undo(struct start *s)
 		if (s->cfg.vsock_port[i].fd >= 0)
 			(void)close(s->cfg.vsock_port[i].fd);
 	}
-	s->cfg.nfs = s->cfg.nports = s->cfg.nvsock_ports = 0;
+	for (unsigned i = 0; i < s->cfg.nnics; i++) {
+		if (s->cfg.nic[i].fd >= 0)
+			(void)close(s->cfg.nic[i].fd);
+	}
+	s->cfg.nfs = s->cfg.nports = s->cfg.nvsock_ports = s->cfg.nnics = 0;
+	start_nics_unname(s);
 	/* the VM may have taken the descriptors over; the names are ours in every case */
 	for (unsigned i = 0; i < s->nvsock; i++) {
 		if (s->c->vsock[i].listen)

@@ -64,7 +64,7 @@ int32_t krun_has_feature(uint64_t feature)
 {
 	if (feature > KRUN_FEATURE_INIT_BLOB)
 		return -EINVAL;
-	return feature == KRUN_FEATURE_INIT_BLOB;
+	return feature == KRUN_FEATURE_INIT_BLOB || feature == KRUN_FEATURE_NET;
 }
 
 int32_t krun_setuid(uint32_t ctx_id, uid_t uid)

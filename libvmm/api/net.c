@@ -1,11 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
-/* Network interfaces: checked and kept; krun_has_feature() says whether the VM can have them. */
+/* Network interfaces: checked and kept. */
 /*
  * How it works
  *
  * An interface by krun_add_net_*() and one by the deprecated calls exclude each other, as they do
- * in the original. What cannot be had is kept all the same: a caller that goes on after -ENOTSUP
- * must not find the guest on a network that it did not ask for, so krun_start_enter() refuses.
+ * in the original. The guest's DHCP client, which there is not, is kept all the same: a caller that
+ * goes on after -ENOTSUP must not find a workload without an address, so krun_start_enter()
+ * refuses.
  */
 #include <errno.h>
 #include <net/if.h>
@@ -21,11 +22,6 @@
 		NET_FEATURE_HOST_TSO6 | NET_FEATURE_HOST_UFO)
 #define SEGMENTED (NET_FEATURE_GUEST_TSO4 | NET_FEATURE_GUEST_TSO6 | NET_FEATURE_GUEST_UFO)
 
-static int built(void)
-{
-	return krun_has_feature(KRUN_FEATURE_NET) == 1 ? 0 : -ENOTSUP;
-}
-
 static int add(uint32_t ctx_id, struct api_net n, const char *path, const uint8_t *mac, size_t max)
 {
 	CLEAN(api_put) struct api_ctx *c = api_get(ctx_id);
@@ -33,7 +29,8 @@ static int add(uint32_t ctx_id, struct api_net n, const char *path, const uint8_
 
 	if (!c)
 		return -ENOENT;
-	if (!mac || n.features & ~(uint32_t)FEATURES || c->passt_fd >= 0 || c->gvproxy)
+	if (!mac || mac[0] & 1 || n.features & ~(uint32_t)FEATURES || c->passt_fd >= 0 ||
+		c->gvproxy)
 		return -EINVAL;
 	(void)memcpy(n.mac, mac, sizeof(n.mac));
 	if (path && !*path)
@@ -45,7 +42,7 @@ static int add(uint32_t ctx_id, struct api_net n, const char *path, const uint8_
 	if (r)
 		return r;
 	c->net[c->nnets++] = n;
-	return built();
+	return n.flags & NET_FLAG_DHCP_CLIENT ? -ENOTSUP : 0;
 }
 
 static int add_unix(uint32_t ctx_id, struct api_net n, const char *path, const uint8_t *mac)
@@ -99,7 +96,7 @@ int32_t krun_set_passt_fd(uint32_t ctx_id, int fd)
 		return -EINVAL;
 	free(TAKE_PTR(c->gvproxy));
 	c->passt_fd = fd;
-	return built();
+	return 0;
 }
 
 int32_t krun_set_gvproxy_path(uint32_t ctx_id, char *c_path)
@@ -115,7 +112,7 @@ int32_t krun_set_gvproxy_path(uint32_t ctx_id, char *c_path)
 	if (r)
 		return r;
 	c->passt_fd = -1;
-	return built();
+	return 0;
 }
 
 int32_t krun_set_net_mac(uint32_t ctx_id, uint8_t *const c_mac)
@@ -124,9 +121,9 @@ int32_t krun_set_net_mac(uint32_t ctx_id, uint8_t *const c_mac)
 
 	if (!c)
 		return -ENOENT;
-	if (!c_mac)
+	if (!c_mac || c_mac[0] & 1)
 		return -EINVAL;
 	(void)memcpy(c->mac, c_mac, sizeof(c->mac));
 	c->mac_set = true;
-	return built();
+	return 0;
 }

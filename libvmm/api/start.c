@@ -38,9 +38,11 @@ static int check(const struct api_ctx *c, struct error *e)
 	if (c->ndisks || c->root_disk || c->data_disk)
 		return err_set(
 			e, ENOTSUP, "disks were asked for, which this library does not have");
-	if (c->nnets || c->passt_fd >= 0 || c->gvproxy)
-		return err_set(e, ENOTSUP,
-			"network interfaces were asked for, which this library does not have");
+	for (unsigned i = 0; i < c->nnets; i++) {
+		if (c->net[i].flags & NET_FLAG_DHCP_CLIENT)
+			return err_set(e, ENOTSUP,
+				"a DHCP client was asked for, which this library does not have");
+	}
 	if (!start_root(c) && !c->initramfs)
 		return err_set(e, EINVAL, "there is no root: krun_set_root()");
 	return 0;
@@ -154,7 +156,7 @@ static int build(struct start *s, struct error *e)
 	s->cfg.vsock_done_fd = s->done[1];
 	r = vmm_build(s->vm, &s->cfg, e);
 	s->kernel.fd = -1;
-	s->cfg.nfs = s->cfg.nports = s->cfg.nvsock_ports = 0;
+	s->cfg.nfs = s->cfg.nports = s->cfg.nvsock_ports = s->cfg.nnics = 0;
 	return r;
 }
 
@@ -209,6 +211,7 @@ int32_t krun_start_enter(uint32_t ctx_id)
 		r = run(&cfg, &e);
 		if (r >= 0) {
 			tree_remove(&s->tree);
+			start_nics_unname(s);
 			_exit(r);
 		}
 	}

@@ -125,8 +125,10 @@ struct start {
 	char line[LIM_CMDLINE], line_end[LIM_CMDLINE];
 	void *initrd;
 	int kvm_fd, done[2];
-	int32_t code;	 /* atomic: of an init of the caller's, or RUN_NO_CODE */
-	unsigned nvsock; /* ports of the context whose sockets were made */
+	int32_t code;		      /* atomic: of an init of the caller's, or RUN_NO_CODE */
+	unsigned nvsock;	      /* ports of the context whose sockets were made */
+	char *nic_name[LIM_API_NETS]; /* of sockets that were made for network interfaces */
+	unsigned nnic_names;
 };
 
 /* The share that is the guest's root, or NULL. */
@@ -138,6 +140,14 @@ int start_devices(struct start *s, struct error *e) NODISCARD;
 /* Of a start that failed: closes what s->cfg still has, and removes the names of sockets that were
  * made and the agent's directory. */
 void start_devices_undo(struct start *s);
+
+/* ---- nics.c ---- */
+
+bool start_has_nics(const struct api_ctx *c);
+/* As start_devices(), of the network interfaces. */
+int start_nics(struct start *s, struct error *e) NODISCARD;
+/* Removes the names of their sockets. */
+void start_nics_unname(struct start *s);
 
 /* ---- run.c ---- */
 

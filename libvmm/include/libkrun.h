@@ -219,21 +219,25 @@ int32_t krun_add_disk3(uint32_t ctx_id, const char *block_id, const char *disk_p
 /*
  * An interface whose frames go through a unix socket: a stream (passt: each frame after its length
  * in 4 bytes, big-endian) or datagrams (gvproxy, vfkit). Either @c_path or @fd, the other one being
- * NULL or -1. @c_mac: 6 bytes. NET_FLAG_VFKIT is for datagrams only. -ENOTSUP where there is no
- * KRUN_FEATURE_NET. A context with an interface has no TSI unless asked for.
+ * NULL or -1. What is at @c_path must be there when the VM starts; when it goes away the guest's
+ * link is down until it is there again. @c_mac: 6 bytes, no group address. NET_FLAG_VFKIT is for
+ * datagrams by a path only. Of @features the guest is offered what can be had: behind a socket
+ * nobody computes checksums, so none. -ENOTSUP: NET_FLAG_DHCP_CLIENT; the guest's own program has
+ * to set its address. A context with an interface has no TSI unless asked for.
  */
 int32_t krun_add_net_unixstream(uint32_t ctx_id, const char *c_path, int fd, uint8_t *const c_mac,
 	uint32_t features, uint32_t flags);
 int32_t krun_add_net_unixgram(uint32_t ctx_id, const char *c_path, int fd, uint8_t *const c_mac,
 	uint32_t features, uint32_t flags);
 
-/* An interface on a tap device of the host. -EINVAL: also when a GUEST_TSO or GUEST_UFO feature
- * comes without GUEST_CSUM. */
+/* An interface on a tap device of the host, which the process must be allowed to open; one that is
+ * not there is made where it may be. -EINVAL: also when a GUEST_TSO or GUEST_UFO feature comes
+ * without GUEST_CSUM. */
 int32_t krun_add_net_tap(
 	uint32_t ctx_id, char *c_tap_name, uint8_t *const c_mac, uint32_t features, uint32_t flags);
 
-/* Deprecated: one interface to passt by its socket, to gvproxy by its path, and the address of
- * that. -EINVAL: there is an interface by krun_add_net_*(). */
+/* Deprecated: one interface to passt by its socket, or to gvproxy by its path, and the address of
+ * that. -EINVAL: there is an interface by krun_add_net_*(). To passt its MTU is 65520. */
 int32_t krun_set_passt_fd(uint32_t ctx_id, int fd);
 int32_t krun_set_gvproxy_path(uint32_t ctx_id, char *c_path);
 int32_t krun_set_net_mac(uint32_t ctx_id, uint8_t *const c_mac);

@@ -176,7 +176,7 @@ static int errors(char **a)
 	for (int i = 0; i < 20; i++) {
 		uint32_t none = begin(NULL), gone = begin("/nowhere/at/all"), net = begin(a[0]);
 
-		(void)krun_add_net_tap(net, tap, mac, 0, 0);
+		(void)krun_add_net_tap(net, tap, mac, 0, NET_FLAG_DHCP_CLIENT);
 		if (krun_start_enter(none) != -EINVAL || krun_start_enter(none) != -ENOENT ||
 			krun_start_enter(gone) != -ENOENT || krun_start_enter(net) != -ENOTSUP)
 			return 1;

@@ -8,6 +8,7 @@
 #include <pthread.h>
 #include <signal.h>
 #include <sys/mman.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <unistd.h>
 #include <zlib.h>
@@ -474,6 +475,66 @@ static void devices(void)
 	api_free(s.c);
 }
 
+/* Interfaces: descriptors are copies, sockets for datagrams have names that go, TSI is off. */
+static void interfaces(void)
+{
+	uint8_t mac[6] = { 2, 1, 2, 3, 4, 5 };
+	char path[] = "/s", tap[] = "no such tap";
+	static struct start s;
+	struct error e = { 0 };
+	struct stat st;
+	char name[128];
+	uint32_t id = (uint32_t)krun_create_ctx();
+	int sv[2];
+
+	CHECK_EQ(socketpair(AF_UNIX, SOCK_STREAM, 0, sv), 0);
+	CHECK_EQ(krun_set_root(id, "/"), 0);
+	CHECK_EQ(krun_add_net_unixstream(id, NULL, sv[0], mac, COMPAT_NET_FEATURES, 0), 0);
+	CHECK_EQ(krun_add_net_unixgram(id, path, -1, mac, 0, NET_FLAG_VFKIT), 0);
+	CHECK_EQ(krun_add_net_unixstream(id, path, -1, mac, 0, 0), 0);
+	CHECK_EQ(krun_add_net_unixgram(id, path, -1, mac, 0, 0), 0);
+	s = (struct start){ .c = api_take(id), .tree.fd = -1 };
+	CHECK(s.c && start_has_nics(s.c) && !start_tsi(s.c));
+	CHECK_EQ(start_nics(&s, &e), 0);
+	CHECK(s.cfg.nnics == 4 && s.nnic_names == 2);
+	CHECK(s.cfg.nic[0].kind == VMM_NIC_STREAM && s.cfg.nic[0].fd != sv[0] &&
+		!s.cfg.nic[0].path[0] && s.cfg.nic[0].offloads == COMPAT_NET_FEATURES &&
+		!memcmp(s.cfg.nic[0].mac, mac, 6));
+	CHECK(s.cfg.nic[1].kind == VMM_NIC_DGRAM && s.cfg.nic[1].vfkit && s.cfg.nic[1].fd >= 0);
+	CHECK(s.cfg.nic[2].fd == -1 && !s.cfg.nic[3].vfkit);
+	CHECK_STR(s.cfg.nic[2].path, path);
+	(void)snprintf(name, sizeof(name), "%s", s.nic_name[1]);
+	CHECK(!stat(name, &st) && S_ISSOCK(st.st_mode) && (st.st_mode & 0777) == 0600);
+	start_devices_undo(&s);
+	CHECK(s.cfg.nnics == 0 && lstat(name, &st) && errno == ENOENT);
+	api_free(s.c);
+
+	/* the deprecated ones */
+	id = (uint32_t)krun_create_ctx();
+	CHECK_EQ(krun_set_net_mac(id, mac), 0);
+	CHECK_EQ(krun_set_passt_fd(id, sv[1]), 0);
+	s = (struct start){ .c = api_take(id), .tree.fd = -1 };
+	CHECK_EQ(start_nics(&s, &e), 0);
+	CHECK(s.cfg.nnics == 1 && s.cfg.nic[0].kind == VMM_NIC_STREAM &&
+		s.cfg.nic[0].mtu == 65520 && !memcmp(s.cfg.nic[0].mac, mac, 6));
+	start_devices_undo(&s);
+	api_free(s.c);
+	id = (uint32_t)krun_create_ctx();
+	CHECK_EQ(krun_set_gvproxy_path(id, path), 0);
+	s = (struct start){ .c = api_take(id), .tree.fd = -1 };
+	CHECK_EQ(start_nics(&s, &e), 0);
+	CHECK(s.cfg.nnics == 1 && s.cfg.nic[0].vfkit && s.cfg.nic[0].mac[0] == 0x5a);
+	start_devices_undo(&s);
+	api_free(s.c);
+	id = (uint32_t)krun_create_ctx();
+	CHECK_EQ(krun_add_net_tap(id, tap, mac, 0, 0), 0);
+	s = (struct start){ .c = api_take(id), .tree.fd = -1 };
+	CHECK(start_nics(&s, &e) < 0 && e.msg[0]);
+	start_devices_undo(&s);
+	api_free(s.c);
+	CHECK(!close(sv[0]) && !close(sv[1]));
+}
+
 /* A first process of the caller's has its streams as ports too: what is too many is an error of the
  * start, and nothing is written behind the list. */
 static void too_many_ports(void)
@@ -633,7 +694,7 @@ static void refused(void)
 	CHECK_EQ(krun_start_enter(id), -ENOENT);
 	id = (uint32_t)krun_create_ctx();
 	CHECK_EQ(krun_set_root(id, "/"), 0);
-	CHECK_EQ(krun_add_net_tap(id, tap, mac, 0, 0), -ENOTSUP);
+	CHECK_EQ(krun_add_net_tap(id, tap, mac, 0, NET_FLAG_DHCP_CLIENT), -ENOTSUP);
 	CHECK_EQ(krun_start_enter(id), -ENOTSUP);
 	id = (uint32_t)krun_create_ctx();
 	CHECK_EQ(krun_set_root(id, "/"), 0);
@@ -647,8 +708,8 @@ static void refused(void)
 }
 
 static const struct test_case cases[] = { TEST(kept), TEST(packed), TEST(bundles), TEST(config_oci),
-	TEST(config_mounts), TEST(config_flat), TEST(config_bad), TEST(told), TEST(lines),
-	TEST(trees), TEST(streams), TEST(devices), TEST(too_many_ports), TEST(own_console),
-	TEST(terminals), TEST(codes), TEST(comes_back), TEST(refused) };
+	TEST(config_mounts), TEST(config_flat), TEST(config_bad), TEST(told), TEST(interfaces),
+	TEST(lines), TEST(trees), TEST(streams), TEST(devices), TEST(too_many_ports),
+	TEST(own_console), TEST(terminals), TEST(codes), TEST(comes_back), TEST(refused) };
 
 TEST_MAIN(cases)
