@@ -15,6 +15,7 @@
  */
 #include <errno.h>
 #include <fcntl.h>
+#include <inttypes.h>
 #include <limits.h>
 #include <linux/mount.h>
 #include <stdio.h>
@@ -386,6 +387,74 @@ int mount_plan_execute(const struct mount_plan *p, struct error *e)
 				e, r, "config.json: root.readonly: cannot make the root read-only");
 	}
 	return TAKE_FD(root);
+}
+
+struct mount_line {
+	uint64_t id, parent;
+	bool ro, in;
+};
+
+/* The mounts of this process; NULL when they cannot be read. */
+static struct mount_line *read_mounts(size_t *n)
+{
+	CLEAN_FILE FILE *f = fopen("/proc/self/mountinfo", "re");
+	CLEAN_FREE struct mount_line *v = NULL;
+	CLEAN_FREE char *line = NULL;
+	size_t room = 0, cap = 0;
+
+	*n = 0;
+	while (f && getline(&line, &room, f) > 0) {
+		struct mount_line m = { 0 };
+		char ro[4];
+
+		/* ID PARENT DEVICE ROOT PLACE FLAGS: those of this mount, which nobody else can
+		 * change as they can a file system's */
+		if (sscanf(line, "%" SCNu64 " %" SCNu64 " %*s %*s %*s %3[^, ]", &m.id, &m.parent,
+			    ro) != 3)
+			return NULL;
+		m.ro = !strcmp(ro, "ro");
+		if (*n == cap) {
+			struct mount_line *more = reallocarray(v, cap + 64, sizeof(*v));
+
+			if (!more)
+				return NULL;
+			v = more;
+			cap += 64;
+		}
+		v[(*n)++] = m;
+	}
+	return f && !ferror(f) ? TAKE_PTR(v) : NULL;
+}
+
+static bool parent_in(const struct mount_line *v, size_t n, uint64_t id)
+{
+	for (size_t i = 0; i < n; i++)
+		if (v[i].id == id)
+			return v[i].in;
+	return false;
+}
+
+bool mount_tree_readonly(int root_fd)
+{
+	size_t n;
+	CLEAN_FREE struct mount_line *v = read_mounts(&n);
+	bool ro = true, found = false, more = true;
+	struct statx sx;
+
+	if (!v || statx(root_fd, "", AT_EMPTY_PATH, STATX_MNT_ID, &sx) ||
+		!(sx.stx_mask & STATX_MNT_ID))
+		return false;
+	/* A parent may come after what is mounted on it. */
+	while (more && ro) {
+		more = false;
+		for (size_t i = 0; i < n; i++) {
+			if (v[i].in || (v[i].id != sx.stx_mnt_id && !parent_in(v, n, v[i].parent)))
+				continue;
+			v[i].in = found = more = true;
+			ro = ro && v[i].ro;
+		}
+	}
+	return found && ro;
 }
 
 int mount_pivot(int root_fd, struct error *e)

@@ -43,6 +43,11 @@ int mount_plan_execute(const struct mount_plan *p, struct error *e);
  * that no ".." leads from it to the rest of the host. The caller's; -errno.
  */
 int mount_plan_bundle(struct mount_plan *p);
+/*
+ * The same, before the pivot and when nobody will mount any more: whether every mount of the tree
+ * of @root_fd is read-only, so that nothing in it can be written to. False when that is not known.
+ */
+bool mount_tree_readonly(int root_fd);
 /* Makes @root_fd the root of this process and forgets the old one. */
 int mount_pivot(int root_fd, struct error *e);
 

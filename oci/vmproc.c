@@ -145,9 +145,10 @@ static int build_vm(struct vmproc *p, struct vmm *vm, int root_fd, int done_fd, 
 	(void)snprintf(cfg.fs[0].tag, sizeof(cfg.fs[0].tag), "root");
 	/* a descriptor of our own: the pivot still needs root_fd */
 	cfg.fs[0].root_fd = fcntl(root_fd, F_DUPFD_CLOEXEC, 3);
-	cfg.fs[0].readonly = p->spec->root_readonly && !p->spec->n_mounts;
 	cfg.fs[0].dax_bytes = p->size.dax;
 	r = spec_cache_rules(p->spec, root_fd, &cfg.fs[0], e);
+	/* drop_idle: the host may mount something in it later, which may be written to */
+	cfg.fs[0].readonly = !cfg.fs[0].drop_idle && mount_tree_readonly(root_fd);
 	if (!r)
 		r = kernel_cmdline(p->spec, p->size.vcpus, p->net.tsi, cmdline, sizeof(cmdline), e);
 	if (r)
