@@ -59,16 +59,18 @@
 #define LIM_TSI_REPLIES	 512   /* answers of libkrun's protocol that wait for the guest */
 
 /*
- * Nodes that the guest may remember, at most. Each costs us some 150 bytes, LIM_FS_NODE_BYTES when
- * its name has 255 bytes; the guest's own kernel needs over 1 KiB for it, so what a guest can hold
- * grows with its RAM. The servers of a VM together allow as many as fit into LIM_FS_NODE_BASE,
- * which is a part of the fixed overhead of a VM, and LIM_FS_NODE_RAM, which whoever limits the
- * memory of this process adds: the limit on nodes is met before that on memory.
+ * Nodes that the guest may remember: by their number, and by the memory that they take here, which
+ * is 160 bytes each with a name of up to 23 bytes, and 400 with one of 255. The guest's own kernel
+ * needs over 1 KiB for each, so what a guest can hold grows with its RAM, and is less than what we
+ * allow it: a guest of 1 GiB whose memory were all inodes would have 987,000, and may have 996,000.
+ * The servers of a VM together have LIM_FS_NODE_BASE, which is a part of the fixed overhead of a
+ * VM, and LIM_FS_NODE_RAM, which whoever limits the memory of this process adds, so that the limit
+ * on nodes is met before that on memory; at most LIM_FS_NODE_SUM, which can be saved.
  */
-#define LIM_FS_INODES	     (512U << 10)
-#define LIM_FS_NODE_BYTES    448U
+#define LIM_FS_INODES	     (4U << 20)
 #define LIM_FS_NODE_BASE     (24ULL << 20)
 #define LIM_FS_NODE_RAM(ram) ((ram) / 8)
+#define LIM_FS_NODE_SUM	     (512ULL << 20)
 #define LIM_FS_OPEN_INODES   2048	/* O_PATH fds kept open for them */
 #define LIM_FS_HANDLES	     16384	/* open files and directories */
 #define LIM_FS_LOCK_OWNERS   1024	/* owners of locks on files; an fd each at most */
@@ -95,10 +97,10 @@
 #define LIM_API_CMDLINE	      1536 /* of a caller's kernel command line: devices come after it */
 
 /*
- * Bytes of a saved VM but RAM, all of them in memory while it is saved or loaded. Room for a server
- * full of nodes with the longest names, which takes half of it; one with names as people give them
- * needs 35 MiB.
+ * Bytes of a saved VM but RAM, all of them in memory while it is saved or loaded. Room for servers
+ * full of nodes with the longest names, which take most of it; with names as people give them a
+ * million nodes are 65 MiB.
  */
-#define LIM_SAVE_STATE (256U << 20)
+#define LIM_SAVE_STATE (512U << 20)
 
 #endif

@@ -357,12 +357,12 @@ bool vmm_drain(struct vmm *vm, unsigned ms)
 	}
 }
 
-/* What each of @n servers may remember. */
-static uint32_t fs_nodes(const struct vmm *vm, unsigned n)
+/* The memory of what each of @n servers may remember. */
+static uint64_t fs_node_bytes(const struct vmm *vm, unsigned n)
 {
 	uint64_t bytes = LIM_FS_NODE_BASE + LIM_FS_NODE_RAM(mem_ram_bytes(&vm->mem));
 
-	return (uint32_t)MIN(bytes / LIM_FS_NODE_BYTES / n, (uint64_t)LIM_FS_INODES);
+	return MIN(bytes, LIM_FS_NODE_SUM) / n;
 }
 
 static int add_fs(struct vmm *vm, struct vmm_fs *f, unsigned n, char *cmdline, struct error *e)
@@ -374,7 +374,7 @@ static int add_fs(struct vmm *vm, struct vmm_fs *f, unsigned n, char *cmdline, s
 		.nat = f->nat,
 		.dax_len = f->drop_idle ? 0 : f->dax_bytes,
 		.exit_code = f->exit_code,
-		.max_nodes = fs_nodes(vm, n) };
+		.node_bytes = fs_node_bytes(vm, n) };
 	struct vdev *v;
 	int r;
 

@@ -50,9 +50,10 @@ struct fs_cfg {
 	unsigned nat;
 	bool drop_idle;		   /* keep no descriptor that the guest does not use for a second */
 	uint64_t dax_gpa, dax_len; /* window; 0: none */
-	int32_t *exit_code; /* atomic, borrowed for the device's life: where ioctl 0x7602 puts its
-			       argument; NULL: ENOTTY */
-	uint32_t max_nodes; /* that the guest may remember; 0: LIM_FS_INODES */
+	int32_t *exit_code;  /* atomic, borrowed for the device's life: where ioctl 0x7602 puts its
+				argument; NULL: ENOTTY */
+	uint64_t node_bytes; /* of memory for what the guest may remember; 0: only their number
+				counts */
 	const char *virt_name; /* optional virtual file of the root directory (0755), shadowing a
 				  real one; copied */
 	const void *virt_data; /* borrowed for the device's life */

@@ -53,6 +53,15 @@
 #define FS_XFER	      2		    /* of an operation: q->x is what is left to do */
 #define FS_COPY_MAX   (16U << 20)   /* bytes of one COPY_FILE_RANGE: the queue waits meanwhile */
 
+/*
+ * The memory of a node without its name: two heads of a hash twice, as half of them may be unused,
+ * and once more while the hashes grow. Of its name, in the allocator's pieces of 16 with 8 of its
+ * own.
+ */
+#define FS_NODE_FIXED	  (sizeof(struct fs_node) + 3 * 2 * sizeof(uint32_t))
+#define FS_NAME_ROOM(len) (((size_t)((len) < 23 ? 23 : (len)) + 1 + 8 + 15) & ~(size_t)15)
+#define FS_NODE_ROOM	  (FS_NODE_FIXED + FS_NAME_ROOM(LIM_FS_NAME))
+
 /* What every statx() here asks for. */
 #define FS_SX_MASK (STATX_BASIC_STATS | STATX_BTIME | STATX_MNT_ID)
 
@@ -208,6 +217,7 @@ struct fs {
 	uint32_t virt_node; /* index; 0: none */
 
 	struct fs_table nodes, hands;
+	uint64_t node_bytes, node_max; /* what nodes, names and hashes take, and may take */
 	struct fs_hash by_ident, by_name;
 	uint32_t lru_new, lru_old, lru_n, pinned;
 	uint32_t busy[4];
@@ -390,6 +400,7 @@ void fs_node_unhash(struct fs *fs, struct fs_node *n);
 void fs_node_forget(struct fs *fs, struct fs_node *n, uint64_t count);
 /* Frees @n, and parents that only it kept, unless something refers to it. */
 void fs_node_put(struct fs *fs, struct fs_node *n);
+/* Whether there is room for one more, with whatever name. */
 bool fs_node_room(const struct fs *fs);
 void fs_nodes_clear(struct fs *fs);
 /* Leaves the root and the virtual file, as nobody had seen them. */

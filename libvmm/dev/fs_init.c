@@ -210,8 +210,7 @@ int fs_server_new(
 		fs->virt_len = cfg->virt_len;
 	}
 	fs->lim = lim ? *lim : limits_here(dflt);
-	if (!lim && cfg->max_nodes)
-		fs->lim.nodes = MIN(cfg->max_nodes, LIM_FS_INODES);
+	fs->node_max = cfg->node_bytes ? cfg->node_bytes : UINT64_MAX;
 	fs->nodes.max = fs->lim.nodes;
 	fs->hands.max = fs->lim.handles;
 	fs->locksets.max = fs->lim.lock_owners ? fs->lim.lock_owners : LIM_FS_LOCK_OWNERS;

@@ -14,9 +14,7 @@
 
 #include "dev/fs.h"
 
-/* The allocator's 16 for a name of 256 bytes, and a head in each hash, of which half are in use. */
-_Static_assert(sizeof(struct fs_node) + LIM_FS_NAME + 1 + 16 + 2 * 2 * sizeof(uint32_t) <=
-		LIM_FS_NODE_BYTES,
+_Static_assert(FS_NODE_FIXED + FS_NAME_ROOM(23) == 160 && FS_NODE_ROOM == 400,
 	"the memory of nodes is what core/limits.h says");
 
 struct fs_node *fs_node_at(const struct fs *fs, uint32_t idx)
@@ -158,9 +156,17 @@ static int hash_grow(struct fs *fs)
 	return 0;
 }
 
+/* Of @n more bytes. */
+static bool room(const struct fs *fs, size_t n)
+{
+	return n <= fs->node_max && fs->node_bytes <= fs->node_max - n;
+}
+
 bool fs_node_room(const struct fs *fs)
 {
-	return fs->nodes.used < fs->nodes.max;
+	/* What was a node once stays ours. */
+	return fs->nodes.used < fs->nodes.max &&
+		room(fs, fs->nodes.free ? FS_NAME_ROOM(LIM_FS_NAME) : FS_NODE_ROOM);
 }
 
 int fs_node_alloc(struct fs *fs, struct fs_node **out)
@@ -184,6 +190,7 @@ int fs_node_alloc(struct fs *fs, struct fs_node **out)
 		if (r < 0)
 			return r;
 		t->next++;
+		fs->node_bytes += FS_NODE_FIXED;
 		n = fs_node_at(fs, t->next - 1);
 		n->idx = t->next - 1;
 		n->gen = t->gen;
@@ -208,6 +215,7 @@ static struct fs_node *unplace(struct fs *fs, struct fs_node *n)
 	if (!p)
 		return NULL;
 	name_del(fs, n);
+	fs->node_bytes -= FS_NAME_ROOM(strlen(n->name));
 	free(n->name);
 	n->name = NULL;
 	n->parent = 0;
@@ -325,9 +333,10 @@ static int place(struct fs *fs, struct fs_node *n, struct fs_node *dir, const ch
 			return -ELOOP;
 		fs_node_detach(fs, cut);
 	}
-	copy = strdup(name);
+	copy = room(fs, FS_NAME_ROOM(strlen(name))) ? strdup(name) : NULL;
 	if (!copy)
 		return -ENOMEM;
+	fs->node_bytes += FS_NAME_ROOM(strlen(name));
 	dir->kids++;
 	was = fs_node_child(fs, dir, name);
 	if (was)
@@ -404,6 +413,8 @@ int fs_node_alloc_at(struct fs *fs, uint32_t idx, uint32_t gen, struct fs_node *
 
 	if (!idx || idx > fs->nodes.max)
 		return -EINVAL;
+	if (idx >= fs->nodes.next && !room(fs, (idx + 1 - fs->nodes.next) * FS_NODE_FIXED))
+		return -ENOMEM;
 	r = hash_grow(fs);
 	if (!r)
 		r = fs_table_grow(&fs->nodes, sizeof(*n), idx);
@@ -414,6 +425,7 @@ int fs_node_alloc_at(struct fs *fs, uint32_t idx, uint32_t gen, struct fs_node *
 
 		n = (struct fs_node *)fs->nodes.chunk[i / FS_CHUNK] + i % FS_CHUNK;
 		*n = (struct fs_node){ .idx = i, .fd = -1 };
+		fs->node_bytes += FS_NODE_FIXED;
 	}
 	n = fs_node_at(fs, idx);
 	if (n->flags & FS_N_USED)
@@ -464,6 +476,9 @@ void fs_nodes_reset(struct fs *fs)
 	t->next = keep + 1;
 	t->used = keep;
 	t->free = 0;
+	/* The hashes stay as large as they are. */
+	fs->node_bytes =
+		keep * FS_NODE_FIXED + 2 * sizeof(uint32_t) * ((uint64_t)fs->by_ident.mask + 1);
 	memset(fs->by_ident.head, 0, (fs->by_ident.mask + 1) * sizeof(uint32_t));
 	memset(fs->by_name.head, 0, (fs->by_name.mask + 1) * sizeof(uint32_t));
 	ident_add(fs, fs_node_at(fs, FS_ROOT));

@@ -37,8 +37,8 @@
 /* What one node takes but the content of a file without a name. */
 #define FS_NODE_BYTES (51U + LIM_FS_NAME)
 
-_Static_assert(
-	(uint64_t)LIM_FS_INODES *FS_NODE_BYTES + FS_UNLINKED_SAVE + LIM_VSOCK_BUF + (8U << 20) <=
+_Static_assert(LIM_FS_NODE_SUM / FS_NODE_ROOM * FS_NODE_BYTES + FS_UNLINKED_SAVE + LIM_VSOCK_BUF +
+			(8U << 20) <=
 		LIM_SAVE_STATE,
 	"whatever one guest makes a server remember can be saved, with 8 MiB for all other state");
 

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 /* virtio-fs: what a hostile guest sends. Names, ids, handles, lengths; read-only trees; special
  * files. */
+#include <malloc.h>
 #include <pthread.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
@@ -358,6 +359,57 @@ static void caps(void)
 	CHECK(fc_free(&c));
 }
 
+/* Nodes are bounded by the memory that they take, with short names or long ones, new or renamed. */
+static void node_memory(void)
+{
+	struct fs_cfg cfg = { .node_bytes = 4 << 20 };
+	char longname[256], name[16];
+	uint64_t n, first = 0, used, base;
+	unsigned made = 0, renamed = 0;
+	struct mallinfo2 was, now;
+	struct fc c;
+	int r;
+
+	CHECK_EQ(fc_new(&c, &cfg, NULL), 0);
+	base = c.fs->node_bytes;
+	was = mallinfo2();
+	for (;; made++) {
+		(void)snprintf(name, sizeof(name), "%u", made);
+		CHECK_EQ(fc_host_file(&c, name, ""), 0);
+		n = fc_lookup(&c, 1, name);
+		if (!n)
+			break;
+		first = first ? first : n;
+	}
+	now = mallinfo2();
+	used = c.fs->node_bytes - base;
+	CHECK(made >= (4 << 20) / 160 - 3 && made <= (4 << 20) / 160);
+	CHECK(now.uordblks + now.hblkhd - was.uordblks - was.hblkhd <= used + (128 << 10));
+	CHECK_EQ(fc_mkdir(&c, 1, "d", 0755, &n), -ENOMEM);
+	CHECK(faccessat(c.dir, "d", F_OK, 0) < 0);
+	/* A longer name is a place that is forgotten, not one too many. */
+	memset(longname, 'x', 255);
+	longname[255] = 0;
+	for (unsigned i = 0; i < 50; i++) {
+		(void)snprintf(longname + 252, 4, "%03u", i);
+		(void)snprintf(name, sizeof(name), "%u", i);
+		r = fc_rename(&c, 1, name, 1, longname, 0);
+		CHECK_EQ(r, 0);
+		renamed += faccessat(c.dir, longname, F_OK, 0) == 0;
+	}
+	CHECK_EQ(renamed, 50);
+	CHECK(c.fs->node_bytes <= 4 << 20);
+	/* What is forgotten makes room, for names; the nodes themselves stay ours. */
+	for (unsigned i = 0; i < made; i++)
+		fc_forget(&c, first + i, 1);
+	CHECK_EQ(c.fs->nodes.used, 1);
+	CHECK_EQ(c.fs->node_bytes, base + made * (uint64_t)FS_NODE_FIXED);
+	CHECK(fc_lookup(&c, 1, "60"));
+	CHECK_EQ(fc_call(&c, FUSE_DESTROY, 0, NULL, 0, NULL, 0, NULL, 0), 0);
+	CHECK(c.fs->node_bytes < 1 << 20);
+	CHECK(fc_free(&c));
+}
+
 static void virtual_file(void)
 {
 	struct fs_cfg cfg = { .virt_name = "init.krun", .virt_data = "#!agent", .virt_len = 7 };
@@ -476,6 +528,7 @@ static const struct test_case cases[] = {
 	TEST(special_files),
 	TEST(swapped_for_link),
 	TEST(caps),
+	TEST(node_memory),
 	TEST(virtual_file),
 	TEST(procfs),
 };
