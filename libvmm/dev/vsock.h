@@ -95,6 +95,7 @@ struct vsock_hdr {
 #define VSOCK_HASH	512
 #define VSOCK_HDR_MAX	256	     /* bytes that vsock_connect() sends first */
 #define VSOCK_TURN	(64U << 10)  /* bytes of one connection before the next has its turn */
+#define VSOCK_TURN_END	(4U << 10)   /* what is left of a turn that is not worth a buffer */
 #define VSOCK_BATCH	256	     /* packets before the loop serves other devices */
 #define VSOCK_ALLOC_MIN (8U << 10)   /* credit that even the last of LIM_VSOCK_CONNS gets */
 #define VSOCK_MSG_ALLOC (128U << 10) /* credit of datagram sockets; LIM_TSI_DGRAMS bounds it */

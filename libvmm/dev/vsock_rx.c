@@ -97,7 +97,9 @@ static void rx_turn(struct vsock_conn *c, uint32_t n, bool drained)
 	if (drained) {
 		conn_unready(c);
 		conn_update(c);
-	} else if (!c->turn) {
+	} else if (c->turn < VSOCK_TURN_END) {
+		/* a buffer of 64 KiB also holds a header: the last bytes would have one of their
+		 * own */
 		conn_unready(c);
 		conn_ready(c);
 	}

@@ -25,6 +25,7 @@ static struct {
 	unsigned n; /* connections that are always full */
 	uint64_t got[MANY], sent[MANY];
 	uint64_t ahead; /* how far one ever was before another */
+	uint64_t packets;
 	bool started;
 } w;
 
@@ -38,6 +39,7 @@ static bool look(struct fv *v, const struct fv_pkt *p, const uint8_t *data)
 	if (!w.started || p->op != OP_RW || i >= w.n)
 		return false;
 	w.got[i] += p->len;
+	w.packets++;
 	for (unsigned k = 0; k < w.n; k++)
 		least = MIN(least, w.got[k]);
 	w.ahead = MAX(w.ahead, w.got[i] - least);
@@ -122,6 +124,8 @@ static void always_full(unsigned n, uint32_t rx_buf)
 	if (w.ahead > VSOCK_TURN)
 		printf("# %u streams: one was %llu bytes ahead\n", n, (unsigned long long)w.ahead);
 	CHECK(w.ahead <= VSOCK_TURN);
+	/* and packets are as large as buffers are, whatever the end of a turn */
+	CHECK(w.packets <= total / rx_buf * 9 / 8);
 	/* nor is the turn so short that it is one packet of many */
 	CHECK(w.ahead > VSOCK_TURN / 2);
 	for (unsigned i = 0; i < n; i++)
