@@ -53,7 +53,8 @@ static void tsi_connected(struct tsi_sock *ts, const struct tsi_msg *m, int stat
 	spin_unlock(&ts->lock);
 	if (!mine)
 		return;
-	tsi_wake(ts->sk, status ? 0 : EPOLLOUT | EPOLLWRNORM | EPOLLWRBAND);
+	/* Bytes of the peer may have come before, when nobody could be told. */
+	tsi_wake(ts->sk, status ? 0 : EPOLLIN | EPOLLRDNORM | EPOLLOUT | EPOLLWRNORM | EPOLLWRBAND);
 	if (!status)
 		sk_wake_async(ts->sk, SOCK_WAKE_IO, POLL_OUT);
 }

@@ -82,6 +82,7 @@ struct tsi_sock {
 	bool bound;			/* by the program: made again with the host's socket */
 	bool only;			/* bound natively only: the port is not published */
 	struct tsi_addr asked;		/* ... with this address, of which the port is known */
+	bool opening;			/* the host was told of it with the connect that is under way */
 	u32 backlog, window, taken;
 	u32 gen;			/* the control connection that knows @id, or the stream */
 

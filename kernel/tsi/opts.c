@@ -44,6 +44,7 @@ static const struct tsi_optmap {
 	{ SOL_IP, IP_PKTINFO, TSI_IP_PKTINFO },
 	{ SOL_IP, IP_BIND_ADDRESS_NO_PORT, TSI_IP_BIND_ADDRESS_NO_PORT },
 	{ SOL_IP, IP_FREEBIND, TSI_IP_FREEBIND },
+	{ SOL_IPV6, IPV6_FREEBIND, TSI_IP_FREEBIND },
 	{ SOL_IPV6, IPV6_V6ONLY, TSI_IPV6_V6ONLY },
 	{ SOL_IPV6, IPV6_TCLASS, TSI_IPV6_TCLASS },
 	{ SOL_IPV6, IPV6_UNICAST_HOPS, TSI_IPV6_UNICAST_HOPS },
@@ -185,6 +186,29 @@ static void tsi_opt_keep(struct tsi_sock *ts, u8 opt, const u8 *val, unsigned in
 	ts->optset |= BIT_ULL(opt);
 }
 
+/* As much of an option's value as its native handler reads, and its error where that cannot be. */
+static int tsi_opt_copy(int level, int name, u8 *to, sockptr_t val, unsigned int len)
+{
+	bool text = (level == SOL_TCP && name == TCP_CONGESTION) || (level == SOL_SOCKET && name == SO_BINDTODEVICE);
+	unsigned int most = sizeof(int);
+	bool bad;
+
+	if (text)
+		most = TSI_OPT_BYTES - 1;
+	else if (level == SOL_SOCKET && name == SO_LINGER)
+		most = sizeof(struct linger);
+	/* IPv6 takes no value for 0. */
+	if (level == SOL_IPV6 && sockptr_is_null(val))
+		return 0;
+	if (level == SOL_TCP && text)
+		bad = len && strncpy_from_sockptr(to, val, min(len, most)) < 0;
+	else
+		bad = copy_from_sockptr(to, val, min(len, most));
+	if (!bad)
+		return 0;
+	return len < sizeof(int) && level != SOL_IP && !text ? -EINVAL : -EFAULT;
+}
+
 static int tsi_opt_native(struct socket *sock, int level, int name, sockptr_t val, unsigned int len)
 {
 	if (level == SOL_SOCKET)
@@ -226,10 +250,13 @@ int tsi_setsockopt(struct socket *sock, int level, int name, sockptr_t val, unsi
 		return err;
 	/*
 	 * Once, and not under cfg: what is judged is what is set and what the host is told, and a page that is long
-	 * in coming keeps nobody else waiting. Where it cannot be read the native socket has the right error.
+	 * in coming keeps nobody else waiting.
 	 */
-	if ((!map && !by_value) || copy_from_sockptr(buf, val, min_t(unsigned int, len, sizeof(buf))))
-		return by_value ? -EFAULT : tsi_opt_native(sock, level, name, val, len);
+	if (!map && !by_value)
+		return tsi_opt_native(sock, level, name, val, len);
+	err = tsi_opt_copy(level, name, buf, val, len);
+	if (err)
+		return err;
 	if (by_value) {
 		err = tsi_refused_value(level, name, buf, len);
 		return err ? : tsi_opt_native(sock, level, name, KERNEL_SOCKPTR(buf), len);

@@ -72,7 +72,7 @@ static int tsi_connect_start(struct tsi_sock *ts, const struct tsi_addr *a)
 	struct tsi_batch *b;
 	struct tsi_conn *c;
 	struct tsi_msg *m;
-	u32 seq;
+	u32 seq, before = ts->id;
 	int err;
 
 	if (IS_ERR(vs))
@@ -90,6 +90,7 @@ static int tsi_connect_start(struct tsi_sock *ts, const struct tsi_addr *a)
 		tsi_conn_put(c);
 		return err;
 	}
+	ts->opening = ts->id != before;
 	m = tsi_batch_add(b, TSI_CONNECT, ts->id);
 	seq = tsi_seq();
 	m->seq = cpu_to_le32(seq);
@@ -118,6 +119,7 @@ static int tsi_connect_start(struct tsi_sock *ts, const struct tsi_addr *a)
 	WRITE_ONCE(ts->state, TSI_S_CLOSE);
 	spin_unlock(&ts->lock);
 	tsi_conn_set(ts, NULL);
+	tsi_wake(ts->sk, 0);
 	return err;
 }
 
@@ -253,8 +255,8 @@ static int tsi_stream_connect(struct socket *sock, struct sockaddr *ua, int len,
 		ts->peer.family = TSI_NONE;
 		spin_unlock(&ts->lock);
 		tsi_conn_set(ts, NULL);
-		/* As natively, where its port goes; an OPEN that was refused may do better next time. */
-		if (!ts->bound)
+		/* As natively, where its port goes. An OPEN, or its BIND, that was refused may do better next time. */
+		if (!ts->bound || ts->opening)
 			tsi_forget(ts, 0);
 	}
 	mutex_unlock(&ts->cfg);
