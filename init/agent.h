@@ -178,6 +178,14 @@ void ctrl_send_event(
 /* To every control connection. */
 void ctrl_broadcast(struct agent *a, uint16_t type, const void *payload, size_t len);
 
+/*
+ * dhcp.c: gives interface @name an address, a default route and an MTU, as a DHCP server says, and
+ * waits for that. -ETIMEDOUT: nobody answered DHCP_TRIES times; -errno.
+ */
+#define DHCP_TRIES  5
+#define DHCP_TRY_MS 2000 /* for each of the two answers */
+int dhcp_run(const char *name);
+
 /* netif.c: MSG_NET's payload as dummy interfaces. All are tried; the first error is the answer. */
 int netif_show(const uint8_t *list, size_t len);
 

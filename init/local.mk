@@ -21,6 +21,7 @@ agent_sources = \
 	init/copyup.c \
 	init/ctrl.c \
 	init/devices.c \
+	init/dhcp.c \
 	init/home.c \
 	init/hooks.c \
 	init/main.c \

@@ -15,6 +15,7 @@
 #include <errno.h>
 #include <net/if.h>
 #include <signal.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/reboot.h>
@@ -132,6 +133,15 @@ int main(void)
 	if (!sys_mount("cgroup2", "/cg", "cgroup2", K_MS_NOSUID | K_MS_NODEV | K_MS_NOEXEC, NULL))
 		cfg.cgroup = "/cg";
 	loopback_up();
+	/* as in libkrun's contract; the host does not wait for us, the workload does */
+	if (getenv("KRUN_DHCP")) {
+		err = dhcp_run("eth0");
+		if (err) {
+			say("agent: no address by DHCP: ");
+			say(strerror(-err));
+			say("\n");
+		}
+	}
 	/* If it is not there yet (a template, another kind of root), MSG_CREATE mounts what it is
 	 * told. */
 	cfg.share_mounted = !sys_mount("root", "/r", "virtiofs", 0, NULL);

@@ -137,7 +137,8 @@ proof_programs = \
 # list: tests/unit/test_agent*.c stem
 agent_programs = \
 	tests/unit/test_agent \
-	tests/unit/test_agent_box
+	tests/unit/test_agent_box \
+	tests/unit/test_agent_dhcp
 musl_programs = $(agent_programs) tests/unit/test_proto_musl
 
 # list: tests/bench/bench_*.c stem

@@ -258,6 +258,14 @@ static int printable(const struct line *l, struct error *e)
 	return 0;
 }
 
+static bool wants_dhcp(const struct api_ctx *c)
+{
+	for (unsigned i = 0; i < c->nnets; i++)
+		if (c->net[i].flags & NET_FLAG_DHCP_CLIENT)
+			return true;
+	return false;
+}
+
 int kernel_line(const struct api_ctx *c, const struct api_kernel *k, bool tsi, char *buf, char *end,
 	struct error *e)
 {
@@ -275,6 +283,8 @@ int kernel_line(const struct api_ctx *c, const struct api_kernel *k, bool tsi, c
 		add_settings(&l, c);
 		add_args(&args, c);
 	}
+	if (wants_dhcp(c))
+		add(&l, " KRUN_DHCP=1", "", "");
 	if (tsi)
 		add(&l, k->foreign ? " tsi_hijack" : " krun.tsi=on", "", "");
 	/* the descriptions of devices come in between */

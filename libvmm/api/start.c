@@ -38,11 +38,6 @@ static int check(const struct api_ctx *c, struct error *e)
 	if (c->ndisks || c->root_disk || c->data_disk)
 		return err_set(
 			e, ENOTSUP, "disks were asked for, which this library does not have");
-	for (unsigned i = 0; i < c->nnets; i++) {
-		if (c->net[i].flags & NET_FLAG_DHCP_CLIENT)
-			return err_set(e, ENOTSUP,
-				"a DHCP client was asked for, which this library does not have");
-	}
 	if (!start_root(c) && !c->initramfs)
 		return err_set(e, EINVAL, "there is no root: krun_set_root()");
 	return 0;

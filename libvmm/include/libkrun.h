@@ -15,8 +15,8 @@
  *  - Strings and lists are copied. A list is an array of strings that ends with NULL; one of more
  *    than 4096 entries is -EINVAL. Descriptors are not copied: keep them open until
  *    krun_start_enter().
- *  - Nothing is changed by a call that fails; but a disk or a network interface that is -ENOTSUP
- * stays asked for, and krun_start_enter() then refuses, instead of making a VM without it.
+ *  - Nothing is changed by a call that fails; but a disk that is -ENOTSUP stays asked for, and
+ *    krun_start_enter() then refuses, instead of making a VM without it.
  *
  * docs/abi.md says what may change here, and where this library and the original differ.
  */
@@ -222,8 +222,9 @@ int32_t krun_add_disk3(uint32_t ctx_id, const char *block_id, const char *disk_p
  * NULL or -1. What is at @c_path must be there when the VM starts; when it goes away the guest's
  * link is down until it is there again. @c_mac: 6 bytes, no group address. NET_FLAG_VFKIT is for
  * datagrams by a path only. Of @features the guest is offered what can be had: behind a socket
- * nobody computes checksums, so none. -ENOTSUP: NET_FLAG_DHCP_CLIENT; the guest's own program has
- * to set its address. A context with an interface has no TSI unless asked for.
+ * nobody computes checksums, so none. With NET_FLAG_DHCP_CLIENT eth0 has an address, a default
+ * route and an MTU before the workload runs, as a DHCP server says (IPv4; DNS is the root's
+ * affair); the flag is one for all. A context with an interface has no TSI unless asked for.
  */
 int32_t krun_add_net_unixstream(uint32_t ctx_id, const char *c_path, int fd, uint8_t *const c_mac,
 	uint32_t features, uint32_t flags);

@@ -479,7 +479,8 @@ static void devices(void)
 static void interfaces(void)
 {
 	uint8_t mac[6] = { 2, 1, 2, 3, 4, 5 };
-	char path[] = "/s", tap[] = "no such tap";
+	char path[] = "/s", tap[] = "no such tap", line[LIM_CMDLINE], end[LIM_CMDLINE];
+	const struct api_kernel k = { .boot = BOOT_AGENT, .fd = -1 };
 	static struct start s;
 	struct error e = { 0 };
 	struct stat st;
@@ -492,9 +493,11 @@ static void interfaces(void)
 	CHECK_EQ(krun_add_net_unixstream(id, NULL, sv[0], mac, COMPAT_NET_FEATURES, 0), 0);
 	CHECK_EQ(krun_add_net_unixgram(id, path, -1, mac, 0, NET_FLAG_VFKIT), 0);
 	CHECK_EQ(krun_add_net_unixstream(id, path, -1, mac, 0, 0), 0);
-	CHECK_EQ(krun_add_net_unixgram(id, path, -1, mac, 0, 0), 0);
+	CHECK_EQ(krun_add_net_unixgram(id, path, -1, mac, 0, NET_FLAG_DHCP_CLIENT), 0);
 	s = (struct start){ .c = api_take(id), .tree.fd = -1 };
 	CHECK(s.c && start_has_nics(s.c) && !start_tsi(s.c));
+	CHECK_EQ(kernel_line(s.c, &k, false, line, end, &e), 0);
+	CHECK(strstr(line, " KRUN_DHCP=1") && !strstr(line, "tsi"));
 	CHECK_EQ(start_nics(&s, &e), 0);
 	CHECK(s.cfg.nnics == 4 && s.nnic_names == 2);
 	CHECK(s.cfg.nic[0].kind == VMM_NIC_STREAM && s.cfg.nic[0].fd != sv[0] &&
@@ -686,16 +689,10 @@ static void comes_back(void)
 /* What cannot start comes back; the context is gone. */
 static void refused(void)
 {
-	uint8_t mac[6] = { 2 };
-	char tap[] = "tap0";
 	uint32_t id = (uint32_t)krun_create_ctx();
 
 	CHECK_EQ(krun_start_enter(id), -EINVAL);
 	CHECK_EQ(krun_start_enter(id), -ENOENT);
-	id = (uint32_t)krun_create_ctx();
-	CHECK_EQ(krun_set_root(id, "/"), 0);
-	CHECK_EQ(krun_add_net_tap(id, tap, mac, 0, NET_FLAG_DHCP_CLIENT), -ENOTSUP);
-	CHECK_EQ(krun_start_enter(id), -ENOTSUP);
 	id = (uint32_t)krun_create_ctx();
 	CHECK_EQ(krun_set_root(id, "/"), 0);
 	CHECK_EQ(krun_add_disk(id, "d", "/d", true), -ENOTSUP);
