@@ -214,6 +214,7 @@ static int plan_mounts(struct create *x, struct error *e)
 		.bundle_fd = x->bundle_fd,
 		.bundle = x->c.bundle,
 		.rootfs_fd = x->rootfs_fd,
+		.user_fd = x->p.ns.fd[SPEC_NS_USER],
 		.rootfs = x->c.rootfs,
 		.root_tree = -1,
 		.bundle_tree = -1 };

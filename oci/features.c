@@ -35,8 +35,6 @@ static void words(struct json_writer *w, const char *key, const char *(*word)(si
 
 /* Words that a refusal takes away are not listed. */
 static const char *const TAKEN_AWAY[][2] = {
-	{ "idmap", "mounts[].uidMappings" },
-	{ "ridmap", "mounts[].uidMappings" },
 	{ "SCMP_ACT_NOTIFY", "linux.seccomp.listenerPath" },
 	{ "SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV", "linux.seccomp.listenerPath" },
 	{ "sync", "mounts[].options" },
@@ -121,7 +119,7 @@ static void linux_section(struct json_writer *w)
 	enabled(w, "intelRdt", !spec_is_refused("linux.intelRdt"));
 	enabled(w, "memoryPolicy", !spec_is_refused("linux.memoryPolicy"));
 	jw_object(w, "mountExtensions");
-	enabled(w, "idmap", !spec_is_refused("mounts[].uidMappings"));
+	enabled(w, "idmap", true);
 	jw_end(w);
 	enabled(w, "netDevices", !spec_is_refused("linux.netDevices"));
 	jw_end(w);

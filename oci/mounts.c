@@ -28,6 +28,7 @@
 
 #include "oci/fsutil.h"
 #include "oci/mounts.h"
+#include "oci/ns.h"
 #include "util/cleanup.h"
 
 #ifndef MS_NOSYMFOLLOW
@@ -89,9 +90,43 @@ static int clone_source(const struct mount_plan *p, const struct spec_mount *m)
 	return sys_open_tree(p->bundle_fd, m->source, flags);
 }
 
+/*
+ * The ids of the source's file system become others by the maps of a user namespace: those of the
+ * mount, or the container's. The kernel takes that only for a tree that is not attached yet.
+ */
+static int map_ids(const struct mount_plan *p, size_t i, struct error *e)
+{
+	const struct spec_mount *m = &p->spec->mounts[i];
+	const struct spec_linux *l = &p->spec->linux_;
+	CLEAN_FD int own = -1;
+	struct mount_attr a = { .attr_set = MOUNT_ATTR_IDMAP };
+	unsigned flags = AT_EMPTY_PATH | (m->idmap_recursive ? AT_RECURSIVE : 0);
+
+	if (p->tree[i] < 0)
+		return err_sys(e, p->tree[i],
+			"config.json: mounts[%zu]: \"%.100s\": an idmapped mount takes the right to mount on the host",
+			i, m->destination);
+	if (m->uid_maps.n || p->user_fd < 0)
+		own = m->uid_maps.n ? ns_of_maps(&m->uid_maps, &m->gid_maps)
+				    : ns_of_maps(&l->uid_maps, &l->gid_maps);
+	else
+		own = fcntl(p->user_fd, F_DUPFD_CLOEXEC, 3);
+	if (own < 0)
+		return err_sys(e, own,
+			"config.json: mounts[%zu]: the ids of \"%.100s\" cannot be mapped", i,
+			m->destination);
+	a.userns_fd = (uint64_t)own;
+	if (syscall(SYS_mount_setattr, p->tree[i], "", flags, &a, sizeof(a)))
+		return err_sys(e, errno,
+			"config.json: mounts[%zu]: the ids of \"%.100s\" cannot be mapped, its file system may not be able to",
+			i, m->destination);
+	return 0;
+}
+
 int mount_plan_make(struct mount_plan *p, struct error *e)
 {
 	const struct spec *s = p->spec;
+	int r;
 
 	p->tree = calloc(s->n_mounts ? s->n_mounts : 1, sizeof(*p->tree));
 	if (!p->tree)
@@ -115,6 +150,9 @@ int mount_plan_make(struct mount_plan *p, struct error *e)
 			return err_sys(e, p->tree[i],
 				"config.json: mounts[%zu].source: cannot open \"%.100s\"", i,
 				m->source);
+		r = m->idmap ? map_ids(p, i, e) : 0;
+		if (r)
+			return r;
 	}
 	return 0;
 }

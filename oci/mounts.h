@@ -20,6 +20,7 @@ struct mount_plan {
 	int bundle_fd;	    /* borrowed: relative sources start here */
 	const char *bundle; /* its absolute path */
 	int rootfs_fd;	    /* O_PATH of the rootfs as the caller sees it; borrowed */
+	int user_fd;	    /* of the user namespace that is joined, -1: none; borrowed */
 	const char *rootfs; /* its path: the same directory as the VMM process finds it */
 	int bundle_tree;    /* detached clone of the bundle's directory alone, likewise; owned */
 	int root_tree; /* detached clone of the rootfs, -1 when the CLI lacks the right; owned */

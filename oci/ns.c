@@ -23,6 +23,7 @@
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
+#include <sys/wait.h>
 #include <unistd.h>
 #include <linux/nsfs.h>
 #include <linux/openat2.h>
@@ -136,7 +137,8 @@ static int write_map(
 	return r ? err_sys(e, r, "cannot write %s of the new user namespace", file) : 0;
 }
 
-int ns_write_maps(pid_t pid, const struct spec *s, struct error *e)
+static int write_maps(
+	pid_t pid, const struct spec_id_maps *u, const struct spec_id_maps *g, struct error *e)
 {
 	char path[32];
 	CLEAN_FD int dir = -1;
@@ -145,12 +147,53 @@ int ns_write_maps(pid_t pid, const struct spec *s, struct error *e)
 	(void)snprintf(path, sizeof(path), "/proc/%d", (int)pid);
 	dir = open(path, O_PATH | O_DIRECTORY | O_CLOEXEC);
 	if (dir < 0)
-		return err_sys(e, errno, "cannot reach the VMM process");
+		return err_sys(e, errno, "cannot reach the process of a new user namespace");
 	/* without the right to map ids freely, setgroups() must be given up first */
 	if (geteuid())
 		IGNORE_RESULT(write_existing_at(dir, "setgroups", "deny"));
-	r = write_map(dir, "uid_map", &s->linux_.uid_maps, geteuid(), e);
-	return r ? r : write_map(dir, "gid_map", &s->linux_.gid_maps, getegid(), e);
+	r = write_map(dir, "uid_map", u, geteuid(), e);
+	return r ? r : write_map(dir, "gid_map", g, getegid(), e);
+}
+
+int ns_write_maps(pid_t pid, const struct spec *s, struct error *e)
+{
+	return write_maps(pid, &s->linux_.uid_maps, &s->linux_.gid_maps, e);
+}
+
+/* The user namespace of the process @pid with these maps. */
+static int mapped_ns(pid_t pid, const struct spec_id_maps *u, const struct spec_id_maps *g)
+{
+	int r = write_maps(pid, u, g, NULL), fd;
+	char path[48];
+
+	if (r)
+		return r;
+	(void)snprintf(path, sizeof(path), "/proc/%d/ns/user", (int)pid);
+	fd = open(path, O_RDONLY | O_CLOEXEC);
+	return fd < 0 ? -errno : fd;
+}
+
+int ns_of_maps(const struct spec_id_maps *u, const struct spec_id_maps *g)
+{
+	struct clone_args a = { .flags = CLONE_NEWUSER, .exit_signal = SIGCHLD };
+	int p[2], fd;
+	long pid;
+	char c;
+
+	if (pipe2(p, O_CLOEXEC))
+		return -errno;
+	pid = syscall(SYS_clone3, &a, sizeof(a));
+	if (!pid) {
+		/* Until we are done with it, or gone. */
+		(void)close(p[1]);
+		_exit(read(p[0], &c, 1) != 0);
+	}
+	fd = pid < 0 ? -errno : mapped_ns((pid_t)pid, u, g);
+	(void)close(p[0]);
+	(void)close(p[1]);
+	while (pid > 0 && waitpid((pid_t)pid, NULL, 0) < 0 && errno == EINTR)
+		;
+	return fd;
 }
 
 int ns_become_root(struct error *e)

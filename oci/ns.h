@@ -30,6 +30,12 @@ pid_t ns_clone(const struct ns_set *n);
 /* In the CLI: writes the id maps of @pid, whose user namespace is new; without any in the config
  * root is the caller. */
 int ns_write_maps(pid_t pid, const struct spec *s, struct error *e);
+/*
+ * In the CLI: a user namespace of these maps that nobody is in, for mount_setattr(): its fd,
+ * the caller's, or -errno.
+ * Without maps root in it is the caller. -EPERM where the caller may not map those ids.
+ */
+int ns_of_maps(const struct spec_id_maps *u, const struct spec_id_maps *g);
 /* In the VMM process, once its maps are written: root of the namespace. */
 int ns_become_root(struct error *e);
 

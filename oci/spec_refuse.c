@@ -29,7 +29,9 @@ struct row {
 static bool idmap(const struct spec *s, char where[static WHERE_MAX])
 {
 	for (size_t i = 0; i < s->n_mounts; i++)
-		if (s->mounts[i].idmap) {
+		if (s->mounts[i].idmap &&
+			(s->mounts[i].kind != SPEC_MNT_BIND || s->mounts[i].from_host ||
+				(!s->mounts[i].uid_maps.n && !s->linux_.ns[SPEC_NS_USER].set))) {
 			(void)snprintf(where, WHERE_MAX, "mounts[%zu].%s", i,
 				s->mounts[i].idmap_option ? "options" : "uidMappings");
 			return true;
@@ -325,7 +327,8 @@ WHEN(vm_devices, s->vm.device_tree || s->vm.n_dtdevs || s->vm.n_iomems || s->vm.
 
 static const struct row ROWS[] = {
 	{ "process.execCPUAffinity", affinity, "not supported by this version" },
-	{ "mounts[].uidMappings", idmap, "idmapped mounts are not supported by this version" },
+	{ "mounts[].uidMappings", idmap,
+		"only the ids of a bind mount can be mapped, by mappings of its own or a user namespace's" },
 	{ "mounts[].options", super_flags,
 		"sync, dirsync, mand, iversion, lazytime and remount are not supported by this "
 		"version" },

@@ -66,6 +66,7 @@ unit_programs = \
 	tests/unit/test_kvm_cpuid \
 	tests/unit/test_loop \
 	tests/unit/test_mem \
+	tests/unit/test_mounts \
 	tests/unit/test_net \
 	tests/unit/test_net_tap \
 	tests/unit/test_netaddrs \

@@ -175,7 +175,42 @@ static void own_network(void)
 	ns_close(&n);
 }
 
+/* A namespace that nobody is in, with maps as they were given. */
+static void only_maps(void)
+{
+	struct spec_id_map one = { .container = 5, .host = 1000, .size = 7 };
+	struct spec_id_maps m = { .v = &one, .n = 1 };
+	int fd, r;
+	pid_t pid;
+
+	if (geteuid()) {
+		printf("# not root: skipped\n");
+		return;
+	}
+	fd = ns_of_maps(&m, &m);
+	CHECK(fd >= 0);
+	CHECK_EQ(waitpid(-1, NULL, WNOHANG), -1);
+	CHECK_EQ(errno, ECHILD);
+	pid = fork();
+	if (!pid) {
+		if (setns(fd, CLONE_NEWUSER))
+			_exit(1);
+		_exit(map_is("/proc/self/uid_map", "5 1000 7") &&
+					map_is("/proc/self/gid_map", "5 1000 7")
+				? 0
+				: 2);
+	}
+	(void)close(fd);
+	CHECK_EQ(end_of(pid), 0);
+	/* what the kernel does not take */
+	one.size = 0;
+	r = ns_of_maps(&m, &m);
+	CHECK_EQ(r, -EINVAL);
+	CHECK_EQ(waitpid(-1, NULL, WNOHANG), -1);
+}
+
 static const struct test_case cases[] = {
+	TEST(only_maps),
 	TEST(no_mappings),
 	TEST(joined),
 	TEST(own_network),

@@ -349,7 +349,7 @@ static const struct bad_config REFUSED_CONFIGS[] = {
 	{ "idmap", MOUNT, "'type':'bind','source':'/a','options':['idmap']",
 		"mounts[0].options: " },
 	{ "idmap-maps", MOUNT,
-		"'type':'bind','source':'/a','uidMappings':[{'containerID':0,'hostID':0,"
+		"'type':'tmpfs','source':'a','uidMappings':[{'containerID':0,'hostID':0,"
 		"'size':1}],'gidMappings':[{'containerID':0,'hostID':0,'size':1}]",
 		"mounts[0].uidMappings: " },
 	{ "other-fs", MOUNT, "'type':'overlay','source':'o'", "mounts[0].type: \"overlay\"" },

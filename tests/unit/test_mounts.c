@@ -1,0 +1,189 @@
+// SPDX-License-Identifier: Apache-2.0
+/* The container's mounts on the host: mapped ids, and whether all of a tree is read-only. */
+#include <errno.h>
+#include <fcntl.h>
+#include <sched.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mount.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "oci/mounts.h"
+#include "oci/ns.h"
+#include "tests/unit/test.h"
+#include "util/cleanup.h"
+
+/* A mount namespace of our own, whose mounts nobody else sees; false where that cannot be had. */
+static bool own_mounts(void)
+{
+	if (!unshare(CLONE_NEWNS) && !mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL))
+		return true;
+	printf("# no mount namespace: skipped\n");
+	return false;
+}
+
+static bool file(const char *dir, const char *name, unsigned id)
+{
+	char path[128];
+	int fd;
+
+	(void)snprintf(path, sizeof(path), "%s/%s", dir, name);
+	fd = open(path, O_CREAT | O_WRONLY | O_CLOEXEC, 0644);
+	if (fd < 0 || fchown(fd, id, id))
+		return false;
+	(void)close(fd);
+	return true;
+}
+
+static long owner(int dir, const char *name)
+{
+	struct stat st;
+
+	return fstatat(dir, name, &st, 0) ? -errno : st.st_uid == st.st_gid ? (long)st.st_uid : -1;
+}
+
+static struct mount_plan plan(const struct spec *s)
+{
+	return (struct mount_plan){ .spec = s,
+		.bundle_fd = AT_FDCWD,
+		.user_fd = -1,
+		.rootfs_fd = open("/", O_PATH | O_CLOEXEC),
+		.root_tree = -1,
+		.bundle_tree = -1 };
+}
+
+static void plan_end(struct mount_plan *p)
+{
+	(void)close(p->rootfs_fd);
+	mount_plan_free(p);
+}
+
+static void mapped_ids(void)
+{
+	struct spec_id_map one = { .container = 0, .host = 1000, .size = 1 },
+			   many = { .container = 0, .host = 100000, .size = 65536 };
+	char dir[] = "/var/tmp/krun-mounts-XXXXXX", sub[64];
+	struct spec_mount m = { .kind = SPEC_MNT_BIND,
+		.destination = "/ids",
+		.source = dir,
+		.idmap = true,
+		.recursive = true };
+	struct spec s = { .root = "/", .mounts = &m, .n_mounts = 1 };
+	struct mount_plan p;
+	struct error e = { 0 };
+	int r;
+
+	CHECK(mkdtemp(dir));
+	if (geteuid() || !own_mounts()) {
+		(void)rmdir(dir);
+		return;
+	}
+	/* a file system that can be mapped whatever /var/tmp lies on */
+	CHECK(!mount("tmpfs", dir, "tmpfs", 0, NULL));
+	CHECK(file(dir, "root", 0) && file(dir, "user", 1000));
+	(void)snprintf(sub, sizeof(sub), "%s/sub", dir);
+	CHECK(!mkdir(sub, 0755) && !mount("tmpfs", sub, "tmpfs", 0, NULL) && file(sub, "root", 0));
+
+	/* by its own mappings */
+	m.uid_maps = m.gid_maps = (struct spec_id_maps){ .v = &one, .n = 1 };
+	p = plan(&s);
+	r = mount_plan_make(&p, &e);
+	if (r == -EINVAL) {
+		printf("# tmpfs cannot be mapped on this kernel: skipped\n");
+		goto out;
+	}
+	CHECK_EQ(r, 0);
+	CHECK_EQ(owner(p.tree[0], "root"), 1000);
+	CHECK_EQ(owner(p.tree[0], "user"), 65534);
+	CHECK_EQ(owner(p.tree[0], "sub/root"), 0);
+	plan_end(&p);
+	/* with what is mounted below */
+	m.idmap_recursive = true;
+	p = plan(&s);
+	CHECK_EQ(mount_plan_make(&p, &e), 0);
+	CHECK_EQ(owner(p.tree[0], "sub/root"), 1000);
+	plan_end(&p);
+	m.idmap_recursive = false;
+	/* by the mappings of the container's new user namespace, and by one that is joined */
+	m.uid_maps = m.gid_maps = (struct spec_id_maps){ 0 };
+	s.linux_.uid_maps = s.linux_.gid_maps = (struct spec_id_maps){ .v = &many, .n = 1 };
+	p = plan(&s);
+	CHECK_EQ(mount_plan_make(&p, &e), 0);
+	CHECK_EQ(owner(p.tree[0], "root"), 100000);
+	CHECK_EQ(owner(p.tree[0], "user"), 101000);
+	plan_end(&p);
+	s.linux_.uid_maps = s.linux_.gid_maps = (struct spec_id_maps){ 0 };
+	p = plan(&s);
+	many.host = 200000;
+	p.user_fd =
+		ns_of_maps(&(struct spec_id_maps){ &many, 1 }, &(struct spec_id_maps){ &many, 1 });
+	CHECK(p.user_fd >= 0);
+	CHECK_EQ(mount_plan_make(&p, &e), 0);
+	CHECK_EQ(owner(p.tree[0], "user"), 201000);
+	(void)close(p.user_fd);
+	plan_end(&p);
+	/* where the file system cannot, the error says which mount */
+	m.source = "/proc";
+	m.uid_maps = m.gid_maps = (struct spec_id_maps){ .v = &one, .n = 1 };
+	p = plan(&s);
+	CHECK(mount_plan_make(&p, &e) < 0);
+	CHECK(strstr(e.msg, "mounts[0]: the ids of \"/ids\" cannot be mapped"));
+out:
+	plan_end(&p);
+	(void)umount2(sub, MNT_DETACH);
+	(void)umount2(dir, MNT_DETACH);
+	(void)rmdir(dir);
+}
+
+static bool readonly(const char *dir)
+{
+	CLEAN_FD int fd = open(dir, O_PATH | O_DIRECTORY | O_CLOEXEC);
+
+	return fd >= 0 && mount_tree_readonly(fd);
+}
+
+static bool remount(const char *dir, unsigned long flags)
+{
+	return !mount(NULL, dir, NULL, MS_REMOUNT | MS_BIND | flags, NULL);
+}
+
+static void readonly_trees(void)
+{
+	char dir[] = "/var/tmp/krun-mounts-XXXXXX", sub[64], deep[64], beside[64];
+
+	CHECK(mkdtemp(dir));
+	if (geteuid() || !own_mounts()) {
+		(void)rmdir(dir);
+		return;
+	}
+	CHECK(!mount("tmpfs", dir, "tmpfs", 0, NULL));
+	(void)snprintf(sub, sizeof(sub), "%s/sub", dir);
+	(void)snprintf(deep, sizeof(deep), "%s/sub/deep", dir);
+	(void)snprintf(beside, sizeof(beside), "%s/beside", dir);
+	CHECK(!mkdir(sub, 0755) && !mkdir(beside, 0755) && !mount("tmpfs", sub, "tmpfs", 0, NULL));
+	CHECK(!mkdir(deep, 0755) && !mount("tmpfs", deep, "tmpfs", 0, NULL));
+	CHECK(!readonly(dir));
+	CHECK(remount(dir, MS_RDONLY));
+	CHECK(!readonly(dir));
+	CHECK(remount(sub, MS_RDONLY));
+	CHECK(!readonly(dir) && !readonly(sub));
+	CHECK(remount(deep, MS_RDONLY | MS_NOSUID));
+	CHECK(readonly(dir) && readonly(sub) && readonly(deep));
+	/* moved to below what was mounted after it, and read-only as a file system alone */
+	CHECK(!mount("tmpfs", beside, "tmpfs", MS_RDONLY, NULL));
+	CHECK(readonly(dir));
+	CHECK(remount(beside, 0));
+	CHECK(!readonly(dir) && readonly(sub));
+	(void)umount2(dir, MNT_DETACH);
+	(void)rmdir(dir);
+}
+
+static const struct test_case cases[] = {
+	TEST(mapped_ids),
+	TEST(readonly_trees),
+};
+
+TEST_MAIN(cases)
