@@ -49,6 +49,18 @@ check "ENOSPC, and all is well when there is room again" "No space left on devic
 check "the host sees what was written before and after" "before after" "$(words "$v/kept" "$v/small")"
 umount "$v"
 
+say "blocks reserved for root"
+losetup -d "$loop"
+image 8 -m 10
+mount "$loop" "$v"
+chmod 1777 "$v"
+reserved=$(($(stat -f -c %f "$v") - $(stat -f -c %a "$v")))
+guest 'dd if=/dev/zero of=/v/mine bs=64k 2>&1 | grep -o "No space left on device"' '.process.user={uid:1000,gid:1000}'
+run krun-oci run --bundle "$work/b" "$id"
+check "any user of the guest takes them, as docs/files.md says" "0 No space left on device 1" \
+	"$rc $(cat "$work/out") $(($(stat -f -c %f "$v") < reserved / 2))"
+umount "$v"
+
 say "a quota"
 losetup -d "$loop"
 image 32 -O quota
