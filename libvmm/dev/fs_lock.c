@@ -151,13 +151,13 @@ static void put_spares(struct fs *fs, struct fs_range *spare[2])
 			fs_pool_put(&fs->ranges, spare[i]);
 }
 
-/* Gives @s the open file of @h, or one of its own of the same kind when that has an owner. */
-static int set_open(struct fs *fs, struct fs_lockset *s, struct fs_handle *h)
+/* Gives @s the open file of @h, or one of its own when that has an owner or is not of @mode. */
+static int set_open(struct fs *fs, struct fs_lockset *s, struct fs_handle *h, int mode)
 {
 	int fd = h->fd;
 
-	if (h->lockset) {
-		fd = fs_reopen(fs, h->fd, h->flags & O_ACCMODE);
+	if (h->lockset || mode != (h->flags & O_ACCMODE)) {
+		fd = fs_reopen(fs, h->fd, mode);
 		if (fd < 0)
 			return fd == -EMFILE || fd == -ENFILE ? fd : -ENOLCK;
 	} else {
@@ -166,7 +166,7 @@ static int set_open(struct fs *fs, struct fs_lockset *s, struct fs_handle *h)
 	s->own_fd = fd != h->fd;
 	s->fd = fd;
 	s->handle = h->idx;
-	s->mode = h->flags & O_ACCMODE;
+	s->mode = (uint8_t)mode;
 	return 0;
 }
 
@@ -213,13 +213,13 @@ static struct fs_lockset *set_new(struct fs *fs, struct fs_node *n, uint64_t own
 
 /*
  * @s was opened for reading, and now its owner locks for writing by @h: the set moves to an open
- * file that can. Its read locks suffer their double meanwhile. (The other way round, with write
- * locks held through an fd that cannot read, there is no way without a gap: -ENOLCK.)
+ * file that can do both. Its read locks suffer their double meanwhile. (The other way round, with
+ * write locks held through an fd that cannot read, there is no way without a gap: -ENOLCK.)
  */
 static int set_move(struct fs *fs, struct fs_lockset *s, struct fs_handle *h)
 {
 	struct fs_lockset was = *s;
-	int r = set_open(fs, s, h);
+	int r = set_open(fs, s, h, O_RDWR);
 
 	for (struct fs_range *g = fs_range_at(fs, s->ranges); g && !r; g = fs_range_at(fs, g->next))
 		r = host_lock(s->fd, g->type, g->start, g->end);
@@ -254,7 +254,7 @@ static int posix_try(struct fs *fs, struct fs_node *n, struct fs_handle *h, cons
 		s = set_new(fs, n, lk->owner);
 		if (!s)
 			return -ENOLCK;
-		r = set_open(fs, s, h);
+		r = set_open(fs, s, h, h->flags & O_ACCMODE);
 		if (r < 0) {
 			n->locks = s->next;
 			fs_pool_put(&fs->locksets, s);
@@ -298,12 +298,29 @@ static int flock_try(const struct fs *fs, const struct fs_node *n, struct fs_han
 	return -EAGAIN;
 }
 
+/* As fs_lock_try() of a POSIX lock that no other owner of this guest is in the way of; @h may be of
+ * another mode than the lock, as when it had been given another open file. */
+static int try_posix(struct fs *fs, struct fs_node *n, struct fs_handle *h, const struct fs_lk *lk)
+{
+	struct fs_range *spare[2] = { fs_pool_get(&fs->ranges, sizeof(**spare)),
+		fs_pool_get(&fs->ranges, sizeof(**spare)) };
+	int r = -ENOLCK;
+
+	/* Giving all up must be possible to the last. */
+	if (spare[0] && spare[1])
+		r = posix_try(fs, n, h, lk, spare);
+	put_spares(fs, spare);
+	if (r == -ENOLCK && lk->type == F_UNLCK && !lk->start && lk->end == INT64_MAX) {
+		(void)fs_lock_drop_owner(fs, n, lk->owner);
+		r = 0;
+	}
+	return r;
+}
+
 int fs_lock_try(struct fs *fs, struct fs_node *n, struct fs_handle *h, const struct fs_lk *lk,
 	bool *inside, uint64_t *blocker)
 {
-	struct fs_range *spare[2];
 	struct fs_lockset *s;
-	int r;
 
 	*inside = false;
 	if (lk->flock)
@@ -316,19 +333,7 @@ int fs_lock_try(struct fs *fs, struct fs_node *n, struct fs_handle *h, const str
 		*blocker = s->owner;
 		return -EAGAIN;
 	}
-	spare[0] = fs_pool_get(&fs->ranges, sizeof(**spare));
-	spare[1] = fs_pool_get(&fs->ranges, sizeof(**spare));
-	/* Giving all up must be possible to the last. */
-	if (spare[0] && spare[1])
-		r = posix_try(fs, n, h, lk, spare);
-	else
-		r = -ENOLCK;
-	put_spares(fs, spare);
-	if (r == -ENOLCK && lk->type == F_UNLCK && !lk->start && lk->end == INT64_MAX) {
-		(void)fs_lock_drop_owner(fs, n, lk->owner);
-		r = 0;
-	}
-	return r;
+	return try_posix(fs, n, h, lk);
 }
 
 int fs_op_getlk(struct fs *fs, struct fs_req *q)
@@ -444,8 +449,6 @@ static int load_set(struct fs *fs, struct save_in *s)
 	struct fs_handle *h = fs_handle_at(fs, load_u32(s));
 	struct fs_lk lk = { .pid = load_u32(s) };
 	uint32_t count, lost = 0;
-	uint64_t blocker;
-	bool inside;
 	int r;
 
 	lk.owner = load_u64(s);
@@ -458,8 +461,7 @@ static int load_set(struct fs *fs, struct save_in *s)
 		lk.type = load_u8(s);
 		if (s->err || lk.start > lk.end || lk.end > INT64_MAX || lk.type > F_WRLCK)
 			return -EINVAL;
-		r = h->fd < 0 ? -ESTALE
-			      : fs_lock_try(fs, fs_node_at(fs, h->node), h, &lk, &inside, &blocker);
+		r = h->fd < 0 ? -ESTALE : try_posix(fs, fs_node_at(fs, h->node), h, &lk);
 		if (r == -EMFILE || r == -ENFILE || r == -ENOMEM)
 			return r;
 		lost += r < 0;

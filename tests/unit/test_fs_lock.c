@@ -176,6 +176,7 @@ static void owners(void)
 /* What a handle may lock follows from how it is open; a set moves to a handle that can. */
 static void modes(void)
 {
+	struct fuse_file_lock l;
 	uint64_t r, w, rw;
 	struct two t;
 
@@ -199,6 +200,20 @@ static void modes(void)
 	CHECK_EQ(set(&t.a, t.an, t.afh, 1, F_RDLCK, 0, 1ULL << 63), -EINVAL);
 	CHECK_EQ(set(&t.a, t.an, t.afh + 77, 1, F_RDLCK, 0, 9), -EBADF);
 	CHECK_EQ(set(&t.a, 1, t.afh, 1, F_RDLCK, 0, 9), -EBADF);
+	/* One owner reads by an open() that cannot write and writes by one that cannot read. */
+	CHECK_EQ(fc_open(&t.a, t.an, O_RDONLY, &r), 0);
+	CHECK_EQ(set(&t.a, t.an, r, 9, F_RDLCK, 300, 309), 0);
+	CHECK_EQ(set(&t.a, t.an, w, 9, F_WRLCK, 305, 319), 0);
+	CHECK_EQ(get(&t.b, t.bn, t.bfh, 1, F_WRLCK, 300, 304, &l), 0);
+	CHECK_EQ(l.type, F_RDLCK);
+	CHECK_EQ(get(&t.b, t.bn, t.bfh, 1, F_RDLCK, 310, 310, &l), 0);
+	CHECK_EQ(l.type, F_WRLCK);
+	CHECK_EQ(set(&t.a, t.an, r, 9, F_RDLCK, 305, 319), 0);
+	CHECK_EQ(get(&t.b, t.bn, t.bfh, 1, F_RDLCK, 310, 310, &l), 0);
+	CHECK_EQ(l.type, F_UNLCK);
+	CHECK_EQ(set(&t.a, t.an, w, 9, F_UNLCK, 0, INT64_MAX), 0);
+	CHECK_EQ(get(&t.b, t.bn, t.bfh, 1, F_WRLCK, 300, 319, &l), 0);
+	CHECK_EQ(l.type, F_UNLCK);
 	two_free(&t);
 }
 
@@ -358,7 +373,7 @@ static void saved(void)
 {
 	struct save_out s = { 0 };
 	struct save_in in;
-	uint64_t fh2;
+	uint64_t fh2, r, w;
 	struct two t;
 
 	CHECK_EQ(two_new(&t), 0);
@@ -366,6 +381,10 @@ static void saved(void)
 	CHECK_EQ(set(&t.a, t.an, t.afh, 1, F_WRLCK, 0, 9), 0);
 	CHECK_EQ(set(&t.a, t.an, t.afh, 1, F_RDLCK, 20, 29), 0);
 	CHECK_EQ(set(&t.a, t.an, t.afh, 2, F_WRLCK, 40, EOF_), 0);
+	CHECK_EQ(fc_open(&t.a, t.an, O_RDONLY, &r), 0);
+	CHECK_EQ(fc_open(&t.a, t.an, O_WRONLY, &w), 0);
+	CHECK_EQ(set(&t.a, t.an, r, 3, F_RDLCK, 30, 30), 0);
+	CHECK_EQ(set(&t.a, t.an, w, 3, F_WRLCK, 31, 31), 0);
 	CHECK_EQ(bsd(&t.a, FUSE_SETLK, t.an, fh2, F_WRLCK, FS_NOW), 0);
 	fs_save(t.a.fs, &s);
 	CHECK_EQ(s.err, 0);
@@ -377,6 +396,8 @@ static void saved(void)
 	CHECK_EQ(set(&t.b, t.bn, t.bfh, 1, F_WRLCK, 9, 9), -EAGAIN);
 	CHECK_EQ(set(&t.b, t.bn, t.bfh, 1, F_WRLCK, 99, 99), -EAGAIN);
 	CHECK_EQ(set(&t.b, t.bn, t.bfh, 1, F_WRLCK, 20, 20), 0); /* lost */
+	CHECK_EQ(set(&t.b, t.bn, t.bfh, 1, F_WRLCK, 30, 30), -EAGAIN);
+	CHECK_EQ(set(&t.b, t.bn, t.bfh, 1, F_RDLCK, 31, 31), -EAGAIN);
 	CHECK_EQ(bsd(&t.b, FUSE_SETLK, t.bn, t.bfh, F_RDLCK, FS_NOW), -EAGAIN);
 	CHECK_EQ(set(&t.a, t.an, t.afh, 1, F_WRLCK, 0, 9), 0);
 	CHECK_EQ(set(&t.a, t.an, t.afh, 2, F_WRLCK, 0, 9), -EAGAIN);
