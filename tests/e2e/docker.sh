@@ -46,7 +46,6 @@ status 0 d run -d --name web -p 8084:80 --memory 200m --user 0 busybox:test \
 	sh -c 'trap "exit 3" TERM; mkdir /www; echo hello >/www/index.html; httpd -p 80 -h /www; echo started; while :; do sleep 0.1; done'
 started() { d logs web | grep -q started; }
 wait_for 60 started
-get() { timeout 10 bash -c 'exec 9<>"/dev/tcp/$0/$1" && printf "GET / HTTP/1.0\r\n\r\n" >&9 && sed "1,/^\r*\$/d" <&9' "$1" "$2"; }
 check "at its address" hello "$(get "$(d inspect --format '{{.NetworkSettings.IPAddress}}' web)" 80)"
 check "at the published port" hello "$(get 127.0.0.1 8084)"
 status 5 d exec web sh -c 'echo in there; cat /etc/hostname; exit 5'

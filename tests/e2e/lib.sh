@@ -151,6 +151,12 @@ limited() { # SECONDS ID COMMAND...
 	ended "$1" "$2" $!
 }
 
+# The page / of a web server.
+get() { # HOST PORT
+	# shellcheck disable=SC2016 # the other shell's arguments
+	timeout 10 bash -c 'exec 9<>"/dev/tcp/$0/$1" && printf "GET / HTTP/1.0\r\n\r\n" >&9 && sed "1,/^\r*\$/d" <&9' "$1" "$2"
+}
+
 container_is() { # ID STATUS
 	[ "$(krun-oci state "$1" 2>/dev/null | jq -r .status)" = "$2" ]
 }

@@ -10,12 +10,6 @@ image=localhost/busybox:test
 
 pod() { podman --log-level=error "$@"; }
 
-# The page / of a web server.
-get() { # HOST PORT
-	# shellcheck disable=SC2016 # the other shell's arguments
-	timeout 10 bash -c 'exec 9<>"/dev/tcp/$0/$1" && printf "GET / HTTP/1.0\r\n\r\n" >&9 && sed "1,/^\r*\$/d" <&9' "$1" "$2"
-}
-
 # shellcheck disable=SC2317 # called by the trap
 end_podman() {
 	podman rm --all --force --time 0 >/dev/null 2>&1 || true
