@@ -1,5 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 /* Connects and room that come later, for who does not wait in a call: io_uring, signals, poll. */
+
+/*
+ * How it works
+ *
+ * S_FULL answers no SYN until the control connection says that there is room; the SYN is sent again
+ * a second later, so a connect is under way until then, natively as in the guest. io_uring is used
+ * by its system calls. What a program waits for is a descriptor or a queued signal, 20 s at most.
+ */
 #include "conform.h"
 
 #include <fcntl.h>
