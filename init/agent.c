@@ -140,14 +140,53 @@ static void conn_wait(struct agent *a, struct conn *c)
 		agent_rewatch(a, &c->ev, 0);
 }
 
+static const struct listen_at *listen_find(const struct proc *p, uint32_t fd)
+{
+	for (size_t i = 0; p && i < p->nlisten; i++) {
+		if (p->listen[i].fd == fd)
+			return &p->listen[i];
+	}
+	return NULL;
+}
+
+/* The socket leaves the connection, which ends. */
+static int conn_take_fd(struct agent *a, struct conn *c)
+{
+	int fd = c->ev.fd;
+
+	(void)epoll_ctl(a->ep, EPOLL_CTL_DEL, fd, NULL);
+	c->ev.fd = -1;
+	conn_close(a, c);
+	return fd;
+}
+
+static void conn_to_stream(struct agent *a, struct conn *c)
+{
+	const struct proto_open o = c->u.open;
+	struct proc *p = proc_find(a, o.proc);
+	const struct listen_at *at = listen_find(p, o.fd);
+	struct stream *s;
+
+	if (at) {
+		stream_accepted(a, o.proc, at, conn_take_fd(a, c));
+		return;
+	}
+	s = stream_find(a, o.proc, o.fd);
+	/* of a process that is over, or was refused: nobody would ever end it */
+	if (!s && (o.proc > a->last_proc || p))
+		s = stream_get(a, o.proc, o.fd);
+	if (!s || s->ended || s->sock.fd >= 0 || o.offset != s->bytes)
+		conn_close(a, c);
+	else
+		(void)stream_set_sock(a, s, conn_take_fd(a, c));
+}
+
 /* The opening is whole: the connection becomes a control connection, or its socket goes to a
  * stream. */
 static void conn_opened(struct agent *a, struct conn *c)
 {
 	const struct proto_open *o = &c->u.open;
-	struct stream *s;
 	bool first = false;
-	int fd;
 
 	if (proto_open_check(o)) {
 		conn_close(a, c);
@@ -173,19 +212,7 @@ static void conn_opened(struct agent *a, struct conn *c)
 			conn_opened_early(a);
 		return;
 	}
-	s = stream_find(a, o->proc, o->fd);
-	/* of a process that is over, or was refused: nobody would ever end it */
-	if (!s && (o->proc > a->last_proc || proc_find(a, o->proc)))
-		s = stream_get(a, o->proc, o->fd);
-	if (!s || s->ended || s->sock.fd >= 0 || o->offset != s->bytes) {
-		conn_close(a, c);
-		return;
-	}
-	fd = c->ev.fd;
-	(void)epoll_ctl(a->ep, EPOLL_CTL_DEL, fd, NULL);
-	c->ev.fd = -1;
-	conn_close(a, c);
-	(void)stream_set_sock(a, s, fd);
+	conn_to_stream(a, c);
 }
 
 static void conn_opening(struct agent *a, struct ev *ev, uint32_t events)

@@ -14,7 +14,9 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <sys/resource.h>
+#include <sys/socket.h>
 #include <sys/types.h>
+#include <sys/un.h>
 
 #include "proto/blob.h"
 #include "proto/msg.h"
@@ -55,19 +57,33 @@ struct sbuf {
 	size_t off, len;
 };
 
-/* One (process, fd) between a vsock connection and a pipe or terminal. Either may come first. */
+/* What is carried. A descriptor behind stderr has none before its process is made. */
+enum stream_kind {
+	STREAM_UNKNOWN,
+	STREAM_IN,     /* to a pipe that the workload reads */
+	STREAM_OUT,    /* from one that it writes */
+	STREAM_TTY,    /* both ways, a terminal's master */
+	STREAM_SOCKET, /* both ways, each of which ends by itself */
+};
+
+#define STREAM_ACCEPTED UINT32_MAX /* the fd of a connection of a socket that listens */
+
+/* One (process, fd) between a vsock connection and a pipe, socket or terminal. Either may come
+ * first. */
 struct stream {
 	struct stream *next;
 	uint32_t proc, fd;
+	enum stream_kind kind;
 	struct ev sock; /* fd -1: not connected yet, or gone */
 	struct ev pipe; /* the agent's end of the pipe, or the terminal's master; -1: no process
 			   yet, or closed */
 	struct sbuf in, out; /* terminal, or where splice() is not supported */
 	uint64_t bytes;
 	bool no_splice;
-	bool in_eof; /* terminal: the host ended input */
-	bool again;  /* stopped for fairness, not for lack of data */
-	bool ended;  /* nothing will be carried any more */
+	bool in_eof;  /* terminal, socket: nothing more goes to the workload */
+	bool out_eof; /* socket: nothing more comes from it */
+	bool again;   /* stopped for fairness, not for lack of data */
+	bool ended;   /* nothing will be carried any more */
 	bool dead;
 };
 
@@ -81,6 +97,13 @@ enum proc_state {
 
 struct conn;
 
+/* A socket of a process's that listens, by an abstract name. */
+struct listen_at {
+	uint32_t fd; /* of the stream: PROTO_MORE + i */
+	struct sockaddr_un addr;
+	socklen_t len;
+};
+
 struct proc {
 	struct proc *next;
 	uint32_t id;
@@ -92,6 +115,8 @@ struct proc {
 	bool reaped;
 	bool dead;
 	uint32_t stdio;
+	struct listen_at *listen; /* nlisten of them, or NULL */
+	size_t nlisten;
 	struct ev sync; /* our end of the child's socket */
 	struct conn *reply_to;
 	uint32_t reply_seq; /* 0: nobody waits */
@@ -209,10 +234,13 @@ void proc_conn_gone(struct agent *a, struct conn *c);
 void proc_gc(struct agent *a);
 
 /* stream.c */
-struct stream *stream_get(struct agent *a, uint32_t proc, uint32_t fd); /* finds or makes */
+/* Finds or makes; always a new one with STREAM_ACCEPTED. */
+struct stream *stream_get(struct agent *a, uint32_t proc, uint32_t fd);
 struct stream *stream_find(struct agent *a, uint32_t proc, uint32_t fd);
 int stream_set_sock(struct agent *a, struct stream *s, int fd); /* takes the fd, also on failure */
 int stream_set_pipe(struct agent *a, struct stream *s, int fd);
+/* @sock, which it takes, is a connection to a socket of @proc's that listens at @at. */
+void stream_accepted(struct agent *a, uint32_t proc, const struct listen_at *at, int sock);
 /* Nothing more to hand over for an exited process: ended, or empty. Tries to make it so. */
 bool stream_drained(struct agent *a, struct stream *s);
 /* The process was reported: its stdin ends, and its terminal, which the kernel has hung up by now.
@@ -223,10 +251,29 @@ void stream_gc(struct agent *a);
 bool stream_pump_again(
 	struct agent *a); /* one round for those stopped for fairness; true: some are left */
 
+/* fds.c: the workload's ends of its descriptors, and ours. */
+#define PROC_FDS (3 + PROTO_MORE_MAX)
+
+struct fds {
+	int child[PROC_FDS]; /* descriptor 0, 1, ...: for the workload */
+	int ours[PROC_FDS];  /* or -1 */
+	size_t n;
+};
+
+/* Also after an error to be closed by fds_close(). *@p gets the sockets that listen. */
+int fds_make(struct agent *a, struct fds *f, const struct blob_view *s, struct proc *p,
+	struct fail *fail);
+/* Our ends go to the streams, which may have been connected before. */
+int fds_attach(
+	struct agent *a, uint32_t id, struct fds *f, const struct blob_view *s, struct fail *fail);
+void fds_close(struct fds *f);
+
 /* cgroup.c */
 int cgroup_make(struct agent *a, const struct blob_view *s, struct fail *f);
 int cgroup_write_all(int dirfd, const struct blob_view_pair *p, size_t n, struct fail *f);
 int cgroup_of_pid(struct agent *a, pid_t pid); /* directory fd or -errno */
+int cgroup_below(
+	struct agent *a, const char *path, struct fail *f); /* of the container's: the same */
 void cgroup_check_oom(struct agent *a);
 
 /* notify.c: the socket of NOTIFY_SOCKET. */
@@ -255,8 +302,9 @@ struct sync_msg {
 struct child {
 	const struct agent_cfg *cfg;
 	const struct blob_view *s;
-	int sync;	/* the child's end */
-	int fds[3];	/* stdin, stdout, stderr; not used with a terminal */
+	int sync;	   /* the child's end */
+	int fds[PROC_FDS]; /* stdin, stdout, stderr, which are not used with a terminal; the rest */
+	size_t nfds;
 	int init_pidfd; /* exec: whose namespaces to join; else -1 */
 	uint32_t namespaces;
 	int proc_self; /* directories of the agent's /proc */

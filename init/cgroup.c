@@ -13,6 +13,7 @@
  * called when a process is reaped, so that the message is sent before the exit it explains.
  */
 #include "agent.h"
+#include "sys.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -167,4 +168,15 @@ int cgroup_of_pid(struct agent *a, pid_t pid)
 	p[strcspn(p, "\n")] = 0;
 	fd = openat(a->cg_root, *p ? p : ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	return fd < 0 ? -errno : fd;
+}
+
+int cgroup_below(struct agent *a, const char *path, struct fail *f)
+{
+	int fd = a->cg_fd < 0 ? -ENOTSUP
+			      : sys_openat2(a->cg_fd, path, O_RDONLY | O_DIRECTORY | O_CLOEXEC,
+					K_RESOLVE_BENEATH | K_RESOLVE_NO_SYMLINKS);
+
+	if (fd < 0)
+		return fail_set(f, fd == -ENOTSUP ? ENOTSUP : errno, "--cgroup", path);
+	return fd;
 }

@@ -69,13 +69,14 @@ void child_warn(struct child *c, const struct fail *f)
  */
 static void close_others(const struct child *c)
 {
-	int keep[] = { c->sync, c->fds[0], c->fds[1], c->fds[2], c->init_pidfd };
+	int keep[PROC_FDS + 2] = { c->sync, c->init_pidfd };
 	unsigned from = 3;
 
+	memcpy(keep + 2, c->fds, c->nfds * sizeof(c->fds[0]));
 	for (;;) {
 		unsigned next = ~0u;
 
-		for (size_t i = 0; i < sizeof(keep) / sizeof(keep[0]); i++) {
+		for (size_t i = 0; i < c->nfds + 2; i++) {
 			if (keep[i] >= 0 && (unsigned)keep[i] >= from && (unsigned)keep[i] < next)
 				next = (unsigned)keep[i];
 		}
@@ -85,6 +86,31 @@ static void close_others(const struct child *c)
 			return;
 		from = next + 1;
 	}
+}
+
+static int raise_fd(int *fd, size_t above)
+{
+	int high = *fd < 0 || (size_t)*fd >= above ? *fd : fcntl(*fd, F_DUPFD_CLOEXEC, (int)above);
+
+	if (high == *fd)
+		return 0;
+	if (high < 0)
+		return -errno;
+	(void)close(*fd);
+	*fd = high;
+	return 0;
+}
+
+/* What is still needed when the workload's descriptors take their places must not stand there. */
+static int make_room(struct child *c, struct fail *f)
+{
+	int err = raise_fd(&c->sync, c->nfds);
+
+	if (!err)
+		err = raise_fd(&c->init_pidfd, c->nfds);
+	for (size_t i = 0; i < c->nfds && !err; i++)
+		err = raise_fd(&c->fds[i], c->nfds);
+	return err ? fail_set(f, err, "descriptors", NULL) : 0;
 }
 
 static int write_at(int dirfd, const char *name, const char *value, size_t len)
@@ -331,7 +357,9 @@ _Noreturn void child_main(struct child *c)
 	(void)sigprocmask(SIG_SETMASK, &none, NULL);
 	(void)umask(0);
 	close_others(c);
-	err = open_dirs(c, &f);
+	err = make_room(c, &f);
+	if (!err)
+		err = open_dirs(c, &f);
 	if (!err)
 		err = create ? make_container(c, &master, &f) : join_container(c, &master, &f);
 	if (!err) {

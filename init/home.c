@@ -1,10 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
-/* HOME, where the config sets none: from the container's own /etc/passwd, as other runtimes do. */
+/* The environment: HOME, where the config sets none, from the container's own /etc/passwd, as other
+ * runtimes do; and LISTEN_PID, which only the process itself knows. */
 #include "agent.h"
 #include "child.h"
 
 #include <errno.h>
 #include <fcntl.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -58,11 +60,24 @@ static char *find_home(char *text, uint32_t uid)
 	return NULL;
 }
 
+static void set_listen_pid(const struct blob_view *s)
+{
+	static char word[32];
+
+	for (size_t i = 0; s->nfds && i < s->nenv; i++) {
+		if (strncmp(s->env[i], "LISTEN_PID=", 11) != 0)
+			continue;
+		(void)snprintf(word, sizeof(word), "LISTEN_PID=%d", (int)getpid());
+		s->env[i] = word;
+	}
+}
+
 char **env_with_home(const struct blob_view *s)
 {
 	char *text, **env, *home;
 	const char *dir = NULL;
 
+	set_listen_pid(s);
 	for (size_t i = 0; i < s->nenv; i++) {
 		if (!strncmp(s->env[i], "HOME=", 5))
 			return s->env;

@@ -22,6 +22,7 @@ agent_sources = \
 	init/ctrl.c \
 	init/devices.c \
 	init/dhcp.c \
+	init/fds.c \
 	init/home.c \
 	init/hooks.c \
 	init/main.c \

@@ -57,6 +57,7 @@ void proc_gc(struct agent *a)
 		}
 		*at = p->next;
 		a->nprocs--;
+		free(p->listen);
 		free(p);
 	}
 }
@@ -176,6 +177,20 @@ static void sync_event(struct agent *a, struct ev *ev, uint32_t events)
 		;
 }
 
+/* The descriptors behind stderr. Connections that it accepted are not waited for: they go on. */
+static bool more_drained(struct agent *a, uint32_t id, uint32_t *flags)
+{
+	for (struct stream *s = a->streams; s; s = s->next) {
+		if (s->dead || s->proc != id || s->fd < PROTO_MORE || s->fd == STREAM_ACCEPTED)
+			continue;
+		if (!stream_drained(a, s))
+			return false;
+		if (!s->ended && s->pipe.fd >= 0 && s->kind != STREAM_IN)
+			*flags |= MSG_EXIT_OPEN_MORE;
+	}
+	return true;
+}
+
 void proc_maybe_exit(struct agent *a, uint32_t id)
 {
 	static const uint32_t open_flag[PROTO_FDS] = { 0, MSG_EXIT_OPEN_STDOUT,
@@ -197,6 +212,8 @@ void proc_maybe_exit(struct agent *a, uint32_t id)
 		if (!s->ended && s->pipe.fd >= 0)
 			m.flags |= open_flag[fd];
 	}
+	if (!more_drained(a, id, &m.flags))
+		return;
 	if (WIFSIGNALED(p->wstatus)) {
 		m.signo = (uint32_t)WTERMSIG(p->wstatus);
 		m.flags |= WCOREDUMP(p->wstatus) ? MSG_EXIT_CORE : 0;
@@ -284,74 +301,13 @@ static int mount_share(struct agent *a, const struct blob_view *s, struct fail *
 	return 0;
 }
 
-struct pipes {
-	int child[3]; /* for the workload */
-	int ours[3];  /* or -1 */
-};
-
-static void pipes_close(struct pipes *p)
-{
-	for (int i = 0; i < 3; i++) {
-		if (p->child[i] >= 0)
-			(void)close(p->child[i]);
-		if (p->ours[i] >= 0)
-			(void)close(p->ours[i]);
-	}
-}
-
-static int pipes_make(struct agent *a, struct pipes *p, uint32_t stdio, struct fail *f)
-{
-	int e[2];
-
-	memset(p, 0xff, sizeof(*p));
-	for (int i = 0; i < 3; i++) {
-		if (!(stdio & BLOB_STDIO(i))) {
-			p->child[i] = fcntl(a->devnull, F_DUPFD_CLOEXEC, 3);
-			if (p->child[i] < 0)
-				return fail_set(f, errno, "stdio", NULL);
-			continue;
-		}
-		if (pipe2(e, O_CLOEXEC))
-			return fail_set(f, errno, "a pipe for stdio", NULL);
-		p->child[i] = e[i != 0];
-		p->ours[i] = e[i == 0];
-		if (fcntl(p->ours[i], F_SETFL, O_NONBLOCK))
-			return fail_set(f, errno, "a pipe for stdio", NULL);
-	}
-	return 0;
-}
-
-/* Our ends go to the streams, which may have been connected before. */
-static int pipes_attach(struct agent *a, uint32_t id, struct pipes *p, struct fail *f)
-{
-	struct stream *s;
-	int err, fd;
-
-	for (uint32_t i = 0; i < 3; i++) {
-		if (p->ours[i] < 0)
-			continue;
-		s = stream_get(a, id, i);
-		if (!s)
-			return fail_set(f, ENOSPC, "too many streams", NULL);
-		fd = p->ours[i];
-		p->ours[i] = -1;
-		if (s->ended) {
-			(void)close(fd); /* the host's reader is gone already */
-			continue;
-		}
-		err = stream_set_pipe(a, s, fd);
-		if (err)
-			return fail_set(f, err, "watching stdio", NULL);
-	}
-	return 0;
-}
-
-/* The clone itself: for exec into the container's pid namespace, both into its cgroup. 0 in the
- * child, else a pid or -errno. */
-static pid_t clone_child(struct agent *a, bool create, uint32_t ns, int *pidfd, struct fail *f)
+/* The clone itself: for exec into the container's pid namespace, both into its cgroup, or into @cg
+ * where that is not -1. 0 in the child, else a pid or -errno. */
+static pid_t clone_child(
+	struct agent *a, bool create, uint32_t ns, int cg, int *pidfd, struct fail *f)
 {
 	struct k_clone_args ca = { .exit_signal = SIGCHLD, .flags = K_CLONE_PIDFD };
-	int cg = -1;
+	bool given = cg >= 0;
 	long pid;
 
 	ca.pidfd = (uintptr_t)pidfd;
@@ -362,10 +318,10 @@ static pid_t clone_child(struct agent *a, bool create, uint32_t ns, int *pidfd, 
 		return fail_set(f, ESRCH, "the container is not running", NULL);
 	if (a->cg_fd >= 0) {
 		ca.flags |= K_CLONE_INTO_CGROUP;
-		ca.cgroup = (uint64_t)a->cg_fd;
+		ca.cgroup = (uint64_t)(given ? cg : a->cg_fd);
 	}
 	pid = sys_clone3(&ca);
-	if (pid < 0 && errno == EBUSY && !create) {
+	if (pid < 0 && errno == EBUSY && !create && !given) {
 		/* The workload manages its cgroups itself, so processes live only in the leaves. */
 		struct proc *init = proc_find(a, PROTO_PROC_INIT);
 
@@ -379,7 +335,7 @@ static pid_t clone_child(struct agent *a, bool create, uint32_t ns, int *pidfd, 
 		return 0;
 	if (pid < 0)
 		(void)fail_set(f, errno, "making a process", NULL);
-	if (cg >= 0)
+	if (cg >= 0 && !given)
 		(void)close(cg);
 	if (!create)
 		(void)syscall(SYS_setns, a->own_pidns, K_CLONE_NEWPID);
@@ -413,17 +369,22 @@ int proc_spawn(struct agent *a, struct conn *c, uint16_t type, uint32_t seq, uin
 {
 	struct child ch = { .cfg = &a->cfg, .s = s, .init_pidfd = -1 };
 	bool create = type == MSG_CREATE;
-	int sp[2] = { -1, -1 }, pidfd = -1, err;
-	struct pipes pp;
+	int sp[2] = { -1, -1 }, pidfd = -1, cg = -1, err;
+	struct fds pp;
 	struct proc *p;
 
 	err = create ? prepare_container(a, s, f) : check_can_exec(a, f);
-	if (err)
-		return err;
+	if (!err && s->in_cgroup)
+		cg = cgroup_below(a, s->in_cgroup, f);
+	if (err || cg < -1)
+		return err ? err : cg;
 	p = calloc(1, sizeof(*p));
-	if (!p)
+	if (!p) {
+		if (cg >= 0)
+			(void)close(cg);
 		return fail_set(f, ENOMEM, "a process", NULL);
-	err = pipes_make(a, &pp, s->p.stdio, f);
+	}
+	err = fds_make(a, &pp, s, p, f);
 	if (!err && socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, sp))
 		err = fail_set(f, errno, "a socket pair", NULL);
 	if (!err) {
@@ -431,17 +392,21 @@ int proc_spawn(struct agent *a, struct conn *c, uint16_t type, uint32_t seq, uin
 		ch.namespaces = a->namespaces;
 		ch.init_pidfd = create ? -1 : a->init_pidfd;
 		memcpy(ch.fds, pp.child, sizeof(ch.fds));
-		p->pid = clone_child(a, create, a->namespaces, &pidfd, f);
+		ch.nfds = pp.n;
+		p->pid = clone_child(a, create, a->namespaces, cg, &pidfd, f);
 		if (!p->pid)
 			child_main(&ch);
 		err = p->pid < 0 ? p->pid : 0;
 	}
 	if (sp[1] >= 0)
 		(void)close(sp[1]);
+	if (cg >= 0)
+		(void)close(cg);
 	if (err) {
 		if (sp[0] >= 0)
 			(void)close(sp[0]);
-		pipes_close(&pp);
+		fds_close(&pp);
+		free(p->listen);
 		free(p);
 		return err;
 	}
@@ -465,8 +430,8 @@ int proc_spawn(struct agent *a, struct conn *c, uint16_t type, uint32_t seq, uin
 	if (err)
 		(void)fail_set(f, err, "watching a process", NULL);
 	else
-		err = pipes_attach(a, id, &pp, f);
-	pipes_close(&pp);
+		err = fds_attach(a, id, &pp, s, f);
+	fds_close(&pp);
 	if (err) {
 		p->reply_seq = 0; /* the caller answers */
 		give_up(a, p, 0, err, "");

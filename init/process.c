@@ -5,7 +5,7 @@
  * How it works
  *
  * apply() is the order, from what needs most rights to what needs none: rlimits, priorities and
- * stdio as root; the working directory, tried as root and again as the user; the bounding set
+ * descriptors as root; the working directory, tried as root and again as the user; the bounding set
  * before the capability to shrink it is gone; groups before the uid, which would forbid them; the
  * capability sets after it, kept over the change by PR_SET_KEEPCAPS; no_new_privs and the seccomp
  * filter last, so that the filter need not allow what was done before. Only where neither
@@ -82,17 +82,20 @@ int process_limits(struct child *c, struct fail *f)
 	return err;
 }
 
+/* Behind stderr they may overwrite what the set-up has opened and left: all of that is closed by
+ * the exec anyway, and nothing after this uses it. */
 static int set_stdio(struct child *c, struct fail *f)
 {
 	const struct blob_process *p = &c->s->p;
 	struct stat st;
 
-	for (int i = 0; i < 3; i++) {
-		int fd = c->tty >= 0 ? c->tty : c->fds[i];
+	for (int i = 0; i < (int)c->nfds; i++) {
+		bool tty = i < 3 && c->tty >= 0;
+		int fd = tty ? c->tty : c->fds[i];
 
 		/* A user who is not root may open /proc/self/fd/1 again only if the pipe is theirs.
 		 */
-		if (c->tty < 0 && !fstat(fd, &st) && S_ISFIFO(st.st_mode))
+		if (!tty && !fstat(fd, &st) && S_ISFIFO(st.st_mode))
 			(void)fchown(fd, p->uid, p->gid);
 		if (dup2(fd, i) < 0)
 			return fail_set(f, errno, "stdio", NULL);

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-/* Carries bytes between a vsock connection and a pipe or terminal of the workload. */
+/* Carries bytes between a vsock connection and a pipe, socket or terminal of the workload. */
 
 /*
  * How it works
@@ -11,12 +11,14 @@
  * after BURST calls and goes on in the next round of the loop, so that one writer cannot keep the
  * others waiting.
  *
- * A terminal goes through two small buffers instead, and so does a pipe whose socket cannot splice.
+ * A terminal goes through two small buffers instead, and so does a socket, and a pipe whose socket
+ * cannot splice.
  */
 #include "agent.h"
 
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <stdlib.h>
 #include <sys/epoll.h>
 #include <sys/ioctl.h>
@@ -45,7 +47,7 @@ struct stream *stream_find(struct agent *a, uint32_t proc, uint32_t fd)
 
 struct stream *stream_get(struct agent *a, uint32_t proc, uint32_t fd)
 {
-	struct stream *s = stream_find(a, proc, fd);
+	struct stream *s = fd == STREAM_ACCEPTED ? NULL : stream_find(a, proc, fd);
 
 	if (s)
 		return s;
@@ -54,6 +56,10 @@ struct stream *stream_get(struct agent *a, uint32_t proc, uint32_t fd)
 		return NULL;
 	s->proc = proc;
 	s->fd = fd;
+	s->kind = fd == PROTO_STDIN ? STREAM_IN
+		: fd == PROTO_TTY   ? STREAM_TTY
+		: fd < PROTO_MORE   ? STREAM_OUT
+				    : STREAM_UNKNOWN;
 	s->sock.fd = s->pipe.fd = -1;
 	s->next = a->streams;
 	a->streams = s;
@@ -127,7 +133,7 @@ static enum moved move(struct stream *s, int src, int dst)
 		else if (errno != EINTR)
 			/* Which end it was is known by the direction: a pipe that we read cannot
 			 * fail. */
-			return (errno == ECONNRESET || errno == ENOTCONN) && s->fd == PROTO_STDIN
+			return (errno == ECONNRESET || errno == ENOTCONN) && s->kind == STREAM_IN
 				? SRC_END
 				: DST_GONE;
 	}
@@ -183,14 +189,52 @@ static void pump_tty(struct agent *a, struct stream *s)
 	s->again = in == MORE || out == MORE;
 }
 
+static bool hung_up(int fd)
+{
+	struct pollfd p = { .fd = fd };
+
+	return poll(&p, 1, 0) == 1;
+}
+
+/* Either end may end its writing by itself. The connection is closed when the host has, so that
+ * the close overtakes nothing. */
+static void pump_socket(struct agent *a, struct stream *s)
+{
+	enum moved in = DRY, out = DRY;
+
+	if (!s->out_eof)
+		out = copy(s->pipe.fd, s->sock.fd, &s->out, &s->bytes);
+	if (out == SRC_END)
+		(void)shutdown(s->sock.fd, SHUT_WR);
+	else if (out == DST_GONE)
+		(void)shutdown(s->pipe.fd, SHUT_RD);
+	s->out_eof = s->out_eof || out == SRC_END || out == DST_GONE;
+	if (!s->in_eof)
+		in = copy(s->sock.fd, s->pipe.fd, &s->in, NULL);
+	if (in == SRC_END)
+		(void)shutdown(s->pipe.fd, SHUT_WR);
+	else if (in == DST_GONE)
+		(void)shutdown(s->sock.fd, SHUT_RD);
+	s->in_eof = s->in_eof || in == SRC_END || in == DST_GONE;
+	s->again = in == MORE || out == MORE;
+	if (!s->in_eof || !s->out_eof)
+		return;
+	agent_unwatch(a, &s->pipe);
+	s->ended = true;
+	if (hung_up(s->sock.fd))
+		end_sock(a, s);
+}
+
 static void pump(struct agent *a, struct stream *s)
 {
 	s->again = false;
 	if (s->ended || s->sock.fd < 0 || s->pipe.fd < 0)
 		return;
-	if (s->fd == PROTO_TTY)
+	if (s->kind == STREAM_TTY)
 		pump_tty(a, s);
-	else if (s->fd == PROTO_STDIN)
+	else if (s->kind == STREAM_SOCKET)
+		pump_socket(a, s);
+	else if (s->kind == STREAM_IN)
 		pump_in(a, s);
 	else
 		pump_out(a, s);
@@ -203,11 +247,11 @@ static void sock_event(struct agent *a, struct ev *ev, uint32_t events)
 
 	/* Nothing ever comes in on an output stream, so the end of that direction says that the
 	 * reader is gone. */
-	if (s->fd == PROTO_STDOUT || s->fd == PROTO_STDERR)
+	if (s->kind == STREAM_OUT)
 		gone = gone || events & EPOLLRDHUP;
-	else if (s->fd == PROTO_STDIN && !s->ended && s->pipe.fd < 0)
+	else if (s->kind != STREAM_TTY && !s->ended && s->pipe.fd < 0)
 		gone = false; /* its bytes wait for the process */
-	if (s->ended || (gone && s->fd != PROTO_STDIN)) {
+	if (s->ended || (gone && (s->kind == STREAM_OUT || s->kind == STREAM_TTY))) {
 		if (gone)
 			end_all(a, s);
 	} else {
@@ -220,12 +264,12 @@ static void pipe_event(struct agent *a, struct ev *ev, uint32_t events)
 {
 	struct stream *s = ev_owner(ev, struct stream, pipe);
 
-	if (s->fd == PROTO_STDIN && events & EPOLLERR) {
+	if (s->kind == STREAM_IN && events & EPOLLERR) {
 		agent_unwatch(a, &s->pipe);
 		if (s->sock.fd >= 0)
 			(void)shutdown(s->sock.fd, SHUT_RD);
 		s->ended = true;
-	} else if (s->sock.fd < 0 && events & EPOLLHUP && s->fd != PROTO_STDIN) {
+	} else if (s->sock.fd < 0 && events & EPOLLHUP && s->kind != STREAM_IN) {
 		return; /* bytes may be in it: they wait for the connection */
 	} else {
 		pump(a, s);
@@ -258,30 +302,53 @@ int stream_set_pipe(struct agent *a, struct stream *s, int fd)
 	return set_fd(a, s, &s->pipe, fd, pipe_event);
 }
 
+void stream_accepted(struct agent *a, uint32_t proc, const struct listen_at *at, int sock)
+{
+	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	struct stream *s = NULL;
+
+	/* a full backlog refuses, as it would the host's client */
+	if (fd >= 0 && !connect(fd, (const struct sockaddr *)(const void *)&at->addr, at->len))
+		s = stream_get(a, proc, STREAM_ACCEPTED);
+	if (!s) {
+		if (fd >= 0)
+			(void)close(fd);
+		(void)close(sock);
+		return;
+	}
+	s->kind = STREAM_SOCKET;
+	if (stream_set_sock(a, s, sock))
+		(void)close(fd);
+	else
+		(void)stream_set_pipe(a, s, fd);
+}
+
 bool stream_drained(struct agent *a, struct stream *s)
 {
 	int n = 0;
 
-	if (s->fd == PROTO_STDIN || s->ended || s->pipe.fd < 0)
+	if (s->kind == STREAM_IN || s->ended || s->pipe.fd < 0)
 		return true;
 	/* More than one process may write on: what is in the pipe now is what the exited one can
 	 * have left. */
 	pump(a, s);
-	if (s->ended || s->pipe.fd < 0)
+	if (s->ended || s->pipe.fd < 0 || s->out_eof)
 		return true;
 	if (s->again || s->out.len)
 		return false;
-	if (s->fd == PROTO_TTY && s->sock.fd >= 0)
+	if (s->kind == STREAM_TTY && s->sock.fd >= 0)
 		return true; /* the read of a master flushes, and it had nothing */
 	return !ioctl(s->pipe.fd, FIONREAD, &n) && !n;
 }
 
 void stream_finish(struct agent *a, uint32_t proc)
 {
-	struct stream *s = stream_find(a, proc, PROTO_STDIN);
+	struct stream *s;
 
-	if (s)
-		end_all(a, s);
+	for (s = a->streams; s; s = s->next) {
+		if (!s->dead && s->proc == proc && s->kind == STREAM_IN)
+			end_all(a, s);
+	}
 	s = stream_find(a, proc, PROTO_TTY);
 	if (s && !s->ended) {
 		agent_unwatch(a, &s->pipe);

@@ -248,13 +248,30 @@ void agent_close(struct agent *a)
 	a->out_len = a->out_at = a->out_cap = 0;
 }
 
-int agent_stream(struct agent *a, struct vmm *vm, uint32_t proc, enum proto_fd which, int fd)
+static int open_stream(struct agent *a, struct vmm *vm, uint32_t proc, uint32_t which, int rfd,
+	int wfd, uint32_t id)
 {
 	struct proto_open o;
-	int rfd = which == PROTO_STDIN || which == PROTO_TTY ? fd : -1;
-	int wfd = which == PROTO_STDIN ? -1 : fd;
 
 	proto_open_fill(&o, PROTO_STREAM, a->token, proc, which);
-	return vmm_vsock_connect(
-		vm, PROTO_AGENT_PORT, rfd, wfd, &o, sizeof(o), AGENT_ID_STREAM(proc, which));
+	return vmm_vsock_connect(vm, PROTO_AGENT_PORT, rfd, wfd, &o, sizeof(o), id);
+}
+
+int agent_stream_way(
+	struct agent *a, struct vmm *vm, uint32_t proc, uint32_t which, int fd, bool in, bool out)
+{
+	return open_stream(
+		a, vm, proc, which, in ? fd : -1, out ? fd : -1, AGENT_ID_STREAM(proc, which));
+}
+
+int agent_stream(struct agent *a, struct vmm *vm, uint32_t proc, enum proto_fd which, int fd)
+{
+	return agent_stream_way(a, vm, proc, which, fd, which == PROTO_STDIN || which == PROTO_TTY,
+		which != PROTO_STDIN);
+}
+
+int agent_accepted(
+	struct agent *a, struct vmm *vm, uint32_t proc, uint32_t which, int fd, uint32_t id)
+{
+	return open_stream(a, vm, proc, which, fd, fd, id);
 }

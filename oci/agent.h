@@ -51,9 +51,14 @@ struct agent {
 	bool up;	      /* HELLO was answered */
 };
 
-/* Stream ids of vmm_vsock_connect(): the control connection, then one per (process, fd). */
+/* Stream ids of vmm_vsock_connect(): the control connection, one per (process, fd), and those of
+ * connections to a socket of the process's that listens. */
 #define AGENT_ID_CONTROL	  1u
-#define AGENT_ID_STREAM(proc, fd) ((uint32_t)(proc)*4 + 4 + (uint32_t)(fd))
+#define AGENT_ID_STREAM(proc, fd) (((uint32_t)(proc) + 1) * PROTO_FD_LIMIT + (uint32_t)(fd))
+#define AGENT_ID_IS_STREAM(id)	  ((id) >= PROTO_FD_LIMIT && !((id)&AGENT_ID_ACCEPTED))
+#define AGENT_ID_PROC(id)	  ((id) / PROTO_FD_LIMIT - 1)
+#define AGENT_ID_FD(id)		  ((id) % PROTO_FD_LIMIT)
+#define AGENT_ID_ACCEPTED	  0x80000000u
 
 /* Connects (the stream waits for the guest's knock by itself) and queues HELLO. */
 int agent_open(struct agent *a, struct loop *loop, struct vmm *vm, const struct agent_ops *ops,
@@ -67,5 +72,12 @@ uint32_t agent_signal(struct agent *a, uint32_t proc, uint32_t signo, uint32_t f
 uint32_t agent_resumed(struct agent *a);
 /* Opens the stream of one fd of @proc; takes @fd over. */
 int agent_stream(struct agent *a, struct vmm *vm, uint32_t proc, enum proto_fd which, int fd);
+/* The same of any stream: read from @fd (@in), written to it (@out), or both. */
+int agent_stream_way(
+	struct agent *a, struct vmm *vm, uint32_t proc, uint32_t which, int fd, bool in, bool out);
+/* A connection to the guest's socket @which, which listens; takes @fd over. @id: 0, or
+ * AGENT_ID_ACCEPTED and a number. */
+int agent_accepted(
+	struct agent *a, struct vmm *vm, uint32_t proc, uint32_t which, int fd, uint32_t id);
 
 #endif

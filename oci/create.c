@@ -62,6 +62,7 @@ static void create_free(struct create *x)
 		&x->p.kernel_fd, &x->p.ctl_fd, &x->p.status_fd, &x->p.null_fd, &x->p.tty_fd,
 		&x->p.notify.fd, &x->master };
 
+	morefds_close(&x->p.more);
 	ns_close(&x->p.ns);
 	mount_plan_free(&x->p.plan);
 	for (size_t i = 0; i < ARRAY_SIZE(fds); i++) {
@@ -114,6 +115,9 @@ static int load_bundle(struct create *x, struct error *e)
 	x->c.id = strdup(o->id);
 	x->c.version = strdup(x->spec->version);
 	x->c.hooks = hooks_in(x->spec);
+	r = morefds_env(&x->p.more, x->spec->arena, &x->spec->process.env, e);
+	if (r)
+		return r;
 	x->p.sandbox = sandbox_wanted(x->spec);
 	x->c.bundle = absolute(x->bundle_fd, "bundle", e);
 	if (!x->c.bundle)
@@ -133,18 +137,12 @@ static int load_bundle(struct create *x, struct error *e)
 static int check_request(const struct create *x, struct error *e)
 {
 	const struct spec_process *p = &x->spec->process;
-	const char *fds = getenv("LISTEN_FDS");
 
 	if (x->p.sandbox && sandbox_check(x->spec, e))
 		return -ENOTSUP;
-	if (x->o->preserve_fds)
+	if (x->p.more.n && (x->p.sandbox || !p->set))
 		return err_set(e, ENOTSUP,
-			"--preserve-fds: a file descriptor of the host cannot be passed into the guest yet");
-	/* sockets that wait there would be lost without a word */
-	if (fds && strtoul(fds, NULL, 10))
-		return err_set(e, ENOTSUP,
-			"LISTEN_FDS=%.20s in the environment: a socket of the host cannot be passed into the guest",
-			fds);
+			"--preserve-fds, LISTEN_FDS: the container has no process to get descriptors");
 	if (p->set && p->terminal && !x->o->console_socket && !x->foreground)
 		return err_set(
 			e, EINVAL, "config.json: process.terminal: true needs --console-socket");
@@ -394,6 +392,8 @@ static int start_vmm(struct create *x, struct error *e)
 	(void)close(TAKE_FD(x->sync[1]));
 	/* a copy of ours would take connections that nobody answers once the VMM is gone */
 	(void)close(TAKE_FD(x->p.ctl_fd));
+	/* and of these ends would not be seen */
+	morefds_close(&x->p.more);
 	r = record(x, e);
 	if (!r && !late)
 		r = user_namespace(x, e);
@@ -532,6 +532,10 @@ static void create_init(struct create *x, const struct rt *rt, const struct rt_c
 			.status_fd = -1 },
 		.master = -1,
 		.c = { .root_fd = -1, .dir_fd = -1, .lock_fd = -1 } };
+	if (o->more) {
+		x->p.more = *o->more;
+		o->more->n = 0;
+	}
 	for (int t = 0; t < SPEC_NS_TYPES; t++)
 		x->p.ns.fd[t] = -1;
 }

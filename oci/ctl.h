@@ -16,6 +16,7 @@
 
 #include <stdint.h>
 
+#include "init/proto/msg.h"
 #include "oci/state.h"
 
 enum ctl_op {
@@ -36,7 +37,7 @@ enum ctl_op {
 
 #define CTL_ALL		    1u
 #define CTL_CONNECT_SECONDS 2
-#define CTL_MAX_FDS	    4 /* descriptors that may come with a request */
+#define CTL_MAX_FDS	    (4 + PROTO_MORE_MAX) /* descriptors that may come with a request */
 
 struct ctl_req {
 	uint32_t op;

@@ -35,12 +35,14 @@
 #include "oci/exec.h"
 #include "oci/fsutil.h"
 #include "oci/guest_blob.h"
+#include "oci/morefds.h"
 #include "oci/seccomp_cache.h"
 #include "oci/vmexec.h"
 #include "util/cleanup.h"
 
 struct exec {
 	const struct rt_exec *o;
+	struct morefds more;
 	struct container c;
 	struct spec *spec, *own; /* the container's; what holds strings of the process */
 	struct spec_process p;
@@ -60,6 +62,7 @@ static void exec_free(struct exec *x)
 		if (*fds[i] >= 0)
 			(void)close(TAKE_FD(*fds[i]));
 	}
+	morefds_close(&x->more);
 	spec_free(x->own);
 	spec_free(x->spec);
 	container_free(&x->c);
@@ -85,13 +88,20 @@ static int check_phase(const struct exec *x, struct error *e)
 		e, EBUSY, "container \"%s\" is not running: it is still being created", x->c.id);
 }
 
+/* Below the container's, however many slashes it begins with. */
+static const char *cgroup_of_guest(const char *path)
+{
+	return path ? path + strspn(path, "/") : NULL;
+}
+
 static int check_request(struct exec *x, struct error *e)
 {
 	const struct rt_exec *o = x->o;
 
-	if (o->cgroup)
-		return err_set(e, ENOTSUP,
-			"--cgroup: processes of a guest cannot be put into a cgroup of their own by this version");
+	if (o->cgroup && (!*cgroup_of_guest(o->cgroup) || strchr(o->cgroup, ':')))
+		return err_set(e, EINVAL,
+			"--cgroup: \"%.150s\" is no path below the container's cgroup (of cgroup v2, without a controller)",
+			o->cgroup);
 	if (x->p.terminal && o->detach && !o->console_socket)
 		return err_set(e, EINVAL, "a terminal with --detach needs --console-socket");
 	if (o->console_socket && !x->p.terminal)
@@ -134,11 +144,14 @@ static int make_blob(struct exec *x, struct error *e)
 	int r = seccomp_cached(x->c.dir_fd, &x->spec->linux_.seccomp, &filter, e);
 
 	if (!r)
-		r = guest_blob_exec(x->spec, &x->p, &filter, stdio, &blob, &len, e);
+		r = guest_blob_exec(x->spec, &x->p, &filter, cgroup_of_guest(x->o->cgroup), stdio,
+			&x->more, &blob, &len, e);
 	if (r)
 		return r;
 	x->blob = memfd_create("krun-oci-exec", MFD_CLOEXEC);
 	r = x->blob < 0 ? -errno : write_full(x->blob, blob, len);
+	if (!r && x->more.n)
+		r = write_full(x->blob, x->more.kind, x->more.n);
 	return r ? err_sys(e, r, "cannot describe the process to the VMM") : 0;
 }
 
@@ -159,10 +172,22 @@ static int own_description(int fd)
 	return open(path, (flags & (O_ACCMODE | O_DIRECT)) | O_NONBLOCK | O_CLOEXEC);
 }
 
+/* A copy of @fd for the VMM, in the next place of @fds. */
+static int hand_over(int *fds, unsigned *n, int fd, struct error *e)
+{
+	int own = own_description(fd);
+
+	fds[*n] = own >= 0 ? own : fcntl(fd, F_DUPFD_CLOEXEC, 3);
+	if (fds[*n] < 0)
+		return err_sys(e, errno, "cannot hand descriptor %d over", fd);
+	(*n)++;
+	return 0;
+}
+
 static int send_request(struct exec *x, struct error *e)
 {
-	struct ctl_req q = { .op = CTL_EXEC };
-	int fds[CTL_MAX_FDS] = { x->blob, -1, -1, -1 };
+	struct ctl_req q = { .op = CTL_EXEC, .arg = x->more.n };
+	int fds[CTL_MAX_FDS] = { x->blob };
 	unsigned n = 1;
 	int r = 0;
 
@@ -170,24 +195,18 @@ static int send_request(struct exec *x, struct error *e)
 	if (x->conn < 0)
 		return x->conn;
 	q.flags = (x->p.terminal ? EXEC_TTY : 0) | (x->o->ignore_paused ? EXEC_PAUSED : 0);
-	if (x->p.terminal) {
-		fds[n++] = x->vm_slave;
-		r = ctl_send(x->conn, &q, fds, n, e);
-		(void)close(TAKE_FD(x->vm_slave));
-		return r;
-	}
-	for (int fd = 0; fd <= 2; fd++) {
-		int own = own_description(fd);
-
-		fds[n] = own >= 0 ? own : fcntl(fd, F_DUPFD_CLOEXEC, 3);
-		if (fds[n] < 0)
-			r = err_sys(e, errno, "cannot hand stdio over");
-		n++;
-	}
+	if (x->p.terminal)
+		fds[n++] = TAKE_FD(x->vm_slave);
+	for (int fd = 0; fd <= 2 && !x->p.terminal && !r; fd++)
+		r = hand_over(fds, &n, fd, e);
+	for (unsigned i = 0; i < x->more.n && !r; i++)
+		r = hand_over(fds, &n, x->more.fd[i], e);
 	if (!r)
 		r = ctl_send(x->conn, &q, fds, n, e);
 	for (unsigned i = 1; i < n; i++)
 		(void)close(fds[i]);
+	/* what we held of them, their readers would wait for */
+	morefds_close(&x->more);
 	return r;
 }
 
@@ -410,8 +429,13 @@ int rt_exec(const struct rt *rt, const struct rt_exec *o, int *code, struct erro
 		.null = -1,
 		.conn = -1,
 		.go = { -1, -1 } };
-	int r = container_open(rt, o->id, &x.c, e);
+	int r;
 
+	if (o->more) {
+		x.more = *o->more;
+		o->more->n = 0;
+	}
+	r = container_open(rt, o->id, &x.c, e);
 	*code = 1;
 	if (!r)
 		r = check_phase(&x, e);
@@ -419,6 +443,8 @@ int rt_exec(const struct rt *rt, const struct rt_exec *o, int *code, struct erro
 		r = spec_load(x.c.dir_fd, "config.json", &x.spec, NULL, NULL, e);
 	if (!r)
 		r = exec_process(x.spec, o, &x.own, &x.p, e);
+	if (!r)
+		r = morefds_env(&x.more, x.spec->arena, &x.p.env, e);
 	if (!r)
 		r = check_request(&x, e);
 	if (r)

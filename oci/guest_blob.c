@@ -34,8 +34,8 @@ _Static_assert(BLOB_NS_IPC == CLONE_NEWIPC && BLOB_NS_UTS == CLONE_NEWUTS &&
 		BLOB_NS_CGROUP == CLONE_NEWCGROUP && BLOB_NS_TIME == CLONE_NEWTIME,
 	"kernel's numbers");
 
-static void put_process(
-	struct blob_w *w, const struct spec_process *p, const struct spec_linux *l, unsigned stdio)
+static void put_process(struct blob_w *w, const struct spec_process *p, const struct spec_linux *l,
+	unsigned stdio, const struct morefds *more)
 {
 	struct blob_process b = { .flags = BLOB_P_CAPS,
 		.stdio = stdio,
@@ -90,6 +90,8 @@ static void put_process(
 	for (size_t i = 0; i < p->n_rlimits; i++)
 		blob_put_rlimit(w, (uint32_t)p->rlimits[i].resource, p->rlimits[i].soft,
 			p->rlimits[i].hard);
+	for (unsigned i = 0; i < more->n; i++)
+		blob_put_fd(w, more->kind[i]);
 }
 
 /* A container without "process" can be created: something harmless is held and never released. */
@@ -301,6 +303,7 @@ static const char *field(uint16_t tag)
 		[BLOB_T_GIDS] = "process.user.additionalGids",
 		[BLOB_T_RLIMIT] = "process.rlimits",
 		[BLOB_T_SECCOMP] = "linux.seccomp",
+		[BLOB_T_IN_CGROUP] = "--cgroup",
 		[BLOB_T_HOSTNAME] = "hostname",
 		[BLOB_T_DOMAINNAME] = "domainname",
 		[BLOB_T_MOUNT] = "mounts",
@@ -320,7 +323,8 @@ static const char *field(uint16_t tag)
 }
 
 int guest_blob(const struct spec *s, const struct container *c, const struct vm_size *size,
-	const char *notify, unsigned stdio, uint8_t **out, size_t *len, struct error *e)
+	const char *notify, unsigned stdio, const struct morefds *more, uint8_t **out, size_t *len,
+	struct error *e)
 {
 	struct msg_proc head = { .proc = PROTO_PROC_INIT };
 	struct blob_w w;
@@ -328,7 +332,7 @@ int guest_blob(const struct spec *s, const struct container *c, const struct vm_
 
 	blob_begin(&w, BLOB_CREATE, sizeof(head));
 	if (s->process.set)
-		put_process(&w, &s->process, &s->linux_, stdio);
+		put_process(&w, &s->process, &s->linux_, stdio, more);
 	else
 		put_no_process(&w);
 	r = put_seccomp(&w, s, e);
@@ -351,14 +355,16 @@ int guest_blob(const struct spec *s, const struct container *c, const struct vm_
 }
 
 int guest_blob_exec(const struct spec *s, const struct spec_process *p,
-	const struct seccomp_prog *filter, unsigned stdio, uint8_t **out, size_t *len,
-	struct error *e)
+	const struct seccomp_prog *filter, const char *cgroup, unsigned stdio,
+	const struct morefds *more, uint8_t **out, size_t *len, struct error *e)
 {
 	struct blob_w w;
 	int r;
 
 	blob_begin(&w, BLOB_EXEC, sizeof(struct msg_proc));
-	put_process(&w, p, &s->linux_, stdio);
+	put_process(&w, p, &s->linux_, stdio, more);
+	if (cgroup)
+		blob_put_str(&w, BLOB_T_IN_CGROUP, cgroup);
 	if (filter->len)
 		blob_put_seccomp(&w, filter->flags, filter->bpf, filter->len / 8);
 	r = blob_done(&w, out, len);

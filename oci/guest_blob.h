@@ -7,6 +7,7 @@
 #include <stdint.h>
 
 #include "init/proto/blob.h"
+#include "oci/morefds.h"
 #include "oci/seccomp_compile.h"
 #include "oci/spec.h"
 #include "oci/state.h"
@@ -14,16 +15,18 @@
 
 /*
  * The payload of MSG_CREATE: msg_proc and blob; heap. @stdio: BLOB_STDIO() bits of the streams that
- * exist. @c goes into the state that startContainer hooks read; NULL is fine where there are none.
- * Compiles the seccomp filter on the way.
+ * exist. @more: the descriptors behind them, which stay the caller's. @c goes into the state that
+ * startContainer hooks read; NULL is fine where there are none. Compiles the seccomp filter on the
+ * way.
  */
 int guest_blob(const struct spec *s, const struct container *c, const struct vm_size *size,
-	const char *notify, unsigned stdio, uint8_t **out, size_t *len, struct error *e);
-/* The payload of MSG_EXEC for process @p in container @s, under @filter (len 0: none); the msg_proc
- * at its begin is zero. */
-int guest_blob_exec(const struct spec *s, const struct spec_process *p,
-	const struct seccomp_prog *filter, unsigned stdio, uint8_t **out, size_t *len,
+	const char *notify, unsigned stdio, const struct morefds *more, uint8_t **out, size_t *len,
 	struct error *e);
+/* The payload of MSG_EXEC for process @p in container @s, under @filter (len 0: none); the msg_proc
+ * at its begin is zero. @cgroup: a path below the container's, or NULL. */
+int guest_blob_exec(const struct spec *s, const struct spec_process *p,
+	const struct seccomp_prog *filter, const char *cgroup, unsigned stdio,
+	const struct morefds *more, uint8_t **out, size_t *len, struct error *e);
 
 /* The payload of MSG_UPDATE: one file of the workload's cgroup, UINT64_MAX for "max"; heap. */
 int guest_blob_limit(const char *file, uint64_t value, uint8_t **out, size_t *len);

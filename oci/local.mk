@@ -33,6 +33,7 @@ liboci_a_SOURCES = \
 	oci/kernel.c \
 	oci/list.c \
 	oci/log.c \
+	oci/morefds.c \
 	oci/mounts.c \
 	oci/netaddrs.c \
 	oci/notify.c \
@@ -92,6 +93,7 @@ liboci_a_SOURCES = \
 	oci/json_write.h \
 	oci/kernel.h \
 	oci/log.h \
+	oci/morefds.h \
 	oci/mounts.h \
 	oci/netaddrs.h \
 	oci/notify.h \

@@ -13,6 +13,8 @@
 
 #include "util/err.h"
 
+struct morefds; /* oci/morefds.h */
+
 /* The global flags. */
 struct rt {
 	const char *name;     /* base name of the program: default state directory */
@@ -31,8 +33,8 @@ struct rt_create {
 	const char *pid_file;	    /* or NULL */
 	const char *console_socket; /* or NULL */
 	const char *pidfd_socket;   /* or NULL */
-	unsigned preserve_fds;
-	bool no_pivot; /* accepted; the VMM's tree is pivoted into all the same */
+	struct morefds *more;	    /* the descriptors behind stderr, taken over */
+	bool no_pivot;		    /* accepted; the VMM's tree is pivoted into all the same */
 	bool no_new_keyring;
 	bool keep;   /* run: leave the container's state behind */
 	bool detach; /* run */
@@ -54,6 +56,7 @@ struct rt_exec {
 	const char *pidfd_socket;   /* or NULL */
 	const char *cwd, *user, *cgroup, *apparmor, *label; /* or NULL */
 	struct rt_words env, caps, gids;
+	struct morefds *more; /* the descriptors behind stderr, taken over */
 	bool detach, tty, no_new_privs, ignore_paused;
 };
 

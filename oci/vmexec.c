@@ -30,14 +30,15 @@
 
 /* #syscalls:main recvmsg sendto pread64 fstat close epoll_ctl */
 
-#define ID_MAX ((UINT32_MAX - 4) / 4 - 1) /* AGENT_ID_STREAM() must not wrap */
+#define ID_MAX (AGENT_ID_ACCEPTED / PROTO_FD_LIMIT - 2) /* of AGENT_ID_STREAM() */
 
 struct vmexec_proc {
 	struct vmexec_proc *next;
 	struct vmexec *x;
 	struct loop_src conn; /* fd -1: the proxy is gone */
 	uint32_t id, seq;
-	unsigned streams_open; /* BLOB_STDIO bits of output that is not finished */
+	uint64_t streams_open; /* STREAM_BIT() of output that is not finished */
+	struct morefds_serve more;
 	bool ended;
 	int code;
 };
@@ -71,6 +72,7 @@ static void drop(struct vmexec_proc *p)
 		at = &(*at)->next;
 	*at = p->next;
 	x->n--;
+	morefds_stop(&p->more);
 	if (p->conn.fd >= 0) {
 		loop_del(x->loop, &p->conn);
 		(void)close(p->conn.fd);
@@ -162,7 +164,7 @@ static int open_streams(struct vmexec_proc *p, bool tty, int *fds)
 	if (tty) {
 		if (fds[1] < 0)
 			return -EINVAL;
-		p->streams_open = BLOB_STDIO(PROTO_TTY);
+		p->streams_open = STREAM_BIT(PROTO_TTY);
 		return agent_stream(x->agent, x->vm, p->id, PROTO_TTY, TAKE_FD(fds[1]));
 	}
 	for (unsigned i = 0; i < ARRAY_SIZE(plain); i++) {
@@ -172,20 +174,46 @@ static int open_streams(struct vmexec_proc *p, bool tty, int *fds)
 		if (r)
 			return r;
 		if (plain[i] != PROTO_STDIN)
-			p->streams_open |= BLOB_STDIO(plain[i]);
+			p->streams_open |= STREAM_BIT(plain[i]);
+	}
+	return 0;
+}
+
+/* The descriptors behind stderr, of the kinds at the end of the blob's file, which loses them. */
+static int take_more(
+	struct morefds *m, const struct ctl_req *q, int *fds, const uint8_t *blob, size_t *len)
+{
+	unsigned first = q->flags & EXEC_TTY ? 2 : 4;
+
+	if (q->arg > PROTO_MORE_MAX || *len <= sizeof(struct msg_proc) + q->arg)
+		return -EINVAL;
+	*len -= q->arg;
+	for (unsigned i = 0; i < q->arg; i++) {
+		uint8_t kind = blob[*len + i];
+
+		if (fds[first + i] < 0 || !kind || kind >= BLOB_FD_KINDS)
+			return -EINVAL;
+		m->kind[i] = kind;
+		m->fd[i] = TAKE_FD(fds[first + i]);
+		m->n++;
 	}
 	return 0;
 }
 
 static int begin(struct vmexec_proc *p, const struct ctl_req *q, int *fds)
 {
+	CLEAN(morefds_close) struct morefds more = { 0 };
 	struct msg_proc head = { .proc = p->id };
 	CLEAN_FREE uint8_t *blob = NULL;
 	size_t len = 0;
 	int r = read_blob(fds[0], &blob, &len);
 
 	if (!r)
+		r = take_more(&more, q, fds, blob, &len);
+	if (!r)
 		r = open_streams(p, q->flags & EXEC_TTY, fds);
+	if (!r)
+		r = morefds_open(&p->more, &more, &p->streams_open);
 	if (r)
 		return r;
 	(void)memcpy(blob, &head, sizeof(head));
@@ -224,6 +252,9 @@ void vmexec_request(struct vmexec *x, enum phase phase, int conn, const struct c
 	p->x = x;
 	p->id = ++x->last;
 	p->conn = (struct loop_src){ .fd = conn, .name = "exec", .fn = on_proxy, .arg = p };
+	p->more = (struct morefds_serve){
+		.loop = x->loop, .agent = x->agent, .vm = x->vm, .proc = p->id
+	};
 	p->next = x->procs;
 	x->procs = p;
 	x->n++;
@@ -311,6 +342,7 @@ bool vmexec_reply(struct vmexec *x, const struct agent_reply *r)
 	if (!p)
 		return true;
 	if (!r->status) {
+		morefds_listen(&p->more);
 		if (p->conn.fd >= 0)
 			tell(p->conn.fd, EXEC_STARTED, 0, 0, "");
 		return true;
@@ -319,6 +351,13 @@ bool vmexec_reply(struct vmexec *x, const struct agent_reply *r)
 		tell(p->conn.fd, EXEC_FAILED, abs(r->status), r->stage, r->text);
 	drop(p);
 	return true;
+}
+
+uint64_t exit_open(uint32_t flags)
+{
+	return (flags & MSG_EXIT_OPEN_STDOUT ? STREAM_BIT(PROTO_STDOUT) : 0) |
+		(flags & MSG_EXIT_OPEN_STDERR ? STREAM_BIT(PROTO_STDERR) : 0) |
+		(flags & MSG_EXIT_OPEN_MORE ? ~(STREAM_BIT(PROTO_MORE) - 1) : 0);
 }
 
 static struct vmexec_proc *find(struct vmexec *x, uint32_t id)
@@ -338,19 +377,17 @@ void vmexec_exited(struct vmexec *x, const struct msg_exit *m)
 		return;
 	p->ended = true;
 	p->code = m->signo ? 128 + (int)(m->signo & 0x7f) : (int)(m->code & 0xff);
-	if (m->flags & MSG_EXIT_OPEN_STDOUT)
-		p->streams_open &= ~BLOB_STDIO(PROTO_STDOUT);
-	if (m->flags & MSG_EXIT_OPEN_STDERR)
-		p->streams_open &= ~BLOB_STDIO(PROTO_STDERR);
+	p->streams_open &= ~exit_open(m->flags);
+	morefds_stop(&p->more);
 	maybe_end(p);
 }
 
 void vmexec_done(struct vmexec *x, uint32_t id)
 {
-	struct vmexec_proc *p = id < AGENT_ID_STREAM(0, 0) ? NULL : find(x, (id - 4) / 4);
+	struct vmexec_proc *p = AGENT_ID_IS_STREAM(id) ? find(x, AGENT_ID_PROC(id)) : NULL;
 
 	if (!p)
 		return;
-	p->streams_open &= ~BLOB_STDIO((id - 4) % 4);
+	p->streams_open &= ~STREAM_BIT(AGENT_ID_FD(id));
 	maybe_end(p);
 }

@@ -4,11 +4,13 @@
  * guest.
  *
  * A proxy (oci/exec.c) sends CTL_EXEC with a memfd that holds the process's blob and with its
- * descriptors: stdin, stdout and stderr, or one terminal. They become streams of the guest's, which
- * end here for all of them; the proxy holds only the connection. On that it is told by one struct
- * exec_event that the process was executed or could not be, and by another one, after the last byte
- * of output was written, that it has ended. It may send CTL_EXEC_SIGNAL and CTL_EXEC_SIZE. When it
- * hangs up, the process is killed. When the VM goes, the connection ends without an event.
+ * descriptors: stdin, stdout and stderr, or one terminal, then as many more as @arg says, whose
+ * kinds (enum blob_fd_kind) are so many bytes at the end of the memfd. They become streams of the
+ * guest's, which end here for all of them; the proxy holds only the connection. On that it is told
+ * by one struct exec_event that the process was executed or could not be, and by another one, after
+ * the last byte of output was written, that it has ended. It may send CTL_EXEC_SIGNAL and
+ * CTL_EXEC_SIZE. When it hangs up, the process is killed. When the VM goes, the connection ends
+ * without an event.
  *
  * CTL_PS asks the agent for processes (MSG_PS). Answers: a struct ctl_reply and, when its code is
  * 0, one more packet with the payload of the agent's reply as it came.
@@ -20,6 +22,7 @@
 
 #include "oci/agent.h"
 #include "oci/ctl.h"
+#include "oci/morefds.h"
 
 #define EXEC_MAX 256 /* at a time; three streams each, of LIM_VSOCK_CONNS */
 
@@ -56,6 +59,9 @@ struct vmexec {
 	} ps[PS_MAX];
 	uint32_t last; /* process id given out last: none is used twice */
 };
+
+/* Of the flags of a MSG_EXIT: output streams, by STREAM_BIT(), that somebody else holds on to. */
+uint64_t exit_open(uint32_t flags);
 
 void vmexec_init(struct vmexec *x, struct loop *loop, struct agent *agent, struct vmm *vm);
 /* A CTL_EXEC: takes @conn over, and of @fds (CTL_MAX_FDS) what it sets to -1. */

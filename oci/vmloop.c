@@ -45,6 +45,8 @@
 #define BOOT_SECONDS 120 /* a guest that says nothing for so long is lost */
 #define CODE_LOST    125 /* the VM failed under the workload */
 
+#define LINGER_SECONDS 2 /* for the last bytes of connections */
+
 void vmloop_set_phase(struct vmloop *l, enum phase ph)
 {
 	l->phase = ph;
@@ -82,7 +84,7 @@ static void fail_start(struct vmloop *l, int status, int code, const char *text)
 
 static void maybe_finish(struct vmloop *l)
 {
-	if (l->exited && !l->streams_open)
+	if (l->exited && !l->streams_open && !l->accepted)
 		finish(l, l->code);
 }
 
@@ -117,6 +119,7 @@ static void on_reply(void *arg, const struct agent_reply *r)
 		if (l->p->tty_fd >= 0)
 			vmloop_pass_size(l);
 		vmloop_set_phase(l, PHASE_CREATED);
+		morefds_listen(&l->more);
 		if (sync_send(l->sync.fd, SYNC_READY))
 			finish(l, 1);
 		return;
@@ -142,6 +145,18 @@ static void on_reply(void *arg, const struct agent_reply *r)
 		vmctl_answer(TAKE_FD(l->start_conn), 0, "");
 }
 
+/* Connections that the workload's sockets have accepted may still carry its last bytes, but who is
+ * there at their other ends does not decide how long the container lives. */
+static void linger(struct vmloop *l)
+{
+	const struct itimerspec t = { .it_value.tv_sec = LINGER_SECONDS };
+
+	loop_del(l->loop, &l->timer);
+	(void)timerfd_settime(l->timer.fd, 0, &t, NULL);
+	if (loop_add(l->loop, &l->timer, EPOLLIN))
+		l->accepted = 0;
+}
+
 static void on_exited(void *arg, const struct msg_exit *x)
 {
 	struct vmloop *l = arg;
@@ -154,10 +169,10 @@ static void on_exited(void *arg, const struct msg_exit *x)
 	l->exited = true;
 	l->code = x->signo ? 128 + (int)(x->signo & 0x7f) : (int)(x->code & 0xff);
 	/* what somebody else may still write to is not waited for */
-	if (x->flags & MSG_EXIT_OPEN_STDOUT)
-		l->streams_open &= ~BLOB_STDIO(PROTO_STDOUT);
-	if (x->flags & MSG_EXIT_OPEN_STDERR)
-		l->streams_open &= ~BLOB_STDIO(PROTO_STDERR);
+	l->streams_open &= ~exit_open(x->flags);
+	morefds_stop(&l->more);
+	if (l->accepted)
+		linger(l);
 	maybe_finish(l);
 }
 
@@ -230,6 +245,10 @@ static void on_timer(struct loop_src *src, uint32_t events)
 
 	(void)events;
 	loop_del(l->loop, src);
+	if (l->exited) {
+		l->accepted = 0;
+		return maybe_finish(l);
+	}
 	if (l->phase != PHASE_CREATING)
 		return;
 	vmm_stats(l->vm, &st);
@@ -247,11 +266,12 @@ static void on_done(struct loop_src *src, uint32_t events)
 
 	(void)events;
 	while (read(src->fd, &d, sizeof(d)) == (ssize_t)sizeof(d)) {
-		for (unsigned fd = PROTO_STDOUT; fd < PROTO_FDS; fd++) {
-			if (d.id == AGENT_ID_STREAM(PROTO_PROC_INIT, fd))
-				l->streams_open &= ~BLOB_STDIO(fd);
-		}
-		vmexec_done(&l->exec, d.id);
+		if (d.id & AGENT_ID_ACCEPTED)
+			l->accepted -= !!l->accepted;
+		else if (AGENT_ID_IS_STREAM(d.id) && AGENT_ID_PROC(d.id) == PROTO_PROC_INIT)
+			l->streams_open &= ~STREAM_BIT(AGENT_ID_FD(d.id));
+		else
+			vmexec_done(&l->exec, d.id);
 	}
 	maybe_finish(l);
 }
@@ -315,8 +335,8 @@ static int boot_timer(void)
 	return fd;
 }
 
-/* Hands our stdio to the guest's streams and keeps nothing of it, so that readers see the end when
- * the workload's writers are gone. */
+/* Hands our stdio, and what was passed beside it, to the guest's streams and keeps nothing of it,
+ * so that readers see the end when the workload's writers are gone. */
 static int give_stdio(struct vmloop *l, unsigned *stdio)
 {
 	bool tty = l->p->tty_fd >= 0;
@@ -339,15 +359,21 @@ static int give_stdio(struct vmloop *l, unsigned *stdio)
 		r = agent_stream(&l->agent, l->vm, PROTO_PROC_INIT, (enum proto_fd)fd, own);
 	}
 	l->streams_open = *stdio & ~BLOB_STDIO(PROTO_STDIN);
-	return r;
+	l->more = (struct morefds_serve){ .loop = l->loop,
+		.agent = &l->agent,
+		.vm = l->vm,
+		.proc = PROTO_PROC_INIT,
+		.next_id = &l->accepted_id,
+		.open = &l->accepted };
+	return r ? r : morefds_open(&l->more, &l->p->more, &l->streams_open);
 }
 
 static int send_create(struct vmloop *l, unsigned stdio, struct error *e)
 {
 	CLEAN_FREE uint8_t *blob = NULL;
 	size_t len = 0;
-	int r = guest_blob(
-		l->p->spec, l->p->c, &l->p->size, l->p->notify.path, stdio, &blob, &len, e);
+	int r = guest_blob(l->p->spec, l->p->c, &l->p->size, l->p->notify.path, stdio, &l->p->more,
+		&blob, &len, e);
 
 	if (r)
 		return r;

@@ -8,6 +8,7 @@
 #define KRUN_OCI_VMLOOP_H
 
 #include "oci/agent.h"
+#include "oci/morefds.h"
 #include "oci/vmexec.h"
 #include "oci/vmproc.h"
 #include "util/loop.h"
@@ -21,6 +22,9 @@ struct vmloop {
 	struct loop *loop;
 	struct agent agent;
 	struct vmexec exec; /* processes of exec */
+	struct morefds_serve more;
+	uint32_t accepted_id; /* of the next connection to a socket of the workload's */
+	unsigned accepted;    /* such connections that have not ended */
 	struct loop_src sync, sig, sys, ctl, event, done, timer;
 	struct loop_src unsynced;	   /* the end of PAUSE_SYNC_S */
 	struct loop_src pause;		   /* of the control socket, while no descriptor is free */
@@ -34,7 +38,7 @@ struct vmloop {
 	int update_conn;       /* waits for the guest to have changed a limit, or -1 */
 	int start_conn;	       /* control connection that waits for the start, or -1 */
 	bool exited;	       /* the workload has ended with @code */
-	unsigned streams_open; /* BLOB_STDIO bits of the output streams that are not finished */
+	uint64_t streams_open; /* STREAM_BIT() of the output streams that are not finished */
 	int code;
 	uint32_t flags; /* STATUS_*, for the status file */
 	bool quit;

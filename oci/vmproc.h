@@ -8,6 +8,7 @@
 #ifndef KRUN_OCI_VMPROC_H
 #define KRUN_OCI_VMPROC_H
 
+#include "oci/morefds.h"
 #include "oci/mounts.h"
 #include "oci/notify.h"
 #include "oci/ns.h"
@@ -35,8 +36,9 @@ struct vmproc {
 			  negative */
 	int tty_fd;    /* slave of the container's terminal, -1 without one */
 	struct notify notify;
-	pid_t parent; /* the CLI, as itself sees its pid */
-	bool sandbox; /* no VM: the process holds a pod's namespaces (oci/sandbox.h) */
+	struct morefds more; /* the process's descriptors behind stderr */
+	pid_t parent;	     /* the CLI, as itself sees its pid */
+	bool sandbox;	     /* no VM: the process holds a pod's namespaces (oci/sandbox.h) */
 };
 
 /* In the child of ns_clone(); never returns. */

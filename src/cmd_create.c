@@ -6,12 +6,14 @@
 #include <unistd.h>
 
 #include "oci/log.h"
+#include "oci/morefds.h"
 #include "oci/trace.h"
 #include "src/cli.h"
 #include "util/util.h"
 
 static struct rt_create o;
 static const char *preserve;
+static struct morefds more;
 static bool ignored;
 
 #define SHARED                                                                                    \
@@ -24,7 +26,8 @@ static bool ignored;
 			&o.console_socket },                                                      \
 		{ "pidfd-socket", 0, OPT_STRING, "PATH", "where to send a pidfd of the VMM",      \
 			&o.pidfd_socket },                                                        \
-		{ "preserve-fds", 0, OPT_STRING, "N", NULL, &preserve },                          \
+		{ "preserve-fds", 0, OPT_STRING, "N",                                             \
+			"pass descriptors 3 to 2 + N on to the process", &preserve },             \
 		{ "no-pivot", 0, OPT_FLAG, NULL, NULL, &o.no_pivot },                             \
 		{ "no-new-keyring", 0, OPT_FLAG, NULL, NULL, &o.no_new_keyring },                 \
 	{                                                                                         \
@@ -51,19 +54,17 @@ static void close_but(unsigned first, int a, int b)
 
 static int prepare(char **args, struct error *e)
 {
-	unsigned first = 3;
+	unsigned more_n;
+	int r;
 
 	o.id = args[0];
-	if (preserve) {
-		char *end;
-		unsigned long v = strtoul(preserve, &end, 10);
-
-		if (!*preserve || *end || v > 4096)
-			return err_set(e, EINVAL,
-				"--preserve-fds: \"%.40s\" is not a number up to 4096", preserve);
-		o.preserve_fds = (unsigned)v;
-		first += o.preserve_fds;
-	}
+	/* before anything of ours can take their numbers */
+	r = morefds_count(preserve, &more_n, e);
+	if (!r)
+		r = morefds_take(&more, more_n, oci_log_fd(), e);
+	if (r)
+		return r;
+	o.more = &more;
 	/* before the rest goes: it may be one of the descriptors that the caller left for us */
 	if (o.config) {
 		o.config_fd = open(o.config, O_RDONLY | O_CLOEXEC | O_NOCTTY);
@@ -72,7 +73,7 @@ static int prepare(char **args, struct error *e)
 	}
 	/* what the caller left open would live as long as the container: ports, pipes, locks of its
 	 * own */
-	close_but(first, oci_log_fd(), o.config ? o.config_fd : -1);
+	close_but(3 + more_n, oci_log_fd(), o.config ? o.config_fd : -1);
 	trace_open();
 	return 0;
 }

@@ -4,23 +4,25 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "oci/log.h"
+#include "oci/morefds.h"
 #include "src/cli.h"
 
 static struct rt_exec o;
+static struct morefds more;
 static const char *preserve_fds, *preserve_file;
 
 static int exec(const struct rt *rt, char **args, unsigned n, struct error *e)
 {
+	unsigned more_n;
 	int code = 1;
 
 	o.id = args[0];
 	o.args = args + 1;
 	o.n_args = n - 1;
-	if (preserve_fds && strcmp(preserve_fds, "0") != 0)
-		return err_set(e, ENOTSUP,
-			       "--preserve-fds: a file descriptor of the host cannot be passed into the guest")
-			? 1
-			: 0;
+	if (morefds_count(preserve_fds, &more_n, e) || morefds_take(&more, more_n, oci_log_fd(), e))
+		return 1;
+	o.more = &more;
 	if (preserve_file)
 		return err_set(e, ENOTSUP,
 			       "--preserve-file: a file descriptor of the host cannot be passed into the guest")
@@ -54,8 +56,10 @@ static const struct opt exec_opts[] = {
 		"into a paused container too; it begins when that is resumed", &o.ignore_paused },
 	{ "apparmor", 0, OPT_STRING, "PROFILE", NULL, &o.apparmor },
 	{ "process-label", 0, OPT_STRING, "LABEL", NULL, &o.label },
-	{ "cgroup", 0, OPT_STRING, "PATH", NULL, &o.cgroup },
-	{ "preserve-fds", 0, OPT_STRING, "N", NULL, &preserve_fds },
+	{ "cgroup", 0, OPT_STRING, "PATH", "in this cgroup below the container's own, in the guest",
+		&o.cgroup },
+	{ "preserve-fds", 0, OPT_STRING, "N", "pass descriptors 3 to 2 + N on to the process",
+		&preserve_fds },
 	{ "preserve-file", 0, OPT_STRING, "FD:PATH", NULL, &preserve_file },
 	OPT_END,
 };

@@ -66,6 +66,7 @@ unit_programs = \
 	tests/unit/test_kvm_cpuid \
 	tests/unit/test_loop \
 	tests/unit/test_mem \
+	tests/unit/test_morefds \
 	tests/unit/test_mounts \
 	tests/unit/test_net \
 	tests/unit/test_net_tap \
@@ -139,7 +140,8 @@ proof_programs = \
 agent_programs = \
 	tests/unit/test_agent \
 	tests/unit/test_agent_box \
-	tests/unit/test_agent_dhcp
+	tests/unit/test_agent_dhcp \
+	tests/unit/test_agent_fds
 musl_programs = $(agent_programs) tests/unit/test_proto_musl
 
 # list: tests/bench/bench_*.c stem
@@ -211,6 +213,7 @@ guest_files = \
 	tests/e2e/exec.sh \
 	tests/e2e/exit-codes.sh \
 	tests/e2e/faults.sh \
+	tests/e2e/fds.sh \
 	tests/e2e/fields.sh \
 	tests/e2e/figures.sh \
 	tests/e2e/fs-dax.sh \
@@ -256,6 +259,7 @@ guest_files = \
 	tests/e2e/version.sh \
 	tests/e2e/disk.c \
 	tests/e2e/fault.c \
+	tests/e2e/fds.c \
 	tests/e2e/fs-dax.c \
 	tests/e2e/fs-many.c \
 	tests/e2e/fs-posix-attr.c \

@@ -7,9 +7,9 @@ _krun_oci_globals='--root --log --log-format --log-level --debug --cgroup-manage
 # The options of a verb.
 _krun_oci_options() { # VERB
 	case $1 in
-	create) echo '--bundle --config --pid-file --console-socket --pidfd-socket --help' ;;
-	run) echo '--bundle --config --pid-file --console-socket --pidfd-socket --detach --keep --help' ;;
-	exec) echo '--process --tty --console-socket --detach --pid-file --pidfd-socket --cwd --env --user --additional-gids --cap --no-new-privs --ignore-paused --help' ;;
+	create) echo '--bundle --config --pid-file --console-socket --pidfd-socket --preserve-fds --help' ;;
+	run) echo '--bundle --config --pid-file --console-socket --pidfd-socket --preserve-fds --detach --keep --help' ;;
+	exec) echo '--process --tty --console-socket --detach --pid-file --pidfd-socket --cwd --env --user --additional-gids --cap --no-new-privs --ignore-paused --cgroup --preserve-fds --help' ;;
 	kill) echo '--all --regex --help' ;;
 	delete) echo '--force --regex --help' ;;
 	list) echo '--format --quiet --help' ;;
@@ -46,7 +46,7 @@ _krun_oci() {
 			[ -n "$verb" ] || root=(--root "${COMP_WORDS[i + 1]}")
 			i=$((i + 1))
 			;;
-		--log | --log-format | --log-level | --cgroup-manager | --bundle | -b | --config | --process | -p | --pid-file | --console-socket | --pidfd-socket | --format | --cwd | --env | -e | --user | -u | --additional-gids | -g | --cap | -c | --interval | --resources | --memory* | --cpu* | --blkio-weight | --pids-limit)
+		--log | --log-format | --log-level | --cgroup-manager | --bundle | -b | --config | --process | -p | --pid-file | --console-socket | --pidfd-socket | --format | --cwd | --env | -e | --user | -u | --additional-gids | -g | --cap | -c | --interval | --resources | --memory* | --cpu* | --blkio-weight | --pids-limit | --cgroup | --preserve-fds)
 			i=$((i + 1))
 			;;
 		-r) [ "$verb" != update ] || i=$((i + 1)) ;;

@@ -44,13 +44,16 @@ enum blob_kind {
 
 enum blob_tag {
 	/* the process: BLOB_CREATE and BLOB_EXEC */
-	BLOB_T_PROCESS = 1, /* blob_process; exactly one */
-	BLOB_T_ARG = 2,	    /* string; at least one */
-	BLOB_T_ENV = 3,	    /* string NAME=VALUE, the environment; HOME is added if not there */
-	BLOB_T_CWD = 4,	    /* string, absolute; at most one, default "/" */
-	BLOB_T_GIDS = 5,    /* array of uint32_t, no strings; at most one */
-	BLOB_T_RLIMIT = 6,  /* blob_rlimit */
-	BLOB_T_SECCOMP = 7, /* blob_seccomp, then BPF instructions; at most one */
+	BLOB_T_PROCESS = 1,   /* blob_process; exactly one */
+	BLOB_T_ARG = 2,	      /* string; at least one */
+	BLOB_T_ENV = 3,	      /* string NAME=VALUE, the environment; HOME is added if not there */
+	BLOB_T_CWD = 4,	      /* string, absolute; at most one, default "/" */
+	BLOB_T_GIDS = 5,      /* array of uint32_t, no strings; at most one */
+	BLOB_T_RLIMIT = 6,    /* blob_rlimit */
+	BLOB_T_SECCOMP = 7,   /* blob_seccomp, then BPF instructions; at most one */
+	BLOB_T_FD = 8,	      /* blob_fd; the first is descriptor 3, and so on */
+	BLOB_T_IN_CGROUP = 9, /* BLOB_EXEC only: string, a path below the container's cgroup; at
+				 most one */
 
 	/* the container: BLOB_CREATE only */
 	BLOB_T_CONTAINER = 16, /* blob_container; exactly one */
@@ -145,6 +148,21 @@ struct blob_rlimit {
 
 struct blob_seccomp {
 	uint32_t flags; /* SECCOMP_FILTER_FLAG_* */
+	uint32_t reserved;
+};
+
+/* A descriptor of the process behind stderr. */
+enum blob_fd_kind {
+	BLOB_FD_IN = 1, /* a pipe that the process reads */
+	BLOB_FD_OUT,	/* a pipe that it writes */
+	BLOB_FD_SOCKET, /* a connected stream socket */
+	BLOB_FD_LISTEN, /* one that listens */
+	BLOB_FD_NULL,	/* /dev/null; no stream */
+	BLOB_FD_KINDS
+};
+
+struct blob_fd {
+	uint32_t kind; /* enum blob_fd_kind */
 	uint32_t reserved;
 };
 
@@ -256,6 +274,9 @@ PROTO_AT(blob_rlimit, resource, 0, 4);
 PROTO_AT(blob_rlimit, soft, 8, 8);
 PROTO_AT(blob_rlimit, hard, 16, 8);
 PROTO_SIZE(blob_seccomp, 8);
+PROTO_SIZE(blob_fd, 8);
+PROTO_AT(blob_fd, kind, 0, 4);
+PROTO_AT(blob_fd, reserved, 4, 4);
 PROTO_SIZE(blob_container, 16);
 PROTO_AT(blob_container, flags, 0, 4);
 PROTO_AT(blob_container, namespaces, 4, 4);
@@ -315,6 +336,7 @@ void blob_put_gids(struct blob_w *w, const uint32_t *gids, size_t n);
 void blob_put_rlimit(struct blob_w *w, uint32_t resource, uint64_t soft, uint64_t hard);
 /* @bpf: @n instructions of 8 bytes, a sock_fprog's. */
 void blob_put_seccomp(struct blob_w *w, uint32_t flags, const void *bpf, size_t n);
+void blob_put_fd(struct blob_w *w, uint32_t kind);
 void blob_put_container(struct blob_w *w, const struct blob_container *c);
 void blob_put_root(struct blob_w *w, const char *type, const char *source, const char *data);
 void blob_put_mount(struct blob_w *w, const struct blob_mount *m, const char *type,
@@ -361,7 +383,10 @@ struct blob_view {
 	size_t ngids;
 	struct blob_rlimit *rlimits;
 	size_t nrlimits;
-	const void *bpf; /* 8-byte aligned instructions */
+	struct blob_fd *fds; /* descriptors 3 and on */
+	size_t nfds;
+	const char *in_cgroup; /* or NULL */
+	const void *bpf;       /* 8-byte aligned instructions */
 	size_t nbpf;
 	uint32_t seccomp_flags;
 

@@ -21,6 +21,7 @@
 #define C  (1u << BLOB_CREATE)
 #define CE (C | 1u << BLOB_EXEC)
 #define CU (C | 1u << BLOB_UPDATE)
+#define E  (1u << BLOB_EXEC)
 
 static const struct blob_tag_info tags[BLOB_TAGS] = {
 	[BLOB_T_PROCESS] = { CE, sizeof(struct blob_process), 0, 0, 1, 0 },
@@ -30,6 +31,8 @@ static const struct blob_tag_info tags[BLOB_TAGS] = {
 	[BLOB_T_GIDS] = { CE, 0, 0, 4, 1, BLOB_MAX_GIDS },
 	[BLOB_T_RLIMIT] = { CE, sizeof(struct blob_rlimit), 0, 0, BLOB_MAX_RLIMITS, 0 },
 	[BLOB_T_SECCOMP] = { CE, sizeof(struct blob_seccomp), 0, 8, 1, BLOB_MAX_BPF },
+	[BLOB_T_FD] = { CE, sizeof(struct blob_fd), 0, 0, PROTO_MORE_MAX, 0 },
+	[BLOB_T_IN_CGROUP] = { E, 0, 1, 0, 1, BLOB_MAX_PATH },
 	[BLOB_T_CONTAINER] = { C, sizeof(struct blob_container), 0, 0, 1, 0 },
 	[BLOB_T_ROOT] = { C, 0, 3, 0, 1, BLOB_MAX_PATH },
 	[BLOB_T_HOSTNAME] = { C, 0, 1, 0, 1, 65 },
@@ -160,6 +163,7 @@ static int make_arrays(struct rd *r, struct blob_view *s)
 		{ &s->args, r->counts[BLOB_T_ARG] + 1, sizeof(char *) },
 		{ &s->env, r->counts[BLOB_T_ENV] + 1, sizeof(char *) },
 		{ &s->rlimits, r->counts[BLOB_T_RLIMIT], sizeof(*s->rlimits) },
+		{ &s->fds, r->counts[BLOB_T_FD], sizeof(*s->fds) },
 		{ &s->mounts, r->counts[BLOB_T_MOUNT], sizeof(*s->mounts) },
 		{ &s->masked, r->counts[BLOB_T_MASKED], sizeof(char *) },
 		{ &s->readonly, r->counts[BLOB_T_READONLY], sizeof(char *) },
@@ -247,6 +251,16 @@ static int plain_name(const char *s)
 	return s[0] && s[0] != '.' && !strchr(s, '/');
 }
 
+static int fill_fd(struct rd *r, struct blob_view *s, const uint8_t *p)
+{
+	struct blob_fd *f = &s->fds[s->nfds++];
+
+	memcpy(f, p, sizeof(*f));
+	return f->kind && f->kind < BLOB_FD_KINDS && !f->reserved
+		? 0
+		: bad(r, "an unknown kind of descriptor");
+}
+
 static int fill_process_tag(
 	struct rd *r, struct blob_view *s, const struct blob_rec *rec, const uint8_t *p)
 {
@@ -272,6 +286,11 @@ static int fill_process_tag(
 	case BLOB_T_RLIMIT:
 		memcpy(&s->rlimits[s->nrlimits], p, sizeof(*s->rlimits));
 		return s->rlimits[s->nrlimits++].resource < 16 ? 0 : bad(r, "an unknown rlimit");
+	case BLOB_T_FD:
+		return fill_fd(r, s, p);
+	case BLOB_T_IN_CGROUP:
+		s->in_cgroup = str;
+		return *str && *str != '/' ? 0 : bad(r, "a cgroup's path is not relative");
 	default: /* BLOB_T_SECCOMP */
 		memcpy(&s->seccomp_flags, p, sizeof(s->seccomp_flags));
 		s->bpf = p + sizeof(struct blob_seccomp);

@@ -172,6 +172,13 @@ void blob_put_seccomp(struct blob_w *w, uint32_t flags, const void *bpf, size_t 
 	memcpy(p + sizeof(s), bpf, n * 8);
 }
 
+void blob_put_fd(struct blob_w *w, uint32_t kind)
+{
+	struct blob_fd f = { .kind = kind };
+
+	blob_put(w, BLOB_T_FD, &f, sizeof(f), NULL, 0);
+}
+
 void blob_put_container(struct blob_w *w, const struct blob_container *c)
 {
 	blob_put(w, BLOB_T_CONTAINER, c, sizeof(*c), NULL, 0);

@@ -128,7 +128,7 @@ int proto_open_check(const struct proto_open *o)
 	if (o->kind == PROTO_CONTROL)
 		return o->proc || o->fd || o->offset ? -EPROTO : 0;
 	if (o->kind == PROTO_STREAM)
-		return o->proc && o->fd < PROTO_FDS ? 0 : -EPROTO;
+		return o->proc && o->fd < PROTO_FD_LIMIT ? 0 : -EPROTO;
 	return -EPROTO;
 }
 

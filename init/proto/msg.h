@@ -30,6 +30,9 @@
  * is gone by closing the connection (or by SHUT_WR, which means the same here): the workload then
  * gets SIGPIPE. fd 3      both ways, a terminal. Closing it hangs the terminal up. The host's
  * SHUT_WR ends input, nothing else.
+ *   PROTO_MORE + i   the process's descriptor 3 + i, of the kind that the blob says (BLOB_T_FD): as
+ * 0, as 1, or a socket, whose two ways each end with the SHUT_WR of the writer. For a socket that
+ * listens the host opens one for each connection that it has accepted.
  *
  * MSG_EXIT comes after the last byte of the process's streams was given to vsock; it says how many
  * there were, so that the host knows when it has them all. If a background child still holds a
@@ -70,6 +73,9 @@ enum proto_fd {
 	PROTO_STDERR = 2,
 	PROTO_TTY = 3,
 	PROTO_FDS = 4,
+	PROTO_MORE = 4,	     /* the first of the descriptors behind stderr */
+	PROTO_MORE_MAX = 60, /* so many there may be */
+	PROTO_FD_LIMIT = 64,
 };
 
 /* First bytes of every connection, host -> agent. */
@@ -79,7 +85,7 @@ struct proto_open {
 	uint16_t kind; /* enum proto_kind */
 	uint8_t token[PROTO_TOKEN_LEN];
 	uint32_t proc;	 /* PROTO_STREAM: process id; else 0 */
-	uint32_t fd;	 /* PROTO_STREAM: enum proto_fd; else 0 */
+	uint32_t fd;	 /* PROTO_STREAM: enum proto_fd, below PROTO_FD_LIMIT; else 0 */
 	uint64_t offset; /* PROTO_STREAM: bytes of this stream that earlier connections carried;
 			    else 0 */
 };
@@ -203,6 +209,7 @@ struct msg_exit {
 #define MSG_EXIT_OOM	     2u	   /* the cgroup's OOM killer killed in this container */
 #define MSG_EXIT_OPEN_STDOUT 0x10u /* somebody else can still write to it */
 #define MSG_EXIT_OPEN_STDERR 0x20u
+#define MSG_EXIT_OPEN_MORE   0x40u /* to one of the descriptors behind it */
 
 struct msg_oom {
 	uint64_t kills; /* processes killed so far */

@@ -9,7 +9,8 @@ bundle b busybox --args '["sleep","100000"]'
 # a filter that exec'ed processes get as well
 edit b '.process.env=["PATH=/bin:/usr/bin","COLOUR=red","SHAPE=round"] | .process.cwd="/tmp" | .process.rlimits=[{"type":"RLIMIT_NOFILE","soft":123,"hard":456}]
 	| .linux.seccomp={"defaultAction":"SCMP_ACT_ALLOW","syscalls":[{"names":["sethostname"],"action":"SCMP_ACT_ERRNO","errnoRet":38}]}
-	| .process.capabilities={"bounding":["CAP_KILL"],"permitted":["CAP_KILL"],"effective":["CAP_KILL"],"inheritable":[],"ambient":[]} | .process.noNewPrivileges=false | .root.readonly=false'
+	| .process.capabilities={"bounding":["CAP_KILL"],"permitted":["CAP_KILL"],"effective":["CAP_KILL"],"inheritable":[],"ambient":[]} | .process.noNewPrivileges=false | .root.readonly=false
+	| (.mounts[] | select(.destination == "/sys/fs/cgroup").options) -= ["ro"]'
 snapshot_host | sort >"$work/host.before"
 created "$id" b
 check "create" 0 "$rc"
@@ -173,13 +174,18 @@ refused() { # WORD ARG...
 	status 1 krun-oci exec "$@"
 	err_has "$word"
 }
+krun-oci exec "$id" mkdir /sys/fs/cgroup/sub || die "a cgroup in the guest"
+check "--cgroup" "0::/sub" "$(krun-oci exec --cgroup /sub "$id" cat /proc/self/cgroup)"
+check "without it" "0::/" "$(krun-oci exec "$id" cat /proc/self/cgroup)"
 refused "does not exist" "$id-none" true
 refused "needs a command" "$id"
-refused --preserve-fds --preserve-fds 1 "$id" true
 refused --preserve-file --preserve-file 3:/x "$id" true
 ! grep -q Y /sys/module/apparmor/parameters/enabled 2>/dev/null || refused --apparmor --apparmor profile "$id" true
 [ ! -e /sys/fs/selinux/enforce ] || refused --process-label --process-label label "$id" true
 refused --cgroup --cgroup sub "$id" true
+refused --cgroup --cgroup ../.. "$id" true
+refused --cgroup --cgroup memory:sub "$id" true
+refused --cgroup --cgroup / "$id" true
 refused --user --user root "$id" true
 refused --env --env NAME "$id" true
 refused --cap --cap CAP_NONE "$id" true

@@ -608,7 +608,7 @@ static void bad_peers(void)
 	CHECK_EQ(send(fd, &o, sizeof(o), 0), sizeof(o));
 	CHECK(h_closed(fd));
 	close(fd);
-	proto_open_fill(&o, PROTO_STREAM, h_token, 1, 7);
+	proto_open_fill(&o, PROTO_STREAM, h_token, 1, PROTO_FD_LIMIT);
 	fd = h_connect();
 	CHECK_EQ(send(fd, &o, sizeof(o), 0), sizeof(o));
 	CHECK(h_closed(fd));

@@ -291,7 +291,7 @@ static void read_open(void)
 	bad.version++;
 	CHECK_EQ(proto_open_check(&bad), -EPROTONOSUPPORT);
 	bad = o;
-	bad.fd = PROTO_FDS;
+	bad.fd = PROTO_FD_LIMIT;
 	CHECK_EQ(proto_open_check(&bad), -EPROTO);
 	bad = o;
 	bad.kind = 3;
@@ -601,6 +601,17 @@ static void wrong_shape(struct blob_w *w)
 	blob_put_str(w, BLOB_T_SYSCTL, "x");
 }
 
+static void strange_fd(struct blob_w *w)
+{
+	blob_put_fd(w, BLOB_FD_KINDS);
+}
+
+static void many_fds(struct blob_w *w)
+{
+	for (int i = 0; i <= PROTO_MORE_MAX; i++)
+		blob_put_fd(w, BLOB_FD_IN);
+}
+
 static void many_rlimits(struct blob_w *w)
 {
 	for (int i = 0; i <= BLOB_MAX_RLIMITS; i++)
@@ -662,6 +673,8 @@ static void writer_and_reader_refuse(void)
 	CHECK_EQ(try_one(hostname_in_exec, BLOB_EXEC), -EPROTO);
 	CHECK_EQ(try_one(wrong_shape, BLOB_CREATE), -EINVAL);
 	CHECK_EQ(try_one(many_rlimits, BLOB_EXEC), -EPROTO);
+	CHECK_EQ(try_one(strange_fd, BLOB_EXEC), -EPROTO);
+	CHECK_EQ(try_one(many_fds, BLOB_EXEC), -EPROTO);
 	CHECK_EQ(try_one(hook_without_args, BLOB_CREATE), -EPROTO);
 	CHECK_EQ(try_one(hook_env_unasked, BLOB_CREATE), -EPROTO);
 	CHECK_EQ(try_one(hook_arg_after_env, BLOB_CREATE), -EPROTO);

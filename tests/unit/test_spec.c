@@ -20,6 +20,8 @@
 #include "util/util.h"
 #include "vmm.h"
 
+static const struct morefds none;
+
 /* @text with ' for "; NULL and the message on the screen when it does not parse. */
 static struct spec *parse(const char *text)
 {
@@ -498,7 +500,7 @@ static void guest_mounts(void)
 	size_t len = 0;
 
 	CHECK(s);
-	CHECK_EQ(guest_blob(s, NULL, &size, NULL, 0, &blob, &len, NULL), 0);
+	CHECK_EQ(guest_blob(s, NULL, &size, NULL, 0, &none, &blob, &len, NULL), 0);
 	CHECK(len > sizeof(struct msg_proc));
 	CHECK_EQ(blob_read(blob + sizeof(struct msg_proc), len - sizeof(struct msg_proc),
 			 BLOB_CREATE, &v, &why),
@@ -532,7 +534,7 @@ static void blob_of_process(void)
 
 	CHECK(s);
 	CHECK_EQ(spec_refusals(s, NULL), 0);
-	CHECK_EQ(guest_blob(s, NULL, &size, NULL, 0, &blob, &len, NULL), 0);
+	CHECK_EQ(guest_blob(s, NULL, &size, NULL, 0, &none, &blob, &len, NULL), 0);
 	CHECK_EQ(blob_read(blob + sizeof(struct msg_proc), len - sizeof(struct msg_proc),
 			 BLOB_CREATE, &v, &why),
 		0);

@@ -7,6 +7,7 @@
 #include <sys/epoll.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
+#include <sys/un.h>
 #include <unistd.h>
 
 #include "fake/fake_hv.h"
@@ -192,6 +193,77 @@ static void a_life(void)
 	CHECK_EQ(heard(conn, &v), EXEC_ENDED);
 	CHECK_EQ(v.code, 143);
 	close(conn);
+	end();
+}
+
+/* Behind stdio, of the kinds at the end of the blob's file, which the agent does not see. */
+static void more_descriptors(void)
+{
+	static const uint8_t kinds[] = { BLOB_FD_IN, BLOB_FD_OUT, BLOB_FD_LISTEN };
+	struct ctl_req q = { .op = CTL_EXEC, .arg = sizeof(kinds) };
+	int fds[CTL_MAX_FDS] = { blob_file(64) }, sv[2], s = socket(AF_UNIX, SOCK_STREAM, 0), c[2];
+	struct sockaddr_un a = { .sun_family = AF_UNIX };
+	socklen_t len = sizeof(a);
+	struct exec_event v;
+	struct msg_proc mp;
+	struct msg_hdr h;
+
+	CHECK_EQ(begin(), 0);
+	CHECK(!bind(s, (struct sockaddr *)&a, sizeof(a.sun_family)) && !listen(s, 8) &&
+		!getsockname(s, (struct sockaddr *)&a, &len));
+	CHECK(!fcntl(s, F_SETFL, O_NONBLOCK));
+	CHECK_EQ(pwrite(fds[0], kinds, sizeof(kinds), 64), sizeof(kinds));
+	for (unsigned i = 1; i < CTL_MAX_FDS; i++)
+		fds[i] = i < 6 ? open("/dev/null", O_RDWR | O_CLOEXEC) : i == 6 ? s : -1;
+	CHECK(!socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, sv));
+	vmexec_request(&x, PHASE_RUNNING, sv[0], &q, fds);
+	CHECK_EQ(fds[6], -1);
+	if (fds[0] >= 0)
+		close(fds[0]);
+	CHECK_EQ(told(&mp, sizeof(mp), &h), MSG_EXEC);
+	CHECK_EQ(h.len, sizeof(h) + 64);
+	/* a client waits until the process is there */
+	for (int i = 0; i < 2; i++)
+		c[i] = socket(AF_UNIX, SOCK_STREAM, 0);
+	CHECK(!connect(c[0], (struct sockaddr *)&a, len));
+	CHECK_EQ(loop_once(loop, 0), 0);
+	reply(h.seq, 0, 0);
+	CHECK_EQ(loop_once(loop, 1000), 1);
+	CHECK_EQ(loop_once(loop, 0), 0);
+	exits(2, 7, 0, MSG_EXIT_OPEN_STDOUT | MSG_EXIT_OPEN_STDERR);
+	CHECK_EQ(heard(sv[1], &v), EXEC_STARTED);
+	CHECK_EQ(heard(sv[1], &v), 0);
+	/* nobody takes one any more */
+	CHECK(connect(c[1], (struct sockaddr *)&a, len) && errno == ECONNREFUSED);
+	vmexec_done(&x, AGENT_ID_STREAM(2, PROTO_MORE + 1));
+	CHECK_EQ(heard(sv[1], &v), EXEC_ENDED);
+	close(sv[1]);
+	close(c[0]);
+	close(c[1]);
+	end();
+}
+
+static void wrong_kinds(void)
+{
+	struct ctl_req q = { .op = CTL_EXEC, .arg = 1 };
+	int fds[CTL_MAX_FDS] = { blob_file(65) }, sv[2];
+	struct exec_event v;
+	struct msg_proc mp;
+	struct msg_hdr h;
+
+	CHECK_EQ(begin(), 0);
+	for (unsigned i = 1; i < CTL_MAX_FDS; i++)
+		fds[i] = i < 5 ? open("/dev/null", O_RDWR | O_CLOEXEC) : -1;
+	CHECK(!socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, sv));
+	vmexec_request(&x, PHASE_RUNNING, sv[0], &q, fds);
+	CHECK_EQ(heard(sv[1], &v), EXEC_FAILED);
+	CHECK_EQ(v.code, EINVAL);
+	CHECK_EQ(told(&mp, sizeof(mp), &h), MSG_EXEC); /* takes back what was opened */
+	for (unsigned i = 0; i < CTL_MAX_FDS; i++) {
+		if (fds[i] >= 0)
+			close(fds[i]);
+	}
+	close(sv[1]);
 	end();
 }
 
@@ -384,6 +456,8 @@ static void ps_of_who_hung_up(void)
 
 static const struct test_case cases[] = {
 	TEST(a_life),
+	TEST(more_descriptors),
+	TEST(wrong_kinds),
 	TEST(failures),
 	TEST(proxies),
 	TEST(hostile),

@@ -1,0 +1,148 @@
+#!/bin/bash
+# SPDX-License-Identifier: Apache-2.0
+# Descriptors behind stderr: --preserve-fds and LISTEN_FDS of run, create and exec.
+# timeout: 900
+# shellcheck source=lib.sh
+. "$(dirname "$0")/lib.sh"
+snapshot_host | sort >"$work/host.before"
+bundle b busybox
+gcc -O1 -static -o "$work/b/rootfs/bin/fds" "$top/tests/e2e/fds.c" 2>"$work/err" || die "cannot compile tests/e2e/fds.c"
+n=0
+
+script() { # TEXT
+	edit b ".process.args=[\"sh\",\"-c\",$(jq -n --arg s "$1" '$s')]"
+}
+# Runs the bundle for at most two minutes, with the caller's descriptors.
+go() { # [OPTION...]
+	n=$((n + 1)) rc=0
+	limited 120 "$id-$n" krun-oci run --bundle "$work/b" "$@" "$id-$n" || rc=$?
+	[ "$rc" != 124 ] || die "the container hangs"
+}
+# Runs COMMAND with descriptor 3 one half of a socket pair. The other half writes FILE, ends its writing, and reads to the end, to stdout.
+with_socket() { # FILE COMMAND...
+	# shellcheck disable=SC2016 # perl's variables
+	timeout 120 perl -MSocket -MPOSIX -e '
+		socketpair(my $a, my $b, AF_UNIX, SOCK_STREAM, PF_UNSPEC) or die;
+		open(my $f, "<", shift) or die; local $/; my $text = <$f>; close($f);
+		my $pid = fork();
+		if (!$pid) { open(STDOUT, ">&", \*STDERR); POSIX::close(0); open(STDIN, "<", "/dev/null");
+			POSIX::dup2(fileno($b), 3) == 3 or die; exec(@ARGV) or die; }
+		close($b);
+		syswrite($a, $text) == length($text) or die if length($text);
+		shutdown($a, 1); print <$a>; waitpid($pid, 0); exit($? >> 8);' "$@"
+}
+# Runs COMMAND with descriptor 3 a socket that listens at ADDRESS: a port of 127.0.0.1, or a path.
+with_listener() { # ADDRESS COMMAND...
+	# shellcheck disable=SC2016 # perl's variables
+	perl -MSocket -MIO::Socket::INET -MIO::Socket::UNIX -MPOSIX -e '
+		$^F = 9; # what is opened up to there stays open in who is executed
+		my $at = shift;
+		my $l = $at =~ m{^/} ? IO::Socket::UNIX->new(Local => $at, Listen => 64)
+			: IO::Socket::INET->new(LocalAddr => "127.0.0.1", LocalPort => $at, Listen => 64, ReuseAddr => 1);
+		$l or die "$!\n";
+		POSIX::dup2(fileno($l), 3) == 3 or die;
+		POSIX::close(fileno($l)) if fileno($l) != 3;
+		$ENV{LISTEN_FDS} = 1; exec(@ARGV) or die;' "$@"
+}
+# Sends BYTES to ADDRESS, ends its writing, prints the answer.
+call() { # ADDRESS BYTES
+	# shellcheck disable=SC2016 # perl's variables
+	timeout 60 perl -MSocket -MIO::Socket::INET -MIO::Socket::UNIX -e '
+		my ($at, $n) = @ARGV;
+		my $s = $at =~ m{^/} ? IO::Socket::UNIX->new(Peer => $at)
+			: IO::Socket::INET->new(PeerAddr => "127.0.0.1", PeerPort => $at);
+		$s or die "$!\n";
+		my $text = "x" x $n;
+		for (my $k = 0; $k < $n; ) { $k += syswrite($s, $text, $n - $k, $k) // die "$!\n"; }
+		shutdown($s, 1); print <$s>;' "$@"
+}
+
+say "pipes and files"
+head -c 300000 /dev/urandom >"$work/in"
+sum=$(md5sum <"$work/in" | cut -d" " -f1)
+# shellcheck disable=SC2016 # the guest's
+script 'md5sum <&3 >&4; test -p /proc/self/fd/3; echo "$? $LISTEN_FDS" >&4; echo x >&5; ls /proc/self/fd | wc -l'
+go --preserve-fds 3 3< <(cat "$work/in") 4>"$work/fd4" 5>/dev/null >"$work/o" 2>"$work/err" </dev/null
+check "exit status" 0 "$rc"
+check "a pipe in, a file out" "$sum - 0" "$(words "$work/fd4")"
+check "no more than these" 7 "$(cat "$work/o")" # with the directory
+go --preserve-fds=3 3<"$work/in" 4> >(cat >"$work/fd4") 5>/dev/null >"$work/o" 2>"$work/err" </dev/null
+# shellcheck disable=SC2016 # awk's
+wait_for 20 awk 'END { exit NR != 2 }' "$work/fd4"
+check "a file in, a pipe out" "$sum - 0" "$(words "$work/fd4")"
+script 'fds fill 3 2000000; echo "$? " >&2'
+go --preserve-fds 1 3> >(head -c 10 >/dev/null) >"$work/o" 2>"$work/err" </dev/null
+check "nobody reads any more" 141 "$(words "$work/err")"
+script 'exec fds fill 3 200000'
+go --preserve-fds 1 3> >(sleep 1; wc -c >"$work/o") 2>"$work/err" </dev/null
+wait_for 20 test -s "$work/o"
+check "a slow reader gets all" "0 200000" "$rc $(cat "$work/o")"
+edit b '.process.user = {"uid":1000,"gid":1000}'
+script 'echo again >/proc/self/fd/3'
+go --preserve-fds 1 3>"$work/o" 2>"$work/err" </dev/null
+check "opened anew by an ordinary user" again "$(cat "$work/o")"
+edit b '.process.user = {"uid":0,"gid":0}'
+
+say "a connected socket"
+script 'exec fds count 3'
+with_socket "$work/in" krun-oci run --bundle "$work/b" --preserve-fds 1 "$id-s" >"$work/o" 2>"$work/err" </dev/null || die "status $?"
+check "each way ends by itself" 300000 "$(cat "$work/o")"
+
+say "a socket that listens"
+script 'exec fds serve 3'
+for at in 4711 "$work/listen"; do
+	with_listener "$at" krun-oci create --bundle "$work/b" --pid-file "$work/pid" "$id-l" >"$work/o" 2>"$work/err" </dev/null || die "create"
+	call "$at" 5 >"$work/early" &
+	early=$!
+	krun-oci start "$id-l"
+	check "$at: 100000 bytes" 100000 "$(call "$at" 100000)"
+	wait "$early" || die "a client that came before the start"
+	check "$at: a client that came before the start" 5 "$(cat "$work/early")"
+	check "$at: the last one" 0 "$(call "$at" 0)"
+	wait_for 60 container_is "$id-l" stopped
+	! call "$at" 1 >/dev/null 2>&1 || die "somebody listens on"
+	krun-oci delete "$id-l"
+done
+
+say "exec"
+script 'sleep 1000'
+krun-oci run -d --bundle "$work/b" "$id-x" >/dev/null 2>"$work/err" </dev/null || die "run"
+krun-oci exec --preserve-fds 2 "$id-x" sh -c 'md5sum <&3 >&4' 3<"$work/in" 4>"$work/o" </dev/null
+check "pipes" "$sum  -" "$(cat "$work/o")"
+with_socket "$work/in" krun-oci exec --preserve-fds 1 "$id-x" fds count 3 >"$work/o" 2>"$work/err" </dev/null || die "status $?"
+check "a socket" 300000 "$(cat "$work/o")"
+with_listener 4712 krun-oci exec "$id-x" fds serve 2 >"$work/o" 2>"$work/err" </dev/null &
+server=$!
+wait_for 20 grep -q ':1268 .* 0A ' /proc/net/tcp
+check "a socket that listens" "7 70000" "$(call 4712 7) $(call 4712 70000)"
+wait "$server" || die "exec: status $?"
+krun-oci exec -t --preserve-fds 1 "$id-x" sh -c 'echo beside a terminal >&3' 3>"$work/o" </dev/null >/dev/null
+check "beside a terminal" "beside a terminal" "$(cat "$work/o")"
+krun-oci delete --force "$id-x"
+
+say "what is refused"
+refused() { # SAYS, with descriptor 3
+	local what=$1
+	go --preserve-fds 1 2>"$work/err" </dev/null
+	check "refused: $what" 1 "$rc"
+	err_has "descriptor 3 is $what"
+}
+refused "not open" 3>&-
+refused "a file opened for reading and writing" 3<>"$work/in"
+refused "a directory" 3</tmp
+refused "a device" 3<>/dev/kvm
+mkfifo "$work/fifo"
+refused "a FIFO opened for reading and writing" 3<>"$work/fifo"
+perl -MSocket -MPOSIX -e '$^F = 9; socket(my $s, AF_INET, SOCK_DGRAM, 0); POSIX::dup2(fileno($s), 3); exec(@ARGV)' \
+	krun-oci run --bundle "$work/b" --preserve-fds 1 "$id-r" 2>"$work/err" </dev/null && die "a datagram socket"
+err_has "descriptor 3 is a socket that is no stream, which cannot be carried into a guest"
+status 1 krun-oci run --bundle "$work/b" --preserve-fds 61 "$id-r"
+err_has '--preserve-fds: "61" is not a number up to 60'
+LISTEN_FDS=x status 1 krun-oci run --bundle "$work/b" "$id-r"
+err_has 'LISTEN_FDS in the environment: "x"'
+# the runtime's own log takes the first free number
+krun-oci --log "$work/log" run --bundle "$work/b" --preserve-fds 1 "$id-r" 3>&- 2>"$work/err" </dev/null && die "its own descriptor"
+err_has "descriptor 3 is not open"
+rm -f "$work/fifo" "$work/listen"
+host_is_as "$work/host.before"
+done_testing
