@@ -216,6 +216,11 @@ static void pump_socket(struct agent *a, struct stream *s)
 	else if (in == DST_GONE)
 		(void)shutdown(s->sock.fd, SHUT_RD);
 	s->in_eof = s->in_eof || in == SRC_END || in == DST_GONE;
+	/* closed rather than shut: a client that says nothing would keep the stream for ever */
+	if (!s->in_eof && s->out_eof && hung_up(s->pipe.fd)) {
+		(void)shutdown(s->sock.fd, SHUT_RD);
+		s->in_eof = true;
+	}
 	s->again = in == MORE || out == MORE;
 	if (!s->in_eof || !s->out_eof)
 		return;

@@ -122,6 +122,31 @@ static void connected(void)
 	CHECK(h_stop_agent());
 }
 
+/* A peer that says nothing learns of it, and is not waited for. */
+static void workload_closes_socket(void)
+{
+	struct pollfd p = { .events = 0 };
+	struct box b;
+
+	begin(&b);
+	blob_put_fd(&b.w, BLOB_FD_SOCKET);
+	box_sh(&b, "exec 3>&-; read x; exit 6");
+	p.fd = more(0);
+	CHECK_EQ(box_make(&b), 0);
+	CHECK_EQ(h_ask_proc(MSG_START, 1), 0);
+	CHECK_EQ(h_slurp(p.fd, out, sizeof(out)), 0);
+	CHECK_EQ(poll(&p, 1, WAIT_S * 1000), 1);
+	CHECK(p.revents & POLLHUP);
+	CHECK(send(p.fd, "x", 1, MSG_NOSIGNAL) < 0 && errno == EPIPE);
+	CHECK(!h_have_exit);
+	CHECK_EQ(send(b.fd[0], "\n", 1, 0), 1);
+	CHECK(h_wait_exit(1));
+	CHECK_EQ(h_exit.code, 6);
+	box_end(&b);
+	close(p.fd);
+	CHECK(h_stop_agent());
+}
+
 /* A connection for the socket waits in its backlog; it ends with the process. */
 static void listening(void)
 {
@@ -183,6 +208,7 @@ static const struct test_case cases[] = {
 	TEST(late_stream),
 	TEST(reader_gone),
 	TEST(connected),
+	TEST(workload_closes_socket),
 	TEST(listening),
 	TEST(sixty),
 };
