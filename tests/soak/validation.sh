@@ -19,6 +19,15 @@ chmod 755 "$work" "$work/tmp"
 # specification ask for both.
 contradict='delete poststart_fail'
 
+# What a VM cannot do, or must not, as docs/soak.md says: points, or "all" where it is refused at the create.
+differs() { # PROGRAM
+	case $1 in
+	linux_ns_itype) echo 'ok 3 - inherit namespace mnt without type' ;;
+	linux_ns_path) printf 'ok %s\n' '2 - set mnt namespace by path' '4 - set pid namespace by path' ;;
+	mounts) echo all ;;
+	esac
+}
+
 # A program's verdict from what it printed: it ended well, all the points that it planned are there, and none failed; a point that it
 # excuses itself counts as none.
 verdict() { # LOG
@@ -70,6 +79,14 @@ for p in "${names[@]}"; do
 	say "$(printf '%-32s %-9s %-9s %s' "$p" "$crun" "$runc" "$ours")"
 	case " $contradict " in *" $p "*) continue ;; esac
 	points=$(only_ours "$p")
+	known=$(differs "$p")
+	if [ -n "$points" ]; then
+		points=$(grep -vxFf <(echo "${known:-none}") <<<"$points" || true)
+		[ -n "$points" ] || continue
+	elif [ "$known" = all ]; then
+		[ "$ours" = fails ] || die "$p passes: it is no difference any more"
+		continue
+	fi
 	if [ -n "$points" ] || { [ "$ours" != passes ] && [[ "$crun $runc" == *passes* ]]; }; then
 		bad+=("$p")
 		[ -z "$points" ] || say "$p: only we fail: ${points//$'\n'/; }"
