@@ -263,6 +263,7 @@ guest_files = \
 	tests/e2e/fs-dax.c \
 	tests/e2e/fs-many.c \
 	tests/e2e/fs-posix-attr.c \
+	tests/e2e/fs-posix-cross.c \
 	tests/e2e/fs-posix-data.c \
 	tests/e2e/fs-posix-names.c \
 	tests/e2e/fs-posix.c \

@@ -243,6 +243,8 @@ void space_part(void)
 	T("copy: EINVAL of flags", copy(a, 0, b, 0, 100, 1));
 	T("copy: EBADF to read", copy(ap, 0, b, 0, 100, 0));
 	T("copy: EBADF to append", copy(a, 0, ap, 0, 100, 0));
+	T("copy: append no more", fcntl(ap, F_SETFL, 0));
+	T("copy: to what was for appending", copy(a, 0, ap, 0, 100, 0));
 	T("copy: EBADF to write", copy(a, 0, ro, 0, 100, 0));
 	T("copy: EISDIR", copy(d, 0, b, 0, 100, 0));
 	T("copy: EOVERFLOW", copy(a, LONG_MAX - 5, b, 0, 100, 0));

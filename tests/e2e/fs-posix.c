@@ -118,6 +118,8 @@ static void run(const char *name, void (*fn)(void))
 
 int main(int argc, char **argv)
 {
+	if (argc == 2 && !strcmp(argv[1], "--wait"))
+		return wait_mode();
 	if (argc != 2 || chdir(argv[1]) < 0) {
 		fprintf(stderr, "usage: fs-posix DIR\n");
 		return 2;
@@ -131,6 +133,7 @@ int main(int argc, char **argv)
 	run("data", data_part);
 	run("space", space_part);
 	run("locks", lock_part);
+	run("cross", cross_part);
 	if (root) {
 		run("user", user_part);
 		run("mount", mount_part);

@@ -64,5 +64,8 @@ void data_part(void);
 void space_part(void);
 void lock_part(void);
 void mount_part(void);
+void cross_part(void);
+/* What a program does that another one looks at while it runs. */
+int wait_mode(void);
 
 #endif
