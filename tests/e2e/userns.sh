@@ -1,7 +1,7 @@
 #!/bin/bash
 # SPDX-License-Identifier: Apache-2.0
 # User namespaces with maps: whose files, which rights, which namespace; and namespaces that are joined by path.
-# timeout: 360
+# timeout: 480
 # shellcheck source=lib.sh
 . "$(dirname "$0")/lib.sh"
 
@@ -81,9 +81,37 @@ run krun-oci run --bundle "$work/b" "$id"
 check "its id, and what it may not" "0 1000 Permission denied" "$rc $(paste -sd' ' "$work/out")"
 check "its file on the host" "$((base + 1000)) $((base + 1000))" "$(stat -c '%u %g' "$root/home/user/mine")"
 
-say "namespaces joined by path"
+say "idmapped binds"
+mkdir "$work/ids"
+echo of-root >"$work/ids/root"
+echo of-user >"$work/ids/user"
+chown 1000:1000 "$work/ids/user"
+chmod 777 "$work/ids"
+ids() { # JQ of the mount, SCRIPT, JQ: a run with the directory at /ids
+	cp "$work/config.plain" "$work/b/config.json"
+	edit b ".mounts+=[{destination:\"/ids\",type:\"bind\",source:\"$work/ids\",options:[\"rbind\"]} | $1] | .process.args=[\"sh\",\"-c\",$(jq -n --arg s "$2" '$s')] | ${3:-.}"
+	run krun-oci run --bundle "$work/b" "$id"
+}
+ids '.options+=["idmap"]' 'stat -c "%u %g" /ids/root /ids/user; echo x >/ids/made; chown 1000:1000 /ids/made; stat -c "%u %g" /ids/made; cat /ids/root' "$mapped"
+check "by the container's user namespace: on the host ids are what they are in the guest" "0 0 0 1000 1000 1000 1000 of-root 1000 1000" \
+	"$rc $(paste -sd' ' "$work/out") $(stat -c '%u %g' "$work/ids/made")"
+rm "$work/ids/made"
+one='.uidMappings=[{containerID:0,hostID:1000,size:1}] | .gidMappings=[{containerID:0,hostID:1000,size:1}]'
 shift_owner $base 0
 shift_owner $((base + 1000)) 1000
+ids "$one" 'stat -c "%u %g" /ids/root /ids/user; echo x >/ids/made && stat -c "%u %g" /ids/made; cat /ids/root' '.process.user={uid:1000,gid:1000}'
+check "by mappings of its own, without a user namespace" "0 1000 1000 65534 65534 1000 1000 of-root 0 0" \
+	"$rc $(paste -sd' ' "$work/out") $(stat -c '%u %g' "$work/ids/made")"
+ids "$one" 'echo x 2>&1 >/ids/none | sed "s/.*: //"; ls /ids'
+check "who has no id on the other side makes no file" "0 Value too large for defined data type made root user" "$rc $(paste -sd' ' "$work/out")"
+ids '.options+=["idmap"]' true
+check "the word alone is refused" 1 "$rc"
+err_has "mounts[$(($(jq '.mounts|length' "$work/b/config.json") - 1))].options: "
+ids ".source=\"/sys/kernel\" | $one" true
+check "a file system that cannot be mapped is an error" 1 "$rc"
+err_has 'the ids of "/ids" cannot be mapped'
+
+say "namespaces joined by path"
 unshare --net --ipc sleep 1000 &
 holder=$!
 trap 'kill $holder; cleanup' EXIT
