@@ -176,13 +176,13 @@ refused() { # WORD ARG...
 }
 krun-oci exec "$id" mkdir /sys/fs/cgroup/sub || die "a cgroup in the guest"
 check "--cgroup" "0::/sub" "$(krun-oci exec --cgroup /sub "$id" cat /proc/self/cgroup)"
+check "--cgroup, the same by another name" "0::/sub" "$(krun-oci exec --cgroup sub "$id" cat /proc/self/cgroup)"
 check "without it" "0::/" "$(krun-oci exec "$id" cat /proc/self/cgroup)"
 refused "does not exist" "$id-none" true
 refused "needs a command" "$id"
 refused --preserve-file --preserve-file 3:/x "$id" true
 ! grep -q Y /sys/module/apparmor/parameters/enabled 2>/dev/null || refused --apparmor --apparmor profile "$id" true
 [ ! -e /sys/fs/selinux/enforce ] || refused --process-label --process-label label "$id" true
-refused --cgroup --cgroup sub "$id" true
 refused --cgroup --cgroup ../.. "$id" true
 refused --cgroup --cgroup memory:sub "$id" true
 refused --cgroup --cgroup / "$id" true
