@@ -87,7 +87,8 @@ net_passt() {
 	net_pids+=($!)
 }
 
-net_start() {
+# The native side, and ours.
+net_start_tsi() {
 	local p
 	net_pids=()
 	trap 'net_stop; rm -rf "$work"' EXIT
@@ -106,6 +107,12 @@ net_start() {
 	mv "$work/net/config.new" "$work/net/config.json"
 	krun-oci run -b "$work/net" "bench-net-$$" </dev/null >"$work/net.tsi.log" 2>&1 &
 	net_pids+=($!)
+	net_wait tsi
+}
+
+net_start() {
+	local p
+	net_start_tsi
 	net_passt
 	for p in "${net_sides[@]}"; do
 		net_wait "$p"
@@ -151,4 +158,36 @@ bench_net() {
 		net_row crr $way "TCP connect, request, response" 1/s 1 "~0.25x+"
 		net_row udp $way "UDP datagrams" 1/s 1
 	done
+}
+
+# What one operation costs, whatever the machine: exits of the guest, and the VMM's system calls, which want a turn of their own, as strace slows
+# all of it down. A slow machine has more ticks of the clock in an operation, and so some more exits.
+bench_netcounts() {
+	local pid stats t way n a b unit
+	net_start_tsi
+	pid=$(krun-oci state "bench-net-$$" | jq .pid)
+	mountpoint -q /sys/kernel/debug || mount -t debugfs none /sys/kernel/debug
+	stats=$(echo "/sys/kernel/debug/kvm/$pid"-*)
+	for t in "${net_tests[@]}"; do
+		# a stream's operation is 64 KiB
+		unit=$([ "$t" = stream ] && echo 65536 || echo 1)
+		for way in out in; do
+			net_measure tsi "$t" "$way" >/dev/null
+			a=$(cat "$stats/exits")
+			n=$(net_measure tsi "$t" "$way")
+			b=$(cat "$stats/exits")
+			row "$t, $way: exits of one" "$(awk -v d=$((b - a)) -v n="$n" -v ms="$net_ms" -v u="$unit" \
+				'BEGIN { printf "%.1f", d / (n * ms / 1000 / u) }')" ""
+			command -v strace >/dev/null || continue
+			strace -c -f -q -p "$pid" -o "$work/strace" &
+			a=$!
+			until [ "$(awk '/TracerPid/ { print $2 }' "/proc/$pid/status")" != 0 ]; do sleep 0.1; done
+			n=$(net_measure tsi "$t" "$way")
+			kill -INT "$a"
+			wait "$a" || true
+			row "$t, $way: system calls of the VMM" "$(awk -v n="$n" -v ms="$net_ms" -v u="$unit" \
+				'$NF == "total" { printf "%.1f", $(NF - 2) / (n * ms / 1000 / u) }' "$work/strace")" ""
+		done
+	done
+	net_stop
 }
