@@ -18,6 +18,11 @@ net_in() {
 	nsenter --net="/proc/$net_holder/ns/net" "$@"
 }
 
+# One that stays, to be called with &: the subshell becomes it, so that $! is what net_stop has to end.
+net_stay() {
+	exec nsenter --net="/proc/$net_holder/ns/net" "$@"
+}
+
 net_stop() {
 	local p
 	krun-oci delete --force "bench-net-$$" >/dev/null 2>&1 || true
@@ -74,13 +79,13 @@ net_passt() {
 	local i
 	net_initrd
 	# Debian's gives up root for a user of its own, who has to reach the socket.
-	net_in passt -f -q -s "$work/net.sock" -P "$work/net.passt.pid" -4 -t 6000,6001 -u 6001 --runas 0 >"$work/net.passt.log" 2>&1 &
+	net_stay passt -f -q -s "$work/net.sock" -P "$work/net.passt.pid" -4 -t 6000,6001 -u 6001 --runas 0 >"$work/net.passt.log" 2>&1 &
 	net_pids+=($!)
 	for ((i = 0; i < 100; i++)); do
 		[ ! -S "$work/net.sock" ] || break
 		sleep 0.1
 	done
-	net_in qemu-system-x86_64 -M microvm,acpi=off -enable-kvm -cpu host -m 256 -smp 1 -nodefaults -no-user-config -display none -no-reboot \
+	net_stay qemu-system-x86_64 -M microvm,acpi=off -enable-kvm -cpu host -m 256 -smp 1 -nodefaults -no-user-config -display none -no-reboot \
 		-kernel "$build/kernel/vmlinux" -initrd "$work/net.initrd" -append "quiet panic=-1 tsc=reliable no_timer_check" \
 		-netdev "stream,id=n,server=off,addr.type=unix,addr.path=$work/net.sock" \
 		-device virtio-net-device,netdev=n </dev/null >"$work/net.qemu.log" 2>&1 &
@@ -97,7 +102,7 @@ net_start_tsi() {
 	net_namespace
 	for p in "node 3000" "node 4000" "relay 7001 3001 7100 4000 7101 4001"; do
 		# shellcheck disable=SC2086 # words
-		net_in "$work/netbench" $p >"$work/net.${p%% *}.log" 2>&1 &
+		net_stay "$work/netbench" $p >"$work/net.${p%% *}.log" 2>&1 &
 		net_pids+=($!)
 	done
 	bundle net '["/net","node","5000"]'
