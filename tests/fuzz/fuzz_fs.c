@@ -6,9 +6,10 @@
  * flags and numbers from the input, mostly ones that mean something (ids that the server gave out,
  * names that exist), sometimes raw bytes; locks may wait and be interrupted; between requests the
  * "host" renames, removes and replaces things, idle fds are dropped, the server is saved and
- * loaded. After each input the canary must be as it was and hold the only name of its inode, and no
- * node but the root may be left once everything is forgotten.
+ * loaded. After each input the canary must be as it was and hold the only name of its inode, no
+ * node but the root may be left once everything is forgotten, and no descriptor.
  */
+#include <dirent.h>
 #include <linux/fs.h>
 #include <stdint.h>
 #include <sys/mman.h>
@@ -24,6 +25,8 @@
 struct prog {
 	const uint8_t *p;
 	size_t n;
+	struct fs_cfg cfg;
+	uint64_t flags; /* that the guest offers */
 	struct fc c;
 	uint64_t node[IDS], fh[IDS];
 	unsigned nnode, nfh;
@@ -299,9 +302,19 @@ static void step_request(struct prog *g)
 		n_in = put_args(g, op, in);
 	switch (op) {
 	case FUSE_WRITE:
-	case FUSE_BATCH_FORGET:
 		n_more = num(g) % 4096;
 		memset(more, u8(g), n_more);
+		break;
+	case FUSE_BATCH_FORGET:
+		in[0] = u8(g);
+		for (unsigned i = 0; i < in[0] % 8U; i++) {
+			struct fuse_forget_one one = { pick(g, g->node, g->nnode), u8(g) % 3 };
+
+			memcpy(more + n_more, &one, sizeof(one));
+			n_more += sizeof(one);
+		}
+		/* mostly as many as there are */
+		in[0] = in[0] < 200 ? in[0] % 8 : in[0];
 		break;
 	case FUSE_REMOVEMAPPING:
 		for (unsigned i = 0; i < 2; i++) {
@@ -371,7 +384,7 @@ static void step_request(struct prog *g)
 		memset(later, 0, sizeof(later));
 		g->nfh = 0;
 		g->nnode = 0;
-		(void)fc_init(&g->c, ~0ULL);
+		(void)fc_init(&g->c, g->flags);
 		keep(g->node, &g->nnode, 1);
 	}
 	if (r || g->c.out_len < sizeof(o))
@@ -505,7 +518,8 @@ static void step_host(struct prog *g)
 		(void)mkdirat(g->c.dir, a, 0755);
 		break;
 	default:
-		fd = openat(g->c.dir, a, O_CREAT | O_EXCL | O_WRONLY | O_CLOEXEC, 0644);
+		fd = openat(
+			g->c.dir, a, O_CREAT | O_EXCL | O_WRONLY | O_NOFOLLOW | O_CLOEXEC, 0644);
 		if (fd >= 0)
 			(void)close(fd);
 	}
@@ -514,7 +528,6 @@ static void step_host(struct prog *g)
 static void step_snapshot(struct prog *g)
 {
 	static const struct fs_limits lim = { 200, 4, 32, 0 };
-	struct fs_cfg cfg = { .virt_name = "virt", .virt_data = "data", .virt_len = 4 };
 	struct save_out s = { 0 };
 	struct save_in in;
 	uint8_t flip = u8(g);
@@ -529,7 +542,7 @@ static void step_snapshot(struct prog *g)
 		s.buf[at] ^= flip;
 	fs_dax_reset(g->c.fs);
 	fs_server_free(g->c.fs);
-	if (fc_server(&g->c, &cfg, &lim) < 0)
+	if (fc_server(&g->c, &g->cfg, &lim) < 0)
 		abort();
 	in = (struct save_in){ .buf = s.buf, .len = s.len };
 	r = fs_load(g->c.fs, &in);
@@ -537,17 +550,47 @@ static void step_snapshot(struct prog *g)
 		/* a mapped file that only root could open again */
 		if ((!flip || at >= s.len) && !(r == -EACCES && geteuid()))
 			abort();
-		(void)fc_init(&g->c, ~0ULL);
+		(void)fc_init(&g->c, g->flags);
 	}
 	save_out_free(&s);
+}
+
+static unsigned count_fds(void)
+{
+	DIR *d = opendir("/proc/self/fd");
+	unsigned n = 0;
+
+	if (!d)
+		abort();
+	while (readdir(d))
+		n++;
+	(void)closedir(d);
+	return n;
+}
+
+/* What the first two bytes say of the server, and of its guest. */
+static void set_up(struct prog *g)
+{
+	uint8_t how;
+
+	g->cfg = (struct fs_cfg){ .virt_name = "virt", .virt_data = "data", .virt_len = 4 };
+	g->cfg.readonly = u8(g) >= 240;
+	how = u8(g);
+	g->cfg.cache = how % 3;
+	g->cfg.drop_idle = how / 3 & 1;
+	/* some 20 nodes */
+	g->cfg.node_bytes = how / 6 % 8 == 7 ? 4096 : 0;
+	g->flags = ~0ULL;
+	for (unsigned i = how / 48; how >= 192 && i < 64; i += 7)
+		g->flags &= ~(1ULL << (i * how % 64));
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	static const struct fs_limits lim = { 200, 4, 32, 0 };
-	struct fs_cfg cfg = { .virt_name = "virt", .virt_data = "data", .virt_len = 4 };
 	struct prog g = { .p = data, .n = size };
 	static int home = -1;
+	unsigned fds;
 
 	if (!fc_window) {
 		static struct mem m;
@@ -560,10 +603,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	/* The server moves its thread; the fuzzer's paths are relative to where it began. */
 	if (home < 0)
 		home = open(".", O_PATH | O_DIRECTORY | O_CLOEXEC);
-	cfg.readonly = u8(&g) >= 240;
-	cfg.cache = u8(&g) % 3;
+	fds = count_fds();
+	set_up(&g);
 	memset(later, 0, sizeof(later));
-	if (fc_new(&g.c, &cfg, &lim) < 0)
+	if (fc_new(&g.c, &g.cfg, &lim) < 0 || fc_init(&g.c, g.flags) < 0)
 		abort();
 	keep(g.node, &g.nnode, 1);
 	for (unsigned i = 0; i < 200 && g.n; i++) {
@@ -604,7 +647,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	for (uint32_t i = 1; i <= WINDOW; i++)
 		if (g.c.fs->dax->map[i].node)
 			abort();
-	if (!fc_free(&g.c) || fchdir(home) < 0)
+	if (!fc_free(&g.c) || fchdir(home) < 0 || count_fds() != fds)
 		abort();
 	return 0;
 }
