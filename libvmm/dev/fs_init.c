@@ -9,8 +9,10 @@
  * guest forgets.
  *
  * FUSE_INIT takes the common part of what the guest offers and WANTED. What is not in WANTED is so
- * for a reason, as the writeback cache: another writer on the host would be overruled. A second
- * FUSE_INIT is a guest that rebooted and starts with nothing.
+ * for a reason, as the writeback cache: another writer on the host would be overruled; and idmapped
+ * mounts within the guest: with them only what makes something says who asks, and root would lose
+ * set-id bits by chown(), fallocate() and copy_file_range(). A second FUSE_INIT is a guest that
+ * rebooted and starts with nothing.
  */
 /* #syscalls:fs statx close */
 #include <errno.h>
@@ -29,8 +31,7 @@
 	(FS_I_ASYNC_READ | FS_I_POSIX_LOCKS | FS_I_FLOCK_LOCKS | FS_I_ATOMIC_O_TRUNC |           \
 		FS_I_BIG_WRITES | FS_I_IOCTL_DIR | FS_I_DO_READDIRPLUS | FS_I_READDIRPLUS_AUTO | \
 		FS_I_ASYNC_DIO | FS_I_PARALLEL_DIROPS | FS_I_MAX_PAGES | FS_I_CACHE_SYMLINKS |   \
-		FS_I_SUBMOUNTS | FS_I_KILLPRIV_V2 | FS_I_INIT_EXT | FS_I_ALLOW_IDMAP |           \
-		FS_I_LOCK_INTERRUPT)
+		FS_I_SUBMOUNTS | FS_I_KILLPRIV_V2 | FS_I_INIT_EXT | FS_I_LOCK_INTERRUPT)
 
 /* An ACL of a directory decides in place of the umask, which so is the host's to apply; and only
  * the guest knows whether SGID survives a new ACL. All of it or none. */

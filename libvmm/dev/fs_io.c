@@ -12,8 +12,7 @@
  *
  * Set-id bits fall when an ordinary user writes. The guest says when that is so, and
  * fs_cred_fsetid() makes the host's kernel do it, in the call that writes. For FALLOCATE and
- * COPY_FILE_RANGE the wire has no word for it, and with idmapped mounts no user either: there
- * everybody is an ordinary user who does not say that he is uid 0.
+ * COPY_FILE_RANGE the wire has no word for it: there uid 0 keeps them.
  */
 /* #syscalls:fs fcntl:F_SETFL lseek fallocate openat */
 #include <errno.h>

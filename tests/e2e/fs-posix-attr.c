@@ -102,6 +102,18 @@ static void modes(void)
 	T("chmod: set-id", chmod("f", 06755));
 	T("chown: by root", chown("f", 1, 2));
 	show("chown: set-id bits", "f");
+	T("chmod: set-group of what is not executed", chmod("f", 02644));
+	T("chown: by root, of that", chown("f", 5, 6));
+	show("chown: the bit stays", "f");
+	T("chmod: set-id for root's calls", chmod("f", 06755));
+	fd = open("f", O_RDWR | O_CLOEXEC);
+	T("fallocate: by root", fallocate(fd, 0, 0, 100));
+	show("fallocate: set-id bits", "f");
+	T("copy_file_range: by root",
+		copy_file_range(fd, &(off_t){ 0 }, fd, &(off_t){ 50 }, 20, 0));
+	show("copy_file_range: set-id bits", "f");
+	(void)close(fd);
+	T("chown: back to what it was", chown("f", 1, 2));
 	T("chmod: set-id of a directory", chmod("d", 06755));
 	T("chown: a directory", chown("d", 1, 2));
 	show("chown: they stay", "d");

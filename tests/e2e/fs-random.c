@@ -37,7 +37,7 @@ static int run(struct fsop_native *n, const struct fsop *op, struct fsres *r)
 
 int main(int argc, char **argv)
 {
-	struct fsop_gen g = { .guest = true };
+	struct fsop_gen g = { 0 };
 	struct fsop_native n;
 	struct fsop op, look;
 	struct fsres r;

@@ -87,9 +87,6 @@ extern const struct fsop_user fsop_users[FSOP_PROCS];
 struct fsop_gen {
 	uint64_t rnd;
 	bool used[FSOP_PROCS][FSOP_SLOTS];
-	/* For a guest with Linux's client: what is documented to differ is left out. Root's
-	 * FALLOCATE and COPY_FILE_RANGE come without its id, and set-id bits fall. */
-	bool guest;
 };
 
 /* The next operation; what came of it. */

@@ -338,8 +338,7 @@ void fsop_next(struct fsop_gen *g, struct fsop *op)
 		at = (unsigned)rnd(g, sum);
 		while (at >= weight[op->kind])
 			at -= weight[op->kind++];
-	} while (!slots(g, op) || (op->kind == FSOP_FSYNC && rnd(g, 8)) ||
-		(g->guest && !op->proc && (op->kind == FSOP_FALLOCATE || op->kind == FSOP_COPY)));
+	} while (!slots(g, op) || (op->kind == FSOP_FSYNC && rnd(g, 8)));
 	op->seed = (uint32_t)rnd(g, UINT32_MAX);
 	op->follow = rnd(g, 3) != 0;
 	op->off = random_off(g);
