@@ -137,6 +137,7 @@ void fs_fd_unpin(struct fs *fs, struct fs_node *n)
 		return;
 	n->flags &= (uint8_t)~FS_N_PINNED;
 	fs->pinned--;
+	idle_arm(fs);
 	lru_add(fs, n);
 }
 

@@ -484,7 +484,41 @@ static void by_mount(void)
 	CHECK_EQ(poll(&p, 1, 0), 0);
 	/* what the guest has open stays */
 	CHECK_EQ(fc_read(&c, e.nodeid, fh, 0, b, 4), 1);
+	CHECK_EQ(fc_release(&c, e.nodeid, fh, false), 0);
+	/* one that has lost its name is kept, and idle again as soon as it has another */
+	CHECK_EQ(linkat(c.dir, "f", c.dir, "g", 0), 0);
+	CHECK_EQ(fc_name_op(&c, FUSE_UNLINK, 1, "f"), 0);
+	CHECK_EQ(c.fs->pinned, 1);
+	CHECK_EQ(poll(&p, 1, 10000), 1);
+	fs_fd_drop_idle(c.fs);
+	CHECK_EQ(c.fs->pinned, 1);
+	CHECK_EQ(fc_lookup(&c, 1, "g"), e.nodeid);
+	CHECK_EQ(c.fs->pinned, 0);
+	CHECK_EQ(c.fs->lru_n, 1);
+	CHECK_EQ(poll(&p, 1, 10000), 1);
 	CHECK(fc_free(&c));
+}
+
+/* All that a guest can make the server hold leaves descriptors for others, whatever the limit. */
+static void limits_leave_some(void)
+{
+	struct rlimit was, few;
+	struct fc c;
+
+	CHECK_EQ(getrlimit(RLIMIT_NOFILE, &was), 0);
+	for (rlim_t n = 512; n <= 8192; n *= 2) {
+		rlim_t sum;
+
+		few = was;
+		few.rlim_cur = n;
+		CHECK_EQ(setrlimit(RLIMIT_NOFILE, &few), 0);
+		CHECK_EQ(fc_new(&c, NULL, NULL), 0);
+		sum = (rlim_t)c.fs->lim.open_nodes * 3 / 2 + c.fs->lim.handles +
+			c.fs->lim.lock_owners;
+		CHECK(sum <= n - n / 8);
+		CHECK(fc_free(&c));
+	}
+	CHECK_EQ(setrlimit(RLIMIT_NOFILE, &was), 0);
 }
 
 static const struct test_case cases[] = {
@@ -498,6 +532,7 @@ static const struct test_case cases[] = {
 	TEST(removed_and_dropped),
 	TEST(unlinked_too_large),
 	TEST(by_mount),
+	TEST(limits_leave_some),
 };
 
 TEST_MAIN(cases)
