@@ -164,8 +164,8 @@ static int build_vm(struct vmproc *p, struct vmm *vm, int root_fd, int done_fd, 
  */
 static rlim_t raise_open_files(void)
 {
-	const rlim_t want = LIM_FS_HANDLES + LIM_FS_OPEN_INODES + LIM_FS_LOCK_OWNERS +
-		LIM_VSOCK_CONNS + LIM_TSI_SOCKS + OWN_FDS;
+	const rlim_t want = LIM_FS_HANDLES + LIM_FS_OPEN_INODES + LIM_FS_PINNED +
+		LIM_FS_LOCK_OWNERS + LIM_VSOCK_CONNS + LIM_TSI_SOCKS + OWN_FDS;
 	struct rlimit r, more;
 
 	if (getrlimit(RLIMIT_NOFILE, &r))

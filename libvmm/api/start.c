@@ -46,8 +46,8 @@ static int check(const struct api_ctx *c, struct error *e)
 /* As many open files as libvmm's limits add up to, where the hard limit lets it. */
 static void raise_open_files(void)
 {
-	const rlim_t want = LIM_FS_HANDLES + LIM_FS_OPEN_INODES + LIM_FS_LOCK_OWNERS +
-		LIM_VSOCK_CONNS + LIM_TSI_SOCKS + OWN_FDS;
+	const rlim_t want = LIM_FS_HANDLES + LIM_FS_OPEN_INODES + LIM_FS_PINNED +
+		LIM_FS_LOCK_OWNERS + LIM_VSOCK_CONNS + LIM_TSI_SOCKS + OWN_FDS;
 	struct rlimit r;
 
 	if (getrlimit(RLIMIT_NOFILE, &r) || r.rlim_cur >= want)

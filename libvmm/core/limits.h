@@ -72,6 +72,7 @@
 #define LIM_FS_NODE_RAM(ram) ((ram) / 8)
 #define LIM_FS_NODE_SUM	     (512ULL << 20)
 #define LIM_FS_OPEN_INODES   2048	/* O_PATH fds kept open for them */
+#define LIM_FS_PINNED	     1024	/* ... and for those whose name is gone: half as many */
 #define LIM_FS_HANDLES	     16384	/* open files and directories */
 #define LIM_FS_LOCK_OWNERS   1024	/* owners of locks on files; an fd each at most */
 #define LIM_FS_LOCKS	     4096	/* ranges that they hold */

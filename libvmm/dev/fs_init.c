@@ -169,8 +169,8 @@ static bool is_network(int fd)
 
 /*
  * What a process that may open few files can hold: an ordinary user's begin at 4096 for all of it.
- * A quarter for nodes, half for what the guest opens, an eighth for its locks; the rest is for
- * others.
+ * A sixth for nodes, and half as many for those that have lost their name (fs_fd_pin()), half for
+ * what the guest opens, an eighth for its locks; the eighth that is left is for others.
  */
 static struct fs_limits limits_here(struct fs_limits l)
 {
@@ -178,7 +178,7 @@ static struct fs_limits limits_here(struct fs_limits l)
 
 	if (getrlimit(RLIMIT_NOFILE, &r) < 0 || r.rlim_cur == RLIM_INFINITY)
 		return l;
-	l.open_nodes = MIN(l.open_nodes, (uint32_t)MAX(r.rlim_cur / 4, (rlim_t)32));
+	l.open_nodes = MIN(l.open_nodes, (uint32_t)MAX(r.rlim_cur / 6, (rlim_t)32));
 	l.handles = MIN(l.handles, (uint32_t)MAX(r.rlim_cur / 2, (rlim_t)64));
 	l.lock_owners = MIN(l.lock_owners, (uint32_t)MAX(r.rlim_cur / 8, (rlim_t)16));
 	return l;
