@@ -29,7 +29,9 @@ libvmmcore_a_SOURCES = \
 	libvmm/core/snapshot.c \
 	libvmm/core/vcpu.c \
 	libvmm/core/vm.c \
+	libvmm/core/vm_balloon.c \
 	libvmm/core/vm_build.c \
+	libvmm/core/vm_check.c \
 	libvmm/core/vm_probe.c \
 	libvmm/core/vm_vsock.c \
 	libvmm/core/bus.h \
@@ -50,6 +52,7 @@ libvmmcore_a_SOURCES = \
 	libvmm/virtio/vdev.h \
 	libvmm/virtio/vdev_loop.h \
 	libvmm/virtio/vq.h \
+	libvmm/dev/balloon.c \
 	libvmm/dev/blk.c \
 	libvmm/dev/blk_req.c \
 	libvmm/dev/console.c \

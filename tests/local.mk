@@ -41,6 +41,7 @@ tests_unit_test_kvm_cpuid_LDADD = libhvkvm.a $(LDADD)
 unit_programs = \
 	tests/unit/test_api \
 	tests/unit/test_api_start \
+	tests/unit/test_balloon \
 	tests/unit/test_blk \
 	tests/unit/test_bus \
 	tests/unit/test_cgroup \
@@ -96,6 +97,7 @@ unit_programs = \
 	tests/unit/test_vmdk \
 	tests/unit/test_vmexec \
 	tests/unit/test_vmm \
+	tests/unit/test_vmm_balloon \
 	tests/unit/test_vmm_end \
 	tests/unit/test_vq \
 	tests/unit/test_vsock \
@@ -110,6 +112,7 @@ unit_programs = \
 # list: tests/fuzz/fuzz_*.c stem
 fuzz_programs = \
 	tests/fuzz/fuzz_api \
+	tests/fuzz/fuzz_balloon \
 	tests/fuzz/fuzz_blk \
 	tests/fuzz/fuzz_console \
 	tests/fuzz/fuzz_fs \
@@ -232,6 +235,7 @@ guest_files = \
 	tests/e2e/lib.sh \
 	tests/e2e/lifecycle.sh \
 	tests/e2e/locks.sh \
+	tests/e2e/memory.sh \
 	tests/e2e/net-lib.sh \
 	tests/e2e/net-programs.sh \
 	tests/e2e/notify.sh \
@@ -386,13 +390,14 @@ AM_TESTS_ENVIRONMENT = abs_top_builddir='$(abs_top_builddir)'; abs_top_srcdir='$
 test-programs: $(check_LIBRARIES) $(check_PROGRAMS)
 
 # Those that look at how threads meet.
-# list: tests/unit/test_api.c tests/unit/test_loop.c tests/unit/test_vdev*.c tests/unit/test_rng.c tests/unit/test_vsock*.c tests/unit/test_tsi*.c tests/unit/test_fake_hv.c tests/unit/test_vm*.c tests/unit/test_vcpu*.c tests/unit/test_fs*.c tests/unit/test_hostfd.c tests/unit/test_console*.c tests/unit/test_blk*.c tests/unit/test_net.c stem
+# list: tests/unit/test_api.c tests/unit/test_loop.c tests/unit/test_vdev*.c tests/unit/test_rng.c tests/unit/test_balloon.c tests/unit/test_vsock*.c tests/unit/test_tsi*.c tests/unit/test_fake_hv.c tests/unit/test_vm*.c tests/unit/test_vcpu*.c tests/unit/test_fs*.c tests/unit/test_hostfd.c tests/unit/test_console*.c tests/unit/test_blk*.c tests/unit/test_net.c stem
 thread_programs = \
 	tests/unit/test_api \
 	tests/unit/test_loop \
 	tests/unit/test_vdev_mmio \
 	tests/unit/test_vdev_save \
 	tests/unit/test_rng \
+	tests/unit/test_balloon \
 	tests/unit/test_vsock \
 	tests/unit/test_vsock_fair \
 	tests/unit/test_vsock_hostile \
@@ -408,6 +413,7 @@ thread_programs = \
 	tests/unit/test_vmdk \
 	tests/unit/test_vmexec \
 	tests/unit/test_vmm \
+	tests/unit/test_vmm_balloon \
 	tests/unit/test_vmm_end \
 	tests/unit/test_fs_cred \
 	tests/unit/test_fs_dax \

@@ -145,7 +145,7 @@ static int build(struct start *s, struct error *e)
 	s->cfg.pit = s->kernel.foreign;
 	s->cfg.cmdline = s->line;
 	s->cfg.cmdline_end = s->line_end;
-	s->cfg.rng = true;
+	s->cfg.rng = s->cfg.balloon = true;
 	/* nobody but the agent knocks */
 	s->cfg.vsock_knock_port = s->kernel.boot == BOOT_OWN ? 0 : PROTO_KNOCK_PORT;
 	s->cfg.vsock_done_fd = s->done[1];

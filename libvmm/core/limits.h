@@ -17,7 +17,11 @@
 #define LIM_BUS_RANGES	64
 #define LIM_CMDLINE	2048 /* COMMAND_LINE_SIZE of x86, with the NUL */
 
-#define LIM_RNG_REQUEST	  (64U << 10) /* bytes of entropy for one request */
+#define LIM_RNG_REQUEST	   (64U << 10)	/* bytes of entropy for one request */
+#define LIM_BALLOON_PFNS   4096		/* page numbers of one request; Linux sends 256 */
+#define LIM_BALLOON_STATS  64		/* statistics of one buffer that are looked at */
+#define LIM_BALLOON_REPORT (256U << 20) /* bytes of one report; Linux: 32 blocks of 4 MiB */
+
 #define LIM_CONSOLE_PORTS 7	      /* two queues each, and two for control: LIM_VQS */
 #define LIM_CONSOLE_BUF	  (64U << 10) /* bytes held per port while its fd is full */
 

@@ -117,6 +117,8 @@ int mem_shm_settle(struct mem *m, gpa_t window, uint64_t off, uint64_t len);
  * not such, else the errno of the first region that failed.
  */
 int mem_discard(struct mem *m, gpa_t gpa, uint64_t len);
+/* The same for the whole pages within [@hva, @hva + len), a piece of what mem_iov() gave. */
+int mem_discard_iov(struct mem *m, const void *hva, uint64_t len);
 
 /* Total bytes of RAM; the end of the highest region (for placing windows). */
 uint64_t mem_ram_bytes(const struct mem *m);

@@ -147,3 +147,19 @@ int mem_discard(struct mem *m, gpa_t gpa, uint64_t len)
 	r = mem_discard_walk(m, gpa.v, len, true);
 	return r ? r : mem_discard_walk(m, gpa.v, len, false);
 }
+
+int mem_discard_iov(struct mem *m, const void *hva, uint64_t len)
+{
+	for (unsigned i = 0; i < m->n; i++) {
+		const struct mem_region *r = &m->r[i];
+		uint64_t off = (uintptr_t)hva - (uintptr_t)r->hva, begin = ALIGN_UP(off, PAGE), end;
+
+		if (off >= r->len)
+			continue;
+		if (r->kind != MEM_RAM || r->readonly || len > r->len - off)
+			return -EFAULT;
+		end = (off + len) / PAGE * PAGE;
+		return begin < end ? region_discard(r, begin, end - begin) : 0;
+	}
+	return -EFAULT;
+}

@@ -63,7 +63,7 @@ struct vmm {
 	void *on_thread_arg;
 	struct vm_slot slot[LIM_VDEVS];
 	unsigned nslots;
-	struct vdev *console, *vsock; /* also in slot[] */
+	struct vdev *console, *vsock, *balloon; /* also in slot[] */
 	struct vcpu vcpu[LIM_VCPUS];
 	unsigned nvcpus;
 	struct arch_cpuid cpuid; /* what the hypervisor can give */

@@ -3,14 +3,14 @@
 /*
  * How it works
  *
- * The config is checked in full before anything is made. Then: RAM around the hole, one window per
- * fs that wants one, the devices in the order of vm_add_devices(), which is the order in which the
- * guest finds them, then kernel, boot tables and vCPUs. Each device gets the next register window
- * and the next interrupt input of the architecture's list; its kicks go by ioeventfd straight to
- * the owner loop where the hypervisor can, its interrupts by irqfd. Nothing here is undone on
- * error: vmm_free() takes whatever is there.
+ * The config is checked in full (vm_check.c) before anything is made. Then: RAM around the hole,
+ * one window per fs that wants one, the devices in the order of vm_add_devices(), which is the
+ * order in which the guest finds them, then kernel, boot tables and vCPUs. Each device gets the
+ * next register window and the next interrupt input of the architecture's list; its kicks go by
+ * ioeventfd straight to the owner loop where the hypervisor can, its interrupts by irqfd. Nothing
+ * here is undone on error: vmm_free() takes whatever is there.
  *
- * This file knows devices by name; in core/ none other does, but vm_vsock.c.
+ * This file knows devices by name; in core/ none other does, but vm_vsock.c and vm_balloon.c.
  */
 #include <errno.h>
 #include <stdio.h>
@@ -43,104 +43,6 @@ _Static_assert(LIM_VSOCK_PORTS == VMM_MAX_VSOCK_PORTS, "one number, two names");
 _Static_assert(sizeof(struct vsock_done) == sizeof(struct vmm_vsock_done), "one report, two names");
 
 #define DRAIN_STEP_MS 10 /* a reader that is slow; others are done at once */
-
-static int check_rules(const char *what, const struct vmm_net_rule *r, unsigned n, struct error *e)
-{
-	if (n > VMM_MAX_NET_RULES)
-		return err_set(e, EINVAL, "network %s: over %u rules", what, VMM_MAX_NET_RULES);
-	for (unsigned i = 0; i < n; i++) {
-		unsigned bits = r[i].family == 4 ? 32 : r[i].family == 6 ? 128 : 0;
-
-		if ((r[i].family && !bits) || r[i].prefix > bits ||
-			r[i].first_port > r[i].last_port)
-			return err_set(e, EINVAL, "network %s: rule %u makes no sense", what, i);
-	}
-	return 0;
-}
-
-static int check_net(const struct vmm_config *cfg, struct error *e)
-{
-	const struct vmm_net *net = &cfg->net;
-	int r = check_rules("egress", net->egress, net->negress, e);
-
-	if (!r)
-		r = check_rules("listen", net->listen, net->nlisten, e);
-	if (r)
-		return r;
-	if ((net->tsi || cfg->nvsock_ports) && !cfg->vsock)
-		return err_set(e, EINVAL, "TSI and mapped ports need the vsock device");
-	if (net->nmap > VMM_MAX_PORT_MAP || cfg->nvsock_ports > VMM_MAX_VSOCK_PORTS)
-		return err_set(e, EINVAL, "too many mapped ports");
-	for (unsigned i = 0; i < net->nmap; i++) {
-		const struct vmm_port_map *m = net->map;
-
-		if (!m[i].host || !m[i].guest)
-			return err_set(e, EINVAL, "port map: 0 is no port");
-		for (unsigned k = 0; k < i; k++) {
-			if (m[k].host == m[i].host || m[k].guest == m[i].guest)
-				return err_set(e, EINVAL, "port map: a port comes twice");
-		}
-	}
-	for (unsigned i = 0; i < cfg->nvsock_ports; i++) {
-		const struct vmm_vsock_port *p = &cfg->vsock_port[i];
-
-		if (p->listen != (p->fd >= 0) ||
-			strnlen(p->path, sizeof(p->path)) == sizeof(p->path) ||
-			(!p->listen && !p->path[0]))
-			return err_set(e, EINVAL, "vsock port %u: no socket, or two", p->port);
-	}
-	return 0;
-}
-
-int vm_check_config(const struct vmm_config *cfg, bool load, struct error *e)
-{
-	uint64_t ranges = 0;
-
-	if (!cfg->vcpus || cfg->vcpus > LIM_VCPUS)
-		return err_set(e, EINVAL, "vCPUs: %u is not within 1-%u", cfg->vcpus, LIM_VCPUS);
-	if (cfg->ram_bytes < LIM_RAM_MIN || cfg->ram_bytes > LIM_RAM_MAX || cfg->ram_bytes % 4096)
-		return err_set(e, EINVAL,
-			"RAM: %llu bytes is not a multiple of 4096 of at least 32 MiB",
-			(unsigned long long)cfg->ram_bytes);
-	if (!load && cfg->kernel_fd < 0)
-		return err_set(e, EINVAL, "no kernel");
-	if (!load && cfg->cmdline && strlen(cfg->cmdline) >= LIM_CMDLINE)
-		return err_set(e, E2BIG, "kernel command line: over %u bytes", LIM_CMDLINE - 1);
-	if (cfg->nfs > VMM_MAX_FS || cfg->nports > VMM_MAX_PORTS || cfg->ndisks > VMM_MAX_DISKS ||
-		cfg->nnics > VMM_MAX_NICS)
-		return err_set(e, EINVAL,
-			"too many file systems, disks, network interfaces or console ports");
-	for (unsigned i = 0; i < cfg->ndisks; i++) {
-		const struct vmm_disk *d = &cfg->disk[i];
-
-		if (d->fd < 0 || (unsigned)d->format > VMM_DISK_VMDK ||
-			(unsigned)d->sync > VMM_DISK_SYNC_FULL || d->queues > LIM_BLK_QUEUES)
-			return err_set(e, EINVAL, "disk %u: no image, or no such option", i);
-	}
-	for (unsigned i = 0; i < cfg->nfs; i++) {
-		const struct vmm_fs *f = &cfg->fs[i];
-
-		if (!f->tag[0] || strnlen(f->tag, sizeof(f->tag)) == sizeof(f->tag) ||
-			f->root_fd < 0)
-			return err_set(e, EINVAL, "file system %u: no tag or no directory", i);
-		if (f->dax_bytes % MEM_SHM_RANGE ||
-			f->dax_bytes / MEM_SHM_RANGE > LIM_FS_DAX_RANGES - ranges)
-			return err_set(e, EINVAL,
-				"file system %u: window is not a multiple of 2 MiB, or too large",
-				i);
-		ranges += f->dax_bytes / MEM_SHM_RANGE;
-		if ((unsigned)f->cache > VMM_FS_CACHE_NONE)
-			return err_set(
-				e, EINVAL, "file system %u: no such caching: %d", i, (int)f->cache);
-	}
-	for (unsigned i = 0; i < cfg->nports; i++) {
-		const char *name = cfg->port[i].name;
-
-		if (strnlen(name, sizeof(cfg->port[i].name)) == sizeof(cfg->port[i].name))
-			return err_set(e, EINVAL, "console port %u: its name has no end", i);
-	}
-	return check_net(cfg, e);
-}
 
 void vm_close_config(struct vmm_config *cfg)
 {
@@ -448,6 +350,13 @@ static int add_rng(struct vmm *vm, char *cmdline, struct error *e)
 	return r ? r : add_device(vm, v, cmdline, e);
 }
 
+static int add_balloon(struct vmm *vm, char *cmdline, struct error *e)
+{
+	int r = balloon_new(vm->io, &vm->mem, &vm->balloon, e);
+
+	return r ? r : add_device(vm, vm->balloon, cmdline, e);
+}
+
 static void copy_rules(struct net_rule *to, const struct vmm_net_rule *from, unsigned n)
 {
 	for (unsigned i = 0; i < n; i++) {
@@ -520,6 +429,8 @@ int vm_add_devices(struct vmm *vm, struct vmm_config *cfg, char *cmdline, struct
 		r = add_nic(vm, &cfg->nic[i], cmdline, e);
 	if (!r && cfg->vsock)
 		r = add_vsock(vm, cfg, cmdline, e);
+	if (!r && cfg->balloon)
+		r = add_balloon(vm, cmdline, e);
 	vm->reset = (struct arch_reset){ .reset = guest_reset, .arg = vm };
 	if (!r && arch_add_legacy(&vm->pio, &vm->reset))
 		r = err_set(e, ENOSPC, "no room for the reset port");

@@ -12,6 +12,19 @@
 
 int rng_new(struct loop *loop, struct mem *mem, struct vdev **out, struct error *e);
 
+int balloon_new(struct loop *loop, struct mem *mem, struct vdev **out, struct error *e);
+/* What vmm.h calls struct vmm_balloon, for those who do not see it. */
+struct balloon_stats {
+	uint64_t target, actual;
+	uint64_t age;
+	uint64_t free, total, available, caches;
+	uint64_t major_faults, oom_kills;
+};
+/* Any thread: the guest shall leave so much to the host. */
+void balloon_set(struct vdev *v, uint64_t bytes);
+/* Any thread: what the driver has told last; it is asked anew. -EAGAIN, -ENOMEM: it is not. */
+int balloon_ask(struct vdev *v, struct balloon_stats *out);
+
 struct console_port_cfg {
 	int in_fd, out_fd;   /* owned; -1: none. Never made non-blocking behind the owner's back */
 	const char *name;    /* NULL: unnamed; copied */

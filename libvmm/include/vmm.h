@@ -194,7 +194,7 @@ struct vmm_net {
 };
 
 enum vmm_thread {
-	VMM_THREAD_IO,	/* console, random numbers, vsock */
+	VMM_THREAD_IO,	/* console, random numbers, vsock, balloon */
 	VMM_THREAD_FS,	/* shares; starts workers of its own */
 	VMM_THREAD_BLK, /* disks, when there are any; starts workers of its own */
 	VMM_THREAD_NET, /* network interfaces, when there are any */
@@ -230,6 +230,9 @@ struct vmm_config {
 	struct vmm_nic nic[VMM_MAX_NICS];
 	unsigned nnics;
 	bool rng;
+	/* Memory that the guest frees is the host's again, within two seconds with a kernel that
+	 * reports free pages; and vmm_balloon_set(). */
+	bool balloon;
 	bool vsock;
 	uint32_t vsock_knock_port; /* see vmm_vsock_connect() */
 	/*
@@ -327,6 +330,23 @@ int vmm_vsock_connect(struct vmm *vm, uint32_t port, int rfd, int wfd, const voi
 int vmm_vsock_reattach(struct vmm *vm, uint32_t id, int rfd, int wfd);
 
 void vmm_stats(const struct vmm *vm, struct vmm_stats *out);
+
+/* Bytes but for counts. */
+struct vmm_balloon {
+	uint64_t target, actual; /* of the balloon: asked for, and what the guest has put into it */
+	uint64_t age;		 /* how often the guest has told the rest; 0: never, and all is 0 */
+	uint64_t free, total, available, caches; /* as /proc/meminfo has them in the guest */
+	uint64_t major_faults, oom_kills;	 /* since it began */
+};
+/*
+ * Any thread, needs a balloon (-ENODEV). The guest is asked to do without @bytes of its RAM, which
+ * are the host's until it is asked for less; it takes some back by itself before it kills a process
+ * for want of memory. Returns at once: vmm_balloon() tells how far it is.
+ */
+int vmm_balloon_set(struct vmm *vm, uint64_t bytes);
+/* Any thread. What the guest has told last, and asks it to tell anew: for current figures call
+ * until @age has grown. */
+int vmm_balloon(struct vmm *vm, struct vmm_balloon *out);
 
 /* Probes what the host can do, each in microseconds; the guest probe runs ten instructions in a VM
  * of its own. */

@@ -339,6 +339,19 @@ ssize_t iobuf_recvmsg(
 	return r;
 }
 
+int iobuf_discard(struct iobuf *b, struct mem *m)
+{
+	while (b->left) {
+		struct iobuf_seg s = iobuf_seg(b, 0, b->left);
+		int r = mem_discard_iov(m, s.p, s.n);
+
+		if (r)
+			return r;
+		iobuf_advance(b, s.n);
+	}
+	return 0;
+}
+
 size_t iobuf_zero(struct iobuf *b, size_t n)
 {
 	size_t sum = 0;

@@ -93,12 +93,15 @@ static void map_clear(uint64_t *map, uint16_t i)
 void vq_init(struct vq *q, const struct mem *m, uint16_t max)
 {
 	assert(max <= LIM_VQ_SIZE);
-	*q = (struct vq){ .mem = m, .max = max, .size = max };
+	*q = (struct vq){ .mem = m, .max = max, .size = max, .chain_bytes = LIM_CHAIN_BYTES };
 }
 
 void vq_reset(struct vq *q)
 {
+	uint32_t bytes = q->chain_bytes;
+
 	vq_init(q, q->mem, q->max);
+	q->chain_bytes = bytes;
 }
 
 int vq_start(struct vq *q, bool resume)
@@ -198,7 +201,7 @@ static int walk_buffer(struct walk *w, const struct desc *d)
 		return -EINVAL;
 	w->writable = wr;
 	w->bytes += d->len;
-	if (++w->descs > LIM_CHAIN || w->bytes > LIM_CHAIN_BYTES)
+	if (++w->descs > LIM_CHAIN || w->bytes > w->q->chain_bytes)
 		return -EINVAL;
 	n = mem_iov(w->q->mem, GPA(d->addr), d->len, MEM_IOV_SHM | (wr ? MEM_IOV_WRITE : 0),
 		w->req->iov + w->niov, LIM_IOV - w->niov);

@@ -28,6 +28,8 @@ struct vq {
 	/* geometry: written by the transport before DRIVER_OK, constant after */
 	uint16_t size;		    /* power of two, <= max */
 	uint16_t max;		    /* offered */
+	uint32_t chain_bytes;	    /* of one chain, at most: LIM_CHAIN_BYTES unless its device says
+				       otherwise before the first driver */
 	uint64_t desc, avail, used; /* guest-physical */
 	bool ready;
 	bool event_idx;

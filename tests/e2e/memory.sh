@@ -1,0 +1,62 @@
+#!/bin/bash
+# SPDX-License-Identifier: Apache-2.0
+# Memory that a container has used and given up is the host's again: what the workload frees, and the page cache that a lower limit takes
+# from it. What the container needs it gets again.
+# timeout: 480
+# shellcheck source=lib.sh
+. "$(dirname "$0")/lib.sh"
+
+snapshot_host | sort >"$work/host.before"
+bundle b busybox
+script='step() { touch /at-$1; until [ -e /go-$1 ]; do sleep 0.1; done; }
+	fill() { dd if=/dev/zero of=/m/f bs=1M count=$1 2>/dev/null; }
+	step idle; fill 400; step full; rm /m/f; step freed; fill 400; md5sum </m/f; step again
+	rm /m/f; cat /big >/dev/null; step cached; echo fine'
+edit b ".annotations[\"krun.ram_mib\"]=\"640\" | .process.args=[\"sh\",\"-c\",$(jq -n --arg s "$script" '$s')]
+	| .mounts+=[{destination:\"/m\",type:\"tmpfs\",source:\"tmpfs\",options:[\"size=500m\"]}]"
+root=$work/b/rootfs
+head -c 300M /dev/zero >"$root/big"
+created "$id" b
+check "create" 0 "$rc"
+
+# MiB of the guest's RAM that the host holds.
+held() {
+	awk '/^Size:/ { size = $2 } /^Rss:/ { if (size > big) { big = size; rss = $2 } } END { printf "%d\n", rss / 1024 }' \
+		"/proc/$(cat "$work/$id.pid")/smaps"
+}
+holds() { # -lt|-ge MiB
+	[ "$(held)" "$1" "$2" ]
+}
+falls_below() { # MiB WHAT
+	local begin=$EPOCHREALTIME
+	wait_for 60 holds -lt "$1"
+	ok "$2 is the host's after $(awk -v a="$begin" -v b="$EPOCHREALTIME" 'BEGIN { printf "%.1f", b - a }') s"
+}
+at() { # STEP
+	wait_for 120 test -e "$root/at-$1"
+}
+
+status 0 krun-oci start "$id"
+at idle
+idle=$(held)
+touch "$root/go-idle"
+at full
+holds -ge $((idle + 350)) || die "400 MiB are written, $(held) MiB are held, $idle before"
+touch "$root/go-full"
+at freed
+falls_below $((idle + 40)) "what the workload frees"
+touch "$root/go-freed"
+at again
+holds -ge $((idle + 350)) || die "400 MiB are written once more, $(held) MiB are held"
+touch "$root/go-again"
+at cached
+holds -ge $((idle + 250)) || die "300 MiB of a file are cached, $(held) MiB are held"
+status 0 krun-oci update --memory 64m "$id"
+falls_below $((idle + 100)) "what the limit takes"
+touch "$root/go-cached"
+check "the container ends by itself" 0 "$(exit_of "$id")"
+check "it had what it wrote" "$(head -c 400M /dev/zero | md5sum) fine" "$(paste -sd' ' "$work/$id.out")"
+status 0 krun-oci delete "$id"
+rm "$root/big"
+host_is_as "$work/host.before"
+done_testing

@@ -1,0 +1,95 @@
+// SPDX-License-Identifier: Apache-2.0
+// The balloon by the public interface: what is asked for, and what is not.
+
+#include <elf.h>
+#include <errno.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include "arch/arch.h"
+#include "tests/fake/fake_hv.h"
+#include "tests/unit/test.h"
+#include "vmm.h"
+
+#define MIB	(1ULL << 20)
+#define ENTRY	0x200000ULL
+#define BALLOON arch_layout.mmio_base /* the only device */
+#define CONFIG	0x100
+
+static struct vmm *vm;
+
+static int kernel_file(void)
+{
+	struct {
+		Elf64_Ehdr h;
+		Elf64_Phdr p;
+		uint8_t code[1024];
+	} f = { .h = { .e_ident = ELFMAG,
+			.e_type = ET_EXEC,
+			.e_machine = EM_X86_64,
+			.e_entry = ENTRY,
+			.e_phoff = sizeof(Elf64_Ehdr),
+			.e_phentsize = sizeof(Elf64_Phdr),
+			.e_phnum = 1 },
+		.p = { .p_type = PT_LOAD,
+			.p_offset = sizeof(Elf64_Ehdr) + sizeof(Elf64_Phdr),
+			.p_paddr = ENTRY,
+			.p_filesz = sizeof(f.code),
+			.p_memsz = 4096 },
+		.code = { 0xf4, 0xeb, 0xfd } };
+	int fd = memfd_create("kernel", MFD_CLOEXEC);
+
+	f.h.e_ident[EI_CLASS] = ELFCLASS64;
+	f.h.e_ident[EI_DATA] = ELFDATA2LSB;
+	return write(fd, &f, sizeof(f)) == (ssize_t)sizeof(f) ? fd : -1;
+}
+
+static int up(bool balloon)
+{
+	struct vmm_config c = { .vcpus = 1,
+		.ram_bytes = 32 * MIB,
+		.kernel_fd = kernel_file(),
+		.cmdline = "quiet",
+		.balloon = balloon };
+	struct error e = { 0 };
+
+	fake_hv_set_opts(NULL);
+	return vmm_new(-1, &vm, &e) || vmm_build(vm, &c, &e) || vmm_start(vm, &e);
+}
+
+static void without_one(void)
+{
+	struct vmm_balloon b;
+
+	CHECK_EQ(up(false), 0);
+	CHECK_EQ(vmm_balloon_set(vm, MIB), -ENODEV);
+	CHECK_EQ(vmm_balloon(vm, &b), -ENODEV);
+	vmm_free(vm);
+}
+
+static void asked_for(void)
+{
+	struct vmm_balloon b;
+	uint64_t pages = 0;
+
+	CHECK_EQ(up(true), 0);
+	CHECK_EQ(vmm_balloon_set(vm, 32 * MIB + 4096), -EINVAL);
+	CHECK_EQ(vmm_balloon_set(vm, 8 * MIB), 0);
+	CHECK(!fake_hv_mmio_read(fake_hv_last(), 0, BALLOON + CONFIG, &pages, 4));
+	CHECK_EQ(pages, 8 * MIB / 4096);
+	CHECK(!fake_hv_mmio_write(fake_hv_last(), 0, BALLOON + CONFIG + 4, 100, 4));
+	CHECK_EQ(vmm_balloon(vm, &b), 0);
+	CHECK_EQ(b.target, 8 * MIB);
+	CHECK_EQ(b.actual, 100 * 4096);
+	CHECK_EQ(b.age, 0);
+	vmm_stop(vm);
+	CHECK_EQ(vmm_wait(vm), VMM_END_STOPPED);
+	vmm_free(vm);
+}
+
+static const struct test_case cases[] = {
+	TEST(without_one),
+	TEST(asked_for),
+};
+
+TEST_MAIN(cases)
