@@ -22,6 +22,8 @@ kernel_inputs = \
 	kernel/patches/0006-net-tsi.patch \
 	kernel/patches/0007-vsock-receive-buffers.patch \
 	kernel/patches/0008-vsock-fewer-exits.patch \
+	kernel/patches/0009-page-reporting-sooner.patch \
+	kernel/patches/0010-fuse-locks-show.patch \
 	kernel/src/drivers/krun/Kconfig \
 	kernel/src/drivers/krun/Makefile \
 	kernel/src/drivers/krun/power.c \
