@@ -9,6 +9,7 @@
 shared_bundle a busybox
 shared_bundle b busybox
 gcc -O1 -static -o "$work/rootfs-busybox/bin/locker" "$top/tests/e2e/locker.c" 2>"$work/err" || die "cannot compile tests/e2e/locker.c"
+for c in a b; do cp "$work/$c/config.json" "$work/$c/config.first"; done
 v=$work/v
 mkdir "$v" "$work/tree"
 touch "$v/lock"
@@ -57,6 +58,19 @@ ok "a name that was not there is seen soon"
 wait_for 60 test -e "$v/end-a"
 check "each reads what the other wrote" "of-b of-a" "$(words "$work/$id-a.out" "$work/$id-b.out")"
 check "both ended well" "0 0" "$(exit_of "$id-a") $(exit_of "$id-b")"
+for c in a b; do run krun-oci delete --force "$id-$c"; done
+
+say "what is written under a lock"
+gcc -O1 -static -o "$work/rootfs-busybox/bin/counter" "$top/tests/e2e/counter.c" 2>"$work/err" || die "cannot compile tests/e2e/counter.c"
+for f in flock posix mapped; do head -c 4096 /dev/zero >"$v/n-$f"; done
+rm -f "$v"/count-*
+for c in a b; do
+	cp "$work/$c/config.first" "$work/$c/config.json"
+	guest $c "for f in flock posix mapped; do touch /v/count-$c-\$f; until [ -e /v/count-a-\$f ] && [ -e /v/count-b-\$f ]; do usleep 10000; done
+		counter \$f /v/n-\$f 200; done"
+done
+check "both ended well" "0 0" "$(exit_of "$id-a") $(exit_of "$id-b")"
+check "no increment is lost" "400 400 400" "$(for f in flock posix mapped; do od -An -tu4 -N4 "$v/n-$f"; done | xargs)"
 for c in a b; do run krun-oci delete --force "$id-$c"; done
 
 say "mounts of the host"

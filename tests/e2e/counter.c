@@ -1,0 +1,52 @@
+// SPDX-License-Identifier: Apache-2.0
+/* For two guests: counter flock|posix|mapped FILE N adds 1 to the number in FILE N times, each time
+ * under a lock, with the file open all the time. "mapped": by shared memory, under a POSIX lock. */
+#include <fcntl.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/file.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+static bool lock(int fd, bool whole, short type)
+{
+	struct flock l = { .l_type = type, .l_whence = SEEK_SET };
+
+	return whole ? !flock(fd, type == F_UNLCK ? LOCK_UN : LOCK_EX) : !fcntl(fd, F_SETLKW, &l);
+}
+
+int main(int argc, char **argv)
+{
+	volatile uint32_t *map = NULL;
+	uint32_t v;
+	int fd;
+
+	if (argc != 4)
+		return 2;
+	fd = open(argv[2], O_RDWR);
+	if (fd < 0)
+		return 2;
+	if (!strcmp(argv[1], "mapped")) {
+		map = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+		if (map == MAP_FAILED)
+			return 2;
+	}
+	for (int n = atoi(argv[3]); n; n--) {
+		if (!lock(fd, argv[1][0] == 'f', F_WRLCK))
+			return 1;
+		if (map) {
+			*map = *map + 1;
+		} else {
+			if (pread(fd, &v, sizeof(v), 0) != sizeof(v))
+				return 1;
+			v++;
+			if (pwrite(fd, &v, sizeof(v), 0) != sizeof(v))
+				return 1;
+		}
+		if (!lock(fd, argv[1][0] == 'f', F_UNLCK))
+			return 1;
+	}
+	return 0;
+}
