@@ -56,8 +56,8 @@ wait_for 30 test -s "$v/seen"
 [ "$(cat "$v/seen")" -le 4 ] || die "a name that was not there is seen after $(cat "$v/seen") s"
 ok "a name that was not there is seen soon"
 wait_for 60 test -e "$v/end-a"
-check "each reads what the other wrote" "of-b of-a" "$(words "$work/$id-a.out" "$work/$id-b.out")"
 check "both ended well" "0 0" "$(exit_of "$id-a") $(exit_of "$id-b")"
+check "each reads what the other wrote" "of-b of-a" "$(words "$work/$id-a.out" "$work/$id-b.out")"
 for c in a b; do run krun-oci delete --force "$id-$c"; done
 
 say "what is written under a lock"
