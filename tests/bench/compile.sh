@@ -44,7 +44,9 @@ compile_makefile() {
 
 bench_compile() {
 	local i c=$work/compile/rootfs/c rounds=$((runs < 5 ? runs : 5))
-	"$top/tests/bundles/make" devel "$work/compile" --args "[\"bash\",\"-e\",\"/c/run\",\"$rounds\"]" >/dev/null
+	# BENCH_DAX=on: with a DAX window
+	"$top/tests/bundles/make" devel "$work/compile" --args "[\"bash\",\"-e\",\"/c/run\",\"$rounds\"]" \
+		--set ".annotations[\"krun-oci.virtiofs.dax\"]=\"${BENCH_DAX:-off}\"" >/dev/null
 	mkdir -p "$c/model/obj"
 	cp -r "$top/libvmm" "$c/model/src"
 	find "$c/model/src" -type f ! -name '*.[ch]' -delete

@@ -1,7 +1,7 @@
 #!/bin/bash
 # SPDX-License-Identifier: Apache-2.0
 # Pages that were written through a mapping, and which nobody has asked to be written back: they are on the host when the container has
-# ended, and when it is paused, so that killing the VMM then loses nothing.
+# ended, and when it is paused, so that killing the VMM then loses nothing. What write(2) has returned for is there at any time.
 # timeout: 240
 # shellcheck source=lib.sh
 . "$(dirname "$0")/lib.sh"
@@ -24,5 +24,17 @@ check "and when it is paused" "8192 0" "$(stat -c %s "$root/paused") $(bytes "$r
 kill -KILL "$(cat "$work/$id.pid")"
 check "it is gone" "signal 9" "$(exit_of "$id")"
 check "and they are still there" 0 "$(bytes "$root/paused")"
+status 0 krun-oci delete --force "$id"
+
+# A file that is open and was never synced, at the moment after its last write.
+edit b '.process.args=["sh","-c","exec 3>/written; head -c 3000000 /dev/zero | tr \"\\000\" m >&3; echo last >&3; touch /mark-w; sleep 1000"]'
+created "$id" b
+check "create" 0 "$rc"
+status 0 krun-oci start "$id"
+wait_for 60 test -e "$root/mark-w"
+kill -KILL "$(cat "$work/$id.pid")"
+check "the VMM is gone" "signal 9" "$(exit_of "$id")"
+check "what was written is not" "3000005 last" "$(stat -c %s "$root/written") $(tail -c 5 "$root/written")"
+check "none of it" 0 "$(head -c 3000000 "$root/written" | tr -d m | wc -c)"
 status 0 krun-oci delete --force "$id"
 done_testing

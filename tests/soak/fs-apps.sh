@@ -233,7 +233,7 @@ test -z "$(ls -A /w/stress | grep -vx out)" || { ls -A /w/stress; exit 1; }
 echo fine
 END
 
-stressors="access chattr chdir chmod chown copy-file dentry dir dup fallocate fcntl fiemap file-ioctl filename flock fpunch getdent hdd inode-flags iomix link lockf lockofd metamix mknod open readahead rename seek symlink sync-file touch unlink utime xattr"
+stressors="access chattr chdir chmod chown copy-file dentry dir dirdeep dirmany dnotify dup fallocate fanotify fcntl fiemap file-ioctl filename flock fpunch fsize fstat getdent handle hdd inode-flags inotify io iomix lease link locka lockf lockofd metamix mknod open readahead rename seek symlink sync-file touch unlink utime verity xattr"
 export FS_PACKAGES=${FS_PACKAGES:-less cron busybox-static} FS_GIT=${FS_GIT:-60} FS_TAR=${FS_TAR:-100} FS_MAKE=${FS_MAKE:-libvmm/util}
 export FS_SQLITE=${FS_SQLITE:-10} FS_PG=${FS_PG:-10} FS_PG_SCALE=${FS_PG_SCALE:-1} FS_FIO=${FS_FIO:-1}
 export FS_STRESS=${FS_STRESS:-flock link rename xattr} FS_STRESS_S=${FS_STRESS_S:-1}
