@@ -77,9 +77,9 @@ enum {
 struct fs_node {
 	uint64_t dev, ino, mnt; /* identity on the host */
 	uint64_t nlookup;
-	uint64_t
-		stamp; /* of size and times when the guest last opened it; of mtime for a symlink */
-	char *name;    /* owned; NULL without a parent */
+	uint64_t stamp; /* of size and times when the guest last opened it; of what it is for a link
+			   or a device */
+	char *name;	/* owned; NULL without a parent */
 	uint32_t idx, gen;
 	uint32_t parent;       /* index; 0: none */
 	uint32_t kids;	       /* nodes whose parent this is */
@@ -112,6 +112,7 @@ struct fs_handle {
 	uint8_t kind;
 	bool append; /* O_APPEND is set on fd now */
 	bool wrote;
+	bool direct;	  /* of a file whose content is made when it is read */
 	bool no_nowait;	  /* the host cannot tell whether reading would wait */
 	uint16_t uses;	  /* transfers of it that workers do now */
 	uint8_t flock;	  /* F_RDLCK, F_WRLCK: held by flock(2) on fd; F_UNLCK: not */
@@ -200,6 +201,7 @@ struct fs_dirbuf {
 };
 
 struct fs {
+	uint64_t seed; /* of the hash of names */
 	struct fs_limits lim;
 	bool readonly, inited, net, no_flush;
 	enum fs_cache cache;
@@ -266,6 +268,7 @@ struct fs_xfer {
 	int fd, to;
 	bool own_fd;	/* close fd afterwards */
 	bool keep_bits; /* of set-id, when writing */
+	bool at_once;	/* what is written is one thing to the host's kernel */
 	uint64_t off, to_off, size;
 	uint32_t hand[2]; /* handles in use, as indices; 0: none */
 };

@@ -16,8 +16,10 @@
  */
 /* #syscalls:fs statx close */
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/random.h>
 #include <sys/resource.h>
 #include <sys/timerfd.h>
 #include <sys/vfs.h>
@@ -25,6 +27,8 @@
 
 #include "dev/fs.h"
 #include "util/cleanup.h"
+
+#define TREE_MOUNTS 256 /* of a share, that are looked at when it is made */
 
 /* Flags that we take when the guest offers them, whatever the caching. */
 #define WANTED                                                                                   \
@@ -52,9 +56,12 @@ int fs_op_init(struct fs *fs, struct fs_req *q)
 		fs_server_reset(fs);
 	if (offered & FS_I_INIT_EXT)
 		offered |= (uint64_t)in->flags2 << 32;
-	/* A tree that nobody changes keeps its pages whatever its times say. */
-	want |= fs->cache == FS_CACHE_ALWAYS && !fs->nat ? FS_I_EXPLICIT_INVAL
-							 : FS_I_AUTO_INVAL_DATA;
+	/* A tree that nobody changes keeps its pages whatever its times say; and its modes, so that
+	 * set-id bits must not fall without the guest's word. */
+	if (fs->cache == FS_CACHE_ALWAYS && !fs->nat)
+		want = (want | FS_I_EXPLICIT_INVAL) & ~FS_I_KILLPRIV_V2;
+	else
+		want |= FS_I_AUTO_INVAL_DATA;
 	want |= fs_dax_wants(fs);
 	/* A close() without locks tells a server on a disk nothing. */
 	if (!fs->net)
@@ -167,6 +174,52 @@ static bool is_network(int fd)
 	return false;
 }
 
+static bool is_network_type(const char *type)
+{
+	static const char *const words[] = { "nfs", "cifs", "smb", "9p", "fuse", "ceph", "afs",
+		"virtiofs" };
+
+	for (unsigned i = 0; i < ARRAY_SIZE(words); i++)
+		if (!strncmp(type, words[i], strlen(words[i])))
+			return true;
+	return false;
+}
+
+/*
+ * Whether such a file system is mounted in the tree of @root, by the mount table, where parents
+ * come before what lies in them. What is mounted later is not known; when there are more than can
+ * be kept, it is one.
+ */
+static bool has_network(int root)
+{
+	CLEAN_FILE FILE *f = fopen("/proc/self/mountinfo", "re");
+	CLEAN_FREE char *line = NULL;
+	uint64_t in[TREE_MOUNTS];
+	unsigned n = 1;
+	size_t size = 0;
+	struct statx sx;
+
+	if (is_network(root) || fs_stat_fd(root, &sx) < 0)
+		return true;
+	in[0] = sx.stx_mnt_id;
+	while (f && getline(&line, &size, f) > 0) {
+		const char *type = strstr(line, " - ");
+		unsigned long long id, parent;
+		unsigned i = 0;
+
+		if (!type || sscanf(line, "%llu %llu", &id, &parent) != 2)
+			continue;
+		while (i < n && in[i] != parent)
+			i++;
+		if (i == n)
+			continue;
+		if (n == TREE_MOUNTS || is_network_type(type + 3))
+			return true;
+		in[n++] = id;
+	}
+	return false;
+}
+
 /*
  * What a process that may open few files can hold: an ordinary user's begin at 4096 for all of it.
  * A sixth for nodes, and half as many for those that have lost their name (fs_fd_pin()), half for
@@ -197,6 +250,8 @@ int fs_server_new(
 	if (!fs)
 		return err_sys(e, ENOMEM, "virtio-fs %s", cfg->tag);
 	fs->proc_fd = fs->timer_fd = fs->idle_fd = -1;
+	if (getrandom(&fs->seed, sizeof(fs->seed), 0) != sizeof(fs->seed))
+		return err_sys(e, errno, "virtio-fs %s: random numbers", cfg->tag);
 	if (fstat(root, &st) < 0)
 		return err_sys(e, errno, "virtio-fs %s: root directory", cfg->tag);
 	if (!S_ISDIR(st.st_mode))
@@ -223,7 +278,7 @@ int fs_server_new(
 	memcpy(fs->at, cfg->at, sizeof(fs->at));
 	fs->exit_code = cfg->exit_code;
 	fs->drop_idle = cfg->drop_idle;
-	fs->net = is_network(root);
+	fs->net = has_network(root);
 	/* Before the process changes its root: the tree's own /proc is image content. */
 	fs->proc_fd = open("/proc/self/fd", O_PATH | O_DIRECTORY | O_CLOEXEC);
 	if (fs->proc_fd < 0)

@@ -54,8 +54,9 @@ int fs_op_read(struct fs *fs, struct fs_req *q)
 
 	if (r < 0)
 		return r;
-	if (in->offset > INT64_MAX - LIM_FS_IO)
+	if (in->offset > INT64_MAX)
 		return -EINVAL;
+	want = MIN(want, INT64_MAX - in->offset);
 	if (h->kind == FS_H_VIRT)
 		return read_virt(fs, q, want);
 	q->x = (struct fs_xfer){
@@ -70,7 +71,10 @@ static int set_append(struct fs_handle *h, bool on)
 
 	if (h->append == on)
 		return 0;
-	if (fcntl(h->fd, F_SETFL, f & ~O_ACCMODE) < 0)
+	/* who opened it may not have the right to O_NOATIME: fs_reopen() */
+	if (fcntl(h->fd, F_SETFL, f & ~O_ACCMODE) < 0 &&
+		(errno != EPERM || !(f & O_NOATIME) ||
+			fcntl(h->fd, F_SETFL, f & ~(O_ACCMODE | O_NOATIME)) < 0))
 		return -errno;
 	h->append = on;
 	return 0;
@@ -85,8 +89,10 @@ int fs_op_write(struct fs *fs, struct fs_req *q)
 
 	if (r < 0)
 		return r;
-	if (in->size > LIM_FS_IO || in->size > q->rd.left || in->offset > INT64_MAX - LIM_FS_IO)
+	if (in->size > LIM_FS_IO || in->size > q->rd.left)
 		return -EINVAL;
+	if (in->offset > INT64_MAX - LIM_FS_IO)
+		return -EFBIG;
 	if (h->kind == FS_H_VIRT)
 		return -EBADF;
 	append = (in->flags & O_APPEND) && !(in->write_flags & FUSE_WRITE_CACHE);
@@ -102,6 +108,7 @@ int fs_op_write(struct fs *fs, struct fs_req *q)
 	q->x = (struct fs_xfer){ .kind = FS_X_WRITE,
 		.fd = h->fd,
 		.keep_bits = !(in->write_flags & FUSE_WRITE_KILL_SUIDGID),
+		.at_once = h->direct,
 		.off = in->offset,
 		.size = in->size,
 		.hand = { h->idx } };

@@ -149,9 +149,13 @@ static int set_owner(struct fs_req *q, int fd)
 	return fchownat(fd, "", uid, gid, AT_EMPTY_PATH) < 0 ? -errno : 0;
 }
 
-static int set_mode(struct fs *fs, const struct fuse_setattr_in *in, int fd)
+static int set_mode(struct fs *fs, struct fs_node *n, const struct fuse_setattr_in *in, int fd)
 {
 	char num[16];
+
+	/* No write() through the window would take such a bit away: the next attributes say so. */
+	if (in->mode & (S_ISUID | S_ISGID | 0111))
+		n->flags &= (uint8_t)~FS_N_DAX;
 
 	/* A chmod() by a user without the right to SGID comes without the bit from the guest's
 	 * kernel. */
@@ -200,7 +204,7 @@ int fs_op_setattr(struct fs *fs, struct fs_req *q)
 	if (!r && (v & (FATTR_UID | FATTR_GID)))
 		r = set_owner(q, fd);
 	if (!r && (v & FATTR_MODE))
-		r = set_mode(fs, in, fd);
+		r = set_mode(fs, q->n, in, fd);
 	if (!r && (v & (FATTR_ATIME | FATTR_MTIME | FATTR_ATIME_NOW | FATTR_MTIME_NOW)))
 		r = set_times(in, fd);
 	if (!r)

@@ -45,7 +45,11 @@ static uint64_t mix(uint64_t h, uint64_t v)
 
 uint64_t fs_stamp(const struct statx *sx)
 {
-	uint64_t h = mix(1, (uint64_t)sx->stx_mtime.tv_sec);
+	uint64_t h;
+
+	if (S_ISCHR(sx->stx_mode) || S_ISBLK(sx->stx_mode))
+		return mix(mix(1, sx->stx_rdev_major), sx->stx_rdev_minor) | 1;
+	h = mix(1, (uint64_t)sx->stx_mtime.tv_sec);
 
 	h = mix(h, sx->stx_mtime.tv_nsec);
 	if (!S_ISLNK(sx->stx_mode)) {
@@ -66,9 +70,10 @@ static uint32_t ident_hash(uint64_t dev, uint64_t ino, uint64_t mnt)
 	return (uint32_t)mix(mix(mix(0, ino), dev), mnt);
 }
 
-static uint32_t name_hash(uint32_t parent, const char *name)
+/* The seed is the server's own, so that no guest can choose names that meet in one slot. */
+static uint32_t name_hash(const struct fs *fs, uint32_t parent, const char *name)
 {
-	uint64_t h = parent;
+	uint64_t h = fs->seed ^ parent;
 
 	while (*name)
 		h = (h ^ (uint8_t)*name++) * 0x100000001b3ULL;
@@ -82,7 +87,7 @@ static uint32_t *ident_slot(const struct fs *fs, const struct fs_node *n)
 
 static uint32_t *name_slot(const struct fs *fs, uint32_t parent, const char *name)
 {
-	return &fs->by_name.head[name_hash(parent, name) & fs->by_name.mask];
+	return &fs->by_name.head[name_hash(fs, parent, name) & fs->by_name.mask];
 }
 
 static void ident_add(struct fs *fs, struct fs_node *n)
@@ -255,6 +260,12 @@ bool fs_node_is(const struct fs_node *n, const struct statx *sx)
 		n->type == (sx->stx_mode & S_IFMT);
 }
 
+/* The guest keeps the text of a link, and the number of a device, as long as the node. */
+static bool is_what_it_says(mode_t type)
+{
+	return type == S_IFLNK || type == S_IFCHR || type == S_IFBLK;
+}
+
 void fs_node_identify(struct fs *fs, struct fs_node *n, const struct statx *sx)
 {
 	ident_del(fs, n);
@@ -262,15 +273,15 @@ void fs_node_identify(struct fs *fs, struct fs_node *n, const struct statx *sx)
 	n->ino = sx->stx_ino;
 	n->mnt = sx->stx_mnt_id;
 	n->type = sx->stx_mode & S_IFMT;
-	if (n->type == S_IFLNK)
+	if (is_what_it_says(n->type))
 		n->stamp = fs_stamp(sx);
 	ident_add(fs, n);
 }
 
 /*
- * The guest keeps the text of a symlink as long as the node: a link made anew that got the old
- * one's inode number must not be taken for it, so there its time belongs to the identity. The node
- * that is not meant any more must not be found.
+ * A link or a device made anew that got the old one's inode number must not be taken for it: what
+ * the guest keeps of it belongs to the identity. The node that is not meant any more must not be
+ * found.
  */
 static struct fs_node *find(struct fs *fs, const struct statx *sx)
 {
@@ -281,7 +292,8 @@ static struct fs_node *find(struct fs *fs, const struct statx *sx)
 		n = fs_node_at(fs, n->inext);
 	if (!n)
 		return NULL;
-	if (n->type == (sx->stx_mode & S_IFMT) && (n->type != S_IFLNK || n->stamp == fs_stamp(sx)))
+	if (n->type == (sx->stx_mode & S_IFMT) &&
+		(!is_what_it_says(n->type) || n->stamp == fs_stamp(sx)))
 		return n;
 	ident_del(fs, n);
 	return NULL;

@@ -6,8 +6,8 @@
  * its node, whose type has been seen; what else there is (devices, pipes, sockets) the guest's
  * kernel opens itself. Regular is what the host calls so, files of tracefs among them whose reads
  * wait: so it is opened with O_NONBLOCK, which means nothing to files on a disk. Creating uses
- * O_EXCL: a name that exists is looked up and opened like any other, so that an open() never
- * follows or waits on what it did not check. O_DIRECT stays in the guest. The guest keeps its pages
+ * O_EXCL; a name that exists all the same is the guest's to look up and to open, with the checks
+ * that it makes then. O_DIRECT stays in the guest. The guest keeps its pages
  * across open() as long as size and times are those of the last one.
  *
  * System calls: OPEN 2 (openat, statx; none of the latter without caching) and 2 when the node has
@@ -101,6 +101,7 @@ static int open_node(struct fs *fs, struct fs_node *n, uint32_t flags, uint32_t 
 	r = fs_handle_new(fs, n, FS_H_FILE, fd, f & ~O_TRUNC, &h);
 	if (r < 0)
 		return r;
+	h->direct = direct;
 	if (n->maps)
 		fs_dax_opened(fs, n, (f & (O_ACCMODE | O_TRUNC)) != O_RDONLY);
 	o->fh = fs_handle_id(h);
@@ -167,26 +168,6 @@ static int created(struct fs *fs, struct fs_req *q, struct fs_node *dir, const c
 	return reply_create(fs, q, n, &sx, &o);
 }
 
-static int open_existing(struct fs *fs, struct fs_req *q, int dfd, const char *name)
-{
-	struct fuse_open_out o;
-	struct fs_node *n;
-	struct statx sx;
-	int r = fs_lookup(fs, q->n, dfd, name, &sx, &n);
-
-	if (r < 0)
-		return r;
-	/* Kept through a failure, whose clean-up would free it twice. */
-	n->nlookup++;
-	r = open_node(fs, n, q->a.create.flags, q->a.create.open_flags, &o);
-	if (!r && (q->a.create.flags & O_TRUNC))
-		r = fs_node_stat(fs, n, &sx);
-	if (!r)
-		r = reply_create(fs, q, n, &sx, &o);
-	fs_node_forget(fs, n, 1);
-	return r;
-}
-
 int fs_op_create(struct fs *fs, struct fs_req *q)
 {
 	const struct fuse_create_in *in = &q->a.create;
@@ -212,8 +193,10 @@ int fs_op_create(struct fs *fs, struct fs_req *q)
 	flags &= ~O_TRUNC;
 	fd = fs_openat(fs, dfd, name, flags | O_CREAT | O_EXCL, in->mode & 07777);
 	fs_cred_leave(fs);
+	/* The guest's kernel took it for new, and has asked nobody for leave to open it. It looks
+	 * again then. */
 	if (fd == -EEXIST && !(in->flags & O_EXCL))
-		return open_existing(fs, q, dfd, name);
+		return -ESTALE;
 	return fd < 0 ? fd : created(fs, q, q->n, name, fd, flags);
 }
 

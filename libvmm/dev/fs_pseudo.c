@@ -24,6 +24,9 @@
 
 #include "dev/fs.h"
 
+#ifndef CONFIGFS_MAGIC
+#define CONFIGFS_MAGIC 0x62656570
+#endif
 #define PROC_ROOT_INO 1
 #define PID_DIGITS    10
 
@@ -100,11 +103,12 @@ int fs_pseudo_opened(const struct fs *fs, const struct fs_node *n, int fd, bool 
 	if (!may_be_pseudo(n))
 		return 0;
 	r = fs_stat_fd(fd, &sx);
-	if (r < 0 || sx.stx_size)
+	/* What has both is stored somewhere: a file of sysfs has a page's size, or its device's. */
+	if (r < 0 || (sx.stx_size && sx.stx_blocks))
 		return r;
 	m = magic(fd);
 	if (m == PROC_SUPER_MAGIC && is_memory(fs, fd))
 		return -EACCES;
-	*direct = sizeless(m);
+	*direct = m == SYSFS_MAGIC || m == CONFIGFS_MAGIC || (!sx.stx_size && sizeless(m));
 	return 0;
 }

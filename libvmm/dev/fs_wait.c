@@ -77,8 +77,8 @@ static void wait_end(struct fs *fs, struct fs_wait *w, int err)
 	fs->answer(fs->answer_arg, token, written);
 }
 
-/* True when it waits no longer. */
-static bool wait_try(struct fs *fs, struct fs_wait *w)
+/* True when it waits no longer; @freed: a write lock has maybe become one for reading. */
+static bool wait_try(struct fs *fs, struct fs_wait *w, bool *freed)
 {
 	struct fs_node *n = fs_node_at(fs, w->node);
 	uint64_t blocker;
@@ -86,6 +86,7 @@ static bool wait_try(struct fs *fs, struct fs_wait *w)
 	int r = fs_lock_try(fs, n, fs_handle_at(fs, w->handle), &w->lk, &inside, &blocker);
 
 	if (r != -EAGAIN) {
+		*freed |= !r && w->lk.type == F_RDLCK;
 		wait_end(fs, w, r);
 		return true;
 	}
@@ -96,14 +97,17 @@ static bool wait_try(struct fs *fs, struct fs_wait *w)
 void fs_wait_wake(struct fs *fs, struct fs_node *n)
 {
 	unsigned foreign = fs->nforeign;
-	struct fs_wait *w = wait_at(fs, fs->wait_first), *next;
+	bool freed = fs->wait_first != 0;
 
-	if (!w)
-		return;
-	for (; w; w = next) {
-		next = wait_at(fs, w->next);
-		if (w->node == n->idx)
-			(void)wait_try(fs, w);
+	/* each further round is of one wait less */
+	while (freed) {
+		struct fs_wait *w = wait_at(fs, fs->wait_first), *next;
+
+		for (freed = false; w; w = next) {
+			next = wait_at(fs, w->next);
+			if (w->node == n->idx)
+				(void)wait_try(fs, w, &freed);
+		}
 	}
 	if (!foreign && fs->nforeign) {
 		fs->wait_ms = 1;
@@ -125,19 +129,26 @@ void fs_wait_cancel(struct fs *fs, struct fs_handle *h, int err)
 void fs_wait_tick(struct fs *fs)
 {
 	struct fs_wait *w = wait_at(fs, fs->wait_at ? fs->wait_at : fs->wait_first), *next;
-	unsigned tries = 0;
+	uint32_t downgraded[FS_TICK_TRY];
+	unsigned tries = 0, ndown = 0;
 	bool got = false;
 	uint64_t n;
 
 	(void)!read(fs->timer_fd, &n, sizeof(n));
 	for (; w && tries < FS_TICK_TRY; w = next) {
+		bool freed = false;
+
 		next = wait_at(fs, w->next);
 		if (!w->foreign)
 			continue;
 		tries++;
-		got |= wait_try(fs, w);
+		downgraded[ndown] = w->node;
+		got |= wait_try(fs, w, &freed);
+		ndown += freed;
 	}
 	fs->wait_at = w ? w->idx : 0;
+	for (unsigned i = 0; i < ndown; i++)
+		fs_wait_wake(fs, fs_node_at(fs, downgraded[i]));
 	if (got)
 		fs->wait_ms = 1;
 	else if (!w)

@@ -106,6 +106,9 @@ int fs_op_setxattr(struct fs *fs, struct fs_req *q)
 	if (r < 0)
 		return r;
 	fs_cred_fsetid(!(ext[0] & FS_SETXATTR_KILL_SGID));
+	/* as with set-id bits: see set_mode() */
+	if (starts(name, "security."))
+		q->n->flags &= (uint8_t)~FS_N_DAX;
 	return setxattr(num, name, q->rest, in->size, (int)in->flags) < 0 ? -errno : 0;
 }
 

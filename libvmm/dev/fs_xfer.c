@@ -11,12 +11,16 @@
  * fs_cred_fsetid() makes the host's kernel do it, in the call that writes. What a guest can make
  * long (FS_COPY_MAX, LIM_FS_IO) is bounded.
  */
-/* #syscalls:fs preadv pwritev fsync fdatasync syncfs copy_file_range close */
+/* #syscalls:fs preadv pwritev pwrite64 fsync fdatasync syncfs copy_file_range close */
 #include <errno.h>
 #include <limits.h>
+#include <stdlib.h>
 #include <unistd.h>
 
 #include "dev/fs.h"
+#include "util/cleanup.h"
+
+#define AT_ONCE_MAX (64U << 10) /* more is not written to such files by one call */
 
 static int do_read(struct fs_req *q)
 {
@@ -39,12 +43,34 @@ static int do_read(struct fs_req *q)
 	return 0;
 }
 
+/* The kernel's own files take what they get by one call as one thing: in one piece, then. */
+static int write_at_once(struct fs_req *q)
+{
+	struct fs_xfer *x = &q->x;
+	CLEAN_FREE uint8_t *copy = malloc(x->size);
+	struct fuse_write_out o = { 0 };
+	ssize_t n;
+	int r = copy ? iobuf_pull(&q->rd, copy, x->size) : -ENOMEM;
+
+	if (r < 0)
+		return r;
+	do
+		n = pwrite(x->fd, copy, x->size, (off_t)x->off);
+	while (n < 0 && errno == EINTR);
+	if (n < 0)
+		return -errno;
+	o.size = (uint32_t)n;
+	return iobuf_push(&q->wr, &o, sizeof(o));
+}
+
 static int do_write(struct fs_req *q)
 {
 	struct fuse_write_out o = { 0 };
 	struct fs_xfer *x = &q->x;
 
 	fs_cred_fsetid(x->keep_bits);
+	if (x->at_once && q->rd.cnt > 1 && x->size <= AT_ONCE_MAX)
+		return write_at_once(q);
 	while (o.size < x->size) {
 		ssize_t n =
 			iobuf_write_fd(&q->rd, x->fd, x->size - o.size, (off_t)(x->off + o.size));

@@ -53,6 +53,13 @@ static void admission(void)
 	CHECK_EQ(fc_getattr(&r.c, big, &a), 0);
 	CHECK(a.flags & FS_ATTR_DAX);
 	fc_forget(&r.c, big, 1);
+	/* bits that a write has to take away are not for the window */
+	{
+		struct fuse_setattr_in sa = { .valid = FATTR_MODE, .mode = 04644 };
+
+		CHECK_EQ(fc_setattr(&r.c, n, &sa, &a), 0);
+		CHECK(!(a.flags & FS_ATTR_DAX));
+	}
 	/* what the guest knows already stays as it is until it has forgotten it too */
 	CHECK(!admitted(&r, "two", &two));
 	fc_forget(&r.c, two, 2);

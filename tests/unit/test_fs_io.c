@@ -430,6 +430,12 @@ static void ioctls(void)
 	if (!r) {
 		CHECK_EQ(do_ioctl(&c, f, fh, (uint32_t)FS_IOC_SETFLAGS, &v, 4, NULL, 0), 0);
 		CHECK_EQ(do_ioctl(&c, f, fh, (uint32_t)FS_IOC_SETFLAGS, &v, 3, NULL, 0), -EINVAL);
+		/* a kernel that does not ask whose file it is */
+		c.fs->minor = 31;
+		c.uid = 1234;
+		CHECK_EQ(do_ioctl(&c, f, fh, (uint32_t)FS_IOC_SETFLAGS, &v, 4, NULL, 0), -EPERM);
+		c.uid = geteuid();
+		CHECK_EQ(do_ioctl(&c, f, fh, (uint32_t)FS_IOC_SETFLAGS, &v, 4, NULL, 0), 0);
 	} else {
 		CHECK(r == -ENOTTY || r == -EOPNOTSUPP);
 	}
@@ -548,6 +554,33 @@ static void written(void)
 	CHECK(fc_free(&c));
 }
 
+/* A number in two pieces is one number to a file of procfs. */
+static void at_once(void)
+{
+	int fd = open("/proc/self/oom_score_adj", O_RDWR | O_CLOEXEC);
+	char text[] = "11\n", bad[] = "x";
+	struct iovec v[2] = { { text, 1 }, { text + 1, 2 } }, w;
+	struct fuse_write_out o = { 0 };
+	struct fs_req q = { .x = { .kind = FS_X_WRITE, .fd = fd, .size = 3, .at_once = true } };
+	char b[16] = "";
+
+	CHECK(fd >= 0);
+	w = (struct iovec){ &o, sizeof(o) };
+	iobuf_init(&q.rd, v, 2);
+	iobuf_init(&q.wr, &w, 1);
+	CHECK_EQ(fs_xfer_do(&q), 0);
+	CHECK_EQ(o.size, 3);
+	CHECK_EQ(pread(fd, b, sizeof(b) - 1, 0), 3);
+	CHECK_STR(b, "11\n");
+	/* what the kernel does not take */
+	v[0] = (struct iovec){ bad, 1 };
+	q.x.size = 3;
+	iobuf_init(&q.rd, v, 2);
+	iobuf_init(&q.wr, &w, 1);
+	CHECK_EQ(fs_xfer_do(&q), -EINVAL);
+	(void)close(fd);
+}
+
 static const struct test_case cases[] = {
 	TEST(appending),
 	TEST(set_id_bits),
@@ -561,6 +594,7 @@ static const struct test_case cases[] = {
 	TEST(exit_codes),
 	TEST(acls),
 	TEST(written),
+	TEST(at_once),
 };
 
 TEST_MAIN(cases)

@@ -234,6 +234,20 @@ static void waiting(void)
 	CHECK(!later[0].waiting && later[1].waiting);
 	CHECK_EQ(flush(&t.a, t.an, t.afh, 2), 0);
 	CHECK(!later[1].waiting && answers == 3);
+	/* a wait that is over may itself give something up: owner 1's first half is for reading */
+	CHECK_EQ(set(&t.a, t.an, t.afh, 1, F_UNLCK, 0, INT64_MAX), 0);
+	CHECK_EQ(flush(&t.a, t.an, t.afh, 3), 0);
+	CHECK_EQ(flush(&t.a, t.an, t.afh, 4), 0);
+	CHECK_EQ(set(&t.a, t.an, t.afh, 1, F_WRLCK, 0, 9), 0);
+	CHECK_EQ(set(&t.a, t.an, t.afh, 3, F_WRLCK, 10, 19), 0);
+	CHECK_EQ(setw(&t.a, t.an, t.afh, 2, F_RDLCK, 0, 9, 4), FS_LATER);
+	CHECK_EQ(setw(&t.a, t.an, t.afh, 1, F_RDLCK, 0, 19, 5), FS_LATER);
+	CHECK_EQ(set(&t.a, t.an, t.afh, 3, F_UNLCK, 0, INT64_MAX), 0);
+	CHECK(!later[5].waiting && !later[5].oh.error);
+	CHECK(!later[4].waiting && !later[4].oh.error);
+	CHECK_EQ(set(&t.a, t.an, t.afh, 2, F_UNLCK, 0, INT64_MAX), 0);
+	CHECK_EQ(set(&t.a, t.an, t.afh, 1, F_UNLCK, 0, INT64_MAX), 0);
+	CHECK_EQ(set(&t.a, t.an, t.afh, 1, F_WRLCK, 0, 9), 0);
 	/* who waits through a handle that closes is told */
 	CHECK_EQ(setw(&t.a, t.an, t.afh, 5, F_WRLCK, 0, 4, 3), FS_LATER);
 	CHECK_EQ(fc_release(&t.a, t.an, t.afh, false), 0);

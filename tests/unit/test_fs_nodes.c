@@ -2,7 +2,10 @@
 /* virtio-fs: nodes over time. Few fds, renames, removals, hard links, changes by the host, save and
  * load. */
 #include <poll.h>
+#include <sched.h>
+#include <sys/mount.h>
 #include <sys/resource.h>
+#include <sys/sysmacros.h>
 
 #include "tests/unit/fs_client.h"
 #include "tests/unit/test.h"
@@ -471,6 +474,7 @@ static void by_mount(void)
 	CHECK_EQ(fc_host_file(&c, "f", "x"), 0);
 	CHECK_EQ(fc_lookup_n(&c, 1, "f", 2, &e), 0);
 	CHECK(e.entry_valid == 86400 && e.attr_valid == 86400);
+	CHECK(c.fs->flags & FS_I_KILLPRIV_V2);
 	c.fs->at[0].mnt_id++;
 	CHECK_EQ(fc_lookup_n(&c, 1, "f", 2, &e), 0);
 	CHECK(!e.entry_valid && !e.attr_valid);
@@ -496,6 +500,86 @@ static void by_mount(void)
 	CHECK_EQ(c.fs->pinned, 0);
 	CHECK_EQ(c.fs->lru_n, 1);
 	CHECK_EQ(poll(&p, 1, 10000), 1);
+	CHECK(fc_free(&c));
+}
+
+/* What a device is the guest keeps with its node: one made anew is another, whatever its number. */
+static void device_made_anew(void)
+{
+	uint64_t n, old;
+	struct stat st;
+	struct fc c;
+	ino_t ino;
+
+	CHECK_EQ(fc_new(&c, NULL, NULL), 0);
+	if (mknodat(c.dir, "dev", S_IFCHR | 0600, makedev(1, 3)) < 0 && errno == EPERM) {
+		printf("# not by an ordinary user\n");
+		CHECK(fc_free(&c));
+		return;
+	}
+	CHECK_EQ(fstatat(c.dir, "dev", &st, AT_SYMLINK_NOFOLLOW), 0);
+	ino = st.st_ino;
+	old = fc_lookup(&c, 1, "dev");
+	CHECK(old);
+	CHECK_EQ(fc_lookup(&c, 1, "dev"), old);
+	fs_fd_drop_idle(c.fs);
+	/* ext4 gives the number out again at once, tmpfs never */
+	CHECK_EQ(unlinkat(c.dir, "dev", 0), 0);
+	CHECK_EQ(mknodat(c.dir, "dev", S_IFCHR | 0600, makedev(1, 5)), 0);
+	CHECK_EQ(fstatat(c.dir, "dev", &st, AT_SYMLINK_NOFOLLOW), 0);
+	n = fc_lookup(&c, 1, "dev");
+	CHECK(n && n != old);
+	printf("# %s\n", st.st_ino == ino ? "under the same number" : "under another number");
+	CHECK(fc_free(&c));
+}
+
+static void seeds(void)
+{
+	struct fc a, b;
+
+	CHECK_EQ(fc_new(&a, NULL, NULL), 0);
+	CHECK_EQ(fc_new(&b, NULL, NULL), 0);
+	CHECK(a.fs->seed != b.fs->seed);
+	CHECK(fc_free(&b));
+	CHECK(fc_free(&a));
+}
+
+/* What only the guest's own kernel can keep true where attributes are believed for a day. */
+static void always_for_all(void)
+{
+	struct fs_cfg cfg = { .cache = FS_CACHE_ALWAYS };
+	struct fc c;
+
+	CHECK_EQ(fc_new(&c, &cfg, NULL), 0);
+	CHECK(c.fs->flags & FS_I_EXPLICIT_INVAL);
+	CHECK(!(c.fs->flags & FS_I_KILLPRIV_V2));
+	CHECK(fc_free(&c));
+}
+
+/* A file system with errors of its own at close(), mounted below a root that has none. */
+static void network_below(void)
+{
+	char opts[80], path[128];
+	struct fc c, d;
+	int fd;
+
+	CHECK_EQ(fc_new(&c, NULL, NULL), 0);
+	CHECK(!c.fs->net);
+	CHECK_EQ(mkdirat(c.dir, "sub", 0755), 0);
+	fd = open("/dev/fuse", O_RDWR | O_CLOEXEC);
+	(void)snprintf(opts, sizeof(opts), "fd=%d,rootmode=40000,user_id=0,group_id=0", fd);
+	(void)snprintf(path, sizeof(path), "%s/sub", c.path);
+	if (fd < 0 || unshare(CLONE_NEWNS) || mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) ||
+		mount("test", path, "fuse.test", 0, opts)) {
+		printf("# no FUSE file system can be mounted here\n");
+	} else {
+		d = c;
+		CHECK_EQ(fc_server(&d, NULL, NULL), 0);
+		CHECK(d.fs->net);
+		fs_server_free(d.fs);
+		CHECK_EQ(umount2(path, MNT_DETACH), 0);
+	}
+	(void)close(fd);
 	CHECK(fc_free(&c));
 }
 
@@ -533,6 +617,10 @@ static const struct test_case cases[] = {
 	TEST(unlinked_too_large),
 	TEST(by_mount),
 	TEST(limits_leave_some),
+	TEST(device_made_anew),
+	TEST(seeds),
+	TEST(always_for_all),
+	TEST(network_below),
 };
 
 TEST_MAIN(cases)

@@ -119,6 +119,12 @@ static bool op_open(struct both *b)
 		return true;
 	if (!r)
 		r = fc_create(&b->c, p.dir, p.last, (uint32_t)flags, 0640, &f.node, &f.fh);
+	/* it is not new: the guest's kernel looks for it, and opens it */
+	if (r == -ESTALE) {
+		f.node = fc_lookup(&b->c, p.dir, p.last);
+		r = f.node ? fc_open(&b->c, f.node, (uint32_t)flags & ~(uint32_t)O_CREAT, &f.fh)
+			   : -ENOENT;
+	}
 	f.fd = openat(b->nat, p.path, flags | O_NOFOLLOW | O_CLOEXEC, 0640);
 	n = nat_err(f.fd);
 	if (!n && !r)
