@@ -264,11 +264,14 @@ static int open_root(struct child *c, struct fail *f)
 
 static int finish_root(struct child *c, struct fail *f)
 {
-	struct k_mount_attr a = { .set = c->s->c.flags & BLOB_C_ROOT_RO ? K_ATTR_RDONLY : 0 };
-	uint32_t p = c->s->c.root_propagation;
+	uint32_t flags = c->s->c.flags, p = c->s->c.root_propagation;
+	struct k_mount_attr a = { .set = (flags & BLOB_C_ROOT_RO ? K_ATTR_RDONLY : 0) |
+			(flags & BLOB_C_ROOT_NOSUID ? K_ATTR_NOSUID : 0) |
+			(flags & BLOB_C_ROOT_NODEV ? K_ATTR_NODEV : 0) |
+			(flags & BLOB_C_ROOT_NOEXEC ? K_ATTR_NOEXEC : 0) };
 
 	if (a.set && sys_mount_setattr(c->root, 0, &a))
-		return fail_set(f, errno, "making the root read-only", NULL);
+		return fail_set(f, errno, "mount attributes of the root", NULL);
 	a = (struct k_mount_attr){ .propagation = p & ~(uint32_t)K_MS_REC };
 	if (p && sys_mount_setattr(c->root, p & K_MS_REC ? K_AT_RECURSIVE : 0, &a))
 		return fail_set(f, errno, "propagation of the root", NULL);

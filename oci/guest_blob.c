@@ -161,6 +161,7 @@ static void put_mounts(struct blob_w *w, const struct spec *s)
 		} else {
 			/* what is not recursive ends at the host's side */
 			b.kind = BLOB_M_BIND;
+			b.attr_set |= m->source_attr;
 			b.flags = BLOB_M_RECURSIVE;
 			blob_put_mount(w, &b, "", m->destination, m->destination, "");
 		}
@@ -208,7 +209,11 @@ static void put_names(struct blob_w *w, const struct spec *s)
 
 static void put_container(struct blob_w *w, const struct spec *s)
 {
-	struct blob_container c = { .flags = s->root_readonly ? BLOB_C_ROOT_RO : 0,
+	bool ro = s->root_readonly || s->root_attr & MOUNT_ATTR_RDONLY;
+	struct blob_container c = { .flags = (ro ? BLOB_C_ROOT_RO : 0) |
+			(s->root_attr & MOUNT_ATTR_NOSUID ? BLOB_C_ROOT_NOSUID : 0) |
+			(s->root_attr & MOUNT_ATTR_NODEV ? BLOB_C_ROOT_NODEV : 0) |
+			(s->root_attr & MOUNT_ATTR_NOEXEC ? BLOB_C_ROOT_NOEXEC : 0),
 		.root_propagation = (uint32_t)s->linux_.rootfs_propagation };
 
 	if (s->linux_.ns[SPEC_NS_IPC].set)

@@ -23,7 +23,9 @@
 #include <string.h>
 #include <sys/mount.h>
 #include <sys/stat.h>
+#include <sys/statvfs.h>
 #include <sys/syscall.h>
+#include <sys/vfs.h>
 #include <unistd.h>
 
 #include "oci/fsutil.h"
@@ -290,6 +292,33 @@ int mount_plan_bundle(struct mount_plan *p)
 	return r ? r : TAKE_FD(tree);
 }
 
+#ifndef ST_NOSYMFOLLOW
+#define ST_NOSYMFOLLOW 0x2000 /* include/linux/statfs.h */
+#endif
+
+/* What the mount that @tree was cloned from forbids, as a clone does. */
+static uint64_t attrs_of(int tree)
+{
+	static const struct {
+		unsigned long st;
+		uint64_t attr;
+	} map[] = {
+		{ ST_RDONLY, MOUNT_ATTR_RDONLY },
+		{ ST_NOSUID, MOUNT_ATTR_NOSUID },
+		{ ST_NODEV, MOUNT_ATTR_NODEV },
+		{ ST_NOEXEC, MOUNT_ATTR_NOEXEC },
+		{ ST_NOSYMFOLLOW, MOUNT_ATTR_NOSYMFOLLOW },
+	};
+	struct statfs st;
+	uint64_t a = 0;
+
+	if (fstatfs(tree, &st))
+		return 0;
+	for (size_t i = 0; i < ARRAY_SIZE(map); i++)
+		a |= (unsigned long)st.f_flags & map[i].st ? map[i].attr : 0;
+	return a;
+}
+
 static int set_flags(int tree, const struct spec_mount *m)
 {
 	uint64_t set = mount_attr_of(m->set), clr = mount_attr_of(m->clear) & ~set;
@@ -312,7 +341,7 @@ static int set_flags(int tree, const struct spec_mount *m)
 
 static int do_bind(const struct mount_plan *p, int root, size_t i, struct error *e)
 {
-	const struct spec_mount *m = &p->spec->mounts[i];
+	struct spec_mount *m = &p->spec->mounts[i];
 	CLEAN_FD int own = p->tree[i] < 0 ? clone_source(p, m) : -1;
 	int tree = p->tree[i] < 0 ? own : p->tree[i], r;
 	CLEAN_FD int target = -1;
@@ -330,6 +359,7 @@ static int do_bind(const struct mount_plan *p, int root, size_t i, struct error 
 		return err_set(e, ENOTDIR,
 			"config.json: mounts[%zu]: \"%.70s\" is %s directory, \"%.70s\" is not: not a directory",
 			i, dir ? m->source : m->destination, "a", dir ? m->destination : m->source);
+	m->source_attr = attrs_of(tree) & ~mount_attr_of(m->clear);
 	r = set_flags(tree, m);
 	if (r)
 		return err_sys(e, r, "config.json: mounts[%zu].options: mount \"%.100s\"", i,
@@ -395,6 +425,7 @@ static int attach_root(const struct mount_plan *p)
 		: sys_open_tree(at, "", OPEN_TREE_CLONE | AT_EMPTY_PATH | AT_RECURSIVE);
 	if (root < 0)
 		return p->root_tree >= 0 ? -errno : root;
+	p->spec->root_attr = attrs_of(root);
 	r = sys_setattr(root, AT_RECURSIVE, 0, 0, prop & MS_SLAVE ? MS_SLAVE : MS_PRIVATE);
 	if (!r)
 		r = without_devices(root);

@@ -16,7 +16,7 @@
 #include "util/err.h"
 
 struct mount_plan {
-	const struct spec *spec;
+	struct spec *spec;  /* borrowed */
 	int bundle_fd;	    /* borrowed: relative sources start here */
 	const char *bundle; /* its absolute path */
 	int rootfs_fd;	    /* O_PATH of the rootfs as the caller sees it; borrowed */
@@ -36,7 +36,8 @@ void mount_plan_free(struct mount_plan *p);
 /*
  * In the VMM process, in its own mount namespace: builds the tree and returns an fd of its root
  * (O_PATH). Missing mount points are made in the rootfs, as crun does; a symlink in a destination
- * is resolved inside the root.
+ * is resolved inside the root. What the mounts forbid that root and binds are taken from is noted
+ * in the spec, for the guest, whose own mounts have to forbid it too.
  */
 int mount_plan_execute(const struct mount_plan *p, struct error *e);
 /*

@@ -155,6 +155,7 @@ struct spec_mount {
 	unsigned long
 		propagation; /* 0 or one of MS_SHARED/SLAVE/PRIVATE/UNBINDABLE, maybe | MS_REC */
 	uint64_t rec_set, rec_clear; /* MOUNT_ATTR_* for mount_setattr(AT_RECURSIVE) */
+	uint64_t source_attr; /* MOUNT_ATTR_* that a bind's source has: by mount_plan_execute() */
 	const char *data;	     /* the file system's own options, comma-joined; "" when none */
 	struct spec_id_maps uid_maps, gid_maps;
 };
@@ -386,6 +387,7 @@ struct spec {
 	bool root_set;
 	const char *root; /* as given: absolute, or relative to the bundle */
 	bool root_readonly;
+	uint64_t root_attr; /* MOUNT_ATTR_* that its mount has: by mount_plan_execute() */
 	const char *hostname, *domainname;
 	struct spec_process process;
 	struct spec_mount *mounts;

@@ -236,7 +236,7 @@ static int check_device(struct rd *r, const struct blob_view_device *d)
 
 static int check_container(struct rd *r, const struct blob_container *c)
 {
-	if (c->flags & ~BLOB_C_ROOT_RO || c->namespaces & ~BLOB_NS_ALL || c->reserved)
+	if (c->flags & ~BLOB_C_ALL || c->namespaces & ~BLOB_NS_ALL || c->reserved)
 		return bad(r, "unknown flags of the container");
 	if (!check_propagation(c->root_propagation))
 		return bad(r, "wrong propagation of the root");

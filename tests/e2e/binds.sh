@@ -18,7 +18,7 @@ mkdir -p "$root$work/secret"
 ln -s "$work/secret" "$root/link"
 ln -s ../../../../../../../etc "$root/up"
 ln -s loop "$root/loop"
-trap 'umount "$work/src/sub"; cleanup' EXIT
+trap 'umount -l "$work/strict" 2>/dev/null; umount "$work/src/sub"; cleanup' EXIT
 snapshot_host | sort >"$work/host.before"
 
 # Sets binds (a JSON array of mounts added to the others) and a script, and runs it.
@@ -60,6 +60,18 @@ check "a file below /dev/shm" one-file "$(cat "$work/out")"
 case_ "$(bind /mnt/exec "$work/src" '["bind","noexec","nosuid","nodev"]')" 'cp /bin/busybox /mnt/exec/sh; /mnt/exec/sh true 2>&1; awk "\$2 == \"/mnt/exec\" { print \$4 }" /proc/mounts; rm /mnt/exec/sh'
 out_has "ermission denied"
 out_has "nosuid,nodev,noexec"
+
+say "what the source's own mount forbids"
+mkdir "$work/strict"
+mount -t tmpfs -o nosuid,nodev,noexec strict "$work/strict"
+cp "$root/bin/busybox" "$work/strict/busybox"
+chmod 4755 "$work/strict/busybox"
+mknod "$work/strict/null" c 1 3
+case_ "$(bind /mnt/strict "$work/strict" '["bind"]')" 'awk "\$2 == \"/mnt/strict\" { print \$4 }" /proc/mounts | grep -o "nosuid,nodev,noexec"; /mnt/strict/busybox true 2>&1; cat /mnt/strict/null 2>&1; true'
+check "holds in the guest" "nosuid,nodev,noexec 2" "$(head -n 1 "$work/out") $(grep -c "Permission denied" "$work/out")"
+case_ "$(bind /mnt/strict "$work/strict" '["bind","exec"]')" '/mnt/strict/busybox echo runs'
+check "but for what the config says" runs "$(cat "$work/out")"
+umount "$work/strict"
 
 say "below a read-only root"
 case_ "$(bind /mnt/w "$work/src" '["rbind"]' | sed 's/]$//'),$(bind /etc/one "$work/one" '["rbind"]' | sed 's/^\[//')" \

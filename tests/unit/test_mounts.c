@@ -45,7 +45,7 @@ static long owner(int dir, const char *name)
 	return fstatat(dir, name, &st, 0) ? -errno : st.st_uid == st.st_gid ? (long)st.st_uid : -1;
 }
 
-static struct mount_plan plan(const struct spec *s)
+static struct mount_plan plan(struct spec *s)
 {
 	return (struct mount_plan){ .spec = s,
 		.bundle_fd = AT_FDCWD,
