@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 /* For two guests: counter flock|posix|mapped FILE N adds 1 to the number in FILE N times, each time
- * under a lock, with the file open all the time. "mapped": by shared memory, under a POSIX lock. */
+ * under a lock, with the file open all the time. "mapped": by shared memory, under a POSIX lock.
+ * counter flags FILE: do the flags of one write go before those of the open file? */
 #include <fcntl.h>
 #include <stdbool.h>
 #include <stdint.h>
@@ -8,7 +9,12 @@
 #include <string.h>
 #include <sys/file.h>
 #include <sys/mman.h>
+#include <sys/uio.h>
 #include <unistd.h>
+
+#ifndef RWF_NOAPPEND
+#define RWF_NOAPPEND 0x20 /* Linux 6.9 */
+#endif
 
 static bool lock(int fd, bool whole, short type)
 {
@@ -17,12 +23,26 @@ static bool lock(int fd, bool whole, short type)
 	return whole ? !flock(fd, type == F_UNLCK ? LOCK_UN : LOCK_EX) : !fcntl(fd, F_SETLKW, &l);
 }
 
+static bool flags(const char *path)
+{
+	const struct iovec x = { (char[]){ "x" }, 1 }, y = { (char[]){ "y" }, 1 };
+	int fd = open(path, O_RDWR | O_CREAT | O_TRUNC | O_APPEND, 0644);
+	char b[16] = "";
+
+	return fd >= 0 && write(fd, "0123456789", 10) == 10 &&
+		pwritev2(fd, &x, 1, 0, RWF_NOAPPEND) == 1 && !fcntl(fd, F_SETFL, 0) &&
+		pwritev2(fd, &y, 1, 0, RWF_APPEND) == 1 && pwrite(fd, "Z", 1, 1) == 1 &&
+		pread(fd, b, sizeof(b) - 1, 0) == 11 && !strcmp(b, "xZ23456789y");
+}
+
 int main(int argc, char **argv)
 {
 	volatile uint32_t *map = NULL;
 	uint32_t v;
 	int fd;
 
+	if (argc == 3 && !strcmp(argv[1], "flags"))
+		return flags(argv[2]) ? 0 : 1;
 	if (argc != 4)
 		return 2;
 	fd = open(argv[2], O_RDWR);

@@ -61,7 +61,7 @@ check "each reads what the other wrote" "of-b of-a" "$(words "$work/$id-a.out" "
 for c in a b; do run krun-oci delete --force "$id-$c"; done
 
 say "what is written under a lock"
-gcc -O1 -static -o "$work/rootfs-busybox/bin/counter" "$top/tests/e2e/counter.c" 2>"$work/err" || die "cannot compile tests/e2e/counter.c"
+gcc -O1 -static -D_GNU_SOURCE -o "$work/rootfs-busybox/bin/counter" "$top/tests/e2e/counter.c" 2>"$work/err" || die "cannot compile tests/e2e/counter.c"
 for f in flock posix mapped; do head -c 4096 /dev/zero >"$v/n-$f"; done
 rm -f "$v"/count-*
 for c in a b; do
@@ -72,6 +72,24 @@ done
 check "both ended well" "0 0" "$(exit_of "$id-a") $(exit_of "$id-b")"
 check "no increment is lost" "400 400 400" "$(for f in flock posix mapped; do od -An -tu4 -N4 "$v/n-$f"; done | xargs)"
 for c in a b; do run krun-oci delete --force "$id-$c"; done
+
+say "what was not there when the guest looked"
+mkdir -m 1777 "$v/open"
+mkfifo "$work/go"
+cp "$work/a/config.first" "$work/a/config.json"
+edit a ".mounts+=[{destination:\"/v\",type:\"bind\",source:\"$v\",options:[\"bind\"]}] | .process.user={uid:1000,gid:1000}
+	| .process.args=[\"sh\",\"-c\",$(jq -n --arg s 'cd /v/open; counter flags flags; echo flags $?; [ ! -e s ] && echo ready; read x
+		(exec 3<>s) 2>&1; (: >s) 2>&1' '$s')]"
+krun-oci run --bundle "$work/a" "$id" <"$work/go" >"$work/out" 2>"$work/err" &
+p=$!
+exec 7>"$work/go"
+wait_for 60 grep -q ready "$work/out"
+(umask 077; echo secret >"$v/open/s")
+echo now >&7
+wait "$p" || true
+exec 7>&-
+check "flags of a write go before those of the file" "flags 0 ready" "$(sed -n 1,2p "$work/out" | paste -sd' ')"
+check "a file that root has just made is not an ordinary user's" "2 secret" "$(grep -c "Permission denied" "$work/out") $(cat "$v/open/s")"
 
 say "mounts of the host"
 mkdir "$work/tree/below"

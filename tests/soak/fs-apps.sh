@@ -131,7 +131,7 @@ out.a: $(OBJ)
 	ar rcD $@ $^
 $(OBJ): %.o: /parts/%.c
 	@mkdir -p $(@D)
-	gcc -std=gnu11 -D_GNU_SOURCE -O2 -g -MMD -ffile-prefix-map=$(CURDIR)=. -I/parts/libvmm -I/parts/libvmm/include -I/parts -c -o $@ $<
+	gcc -std=gnu11 -D_GNU_SOURCE -O2 -g -MMD -ffile-prefix-map=$(CURDIR)=. -I/parts/libvmm -I/parts/libvmm/include -I/parts/libvmm/arch/x86_64 -I/parts -c -o $@ $<
 -include $(OBJ:.o=.d)
 MAKE
 for d in /w/make /dev/shm/make; do

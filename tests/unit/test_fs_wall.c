@@ -533,6 +533,34 @@ static void procfs(void)
 	CHECK(fc_free(&c));
 }
 
+/* Whose content is made when it is read is not for the guest's page cache. */
+static void made_when_read(void)
+{
+	static const struct {
+		const char *path;
+		bool direct;
+	} f[] = {
+		{ "/proc/version", true },
+		{ "/sys/kernel/uevent_seqnum", true },
+		{ "/etc/passwd", false },
+	};
+	struct fc c;
+
+	CHECK_EQ(fc_new(&c, NULL, NULL), 0);
+	for (unsigned i = 0; i < ARRAY_SIZE(f); i++) {
+		/* as if it had no device: what is looked at is the file system */
+		struct fs_node n = { .type = S_IFREG, .dev = 7 };
+		int fd = open(f[i].path, O_RDONLY | O_CLOEXEC);
+		bool direct;
+
+		CHECK(fd >= 0);
+		CHECK_EQ(fs_pseudo_opened(c.fs, &n, fd, &direct), 0);
+		CHECK_EQ(direct, f[i].direct);
+		(void)close(fd);
+	}
+	CHECK(fc_free(&c));
+}
+
 static const struct test_case cases[] = {
 	TEST(hostile_names),
 	TEST(forged_ids),
@@ -546,6 +574,7 @@ static const struct test_case cases[] = {
 	TEST(node_memory),
 	TEST(virtual_file),
 	TEST(procfs),
+	TEST(made_when_read),
 };
 
 TEST_MAIN(cases)
