@@ -18,7 +18,7 @@ mkdir -p "$root$work/secret"
 ln -s "$work/secret" "$root/link"
 ln -s ../../../../../../../etc "$root/up"
 ln -s loop "$root/loop"
-trap 'umount -l "$work/strict" 2>/dev/null; umount "$work/src/sub"; cleanup' EXIT
+trap 'umount -l "$work/strict" 2>/dev/null || true; umount "$work/src/sub"; cleanup' EXIT
 snapshot_host | sort >"$work/host.before"
 
 # Sets binds (a JSON array of mounts added to the others) and a script, and runs it.
