@@ -63,7 +63,7 @@ int kernel_open(const struct spec *s, char *path, size_t path_len, struct error 
 	char buf[PATH_MAX];
 	int fd;
 
-	if (s && s->vm.set) {
+	if (s && s->vm.kernel) {
 		(void)snprintf(buf, sizeof(buf), "%s", s->vm.kernel);
 		fd = try_open(buf);
 		if (fd < 0)
@@ -115,7 +115,7 @@ int kernel_cmdline(
 	size_t n = (size_t)snprintf(
 		buf, len, "%s%s%s", CMDLINE, vcpus == 1 ? CMDLINE_UP : "", tsi ? CMDLINE_TSI : "");
 
-	for (size_t i = 0; s->vm.set && i < s->vm.kernel_params.n; i++) {
+	for (size_t i = 0; i < s->vm.kernel_params.n; i++) {
 		const char *p = s->vm.kernel_params.v[i];
 
 		if (is_ours(p) || strpbrk(p, "\n\r"))

@@ -64,6 +64,7 @@ unit_programs = \
 	tests/unit/test_io \
 	tests/unit/test_iobuf \
 	tests/unit/test_json \
+	tests/unit/test_kernel \
 	tests/unit/test_kvm_cpuid \
 	tests/unit/test_loop \
 	tests/unit/test_mem \

@@ -66,6 +66,17 @@ check "CPUs" "0 1 0" "$rc $(head -n 2 "$work/out" | paste -sd' ')"
 mem=$(tail -n 1 "$work/out")
 [ "$mem" -gt 90 ] && [ "$mem" -le 129 ] || die "MemTotal is $mem MiB"
 ok "MemTotal: $mem MiB of 129"
+say "the vm section, without a kernel of its own; an annotation wins"
+edit b 'del(.annotations) | .vm={"hwConfig":{"vcpus":2,"memory":201326592}}'
+run krun-oci run --bundle "$work/b" "$id"
+check "CPUs of hwConfig" "0 2 0-1" "$rc $(head -n 2 "$work/out" | paste -sd' ')"
+mem=$(tail -n 1 "$work/out")
+[ "$mem" -gt 150 ] && [ "$mem" -le 192 ] || die "MemTotal is $mem MiB"
+ok "MemTotal: $mem MiB of 192"
+edit b '.annotations={"krun.cpus":"1"}'
+run krun-oci run --bundle "$work/b" "$id"
+check "CPUs of the annotation" "0 1 0" "$rc $(head -n 2 "$work/out" | paste -sd' ')"
+edit b 'del(.vm)'
 for bad in 0 17 x; do
 	edit b ".annotations={\"krun.cpus\":\"$bad\"}"
 	status 1 krun-oci create --bundle "$work/b" "$id"
