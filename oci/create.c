@@ -634,7 +634,7 @@ int rt_run(const struct rt *rt, const struct rt_create *o, int *code, struct err
 	r = create(&x, e);
 	if (r)
 		return r;
-	r = container_start(&x.c, x.spec, e);
+	r = container_start(&x.c, x.spec, CTL_START_MS, e);
 	if (r) {
 		*code = not_started(&x);
 		return r;

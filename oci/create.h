@@ -25,7 +25,8 @@
 #define DESTROY_MS 10000
 
 /* Releases the process of @c, which is created and locked, and runs what poststart hooks there are;
- * when one of them fails the VMM is killed. */
-int container_start(const struct container *c, const struct spec *s, struct error *e);
+ * when one of them fails the VMM is killed, and when the answer takes longer than @ms and the time
+ * limits of the startContainer hooks. */
+int container_start(const struct container *c, const struct spec *s, unsigned ms, struct error *e);
 
 #endif

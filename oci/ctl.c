@@ -111,19 +111,12 @@ int ctl_recv(int fd, struct ctl_req *q, int fds[static CTL_MAX_FDS])
 	return n ? -EPROTO : -ECONNRESET;
 }
 
-int ctl_open(
-	const struct container *c, const struct ctl_req *q, unsigned ms, int *out, struct error *e)
+int ctl_answer(const struct container *c, int fd, unsigned ms, struct error *e)
 {
 	struct ctl_reply reply = { 0 };
-	CLEAN_FD int fd = ctl_connect(c, e);
 	ssize_t n;
-	int r;
+	int r = wait_for(fd, POLLIN, ms);
 
-	if (fd < 0)
-		return fd;
-	if (send(fd, q, sizeof(*q), MSG_NOSIGNAL) != (ssize_t)sizeof(*q))
-		return err_sys(e, errno, "the VMM of container \"%s\" does not listen", c->id);
-	r = wait_for(fd, POLLIN, ms);
 	if (r)
 		return err_sys(e, r, "the VMM of container \"%s\" does not answer", c->id);
 	n = recv(fd, &reply, sizeof(reply), 0);
@@ -132,8 +125,23 @@ int ctl_open(
 	reply.text[sizeof(reply.text) - 1] = 0;
 	if (reply.code)
 		return err_set(e, reply.code, "%s", reply.text);
-	*out = TAKE_FD(fd);
 	return 0;
+}
+
+int ctl_open(
+	const struct container *c, const struct ctl_req *q, unsigned ms, int *out, struct error *e)
+{
+	CLEAN_FD int fd = ctl_connect(c, e);
+	int r;
+
+	if (fd < 0)
+		return fd;
+	r = ctl_send(fd, q, NULL, 0, e);
+	if (!r)
+		r = ctl_answer(c, fd, ms, e);
+	if (!r)
+		*out = TAKE_FD(fd);
+	return r;
 }
 
 int ctl_ask(const struct container *c, const struct ctl_req *q, unsigned ms, struct error *e)

@@ -59,11 +59,13 @@ int ctl_listen(const struct container *c, struct error *e);
 int ctl_connect(const struct container *c, struct error *e);
 /* Sends @q with @n descriptors, which stay the caller's. */
 int ctl_send(int fd, const struct ctl_req *q, const int *fds, unsigned n, struct error *e);
+/* The CLI: waits at most @ms (UINT_MAX: for ever) for the answer to what was sent. -ETIMEDOUT;
+ * -ECONNRESET when the VMM has hung up; what it answers. */
+int ctl_answer(const struct container *c, int fd, unsigned ms, struct error *e);
 /* The VMM: one request with the descriptors that came with it, -1 where there is none; the caller
  * owns them. 1; 0 when it has not come yet; -errno: the connection is of no use. */
 int ctl_recv(int fd, struct ctl_req *q, int fds[static CTL_MAX_FDS]);
-/* The CLI: asks and waits at most @ms (UINT_MAX: for ever) for the answer. -ETIMEDOUT,
- * -ECONNREFUSED when nobody listens. */
+/* The CLI: all three. -ECONNREFUSED when nobody listens, -EPIPE when nobody does any more. */
 int ctl_ask(const struct container *c, const struct ctl_req *q, unsigned ms, struct error *e);
 
 /* As ctl_ask(); the connection stays open as *@fd for what comes after the first reply. */

@@ -32,6 +32,18 @@
 #include "util/cleanup.h"
 #include "util/log.h"
 
+/* Until there is something to read, the end of a process included; UINT_MAX: for ever. */
+static int wait_for(int fd, unsigned ms)
+{
+	struct pollfd p = { .fd = fd, .events = POLLIN };
+	int r;
+
+	do {
+		r = poll(&p, 1, (int)ms);
+	} while (r < 0 && errno == EINTR);
+	return r < 0 ? -errno : r ? 0 : -ETIMEDOUT;
+}
+
 static int poststart(const struct container *c, const struct spec *s, struct error *e)
 {
 	CLEAN_FD int fd = container_pidfd(c);
@@ -45,12 +57,35 @@ static int poststart(const struct container *c, const struct spec *s, struct err
 	return r;
 }
 
-int container_start(const struct container *c, const struct spec *s, struct error *e)
+/* The workload may run at any moment after the request, whatever was answered: who is told of a
+ * failure must be able to believe it. */
+static int no_answer(const struct container *c, unsigned ms, struct error *e)
+{
+	CLEAN_FD int fd = container_pidfd(c);
+
+	if (fd >= 0)
+		(void)syscall(SYS_pidfd_send_signal, fd, SIGKILL, NULL, 0);
+	return err_set(e, ETIMEDOUT,
+		"the VMM of container \"%s\" has not started it within %u s and was killed", c->id,
+		ms / 1000);
+}
+
+int container_start(const struct container *c, const struct spec *s, unsigned ms, struct error *e)
 {
 	struct ctl_req q = { .op = CTL_START };
-	unsigned ms = s ? hooks_ms(s, SPEC_HOOK_START_CONTAINER, CTL_START_MS) : CTL_START_MS;
-	int r = ctl_ask(c, &q, ms, e);
+	CLEAN_FD int fd = ctl_connect(c, e);
+	int r;
 
+	if (fd < 0)
+		return fd;
+	if (s)
+		ms = hooks_ms(s, SPEC_HOOK_START_CONTAINER, ms);
+	r = ctl_send(fd, &q, NULL, 0, e);
+	if (r)
+		return r;
+	if (wait_for(fd, ms) == -ETIMEDOUT)
+		return no_answer(c, ms, e);
+	r = ctl_answer(c, fd, 0, e);
 	return !r && s ? poststart(c, s, e) : r;
 }
 
@@ -61,7 +96,7 @@ static int start_created(const struct container *c, struct error *e)
 	CLEAN(spec_freep) struct spec *s = NULL;
 	int r = c->hooks & both ? spec_load(c->dir_fd, "config.json", &s, NULL, NULL, e) : 0;
 
-	return r ? r : container_start(c, s, e);
+	return r ? r : container_start(c, s, CTL_START_MS, e);
 }
 
 int rt_start(const struct rt *rt, const char *id, struct error *e)
@@ -94,13 +129,25 @@ int rt_start(const struct rt *rt, const char *id, struct error *e)
 	return err_set(e, EBUSY, "cannot start a container that is still being created");
 }
 
+/* Clients know it by these words. */
+static int not_running(struct error *e)
+{
+	return err_set(e, ESRCH, "container not running: no such process");
+}
+
 static int send_to_vmm(const struct container *c, int sig, struct error *e)
 {
 	CLEAN_FD int fd = container_pidfd(c);
 
-	if (fd < 0 || syscall(SYS_pidfd_send_signal, fd, sig, NULL, 0))
-		return err_set(e, ESRCH, "container not running: no such process");
-	return 0;
+	return fd < 0 || syscall(SYS_pidfd_send_signal, fd, sig, NULL, 0) ? not_running(e) : 0;
+}
+
+/* The VMM has hung up: because it ends, or because too many others ask. */
+static int send_to_ending(const struct container *c, int sig, struct error *e)
+{
+	CLEAN_FD int fd = container_pidfd(c);
+
+	return fd < 0 || !wait_for(fd, EXIT_MS) ? not_running(e) : send_to_vmm(c, sig, e);
 }
 
 int rt_kill(const struct rt *rt, const char *id, int sig, bool all, struct error *e)
@@ -117,7 +164,7 @@ int rt_kill(const struct rt *rt, const char *id, int sig, bool all, struct error
 	if (ph == PHASE_STOPPED && all)
 		return 0;
 	if (ph == PHASE_STOPPED || (ph == PHASE_CREATING && (sig != SIGKILL || c.pid <= 0)))
-		return err_set(e, ESRCH, "container not running: no such process");
+		return not_running(e);
 	/* the wall itself: no need to ask inside, and a create that hangs ends by it too */
 	if (sig == SIGKILL)
 		return send_to_vmm(&c, sig, e);
@@ -127,20 +174,11 @@ int rt_kill(const struct rt *rt, const char *id, int sig, bool all, struct error
 	/* not answering is no reason for a signal to be lost: the VMM passes on what it is sent */
 	if (r == -ETIMEDOUT || r == -ECONNREFUSED)
 		return send_to_vmm(&c, sig, e);
-	if (container_phase(&c, NULL) == PHASE_STOPPED)
-		return err_set(e, ESRCH, "container not running: no such process");
+	if (r == -ECONNRESET || r == -EPIPE)
+		return send_to_ending(&c, sig, e);
+	if (r == -ESRCH || container_phase(&c, NULL) == PHASE_STOPPED)
+		return not_running(e);
 	return err_set(e, ask.code, "%s", ask.msg);
-}
-
-static int wait_end(int pidfd, unsigned ms)
-{
-	struct pollfd p = { .fd = pidfd, .events = POLLIN };
-	int r;
-
-	do {
-		r = poll(&p, 1, (int)ms);
-	} while (r < 0 && errno == EINTR);
-	return r < 0 ? -errno : r ? 0 : -ETIMEDOUT;
 }
 
 /* Kills the VMM and waits until it is gone, reaped or not. */
@@ -152,11 +190,11 @@ static int end_vmm(const struct container *c, unsigned ms)
 		return 0;
 	/* it is ending by itself, and its exit status is the workload's: somebody may wait for that
 	 */
-	if (container_phase(c, NULL) == PHASE_STOPPED && !wait_end(fd, EXIT_MS))
+	if (container_phase(c, NULL) == PHASE_STOPPED && !wait_for(fd, EXIT_MS))
 		return 0;
 	if (syscall(SYS_pidfd_send_signal, fd, SIGKILL, NULL, 0) && errno != ESRCH)
 		return -errno;
-	return wait_end(fd, ms);
+	return wait_for(fd, ms);
 }
 
 /* The config of a container that is about to go, when it has poststop hooks. */

@@ -75,6 +75,7 @@ unit_programs = \
 	tests/unit/test_netaddrs \
 	tests/unit/test_notify \
 	tests/unit/test_ns \
+	tests/unit/test_ops \
 	tests/unit/test_proto \
 	tests/unit/test_qcow2 \
 	tests/unit/test_rng \

@@ -90,7 +90,7 @@ if grep -q "edited" "$work/$id.out"; then die "the edited config ran"; fi
 check "state: stopped" stopped "$(krun-oci state "$id" | jq -r .status)"
 check "state: pid is 0" 0 "$(krun-oci state "$id" | jq -r .pid)"
 status 1 krun-oci kill "$id" TERM
-err_has "container not running"
+err_has "container not running: no such process"
 status 0 krun-oci kill --all "$id" KILL
 status 1 krun-oci start "$id"
 err_has "cannot start a container that has stopped"
