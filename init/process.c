@@ -124,7 +124,7 @@ static int make_cwd(const char *path)
 }
 
 /* Before the user is set, with the rights of root; what only the user may enter is tried again
- * after. */
+ * after. Made for the container's own process alone: an exec must not write into the image. */
 static int set_cwd(struct child *c, bool *retry, struct fail *f)
 {
 	const char *cwd = c->s->cwd;
@@ -133,7 +133,7 @@ static int set_cwd(struct child *c, bool *retry, struct fail *f)
 	if (!chdir(cwd))
 		return 0;
 	err = -errno;
-	if (err == -ENOENT)
+	if (err == -ENOENT && c->init_pidfd < 0)
 		err = make_cwd(cwd);
 	*retry = err == -EACCES;
 	return err && !*retry ? fail_set(f, err, "cwd", cwd) : 0;

@@ -83,6 +83,9 @@ check "the container's environment, and HOME" "red round /root" "$(krun-oci exec
 check "variables are added and replaced" "green round 1=2" "$(krun-oci exec -e COLOUR=green --env=NEW=1=2 "$id" sh -c 'echo $COLOUR $SHAPE $NEW')"
 check "the container's working directory" /tmp "$(krun-oci exec "$id" pwd)"
 check "another one" /etc "$(krun-oci exec --cwd /etc "$id" pwd)"
+status 1 krun-oci exec --cwd /tmp/missing "$id" pwd
+err_has "/tmp/missing: No such file or directory"
+[ ! -e "$work/b/rootfs/tmp/missing" ] || die "an exec has made a directory in the image"
 check "rlimits" "123 456" "$(krun-oci exec "$id" sh -c 'echo $(ulimit -Sn) $(ulimit -Hn)')"
 status 1 krun-oci exec "$id" hostname nonsense
 check "options behind the id are the command's" "-d -t" "$(krun-oci exec "$id" echo -d -t)"

@@ -312,6 +312,38 @@ static void cwd_is_made(void)
 	CHECK_STR(out, "/tmp/made/here\n");
 }
 
+/* A directory that an exec wants is there or not. */
+static void cwd_of_exec(void)
+{
+	struct stat st;
+	struct box b, e;
+
+	begin(&b);
+	box_sh(&b, "read x; exit 0");
+	CHECK_EQ(box_make(&b), 0);
+	CHECK_EQ(h_ask_proc(MSG_START, 1), 0);
+	box_begin(&e, BLOB_EXEC);
+	blob_put_str(&e.w, BLOB_T_CWD, "/etc");
+	box_sh(&e, "pwd");
+	CHECK_EQ(box_send(&e, 2, 0, h_ctrl), 0);
+	CHECK(h_slurp(e.fd[1], out, sizeof(out)) > 0);
+	CHECK(h_wait_exit(2));
+	CHECK_STR(out, "/etc\n");
+	box_end(&e);
+	box_begin(&e, BLOB_EXEC);
+	blob_put_str(&e.w, BLOB_T_CWD, "/tmp/missing/here");
+	box_sh(&e, "pwd");
+	CHECK_EQ(box_send(&e, 3, 0, h_ctrl), -ENOENT);
+	CHECK_EQ(h_stage, MSG_STAGE_SETUP);
+	CHECK(strstr(h_text, "cwd") && strstr(h_text, "/tmp/missing/here"));
+	CHECK(stat(T "/root/tmp/missing", &st) && errno == ENOENT);
+	box_end(&e);
+	CHECK(!shutdown(b.fd[0], SHUT_WR));
+	CHECK(h_wait_exit(1));
+	box_end(&b);
+	CHECK(h_stop_agent());
+}
+
 /* Streams whose openings come before the control connection's wait for it, a few of them; what they
  * bring is not lost, and a wrong token is found out then. */
 static void early_streams(void)
@@ -609,6 +641,7 @@ static const struct test_case cases[] = {
 	TEST(time_namespace),
 	TEST(seccomp),
 	TEST(cwd_is_made),
+	TEST(cwd_of_exec),
 	TEST(early_streams),
 	TEST(start_hooks),
 	TEST(bad_start_hooks),
