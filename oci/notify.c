@@ -32,7 +32,8 @@ static const char *wanted(const struct spec *s)
 	static const char key[] = "NOTIFY_SOCKET=";
 	const char *path = NULL;
 
-	for (size_t i = 0; s->process.set && i < s->process.env.n; i++)
+	/* the first of several, as getenv(3) in the guest takes it */
+	for (size_t i = 0; !path && s->process.set && i < s->process.env.n; i++)
 		if (!strncmp(s->process.env.v[i], key, sizeof(key) - 1))
 			path = s->process.env.v[i] + sizeof(key) - 1;
 	/* an abstract address is the guest's own affair, as a network namespace's is */

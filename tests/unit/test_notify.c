@@ -140,6 +140,11 @@ static void which_socket(void)
 	CHECK_EQ(reaches("NOTIFY_SOCKET=/run/notify/s", dir, "/run/notify"), 1);
 	CHECK_EQ(reaches("NOTIFY_SOCKET=/run/notify/s", ".", "/run/notify"), 1);
 	CHECK_EQ(reaches("NOTIFY_SOCKET=/run/x.sock", file, "/run/x.sock"), 1);
+	/* of several it is the first, as in the guest */
+	CHECK_EQ(reaches("NOTIFY_SOCKET=/run/notify/s\",\"NOTIFY_SOCKET=/none", dir, "/run/notify"),
+		1);
+	CHECK_EQ(reaches("NOTIFY_SOCKET=/none\",\"NOTIFY_SOCKET=/run/notify/s", dir, "/run/notify"),
+		0);
 	/* nothing to relay to */
 	CHECK_EQ(reaches("A=b", dir, "/run/notify"), 0);
 	CHECK_EQ(reaches("NOTIFY_SOCKET=@abstract", dir, "/run/notify"), 0);
