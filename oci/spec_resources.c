@@ -66,7 +66,7 @@ static void read_cpu(struct rd *p, const struct json *n, struct spec_cpu *c)
 	unsigned nodes;
 
 	c->set = true;
-	c->shares = rd_u64(p, n, "shares", 262144);
+	c->shares = rd_u64(p, n, "shares", UINT64_MAX);
 	c->quota = limit(p, n, "quota");
 	c->burst = rd_u64(p, n, "burst", INT64_MAX / 1000);
 	c->period = rd_u64(p, n, "period", INT64_MAX / 1000);

@@ -49,6 +49,11 @@ static void created(void)
 	CHECK_STR(planned("{'cpu':{'quota':1000,'shares':2},'pids':{'limit':5}}", &size, -1),
 		"cpu.weight=1 cpu.max=1000 100000 pids.max=69");
 	CHECK_STR(planned("{'pids':{'limit':-1}}", &size, -1), "");
+	CHECK_STR(planned("{'cpu':{'shares':262144}}", &size, -1), "cpu.weight=10000");
+	CHECK_STR(planned("{'cpu':{'shares':262145}}", &size, -1), "cpu.weight=10000");
+	CHECK_STR(planned("{'cpu':{'shares':18446744073709551615}}", &size, -1),
+		"cpu.weight=10000");
+	CHECK_STR(planned("{'cpu':{'shares':1}}", &size, -1), "cpu.weight=1");
 	CHECK_STR(
 		planned("{'blockIO':{'weight':10,'weightDevice':[{'major':8,'minor':0,'weight':1000}],"
 			"'throttleReadBpsDevice':[{'major':8,'minor':0,'rate':5}],"
