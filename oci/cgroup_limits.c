@@ -194,7 +194,7 @@ void cgroup_plan_update(
 	add_cpu(l, &cpu);
 	if (r->pids.set && r->pids.v > 0)
 		add(l, "pids", "pids.max", "%" PRId64, r->pids.v + VMM_THREADS);
-	else if (r->pids.set)
+	else if (r->pids.v < 0)
 		add(l, "pids", "pids.max", "max");
 	add_blkio(l, &r->blkio);
 	add_unified(l, r);

@@ -43,6 +43,8 @@ echo '{"memory":{"limit":'$((128 * mib))',"swap":'$((192 * mib))'},"pids":{"limi
 status 0 krun-oci update --resources "$work/r" "$id"
 check "in the guest" "$((128 * mib)) 60" "$(inside)"
 check "swap on the host" $((64 * mib)) "$(cat "$cg/memory.swap.max")"
+status 0 krun-oci update --pids-limit 0 "$id"
+check "0 is no limit and no change" "$((128 * mib)) 60 124" "$(inside) $(cat "$cg/pids.max")"
 echo '{"pids":{"limit":-1}, "memory":{"limit":-1}}' >"$work/r"
 rc=0
 krun-oci update -r - "$id" <"$work/r" >"$work/out" 2>"$work/err" || rc=$?

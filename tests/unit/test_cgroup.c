@@ -78,6 +78,8 @@ static void updated(void)
 	CHECK_STR(planned("{'memory':{'limit':-1,'swap':-1},'pids':{'limit':-1}}", &size, fd),
 		"memory.swap.max=max memory.max=max pids.max=max");
 	CHECK_STR(planned("{}", &size, fd), "");
+	/* neither here nor in the guest, which is not asked either */
+	CHECK_STR(planned("{'memory':{'limit':0},'pids':{'limit':0}}", &size, fd), "");
 	/* without a file to be read */
 	CHECK_STR(planned("{'cpu':{'period':5000}}", &size, fd), "cpu.max=max 5000");
 	CHECK_EQ(write_file_at(fd, "cpu.max", "700 9000\n", 9, 0644), 0);
