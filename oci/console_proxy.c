@@ -7,6 +7,9 @@
  * and is read only while that is empty, so a side that does not read stops the other and nothing
  * grows. The end is the peer's (the VMM, or the process of an exec): when it has gone, what the
  * master still holds is passed on.
+ *
+ * When nobody reads our stdout any more, which is the terminal as the process sees it, that is a
+ * hangup: the process gets SIGHUP, and what it says goes nowhere.
  */
 #include <errno.h>
 #include <poll.h>
@@ -26,6 +29,7 @@ struct way {
 	char buf[4096];
 	size_t len, at;
 	bool over; /* nothing more will come, or nobody takes it */
+	bool lost; /* nobody takes it, and it is read all the same */
 };
 
 struct saved_tty {
@@ -61,7 +65,7 @@ static void way_read(struct way *w)
 	ssize_t n = read(w->from, w->buf, sizeof(w->buf));
 
 	if (n > 0) {
-		w->len = (size_t)n;
+		w->len = w->lost ? 0 : (size_t)n;
 		w->at = 0;
 	} else if (!n || (errno != EAGAIN && errno != EINTR)) {
 		/* EIO: the pty's other side is closed */
@@ -76,8 +80,8 @@ static void way_write(struct way *w)
 	if (n > 0)
 		w->at += (size_t)n;
 	else if (n < 0 && errno != EAGAIN && errno != EINTR)
-		w->over = true;
-	if (w->at == w->len)
+		w->lost = true;
+	if (w->at == w->len || w->lost)
 		w->at = w->len = 0;
 }
 
@@ -115,7 +119,7 @@ int console_relay(int master, const struct console_peer *peer)
 		   out = { .from = master, .to = STDOUT_FILENO };
 	struct saved_tty tty;
 	struct pollfd p[6];
-	bool ended = false;
+	bool ended = false, hung_up = false;
 	int code = 0, sfd;
 	sigset_t set;
 
@@ -137,6 +141,11 @@ int console_relay(int master, const struct console_peer *peer)
 			break;
 		way_serve(&in, &p[0], &p[1]);
 		way_serve(&out, &p[2], &p[3]);
+		/* the other way a loss is the master's end, which its reader sees as well */
+		in.over |= in.lost;
+		if (out.lost && !hung_up && !ended)
+			peer->signal(peer->arg, SIGHUP);
+		hung_up |= out.lost;
 		if (!ended && (p[4].revents || p[5].revents || sfd < 0))
 			ended = on_signals(sfd, master, peer, &code);
 	}

@@ -631,6 +631,8 @@ int rt_run(const struct rt *rt, const struct rt_create *o, int *code, struct err
 	 * us */
 	if (!o->detach)
 		(void)sigprocmask(SIG_BLOCK, &set, NULL);
+	/* whoever reads what we write may go: the container must not lose us by that */
+	(void)signal(SIGPIPE, SIG_IGN);
 	r = create(&x, e);
 	if (r)
 		return r;

@@ -47,6 +47,7 @@ unit_programs = \
 	tests/unit/test_cgroup \
 	tests/unit/test_confine \
 	tests/unit/test_console \
+	tests/unit/test_console_relay \
 	tests/unit/test_exec \
 	tests/unit/test_fake_hv \
 	tests/unit/test_fs_cred \

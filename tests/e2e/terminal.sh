@@ -78,6 +78,19 @@ for rt in krun-oci crun; do
 done
 host_is_as "$work/host.before"
 
+say "nobody reads what run writes any more"
+edit b '.process.args=["sh","-c","trap \"exit 45\" HUP; echo first; while :; do echo more; sleep 0.1; done"]'
+cat >"$work/cut-off" <<'END_OF_SCRIPT'
+#!/bin/bash
+# WORK ID
+krun-oci run --bundle "$1/b" "$2" | head -n 1
+exit "${PIPESTATUS[0]}"
+END_OF_SCRIPT
+chmod 755 "$work/cut-off"
+status 45 limited 120 "$id" script -qefc "$work/cut-off $work $id" /dev/null
+out_has first
+host_is_as "$work/host.before"
+
 say "--console-socket"
 script='echo "start $(stty size)"; trap "echo now \$(stty size)" WINCH; read x; echo "read $x from $(tty)"; while [ ! -e /tmp/end ]; do sleep 0.1; done; exit 9'
 edit b ".process.args=[\"sh\",\"-c\",$(jq -n --arg s "$script" '$s')] | .process.consoleSize={\"height\":25,\"width\":90} | .root.readonly=false"

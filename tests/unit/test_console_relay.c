@@ -1,0 +1,141 @@
+// SPDX-License-Identifier: Apache-2.0
+/* `run` and `exec` in a terminal: what is relayed, and what happens when nobody reads it. */
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <sys/wait.h>
+#include <termios.h>
+#include <unistd.h>
+
+#include "oci/console.h"
+#include "tests/unit/test.h"
+
+#define MUCH (256 * 1024) /* more than a pty and a pipe hold */
+
+struct seen {
+	int end; /* readable when the process is over */
+	unsigned hups, others;
+};
+
+static bool ready(void *arg, int *code)
+{
+	const struct seen *s = arg;
+	char c;
+
+	if (read(s->end, &c, 1) != 1)
+		return false;
+	*code = c;
+	return true;
+}
+
+static void on_signal(void *arg, int signo)
+{
+	struct seen *s = arg;
+
+	s->hups += signo == SIGHUP;
+	s->others += signo != SIGHUP;
+}
+
+/* The process in the terminal: says @much, reads a line if it is to, and ends with 7. */
+static _Noreturn void process(int slave, int end, size_t much, bool reads)
+{
+	char buf[4096];
+
+	(void)alarm(60);
+	memset(buf, 'x', sizeof(buf));
+	for (size_t n = 0; n < much; n += sizeof(buf)) {
+		if (write(slave, buf, sizeof(buf)) != (ssize_t)sizeof(buf))
+			_exit(1);
+	}
+	if (reads && (read(slave, buf, sizeof(buf)) != 3 || write(slave, buf, 3) != 3))
+		_exit(1);
+	_exit(write(end, "\7", 1) != 1);
+}
+
+/* console_relay() between @in, @out and such a process; its code, or -1. Both are closed. */
+static int relay(int in, int out, size_t much, bool reads, struct seen *s)
+{
+	int master = posix_openpt(O_RDWR | O_NOCTTY | O_CLOEXEC), end[2], old[2], slave, r = -1;
+	struct console_peer peer = { .arg = s, .ready = ready, .signal = on_signal };
+	struct termios t;
+	pid_t pid;
+
+	if (master < 0 || grantpt(master) || unlockpt(master) || pipe2(end, O_CLOEXEC))
+		return -1;
+	slave = open(ptsname(master), O_RDWR | O_NOCTTY | O_CLOEXEC);
+	if (slave < 0 || tcgetattr(slave, &t))
+		return -1;
+	cfmakeraw(&t);
+	(void)tcsetattr(slave, TCSANOW, &t);
+	*s = (struct seen){ .end = end[0] };
+	peer.fd = end[0];
+	(void)fflush(stdout);
+	pid = fork();
+	if (!pid)
+		process(slave, end[1], much, reads);
+	(void)close(slave);
+	(void)close(end[1]);
+	old[0] = fcntl(0, F_DUPFD_CLOEXEC, 3);
+	old[1] = fcntl(1, F_DUPFD_CLOEXEC, 3);
+	if (pid > 0 && dup2(in, 0) == 0 && dup2(out, 1) == 1) {
+		(void)close(in);
+		(void)close(out);
+		r = console_relay(master, &peer);
+	}
+	(void)dup2(old[0], 0);
+	(void)dup2(old[1], 1);
+	(void)close(old[0]);
+	(void)close(old[1]);
+	(void)close(end[0]);
+	(void)close(master);
+	return waitpid(pid, NULL, 0) == pid ? r : -1;
+}
+
+static void both_ways(void)
+{
+	int in[2], out[2];
+	struct seen s;
+	char buf[8192];
+
+	CHECK(!pipe2(in, O_CLOEXEC) && !pipe2(out, O_CLOEXEC));
+	CHECK_EQ(write(in[1], "abc", 3), 3);
+	CHECK_EQ(relay(in[0], out[1], 4096, true, &s), 7);
+	CHECK_EQ(read(out[0], buf, sizeof(buf)), 4099);
+	CHECK(!memcmp(buf + 4095, "xabc", 4));
+	CHECK_EQ(s.hups + s.others, 0);
+	(void)close(in[1]);
+	(void)close(out[0]);
+}
+
+/* The process is told, once, and not held up by what nobody will read. */
+static void no_reader(void)
+{
+	int in[2], out[2];
+	struct seen s;
+
+	CHECK(!pipe2(in, O_CLOEXEC) && !pipe2(out, O_CLOEXEC));
+	(void)close(out[0]);
+	CHECK_EQ(relay(in[0], out[1], MUCH, false, &s), 7);
+	CHECK_EQ(s.hups, 1);
+	CHECK_EQ(s.others, 0);
+	(void)close(in[1]);
+}
+
+static const struct test_case cases[] = {
+	TEST(both_ways),
+	TEST(no_reader),
+};
+
+int main(int argc, char **argv)
+{
+	sigset_t set;
+
+	/* as run and exec do */
+	(void)sigfillset(&set);
+	(void)sigdelset(&set, SIGTTOU);
+	(void)sigdelset(&set, SIGALRM);
+	(void)sigprocmask(SIG_BLOCK, &set, NULL);
+	(void)alarm(120);
+	return test_run_(cases, sizeof(cases) / sizeof(cases[0]), argc, argv);
+}
