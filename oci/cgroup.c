@@ -4,9 +4,10 @@
  * How it works
  *
  * The limits are a list of {controller, file, value} made from the spec first; then the path is
- * walked down from the mount, enabling the controllers on every level that lacks them, and the
- * values are written. What of the path was there before is looked up and recorded first, so that
- * also a create that is killed leaves nothing that nobody removes; a parent that another
+ * walked down from the mount, enabling the controllers on every level that lacks them (those that
+ * values need, and of the others what can be had, as they count for `events` and for managers), and
+ * the values are written. What of the path was there before is looked up and recorded first, so
+ * that also a create that is killed leaves nothing that nobody removes; a parent that another
  * container's delete takes away on the walk down is made again. The host's limits hold for the VMM:
  * memory is the guest's RAM plus what the VMM needs (struct vm_size), pids counts the VMM's own
  * threads on top, since the workload's processes live in the guest and are limited there.
@@ -74,6 +75,17 @@ char *cgroup_path(const struct spec *s, const char *id, struct error *e)
 	return out;
 }
 
+static bool has_word(const char *list, const char *word)
+{
+	size_t n = strlen(word);
+
+	for (const char *p = list; *p; p += strcspn(p, " \n"), p += strspn(p, " \n")) {
+		if (strcspn(p, " \n") == n && !strncmp(p, word, n))
+			return true;
+	}
+	return false;
+}
+
 /* Enables @controller for the children of @dirfd unless it is on already. */
 static int enable(int dirfd, const char *controller)
 {
@@ -83,13 +95,35 @@ static int enable(int dirfd, const char *controller)
 
 	if (r)
 		return r;
-	for (char *save = NULL, *w = strtok_r(have, " \n", &save); w;
-		w = strtok_r(NULL, " \n", &save)) {
-		if (!strcmp(w, controller))
-			return 0;
-	}
+	if (has_word(have, controller))
+		return 0;
 	(void)snprintf(word, sizeof(word), "+%s", controller);
 	return write_existing_at(dirfd, "cgroup.subtree_control", word);
+}
+
+void cgroup_offer(int dirfd)
+{
+	CLEAN_FREE char *all = NULL;
+	CLEAN_FREE char *have = NULL;
+	char words[512] = "", *save = NULL;
+	size_t n = 0;
+
+	if (read_file_at(dirfd, "cgroup.controllers", 400, &all, NULL) ||
+		read_file_at(dirfd, "cgroup.subtree_control", 4096, &have, NULL))
+		return;
+	for (char *w = strtok_r(all, " \n", &save); w; w = strtok_r(NULL, " \n", &save)) {
+		int len = has_word(have, w)
+			? 0
+			: snprintf(words + n, sizeof(words) - n, "%s+%s", n ? " " : "", w);
+
+		n = MIN(n + (size_t)len, sizeof(words) - 1);
+	}
+	if (!n || !write_existing_at(dirfd, "cgroup.subtree_control", words))
+		return;
+	/* one that cannot be had must not keep the others away */
+	save = NULL;
+	for (char *w = strtok_r(words, " ", &save); w; w = strtok_r(NULL, " ", &save))
+		IGNORE_RESULT(write_existing_at(dirfd, "cgroup.subtree_control", w));
 }
 
 static int enable_all(int dirfd, const struct cg_settings *l, const char *where, struct error *e)
@@ -165,8 +199,10 @@ static int descend(const char *path, const struct cg_settings *l, size_t *kept, 
 		return dir;
 	for (char *w = strtok_r(copy, "/", &save); w; w = strtok_r(NULL, "/", &save)) {
 		CLEAN_FD int next = -1;
-		int r = enable_all(dir, l, path, e);
+		int r;
 
+		cgroup_offer(dir);
+		r = enable_all(dir, l, path, e);
 		if (r)
 			return r;
 		if (!mkdirat(dir, w, 0755))

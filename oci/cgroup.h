@@ -28,13 +28,15 @@ size_t cgroup_there(const char *path);
 bool cgroup_has_limits(const struct spec *s, const struct vm_size *size);
 
 /*
- * Makes the cgroup, enables the controllers that @s asks for on the way down, and writes the
- * limits; @size gives memory.max. -EEXIST when it or one below holds processes already. On error
- * nothing that this call made is left. *@kept: what cgroup_there() said; less when some of that
- * went meanwhile and was made again.
+ * Makes the cgroup, enables the controllers that @s asks for on the way down, and of the others
+ * what can be had (cgroup_offer()), and writes the limits; @size gives memory.max. -EEXIST when it
+ * or one below holds processes already. On error nothing that this call made is left. *@kept: what
+ * cgroup_there() said; less when some of that went meanwhile and was made again.
  */
 int cgroup_make(const char *path, const struct spec *s, const struct vm_size *size, size_t *kept,
 	struct error *e);
+/* Enables for the children of @dirfd whatever controllers it has and can give. Best effort. */
+void cgroup_offer(int dirfd);
 /*
  * Changes the limits of one that exists: those that @s names (of it only .linux_.res counts).
  * Enables the controllers that this takes where that is not done; of a @scope (or NULL) systemd has

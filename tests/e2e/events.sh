@@ -62,6 +62,16 @@ check "four of twenty are too many" 4 "$(wait_for 20 sh -c "[ \$(grep -c 'too ma
 kill "${pids[@]}" 2>/dev/null || true
 wait "${pids[@]}" || true
 status 0 krun-oci delete --force "$id"
+
+say "figures without limits"
+edit b 'del(.linux.resources) | .process.args=["sleep","1000"]'
+created "$id" b
+check "create" 0 "$rc"
+status 0 krun-oci events --stats "$id"
+check "of memory, the CPU and pids" "true true true" "$(jq -r ".data | \"\(.memory.usage.usage > $((8 * mib))) \(.cpu.usage.total > 1000000) \(.pids.current > 3)\"" "$work/out")"
+[ -e "/sys/fs/cgroup/$id/memory.events" ] || die "no memory.events for those who watch it"
+ok "memory.events is there to be watched"
+status 0 krun-oci delete --force "$id"
 rm -f "$work/log" "$work/b/oom"
 host_is_as "$work/host.before"
 done_testing

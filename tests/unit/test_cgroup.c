@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include "core/limits.h"
+#include "oci/cgroup.h"
 #include "oci/cgroup_limits.h"
 #include "oci/cgroup_systemd.h"
 #include "oci/fsutil.h"
@@ -51,8 +52,8 @@ static void created(void)
 	CHECK_STR(planned("{'pids':{'limit':-1}}", &size, -1), "");
 	CHECK_STR(planned("{'cpu':{'shares':262144}}", &size, -1), "cpu.weight=10000");
 	CHECK_STR(planned("{'cpu':{'shares':262145}}", &size, -1), "cpu.weight=10000");
-	CHECK_STR(planned("{'cpu':{'shares':18446744073709551615}}", &size, -1),
-		"cpu.weight=10000");
+	CHECK_STR(
+		planned("{'cpu':{'shares':18446744073709551615}}", &size, -1), "cpu.weight=10000");
 	CHECK_STR(planned("{'cpu':{'shares':1}}", &size, -1), "cpu.weight=1");
 	CHECK_STR(
 		planned("{'blockIO':{'weight':10,'weightDevice':[{'major':8,'minor':0,'weight':1000}],"
@@ -87,6 +88,33 @@ static void updated(void)
 	CHECK_STR(planned("{'cpu':{'quota':-1}}", &size, fd), "cpu.max=max 9000");
 	CHECK_STR(planned("{'cpu':{'quota':8000,'cpus':'0-1'}}", &size, fd),
 		"cpu.max=8000 9000 cpuset.cpus=0-1");
+	CHECK_EQ(remove_tree_at(AT_FDCWD, dir), 0);
+}
+
+/* Controllers are for figures, too: each that is there is asked for, and nothing twice. */
+static void offered(void)
+{
+	char dir[] = "/tmp/krun-test-cgroup.XXXXXX";
+	CLEAN_FD int fd = mkdtemp(dir) ? open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC) : -1;
+	CLEAN_FREE char *now = NULL;
+	CLEAN_FREE char *same = NULL;
+
+	CHECK(fd >= 0);
+	cgroup_offer(fd);
+	CHECK_EQ(write_file_at(fd, "cgroup.controllers", "cpuset cpu io memory pids\n", 26, 0644),
+		0);
+	cgroup_offer(fd);
+	CHECK(faccessat(fd, "cgroup.subtree_control", F_OK, 0));
+	CHECK_EQ(write_file_at(fd, "cgroup.subtree_control", "cpuset memory\n", 14, 0644), 0);
+	cgroup_offer(fd);
+	CHECK_EQ(read_file_at(fd, "cgroup.subtree_control", 100, &now, NULL), 0);
+	CHECK(!strncmp(now, "+cpu +io +pids", 14));
+	CHECK_EQ(write_file_at(
+			 fd, "cgroup.subtree_control", "cpu cpuset io memory pids\n", 26, 0644),
+		0);
+	cgroup_offer(fd);
+	CHECK_EQ(read_file_at(fd, "cgroup.subtree_control", 100, &same, NULL), 0);
+	CHECK_STR(same, "cpu cpuset io memory pids\n");
 	CHECK_EQ(remove_tree_at(AT_FDCWD, dir), 0);
 }
 
@@ -136,6 +164,7 @@ static void bitmaps(void)
 static const struct test_case cases[] = {
 	TEST(created),
 	TEST(updated),
+	TEST(offered),
 	TEST(scopes),
 	TEST(bitmaps),
 };
