@@ -21,6 +21,8 @@
 #include <string.h>
 #include <sys/stat.h>
 
+#define MAX_LINKS 40 /* to follow for one mount point, as the kernel does for a path */
+
 #define ATTR_PLAIN                                                                      \
 	(K_ATTR_RDONLY | K_ATTR_NOSUID | K_ATTR_NODEV | K_ATTR_NOEXEC | K_ATTR__ATIME | \
 		K_ATTR_NODIRATIME | K_ATTR_NOSYMFOLLOW)
@@ -36,36 +38,71 @@ static int open_below(int root, const char *path, uint64_t flags)
 	return fd < 0 ? -errno : fd;
 }
 
-/* Makes the missing components of @path one by one, each inside the directory that the part before
- * resolves to. */
+/* Opens @name of directory @at, by its whole @path, making it as what @kind says when it is
+ * missing. -EEXIST: it is a link to what is missing. */
+static int open_made(int root, int at, const char *path, const char *name, char kind)
+{
+	int fd = open_below(root, path, 0), err;
+
+	if (fd != -ENOENT)
+		return fd;
+	if (kind == 'f')
+		err = mknodat(at, name, S_IFREG | 0644, 0) ? -errno : 0;
+	else
+		err = mkdirat(at, name, 0755) ? -errno : 0;
+	if (err && err != -EEXIST)
+		return err;
+	fd = open_below(root, path, 0);
+	return fd == -ENOENT && err ? err : fd;
+}
+
+/* Puts what the link @name of @at says into @path, in place of its own name, which ends at @end. */
+static int follow(int at, char *path, char *name, char *end)
+{
+	char link[BLOB_MAX_PATH], rest[BLOB_MAX_PATH], cut = *end, *to;
+	ssize_t n;
+	size_t room;
+
+	*end = 0;
+	n = readlinkat(at, name, link, sizeof(link) - 1);
+	*end = cut;
+	if (n <= 0)
+		return n < 0 && errno != EINVAL ? -errno : -ENOENT;
+	link[n] = 0;
+	(void)snprintf(rest, sizeof(rest), "%s", end);
+	to = link[0] == '/' ? path : name;
+	room = (size_t)(path + BLOB_MAX_PATH - to);
+	return (size_t)snprintf(to, room, "%s%s", link, rest) < room ? 0 : -ENAMETOOLONG;
+}
+
+/*
+ * Makes the missing components of @path one by one, each inside the directory that the part before
+ * resolves to. -EAGAIN: there was a link to what is missing, and @path (BLOB_MAX_PATH bytes) has
+ * become what it leads to.
+ */
 static int make_path(int root, char *path, char last)
 {
-	int parent = open_below(root, "/", O_DIRECTORY), fd = -ENOENT, err;
-	char *p = path;
+	int at = open_below(root, "/", O_DIRECTORY), fd;
+	char *name = path + strspn(path, "/");
 
-	while (parent >= 0) {
-		char *name = p + strspn(p, "/"), *end = name + strcspn(name, "/"), saved = *end;
+	while (at >= 0) {
+		char *end = name + strcspn(name, "/"), cut = *end;
 		bool final = !end[strspn(end, "/")];
 
 		*end = 0;
-		fd = open_below(root, path, 0);
-		if (fd == -ENOENT) {
-			if (final && last == 'f')
-				err = mknodat(parent, name, S_IFREG | 0644, 0) ? -errno : 0;
-			else
-				err = mkdirat(parent, name, 0755) ? -errno : 0;
-			/* A dangling link is there and cannot be made: that error is the one to
-			 * tell. */
-			fd = err && err != -EEXIST ? err : open_below(root, path, 0);
+		fd = open_made(root, at, path, name, final ? last : 'd');
+		*end = cut;
+		if (fd == -EEXIST) {
+			fd = follow(at, path, name, end);
+			fd = fd ? fd : -EAGAIN;
 		}
-		*end = saved;
-		(void)close(parent);
+		(void)close(at);
 		if (fd < 0 || final)
 			return fd;
-		parent = fd;
-		p = end;
+		at = fd;
+		name = end + strspn(end, "/");
 	}
-	return parent;
+	return at;
 }
 
 int tree_open(struct child *c, const char *path, char make, struct fail *f)
@@ -75,7 +112,10 @@ int tree_open(struct child *c, const char *path, char make, struct fail *f)
 
 	if (fd == -ENOENT && make) {
 		memcpy(copy, path, strlen(path) + 1);
-		fd = make_path(c->root, copy, make);
+		fd = -EAGAIN;
+		for (int links = 0; links < MAX_LINKS && fd == -EAGAIN; links++)
+			fd = make_path(c->root, copy, make);
+		fd = fd == -EAGAIN ? -ELOOP : fd;
 		if (fd < 0 && f)
 			return fail_set(f, fd, "cannot create mount point", path);
 	}

@@ -11,7 +11,8 @@
  *
  * A mount point that is missing is made by walking the destination one component at a time; each
  * step is resolved in the root again, so an image's symlink may lead elsewhere inside it but never
- * out.
+ * out. A link to what is missing is read, and the walk begins again, from the root, with what it
+ * says.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -32,6 +33,8 @@
 #include "oci/mounts.h"
 #include "oci/ns.h"
 #include "util/cleanup.h"
+
+#define MAX_LINKS 40 /* to follow for one mount point, as the kernel does for a path */
 
 #ifndef MS_NOSYMFOLLOW
 #define MS_NOSYMFOLLOW 256 /* linux/mount.h, 5.10 */
@@ -174,62 +177,96 @@ void mount_plan_free(struct mount_plan *p)
 	free(TAKE_PTR(p->tree));
 }
 
-/* Opens the directory part of a destination, making what is missing; *leaf is its last component.
- */
-static int open_parent(int root, const char *dest, const char **leaf)
+/* Opens @name of directory @at, by its whole @path from the root, making it when it is missing.
+ * -EEXIST: it is a link to what is missing. */
+static int open_made(int root, int at, const char *path, const char *name, bool dir)
 {
-	CLEAN_FD int dir = open_in_root(root, "/", O_PATH | O_DIRECTORY);
-	char path[PATH_MAX];
-	size_t n = strlen(dest);
-
-	if (dir < 0)
-		return dir;
-	if (n >= sizeof(path))
-		return -ENAMETOOLONG;
-	(void)memcpy(path, dest, n + 1);
-	for (char *s = path + 1; (s = strchr(s, '/')); *s++ = '/') {
-		int next;
-
-		*s = 0;
-		next = open_in_root(root, path, O_PATH | O_DIRECTORY);
-		if (next == -ENOENT) {
-			const char *name = strrchr(path, '/') + 1;
-
-			if (mkdirat(dir, name, 0755) && errno != EEXIST)
-				return -errno;
-			next = open_in_root(root, path, O_PATH | O_DIRECTORY);
-		}
-		if (next < 0)
-			return next;
-		(void)close(dir);
-		dir = next;
-	}
-	*leaf = strrchr(dest, '/') + 1;
-	return TAKE_FD(dir);
-}
-
-/* Opens a mount point, making it (directory or empty file) when it is missing. */
-static int open_target(int root, const char *dest, bool dir)
-{
-	int fd = open_in_root(root, dest, O_PATH);
-	CLEAN_FD int parent = -1;
-	const char *leaf = NULL;
-	int r = 0;
+	int fd = open_in_root(root, path, O_PATH), r;
 
 	if (fd != -ENOENT)
 		return fd;
-	parent = open_parent(root, dest, &leaf);
-	if (parent < 0)
-		return parent;
 	if (dir) {
-		r = mkdirat(parent, leaf, 0755) && errno != EEXIST ? -errno : 0;
+		r = mkdirat(at, name, 0755) ? -errno : 0;
 	} else {
 		CLEAN_FD int f = openat(
-			parent, leaf, O_CREAT | O_EXCL | O_WRONLY | O_NOFOLLOW | O_CLOEXEC, 0644);
+			at, name, O_CREAT | O_EXCL | O_WRONLY | O_NOFOLLOW | O_CLOEXEC, 0644);
 
-		r = f < 0 && errno != EEXIST ? -errno : 0;
+		r = f < 0 ? -errno : 0;
 	}
-	return r ? r : open_in_root(root, dest, O_PATH);
+	if (r && r != -EEXIST)
+		return r;
+	fd = open_in_root(root, path, O_PATH);
+	return fd == -ENOENT && r ? r : fd;
+}
+
+/*
+ * Puts what the link @name of @at says into @path, in place of its own name, which ends at @end.
+ * The result is no more than another path, to be walked from the root like any.
+ */
+static int follow(int at, char path[static PATH_MAX], char *name, char *end)
+{
+	char link[PATH_MAX], rest[PATH_MAX], cut = *end;
+	ssize_t n;
+	char *to;
+
+	*end = 0;
+	n = readlinkat(at, name, link, sizeof(link) - 1);
+	*end = cut;
+	if (n <= 0)
+		return n < 0 && errno != EINVAL ? -errno : -ENOENT;
+	link[n] = 0;
+	(void)snprintf(rest, sizeof(rest), "%s", end);
+	to = link[0] == '/' ? path : name;
+	n = path + PATH_MAX - to;
+	return snprintf(to, (size_t)n, "%s%s", link, rest) < n ? 0 : -ENAMETOOLONG;
+}
+
+/* One walk of open_target(); -EAGAIN: @path has become what a link leads to. */
+static int walk(int root, char path[static PATH_MAX], bool dir)
+{
+	CLEAN_FD int at = open_in_root(root, "/", O_PATH | O_DIRECTORY);
+
+	for (char *name = path + strspn(path, "/"); at >= 0;) {
+		char *end = name + strcspn(name, "/"), cut = *end;
+		bool last = !end[strspn(end, "/")];
+		int fd, r;
+
+		*end = 0;
+		fd = open_made(root, at, path, name, dir || !last);
+		*end = cut;
+		if (fd == -EEXIST) {
+			r = follow(at, path, name, end);
+			return r ? r : -EAGAIN;
+		}
+		if (fd < 0 || last)
+			return fd;
+		(void)close(at);
+		at = fd;
+		name = end + strspn(end, "/");
+	}
+	return at;
+}
+
+/*
+ * Opens a mount point, making it (directory or empty file) when it is missing, and what leads
+ * there. A link of the image to what is missing counts as that: systems link /etc/resolv.conf to a
+ * file that a service of theirs would make.
+ */
+static int open_target(int root, const char *dest, bool dir)
+{
+	int fd = open_in_root(root, dest, O_PATH);
+	char path[PATH_MAX];
+
+	if (fd != -ENOENT)
+		return fd;
+	if (snprintf(path, sizeof(path), "%s", dest) >= (int)sizeof(path))
+		return -ENAMETOOLONG;
+	for (int links = 0; links < MAX_LINKS; links++) {
+		fd = walk(root, path, dir);
+		if (fd != -EAGAIN)
+			return fd;
+	}
+	return -ELOOP;
 }
 
 static bool fd_is_dir(int fd)

@@ -93,6 +93,15 @@ check "nothing was made in the host's directory of that name" file "$(ls "$work/
 case_ "$(bind /up/inner "$work/src" '["bind"]')" 'cat /etc/inner/file'
 check "'..' does not leave the root" from-host "$(cat "$work/out")"
 [ ! -e /etc/inner ] || die "a directory was made in the host's /etc"
+# Systems with systemd-resolved link it so; what the link leads to is made, on the host or in a tmpfs of the guest.
+rm -f "$root/etc/resolv.conf"
+ln -s ../run/systemd/resolve/stub-resolv.conf "$root/etc/resolv.conf"
+case_ "$(bind /etc/resolv.conf "$work/one" '["bind","ro"]')" 'cat /etc/resolv.conf; cat /run/systemd/resolve/stub-resolv.conf'
+check "a link to what is missing" "one-file one-file" "$(paste -sd' ' "$work/out")"
+case_ "[{\"destination\":\"/run\",\"type\":\"tmpfs\",\"source\":\"t\"},$(bind /etc/resolv.conf "$work/one" '["bind","ro"]' | sed 's/^\[//')" \
+	'cat /etc/resolv.conf; stat -f -c %T /run/systemd'
+check "a link to what is missing in a tmpfs of the guest" "one-file tmpfs" "$(paste -sd' ' "$work/out")"
+ln -s self/x "$root/self"
 
 say "what cannot be bound"
 refused() { # TEXT MOUNTS
@@ -107,6 +116,7 @@ refused "No such file or directory" "$(bind /mnt/x "$work/no-such" '["bind"]')"
 refused "not a directory" "$(bind /etc/hosts "$work/src" '["bind"]')"
 refused "ot a directory" "$(bind /etc/hosts/x "$work/src" '["bind"]')"
 refused "irectory" "$(bind /home "$work/one" '["bind"]')"
+refused "symbolic links" "$(bind /self "$work/one" '["bind"]')"
 refused "symbolic links" "$(bind /loop/x "$work/src" '["bind"]')"
 host_is_as "$work/host.before"
 done_testing

@@ -300,6 +300,47 @@ static void seccomp(void)
 	}
 }
 
+/* Mount points below links of the image to what is not there; the other end is made, inside. */
+static void dangling_links(void)
+{
+	struct blob_mount m = { .kind = BLOB_M_BIND };
+	struct stat st;
+	struct box b;
+
+	CHECK(!symlink("../run/systemd/stub", T "/root/etc/resolv.conf"));
+	CHECK(!symlink("/../../opt/../srv", T "/root/etc/up"));
+	CHECK(!symlink("loop", T "/root/etc/loop"));
+	CHECK(!symlink("self/x", T "/root/etc/self"));
+	begin(&b);
+	box_fs(&b, "tmpfs", "/run", "");
+	blob_put_mount(&b.w, &m, "", "/etc/passwd", "/etc/resolv.conf", "");
+	box_fs(&b, "tmpfs", "/etc/up/deep", "");
+	box_sh(&b,
+		"cat /etc/resolv.conf; head -c 4 /run/systemd/stub; echo; "
+		"awk '$2 ~ \"^/(srv|run)\" { print $2 }' /proc/self/mounts");
+	box_fs(&b, "proc", "/proc", "");
+	CHECK_EQ(RUN(&b, out), 0);
+	CHECK_STR(out, "root:x:0:0::/:/bin/sh\nroot\n/run\n/run/systemd/stub\n/srv/deep\n");
+	CHECK(stat(T "/srv", &st) && stat(T "/root/run/systemd", &st));
+	for (int i = 0; i < 2; i++) {
+		begin(&b);
+		box_fs(&b, "tmpfs", i ? "/etc/loop/x" : "/etc/self/x", "");
+		box_sh(&b, "exit 0");
+		CHECK_EQ(box_make(&b), -ELOOP);
+		CHECK(strstr(h_text, i ? "/etc/loop/x" : "/etc/self/x"));
+		box_end(&b);
+		CHECK(h_stop_agent());
+	}
+	for (const char *const *l =
+			(const char *const[]){ "resolv.conf", "up", "loop", "self", NULL };
+		*l; l++) {
+		char path[64];
+
+		(void)snprintf(path, sizeof(path), T "/root/etc/%s", *l);
+		CHECK(!unlink(path));
+	}
+}
+
 static void cwd_is_made(void)
 {
 	struct box b;
@@ -640,6 +681,7 @@ static const struct test_case cases[] = {
 	TEST(user_namespace),
 	TEST(time_namespace),
 	TEST(seccomp),
+	TEST(dangling_links),
 	TEST(cwd_is_made),
 	TEST(cwd_of_exec),
 	TEST(early_streams),

@@ -138,6 +138,91 @@ out:
 	(void)rmdir(dir);
 }
 
+/* Binds @source to @dest in the tree @root, as the VMM process does; -errno. */
+static int bind_at(const char *root, const char *source, const char *dest)
+{
+	struct spec_mount m = {
+		.kind = SPEC_MNT_BIND, .destination = dest, .source = source, .data = ""
+	};
+	struct spec s = { .root = root, .mounts = &m, .n_mounts = 1 };
+	struct mount_plan p = plan(&s);
+	struct error e = { 0 };
+	int r;
+
+	(void)close(p.rootfs_fd);
+	p.rootfs = root;
+	p.rootfs_fd = open(root, O_PATH | O_DIRECTORY | O_CLOEXEC);
+	r = mount_plan_make(&p, &e);
+	if (!r)
+		r = mount_plan_execute(&p, &e);
+	plan_end(&p);
+	if (r < 0)
+		return r;
+	(void)close(r);
+	return 0;
+}
+
+/* Each bind adds a mount of the root on itself. */
+static void unbind(const char *root)
+{
+	while (!umount2(root, MNT_DETACH))
+		;
+}
+
+/* Mount points that an image links to what is not there: the other end is made, inside. */
+static void dangling(void)
+{
+	static const struct {
+		const char *link, *to;	 /* in the root */
+		const char *dest, *made; /* NULL: the link alone; an error */
+		bool dir;
+	} t[] = {
+		{ "etc/resolv.conf", "../run/systemd/resolve/stub", "/etc/resolv.conf",
+			"run/systemd/resolve/stub", false },
+		{ "etc/abs", "/var/lib/abs", "/etc/abs", "var/lib/abs", false },
+		{ "etc/out", "../../../../../../tmp/krun-dangling/file", "/etc/out",
+			"tmp/krun-dangling/file", false },
+		{ "etc/dir", "/srv/a/b", "/etc/dir", "srv/a/b", true },
+		{ "var/run", "/run2", "/var/run/deep/x", "run2/deep/x", true },
+		{ "etc/two", "three", NULL, NULL, true },
+		{ "etc/three", "./four/../five/", "/etc/two", "etc/five", true },
+		{ "etc/self", "self", "/etc/self", NULL, false },
+		{ "etc/long", "long/x", "/etc/long", NULL, false },
+	};
+	char dir[] = "/var/tmp/krun-mounts-XXXXXX", root[64], file_[64], path[256];
+	struct stat st;
+
+	CHECK(mkdtemp(dir));
+	if (geteuid() || !own_mounts()) {
+		(void)rmdir(dir);
+		return;
+	}
+	CHECK(!mount("tmpfs", dir, "tmpfs", 0, NULL));
+	(void)snprintf(root, sizeof(root), "%s/root", dir);
+	(void)snprintf(file_, sizeof(file_), "%s/file", dir);
+	CHECK(!mkdir(root, 0755) && file(dir, "file", 0));
+	for (const char *const *d = (const char *const[]){ "etc", "var", NULL }; *d; d++) {
+		(void)snprintf(path, sizeof(path), "%s/%s", root, *d);
+		CHECK(!mkdir(path, 0755));
+	}
+	for (size_t i = 0; i < sizeof(t) / sizeof(t[0]); i++) {
+		(void)snprintf(path, sizeof(path), "%s/%s", root, t[i].link);
+		CHECK(!symlink(t[i].to, path));
+		if (!t[i].dest)
+			continue;
+		CHECK_EQ(!!bind_at(root, t[i].dir ? root : file_, t[i].dest), !t[i].made);
+		unbind(root);
+		if (!t[i].made)
+			continue;
+		(void)snprintf(path, sizeof(path), "%s/%s", root, t[i].made);
+		CHECK(!lstat(path, &st));
+		CHECK(t[i].dir ? S_ISDIR(st.st_mode) : S_ISREG(st.st_mode));
+	}
+	CHECK(access("/tmp/krun-dangling", F_OK));
+	(void)umount2(dir, MNT_DETACH);
+	(void)rmdir(dir);
+}
+
 static bool readonly(const char *dir)
 {
 	CLEAN_FD int fd = open(dir, O_PATH | O_DIRECTORY | O_CLOEXEC);
@@ -183,6 +268,7 @@ static void readonly_trees(void)
 
 static const struct test_case cases[] = {
 	TEST(mapped_ids),
+	TEST(dangling),
 	TEST(readonly_trees),
 };
 
