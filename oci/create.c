@@ -538,6 +538,7 @@ static void create_init(struct create *x, const struct rt *rt, const struct rt_c
 	}
 	for (int t = 0; t < SPEC_NS_TYPES; t++)
 		x->p.ns.fd[t] = -1;
+	caller_limits(&x->p.limits);
 }
 
 int rt_create(const struct rt *rt, const struct rt_create *o, struct error *e)

@@ -140,12 +140,14 @@ static int make_blob(struct exec *x, struct error *e)
 		: BLOB_STDIO(PROTO_STDIN) | BLOB_STDIO(PROTO_STDOUT) | BLOB_STDIO(PROTO_STDERR);
 	CLEAN(seccomp_prog_free) struct seccomp_prog filter = { 0 };
 	CLEAN_FREE uint8_t *blob = NULL;
+	struct caller_limits lim;
 	size_t len = 0;
 	int r = seccomp_cached(x->c.dir_fd, &x->spec->linux_.seccomp, &filter, e);
 
+	caller_limits(&lim);
 	if (!r)
 		r = guest_blob_exec(x->spec, &x->p, &filter, cgroup_of_guest(x->o->cgroup), stdio,
-			&x->more, &blob, &len, e);
+			&x->more, &lim, &blob, &len, e);
 	if (r)
 		return r;
 	x->blob = memfd_create("krun-oci-exec", MFD_CLOEXEC);

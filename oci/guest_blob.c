@@ -30,12 +30,40 @@
 #include "util/cleanup.h"
 #include "util/util.h"
 
+#define GUEST_NR_OPEN 1048576 /* fs.nr_open, as every kernel begins with it */
+
+_Static_assert(RLIM_NLIMITS <= BLOB_MAX_RLIMITS, "all of them fit");
 _Static_assert(BLOB_NS_IPC == CLONE_NEWIPC && BLOB_NS_UTS == CLONE_NEWUTS &&
 		BLOB_NS_CGROUP == CLONE_NEWCGROUP && BLOB_NS_TIME == CLONE_NEWTIME,
 	"kernel's numbers");
 
+void caller_limits(struct caller_limits *l)
+{
+	for (unsigned i = 0; i < RLIM_NLIMITS; i++)
+		l->have[i] = !getrlimit((__rlimit_resource_t)i, &l->v[i]);
+	/* a host may have raised its fs.nr_open, and a limit above it is an error */
+	l->v[RLIMIT_NOFILE].rlim_cur = MIN(l->v[RLIMIT_NOFILE].rlim_cur, (rlim_t)GUEST_NR_OPEN);
+	l->v[RLIMIT_NOFILE].rlim_max = MIN(l->v[RLIMIT_NOFILE].rlim_max, (rlim_t)GUEST_NR_OPEN);
+}
+
+static void put_rlimits(
+	struct blob_w *w, const struct spec_process *p, const struct caller_limits *lim)
+{
+	uint32_t given = 0;
+
+	for (size_t i = 0; i < p->n_rlimits; i++) {
+		given |= 1U << p->rlimits[i].resource;
+		blob_put_rlimit(w, (uint32_t)p->rlimits[i].resource, p->rlimits[i].soft,
+			p->rlimits[i].hard);
+	}
+	for (unsigned i = 0; lim && i < RLIM_NLIMITS; i++) {
+		if (lim->have[i] && !(given >> i & 1))
+			blob_put_rlimit(w, i, lim->v[i].rlim_cur, lim->v[i].rlim_max);
+	}
+}
+
 static void put_process(struct blob_w *w, const struct spec_process *p, const struct spec_linux *l,
-	unsigned stdio, const struct morefds *more)
+	unsigned stdio, const struct morefds *more, const struct caller_limits *lim)
 {
 	struct blob_process b = { .flags = BLOB_P_CAPS,
 		.stdio = stdio,
@@ -87,9 +115,7 @@ static void put_process(struct blob_w *w, const struct spec_process *p, const st
 	blob_put_str(w, BLOB_T_CWD, p->cwd);
 	if (p->user.n_groups)
 		blob_put_gids(w, p->user.groups, p->user.n_groups);
-	for (size_t i = 0; i < p->n_rlimits; i++)
-		blob_put_rlimit(w, (uint32_t)p->rlimits[i].resource, p->rlimits[i].soft,
-			p->rlimits[i].hard);
+	put_rlimits(w, p, lim);
 	for (unsigned i = 0; i < more->n; i++)
 		blob_put_fd(w, more->kind[i]);
 }
@@ -328,8 +354,8 @@ static const char *field(uint16_t tag)
 }
 
 int guest_blob(const struct spec *s, const struct container *c, const struct vm_size *size,
-	const char *notify, unsigned stdio, const struct morefds *more, uint8_t **out, size_t *len,
-	struct error *e)
+	const char *notify, unsigned stdio, const struct morefds *more,
+	const struct caller_limits *lim, uint8_t **out, size_t *len, struct error *e)
 {
 	struct msg_proc head = { .proc = PROTO_PROC_INIT };
 	struct blob_w w;
@@ -337,7 +363,7 @@ int guest_blob(const struct spec *s, const struct container *c, const struct vm_
 
 	blob_begin(&w, BLOB_CREATE, sizeof(head));
 	if (s->process.set)
-		put_process(&w, &s->process, &s->linux_, stdio, more);
+		put_process(&w, &s->process, &s->linux_, stdio, more, lim);
 	else
 		put_no_process(&w);
 	r = put_seccomp(&w, s, e);
@@ -361,13 +387,14 @@ int guest_blob(const struct spec *s, const struct container *c, const struct vm_
 
 int guest_blob_exec(const struct spec *s, const struct spec_process *p,
 	const struct seccomp_prog *filter, const char *cgroup, unsigned stdio,
-	const struct morefds *more, uint8_t **out, size_t *len, struct error *e)
+	const struct morefds *more, const struct caller_limits *lim, uint8_t **out, size_t *len,
+	struct error *e)
 {
 	struct blob_w w;
 	int r;
 
 	blob_begin(&w, BLOB_EXEC, sizeof(struct msg_proc));
-	put_process(&w, p, &s->linux_, stdio, more);
+	put_process(&w, p, &s->linux_, stdio, more, lim);
 	if (cgroup)
 		blob_put_str(&w, BLOB_T_IN_CGROUP, cgroup);
 	if (filter->len)

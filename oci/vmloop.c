@@ -373,7 +373,7 @@ static int send_create(struct vmloop *l, unsigned stdio, struct error *e)
 	CLEAN_FREE uint8_t *blob = NULL;
 	size_t len = 0;
 	int r = guest_blob(l->p->spec, l->p->c, &l->p->size, l->p->notify.path, stdio, &l->p->more,
-		&blob, &len, e);
+		&l->p->limits, &blob, &len, e);
 
 	if (r)
 		return r;

@@ -12,6 +12,7 @@
 #include "oci/mounts.h"
 #include "oci/notify.h"
 #include "oci/ns.h"
+#include "oci/guest_blob.h"
 #include "oci/spec_disk.h"
 #include "oci/spec_net.h"
 #include "oci/state.h"
@@ -23,6 +24,7 @@ struct vmproc {
 	struct ns_set ns;
 	struct mount_plan plan;
 	struct vm_size size;
+	struct caller_limits limits; /* the CLI's */
 	struct vmm_net net;
 	struct vmm_disk disk[VMM_MAX_DISKS];
 	unsigned ndisks;

@@ -38,6 +38,10 @@ ok "an image"
 say "run"
 status 7 d run --rm --network none busybox:test sh -c 'echo hello; exit 7'
 out_has hello
+# docker sends no limits: they are what the daemons run under
+status 0 d run --rm --network none busybox:test sh -c 'ulimit -Hn'
+files=$(ulimit -Hn)
+check "open files" "$((files < 1048576 ? files : 1048576))" "$(cat "$work/out")"
 status 127 d run --rm --network none busybox:test no-such-program
 status 126 d run --rm --network none busybox:test /etc
 

@@ -34,6 +34,23 @@ rmdir "$work/b/rootfs/.seed" 2>/dev/null || true
 sh_is "unified in the guest" "65536000 1" 'cat /sys/fs/cgroup/memory.high /sys/fs/cgroup/memory.oom.group' \
 	'.linux.resources.unified={"memory.high":"65536000","memory.oom.group":"1"}'
 
+say "limits that the config does not name are those of the caller, of an exec those of its own"
+# shellcheck disable=SC2016 # the other shells'
+limits='ulimit -Hn "$2"; ulimit -Sn "$1"; ulimit -Sc 5; ulimit -Hc 9; ulimit -Su 4321; shift 2; exec "$@"'
+# shellcheck disable=SC2016 # awk's
+look='["awk","/^Max (open files|core|processes|stack)/ { print \$(NF - 2), \$(NF - 1) }","/proc/self/limits"]'
+stack="$(ulimit -Ss)"
+[ "$stack" = unlimited ] || stack=$((stack * 1024))
+cp "$work/config.good" "$work/b/config.json"
+edit b ".process.args=$look | .process.rlimits=[{\"type\":\"RLIMIT_STACK\",\"soft\":4194304,\"hard\":8388608}]"
+run bash -c "$limits" - 777 7777 krun-oci run --bundle "$work/b" "$id"
+check "of run" "0 4194304 8388608 5120 9216 4321 777 7777" "$rc $(awk '/^(4194304|777|5120) / { print } /^4321 / { print $1 }' "$work/out" | paste -sd' ')"
+edit b '.process.args=["sleep","1000"] | del(.process.rlimits)'
+status 0 krun-oci run --detach --bundle "$work/b" "$id"
+run bash -c "$limits" - 888 8888 krun-oci exec "$id" awk '/^Max (open|stack)/ { print $(NF - 2) }' /proc/self/limits
+check "of exec" "0 $stack 888" "$rc $(paste -sd' ' "$work/out")"
+status 0 krun-oci delete --force "$id"
+
 say "on the host"
 cp "$work/config.good" "$work/b/config.json"
 edit b '.process.args=["sleep","1000"] | .linux.resources.unified={"cpu.weight":"77","memory.low":"8192"}'

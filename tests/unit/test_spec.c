@@ -500,7 +500,7 @@ static void guest_mounts(void)
 	size_t len = 0;
 
 	CHECK(s);
-	CHECK_EQ(guest_blob(s, NULL, &size, NULL, 0, &none, &blob, &len, NULL), 0);
+	CHECK_EQ(guest_blob(s, NULL, &size, NULL, 0, &none, NULL, &blob, &len, NULL), 0);
 	CHECK(len > sizeof(struct msg_proc));
 	CHECK_EQ(blob_read(blob + sizeof(struct msg_proc), len - sizeof(struct msg_proc),
 			 BLOB_CREATE, &v, &why),
@@ -534,7 +534,7 @@ static void blob_of_process(void)
 
 	CHECK(s);
 	CHECK_EQ(spec_refusals(s, NULL), 0);
-	CHECK_EQ(guest_blob(s, NULL, &size, NULL, 0, &none, &blob, &len, NULL), 0);
+	CHECK_EQ(guest_blob(s, NULL, &size, NULL, 0, &none, NULL, &blob, &len, NULL), 0);
 	CHECK_EQ(blob_read(blob + sizeof(struct msg_proc), len - sizeof(struct msg_proc),
 			 BLOB_CREATE, &v, &why),
 		0);
@@ -551,6 +551,66 @@ static void blob_of_process(void)
 	CHECK_EQ(v.mounts[1].m.flags, BLOB_M_COPYUP);
 	CHECK_EQ(v.ncgroup, 1);
 	CHECK_STR(v.cgroup[0].name, "memory.high");
+	blob_view_free(&v);
+}
+
+static uint64_t nr_open(void)
+{
+	FILE *f = fopen("/proc/sys/fs/nr_open", "re");
+	unsigned long long n = 0;
+
+	if (f && fscanf(f, "%llu", &n) != 1)
+		n = 0;
+	if (f)
+		(void)fclose(f);
+	return n;
+}
+
+/* What a config does not say is the caller's, as with other runtimes, and no more files than a
+ * guest's kernel lets a process have. */
+static void blob_of_limits(void)
+{
+	CLEAN(spec_freep)
+	struct spec *s =
+		parse(HEAD "'process':{'args':['x'],'cwd':'/','user':{'uid':0,'gid':0},'rlimits':["
+			   "{'type':'RLIMIT_CORE','soft':1,'hard':2}]}}");
+	CLEAN_FREE uint8_t *blob = NULL;
+	struct vm_size size = { .vcpus = 1 };
+	struct caller_limits lim;
+	struct rlimit files, much;
+	const char *why = NULL;
+	struct blob_view v;
+	size_t len = 0, files_at = 16;
+
+	CHECK(s);
+	CHECK(!getrlimit(RLIMIT_NOFILE, &files));
+	/* more than the guest's, where this process may */
+	much.rlim_cur = much.rlim_max = nr_open();
+	if (much.rlim_max > files.rlim_max)
+		(void)setrlimit(RLIMIT_NOFILE, &much);
+	CHECK(!getrlimit(RLIMIT_NOFILE, &much));
+	caller_limits(&lim);
+	(void)setrlimit(RLIMIT_NOFILE, &files);
+	CHECK_EQ(guest_blob(s, NULL, &size, NULL, 0, &none, &lim, &blob, &len, NULL), 0);
+	CHECK_EQ(blob_read(blob + sizeof(struct msg_proc), len - sizeof(struct msg_proc),
+			 BLOB_CREATE, &v, &why),
+		0);
+	CHECK_EQ(v.nrlimits, RLIM_NLIMITS);
+	CHECK_EQ(v.rlimits[0].resource, RLIMIT_CORE);
+	CHECK(v.rlimits[0].soft == 1 && v.rlimits[0].hard == 2);
+	for (size_t i = 1; i < v.nrlimits; i++) {
+		const struct blob_rlimit *r = &v.rlimits[i];
+
+		CHECK(r->resource != RLIMIT_CORE);
+		if (r->resource == RLIMIT_NOFILE)
+			files_at = i;
+		else
+			CHECK(r->soft == lim.v[r->resource].rlim_cur &&
+				r->hard == lim.v[r->resource].rlim_max);
+	}
+	CHECK(files_at < 16);
+	CHECK_EQ(v.rlimits[files_at].hard, MIN(much.rlim_max, 1048576));
+	CHECK_EQ(v.rlimits[files_at].soft, MIN(much.rlim_cur, 1048576));
 	blob_view_free(&v);
 }
 
@@ -697,6 +757,7 @@ static const struct test_case CASES[] = {
 	TEST(linux_section),
 	TEST(hooks_and_annotations),
 	TEST(blob_of_process),
+	TEST(blob_of_limits),
 	TEST(managers),
 	TEST(own_output),
 	TEST(partial_documents),
