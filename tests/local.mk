@@ -253,6 +253,7 @@ guest_files = \
 	tests/e2e/ps.sh \
 	tests/e2e/rootless.sh \
 	tests/e2e/sandbox.sh \
+	tests/e2e/signals.c \
 	tests/e2e/size.sh \
 	tests/e2e/spec.sh \
 	tests/e2e/stdin-loop.sh \

@@ -73,6 +73,53 @@ got=0
 wait $! || got=$?
 check "exit status of run after SIGTERM to it" 44 "$got"
 
+say "every signal that can be caught is seen"
+gcc -O1 -static -o "$work/b/rootfs/signals" "$top/tests/e2e/signals.c" 2>"$work/err" || die "cannot compile tests/e2e/signals.c"
+edit b '.process.args=["/signals"]'
+created "$id" b
+check "create" 0 "$rc"
+status 0 krun-oci start "$id"
+wait_for 20 grep -qx ready "$work/$id.out"
+for n in {1..64}; do
+	case $n in 9 | 19) continue ;; esac # KILL and STOP
+	krun-oci kill "$id" "$n" 2>"$work/err" || die "kill $n"
+	wait_for 20 grep -qx "signal $n" "$work/$id.out"
+done
+check "each of 62, once" "62 62" "$(grep -c signal "$work/$id.out") $(grep signal "$work/$id.out" | sort -u | wc -l)"
+stopped() { [ "$(krun-oci exec "$id" cut -d' ' -f3 /proc/1/stat)" = T ]; }
+again() { [ "$(grep -cx 'signal 18' "$work/$id.out")" = 2 ]; }
+status 0 krun-oci kill "$id" STOP
+wait_for 20 stopped
+status 0 krun-oci kill "$id" CONT
+wait_for 20 again
+ok "SIGSTOP stops it, SIGCONT lets it go on"
+status 0 krun-oci delete --force "$id"
+
+say "kill --all reaches every process of the container"
+edit b '.process.args=["sh","-c","trap \"echo one\" USR1; sh -c \"trap \\\"echo two\\\" USR1; echo up; while :; do sleep 0.1; done\" & while :; do sleep 0.1; done"]'
+created "$id" b
+check "create" 0 "$rc"
+status 0 krun-oci start "$id"
+wait_for 20 grep -qx up "$work/$id.out"
+krun-oci exec "$id" sh -c 'trap "echo three; exit 5" USR1; echo up; while :; do sleep 0.1; done' >"$work/exec.out" 2>&1 </dev/null &
+exec_pid=$!
+wait_for 20 grep -qx up "$work/exec.out"
+status 0 krun-oci kill "$id" USR1
+wait_for 20 grep -qx one "$work/$id.out"
+check "without it PID 1 alone" "0 0" "$(grep -c two "$work/$id.out") $(grep -c three "$work/exec.out")"
+status 0 krun-oci kill --all "$id" USR1
+wait_for 20 grep -qx two "$work/$id.out"
+got=0
+wait $exec_pid || got=$?
+check "an exec" "5 three" "$got $(tail -n 1 "$work/exec.out")"
+twice() { [ "$(grep -cx one "$work/$id.out")" = 2 ]; }
+wait_for 20 twice
+ok "PID 1 again"
+status 0 krun-oci kill --all "$id" KILL
+case $(exit_of "$id") in 137 | "signal 9") ok "SIGKILL ends all" ;; *) die "exit $(exit_of "$id") after SIGKILL" ;; esac
+status 0 krun-oci kill --all "$id" TERM
+status 0 krun-oci delete "$id"
+
 say "what cannot be executed is an error of create"
 mkdir "$work/b/rootfs/adir"
 echo text >"$work/b/rootfs/notexec"

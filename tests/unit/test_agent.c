@@ -284,6 +284,43 @@ static void not_found(void)
 	}
 }
 
+/* To one process, and to every one of the machine but the agent. */
+static void signals_one_and_all(void)
+{
+	struct msg_signal all = {
+		.proc = PROTO_PROC_INIT, .signo = SIGUSR1, .flags = MSG_SIGNAL_ALL
+	};
+	struct box b;
+	ssize_t n;
+
+	begin(&b);
+	box_sh(&b,
+		"trap 'echo one' USR1; sh -c \"trap 'echo two; exit' USR1; echo up; "
+		"while :; do read -t 1 x; done\" & while :; do read -t 1 x; done");
+	CHECK_EQ(box_make(&b), 0);
+	CHECK_EQ(h_ask_proc(MSG_START, 1), 0);
+	CHECK(h_readable(b.fd[1]));
+	CHECK_EQ(recv(b.fd[1], out, 3, MSG_WAITALL), 3);
+	CHECK_EQ(h_kill(1, SIGUSR1), 0);
+	CHECK(h_readable(b.fd[1]));
+	CHECK_EQ(recv(b.fd[1], out, 4, MSG_WAITALL), 4);
+	CHECK(!memcmp(out, "one\n", 4));
+	CHECK_EQ(h_ask(MSG_SIGNAL, &all, sizeof(all)), 0);
+	for (n = 0; n < 8;) {
+		CHECK(h_readable(b.fd[1]));
+		n += recv(b.fd[1], out + n, (size_t)(8 - n), 0);
+	}
+	CHECK(!memcmp(out, "one\ntwo\n", 8) || !memcmp(out, "two\none\n", 8));
+	all.signo = SIGKILL;
+	CHECK_EQ(h_ask(MSG_SIGNAL, &all, sizeof(all)), 0);
+	CHECK(h_wait_exit(1));
+	CHECK_EQ(h_exit.signo, SIGKILL);
+	all.flags = 2;
+	CHECK_EQ(h_ask(MSG_SIGNAL, &all, sizeof(all)), -EPROTO);
+	box_end(&b);
+	CHECK(h_stop_agent());
+}
+
 static int exec_sh(uint32_t id, const char *script, struct box *e, int ctrl, uint32_t flags)
 {
 	box_begin(e, BLOB_EXEC);
@@ -647,6 +684,7 @@ static const struct test_case cases[] = {
 	TEST(workload_closes_stdin),
 	TEST(late_stream),
 	TEST(not_found),
+	TEST(signals_one_and_all),
 	TEST(exec_joins),
 	TEST(exec_dies_with_proxy),
 	TEST(streams_of_nobody),
