@@ -67,6 +67,7 @@ unit_programs = \
 	tests/unit/test_json \
 	tests/unit/test_kernel \
 	tests/unit/test_kvm_cpuid \
+	tests/unit/test_log \
 	tests/unit/test_loop \
 	tests/unit/test_mem \
 	tests/unit/test_morefds \
