@@ -10,7 +10,7 @@
 
 static struct rt_exec o;
 static struct morefds more;
-static const char *preserve_fds, *preserve_file;
+static const char *preserve_fds;
 
 static int exec(const struct rt *rt, char **args, unsigned n, struct error *e)
 {
@@ -23,11 +23,6 @@ static int exec(const struct rt *rt, char **args, unsigned n, struct error *e)
 	if (morefds_count(preserve_fds, &more_n, e) || morefds_take(&more, more_n, oci_log_fd(), e))
 		return 1;
 	o.more = &more;
-	if (preserve_file)
-		return err_set(e, ENOTSUP,
-			       "--preserve-file: a file descriptor of the host cannot be passed into the guest")
-			? 1
-			: 0;
 	/* with an error it is that of the failure */
 	(void)rt_exec(rt, &o, &code, e);
 	return code;
@@ -60,7 +55,6 @@ static const struct opt exec_opts[] = {
 		&o.cgroup },
 	{ "preserve-fds", 0, OPT_STRING, "N", "pass descriptors 3 to 2 + N on to the process",
 		&preserve_fds },
-	{ "preserve-file", 0, OPT_STRING, "FD:PATH", NULL, &preserve_file },
 	OPT_END,
 };
 

@@ -183,7 +183,6 @@ check "--cgroup, the same by another name" "0::/sub" "$(krun-oci exec --cgroup s
 check "without it" "0::/" "$(krun-oci exec "$id" cat /proc/self/cgroup)"
 refused "does not exist" "$id-none" true
 refused "needs a command" "$id"
-refused --preserve-file --preserve-file 3:/x "$id" true
 ! grep -q Y /sys/module/apparmor/parameters/enabled 2>/dev/null || refused --apparmor --apparmor profile "$id" true
 [ ! -e /sys/fs/selinux/enforce ] || refused --process-label --process-label label "$id" true
 refused --cgroup --cgroup ../.. "$id" true
