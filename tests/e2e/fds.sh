@@ -120,6 +120,46 @@ krun-oci exec -t --preserve-fds 1 "$id-x" sh -c 'echo beside a terminal >&3' 3>"
 check "beside a terminal" "beside a terminal" "$(cat "$work/o")"
 krun-oci delete --force "$id-x"
 
+say "--pidfd-socket"
+cat >"$work/pidfd.py" <<'END_OF_FILE'
+import select, socket, sys
+s = socket.socket(socket.AF_UNIX)
+s.bind(sys.argv[1])
+s.listen(1)
+text, fds, _, _ = socket.recv_fds(s.accept()[0], 64, 4)
+info = dict(l.split(":", 1) for l in open(f"/proc/self/fdinfo/{fds[0]}"))
+print(text.decode(), len(fds), info["Pid"].strip(), flush=True)
+p = select.poll()
+p.register(fds[0], select.POLLIN)
+p.poll()
+print("ended", flush=True)
+END_OF_FILE
+receiver() { # it listens when this returns
+	rm -f "$work/pidfd"
+	timeout 300 python3 "$work/pidfd.py" "$work/pidfd" >"$work/got" 2>"$work/err" &
+	receiver=$!
+	wait_for 20 sh -c "grep -q '$work/pidfd\$' /proc/net/unix"
+}
+receiver
+krun-oci run --detach --bundle "$work/b" --pidfd-socket "$work/pidfd" "$id-p" >/dev/null 2>"$work/err" </dev/null || die "run"
+check "the VMM's" "pidfd 1 $(krun-oci state "$id-p" | jq .pid)" "$(cat "$work/got")"
+vmm_receiver=$receiver
+mv "$work/got" "$work/got.vmm"
+receiver
+krun-oci exec --detach --pidfd-socket "$work/pidfd" --pid-file "$work/pid" "$id-p" sleep 1000 >/dev/null 2>"$work/err" </dev/null || die "exec"
+check "that of an exec's process" "pidfd 1 $(cat "$work/pid")" "$(cat "$work/got")"
+kill -TERM "$(cat "$work/pid")"
+wait $receiver || die "the receiver"
+check "it tells the end" ended "$(tail -n 1 "$work/got")"
+krun-oci delete --force "$id-p"
+wait $vmm_receiver || die "the receiver"
+check "and that of the container" ended "$(tail -n 1 "$work/got.vmm")"
+rm -f "$work/pidfd"
+run krun-oci create --bundle "$work/b" --pidfd-socket "$work/pidfd" "$id-p"
+check "nobody is there: create fails" 1 "$rc"
+err_has "$work/pidfd"
+status 1 krun-oci state "$id-p"
+
 say "what is refused"
 refused() { # SAYS, with descriptor 3
 	local what=$1
