@@ -2,9 +2,10 @@
 /* The `mounts` section: option words become flags, the rest becomes the file system's data. */
 /*
  * How it works: one table maps every option word to one of a few actions. Words that no table knows
- * are data of the file system; a bind mount has none, and tmpfs, devpts and cgroup, which the guest
- * mounts from what we send it, know a closed list, so that a typing error is an error and not a
- * silent no-op.
+ * are data of the file system; tmpfs, devpts and cgroup, which the guest mounts from what we send
+ * it, know a closed list, so that a typing error is an error and not a silent no-op. A bind mount
+ * has no data: mount(2) passes over it, and so do we with a warning where it would be some file
+ * system's.
  */
 #include <linux/mount.h>
 #include <string.h>
@@ -253,29 +254,48 @@ static bool data_ok(const char *value, enum data_type t)
 	}
 }
 
+static const struct data_key *find_key(const struct data_key *t, size_t count, const char *word)
+{
+	size_t len = strcspn(word, "=");
+
+	for (size_t i = 0; i < count; i++)
+		if (strlen(t[i].key) == len && !strncmp(t[i].key, word, len))
+			return &t[i];
+	return NULL;
+}
+
 /* The kernel splits data at commas and gives no hint which word it disliked, so look first. */
 static bool check_data(struct rd *p, const struct json *n, const struct data_key *t, size_t count,
 	const char *type)
 {
-	size_t len = strcspn(n->text, "=");
-	const char *value = n->text[len] ? n->text + len + 1 : NULL;
+	const struct data_key *k = find_key(t, count, n->text);
+	const char *value = strchr(n->text, '=');
 
-	for (size_t i = 0; i < count; i++) {
-		if (strlen(t[i].key) != len || strncmp(t[i].key, n->text, len))
-			continue;
-		if (!data_ok(value, t[i].type))
-			return rd_fail(p, n, NULL, "bad value in %s", QUOTE(n->text));
-		return true;
-	}
-	return rd_fail(p, n, NULL, "unknown option %s for %s", QUOTE(n->text), type);
+	if (!k)
+		return rd_fail(p, n, NULL, "unknown option %s for %s", QUOTE(n->text), type);
+	if (!data_ok(value ? value + 1 : NULL, k->type))
+		return rd_fail(p, n, NULL, "bad value in %s", QUOTE(n->text));
+	return true;
 }
 
+static bool some_file_systems(const char *word)
+{
+	return find_key(TMPFS_DATA, ARRAY_SIZE(TMPFS_DATA), word) ||
+		find_key(DEVPTS_DATA, ARRAY_SIZE(DEVPTS_DATA), word) ||
+		find_key(CGROUP_DATA, ARRAY_SIZE(CGROUP_DATA), word);
+}
+
+/* Whether it belongs to the data. */
 static bool data_word(struct rd *p, const struct json *n, const struct spec_mount *m)
 {
 	if (!n->len || strchr(n->text, ','))
 		return rd_fail(p, n, NULL, "%s is not one option", QUOTE(n->text));
 	switch (m->kind) {
 	case SPEC_MNT_BIND:
+		if (some_file_systems(n->text)) {
+			rd_warn(p, n, NULL, "%s means nothing for a bind mount", QUOTE(n->text));
+			return false;
+		}
 		return rd_fail(p, n, NULL, "unknown option %s for a bind mount", QUOTE(n->text));
 	case SPEC_MNT_TMPFS:
 		return check_data(p, n, TMPFS_DATA, ARRAY_SIZE(TMPFS_DATA), "tmpfs");
@@ -304,8 +324,11 @@ static void read_data(struct rd *p, const struct json *list, struct spec_mount *
 	{
 		if (find_option(n->text))
 			continue;
-		if (!data_word(p, n, m))
-			return;
+		if (!data_word(p, n, m)) {
+			if (p->err)
+				return;
+			continue;
+		}
 		if (len + n->len + 1 > SPEC_LIM_MOUNT_DATA) {
 			rd_fail(p, list, NULL, "more than %d bytes of options",
 				SPEC_LIM_MOUNT_DATA);

@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
 /* exec: the verb and its options. */
-#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 

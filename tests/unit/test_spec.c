@@ -121,7 +121,7 @@ static void mounts(void)
 		"{'destination':'/a//b/./c/../d/','type':'tmpfs','source':'x','options':["
 		"'nosuid','ro','rw','size=64m','mode=1777','noatime','strictatime']},"
 		"{'destination':'rel','source':'/src','options':['rbind','rslave','rro',"
-		"'rnoatime']},"
+		"'size=10m','rnoatime']},"
 		"{'destination':'/sys','type':'none','source':'/sys','options':['rbind','ro']},"
 		"{'destination':'/dev/pts','type':'devpts','options':['newinstance',"
 		"'ptmxmode=0666','mode=0620','gid=5']},"
@@ -160,7 +160,9 @@ static void mounts(void)
 	m++;
 	CHECK_EQ(m->kind, SPEC_MNT_OTHER);
 	CHECK_STR(m->data, "data=ordered");
-	CHECK_EQ(s->warnings.n, 1);
+	CHECK_EQ(s->warnings.n, 2);
+	CHECK(strstr(s->warnings.v[1],
+		"mounts[1].options[3]: \"size=10m\" means nothing for a bind mount"));
 }
 
 static void linux_section(void)
