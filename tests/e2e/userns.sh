@@ -37,6 +37,9 @@ say take "$(chown 0:0 /of-host-root 2>&1 | sed 's/.*: //')"
 touch /made /home/user/given
 chown 1000:1000 /home/user/given
 say given "$(stat -c '%u %g' /home/user/given)"
+cp /bin/busybox /setid; chmod 4755 /setid; say setid "$(stat -c %a /setid)"
+say device "$(mknod /dev-null c 1 3 2>&1 | sed 's/.*: //')"
+mkfifo /fifo; say fifo "$(stat -c '%F %u' /fifo)"
 say unmapped "$(chown 70000:70000 /made 2>&1 | sed 's/.*: //')"
 echo end
 while :; do sleep 0.1; done
@@ -66,6 +69,8 @@ check "nor taken" "Operation not permitted" "$(value take)"
 check "it is as it was" "secret 0 600" "$(cat "$root/of-host-root") $(stat -c '%u %a' "$root/of-host-root")"
 check "a file of the guest's root, on the host" "$base $base" "$(stat -c '%u %g' "$root/made")"
 check "a file given away, in the guest" "1000 1000" "$(value given)"
+check "a set-id program is its owner's, on the host too" "4755 4755 $base" "$(value setid) $(stat -c '%a %u' "$root/setid")"
+check "a device cannot be made, a fifo can" "Operation not permitted fifo 0" "$(value device) $(value fifo)"
 check "a file given away, on the host" "$((base + 1000)) $((base + 1000))" "$(stat -c '%u %g' "$root/home/user/given")"
 case $(value unmapped) in
 "Invalid argument" | "Operation not permitted") ok "to an id that is not mapped: $(value unmapped)" ;;

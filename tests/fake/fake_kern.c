@@ -73,6 +73,18 @@ static bool is_open(const struct fk *k, uint64_t id)
 	return false;
 }
 
+/* What stays open is looked up again and again: once in the list is enough. */
+static unsigned kept(struct fk *k, unsigned n, const struct fuse_forget_one *f)
+{
+	for (unsigned i = 0; i < n; i++)
+		if (k->forget[i].nodeid == f->nodeid) {
+			k->forget[i].nlookup += f->nlookup;
+			return n;
+		}
+	k->forget[n] = *f;
+	return n + 1;
+}
+
 static void forget_some(struct fk *k)
 {
 	static struct fuse_forget_one send[FK_FORGETS];
@@ -81,7 +93,7 @@ static void forget_some(struct fk *k)
 
 	for (unsigned i = 0; i < k->nforget; i++) {
 		if (is_open(k, k->forget[i].nodeid))
-			k->forget[keep++] = k->forget[i];
+			keep = kept(k, keep, &k->forget[i]);
 		else
 			send[b.count++] = k->forget[i];
 	}

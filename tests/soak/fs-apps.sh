@@ -222,6 +222,7 @@ for s in $FS_STRESS; do
 	rc=0
 	stress-ng --$s 1 --timeout ${FS_STRESS_S}s --hdd-bytes 16M --iomix-bytes 16M --readahead-bytes 16M --seek-size 16M --verify --temp-path /w/stress >out 2>&1 || rc=$?
 	# 3: not on this system, 4: not here (a right is missing): told
+	grep -q "unrecognized option" out && rc=3
 	case $rc in
 	0) ;;
 	3 | 4) echo "not run: $s" ;;

@@ -338,8 +338,10 @@ static int see_not(const char *path, const struct stat *st, int type, struct FTW
 static bool see_all(struct rig *t)
 {
 	/* Its directories are read as well: times of access. */
-	if (nftw(t->native, see_not, 32, FTW_PHYS) < 0)
+	if (nftw(t->native, see_not, 32, FTW_PHYS) < 0) {
+		printf("# nftw: %s\n", strerror(errno));
 		return false;
+	}
 	seer = t;
 	tree_cut = strlen(t->share);
 	fk_forget_all(&t->k);
