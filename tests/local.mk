@@ -203,7 +203,7 @@ build_scripts = \
 	tests/build/krunfw \
 	tests/build/options
 
-# list: tests/e2e/*.sh tests/e2e/*.c tests/e2e/*.h tests/e2e/*.py tests/e2e/*.differs tests/soak/* tests/guest/*.sh tests/guest/*/run tests/guest/*/*.sh tests/guest/*/*.c tests/guest/*/*.h tests/guest/tsi/differences
+# list: tests/e2e/*.sh tests/e2e/*.c tests/e2e/*.h tests/e2e/*.py tests/e2e/*.differs tests/e2e/*.matrix tests/soak/* tests/guest/*.sh tests/guest/*/run tests/guest/*/*.sh tests/guest/*/*.c tests/guest/*/*.h tests/guest/tsi/differences
 guest_files = \
 	tests/e2e/bad-configs.sh \
 	tests/e2e/binds.sh \
@@ -226,6 +226,8 @@ guest_files = \
 	tests/e2e/fs-dax.sh \
 	tests/e2e/fs-faults.sh \
 	tests/e2e/fs-mapped.sh \
+	tests/e2e/fs-posix-disk.sh \
+	tests/e2e/fs-posix-lib.sh \
 	tests/e2e/fs-posix.sh \
 	tests/e2e/fs-proc.sh \
 	tests/e2e/fs-random.sh \
@@ -273,9 +275,13 @@ guest_files = \
 	tests/e2e/fs-dax.c \
 	tests/e2e/fs-many.c \
 	tests/e2e/fs-posix-attr.c \
+	tests/e2e/fs-posix-binds.c \
 	tests/e2e/fs-posix-cross.c \
 	tests/e2e/fs-posix-data.c \
+	tests/e2e/fs-posix-disk.c \
+	tests/e2e/fs-posix-map.c \
 	tests/e2e/fs-posix-names.c \
+	tests/e2e/fs-posix-open.c \
 	tests/e2e/fs-posix.c \
 	tests/e2e/fs-random.c \
 	tests/e2e/fs-x.c \
@@ -288,6 +294,7 @@ guest_files = \
 	tests/e2e/fs-posix.h \
 	tests/e2e/net-echo.py \
 	tests/e2e/fs-posix.differs \
+	tests/e2e/fs-posix.matrix \
 	tests/soak/fs-apps.sh \
 	tests/soak/net-heavy.sh \
 	tests/soak/net-http.js \

@@ -186,7 +186,12 @@ static int set_times(const struct fuse_setattr_in *in, int fd)
 	return utimensat(fd, "", ts, AT_EMPTY_PATH) < 0 ? -errno : 0;
 }
 
-/* Size before owner before mode before times: each may change what comes after it. */
+#define FS_FATTR_OWNER (FATTR_UID | FATTR_GID)
+#define FS_FATTR_TIMES (FATTR_ATIME | FATTR_MTIME | FATTR_ATIME_NOW | FATTR_MTIME_NOW)
+
+/* Size before owner before mode before times: each may change what comes after it. A chown() that
+ * changes neither owner comes as a change of nothing, to which the host would have something to
+ * say only where a file is marked immutable. */
 int fs_op_setattr(struct fs *fs, struct fs_req *q)
 {
 	const struct fuse_setattr_in *in = &q->a.setattr;
@@ -201,14 +206,17 @@ int fs_op_setattr(struct fs *fs, struct fs_req *q)
 		return fd;
 	if (v & FATTR_SIZE)
 		r = set_size(fs, q, fd);
-	if (!r && (v & (FATTR_UID | FATTR_GID)))
+	if (!r && (v & FS_FATTR_OWNER))
 		r = set_owner(q, fd);
 	if (!r && (v & FATTR_MODE))
 		r = set_mode(fs, q->n, in, fd);
-	if (!r && (v & (FATTR_ATIME | FATTR_MTIME | FATTR_ATIME_NOW | FATTR_MTIME_NOW)))
+	if (!r && (v & FS_FATTR_TIMES))
 		r = set_times(in, fd);
 	if (!r)
 		r = fs_stat_fd(fd, &sx);
+	if (!r && !(v & (FATTR_SIZE | FATTR_MODE | FS_FATTR_OWNER | FS_FATTR_TIMES)) &&
+		(sx.stx_attributes & STATX_ATTR_IMMUTABLE))
+		r = -EPERM;
 	if (r < 0)
 		return r;
 	if (q->n->type == S_IFLNK)

@@ -7,13 +7,20 @@
 #include "fs-posix.h"
 
 #include <linux/capability.h>
+#include <linux/fs.h>
+#include <linux/openat2.h>
 #include <sched.h>
+#include <sys/ioctl.h>
+#include <sys/mman.h>
 #include <sys/mount.h>
 #include <sys/statfs.h>
 #include <sys/syscall.h>
 #include <sys/xattr.h>
 
 static char long256[257];
+static const struct {
+	uint32_t magic, p, i, p2, i2;
+} cap = { 0x02000000, 1 << 10, 0, 0, 0 };
 
 static void times(void)
 {
@@ -60,6 +67,7 @@ static void stats(void)
 	T("stat: ENOENT of nothing", stat("", &st));
 	T("stat: EFAULT", syscall(SYS_stat, "f", (void *)1));
 	T("fstat: EBADF", fstat(77, &st));
+	T("fstatat: EINVAL", fstatat(AT_FDCWD, "f", &st, 0x8000));
 	T("statx", statx(AT_FDCWD, "f", 0, STATX_BASIC_STATS | STATX_BTIME, &sx));
 	printf("%s: statx mask %x, mode %o, blksize %d\n", part, sx.stx_mask & 0xfff, sx.stx_mode,
 		sx.stx_blksize >= 512);
@@ -90,6 +98,7 @@ static void modes(void)
 	T("chmod: ENOENT", chmod("none", 0644));
 	T("chmod: ENOTDIR", chmod("f/x", 0644));
 	T("fchmod: EBADF", fchmod(77, 0644));
+	T("fchmodat: EINVAL", fchmodat(AT_FDCWD, "f", 0644, 0x8000));
 	T("fchmodat: a link itself", fchmodat(AT_FDCWD, "ln", 0600, AT_SYMLINK_NOFOLLOW));
 	T("chmod: a directory", chmod("d", 01777));
 	show("chmod: sticky", "d");
@@ -178,9 +187,6 @@ static void acls(void)
 void xattr_part(void)
 {
 	static char big[65537], name[300];
-	static const struct {
-		uint32_t magic, p, i, p2, i2;
-	} cap = { 0x02000000, 1 << 10, 0, 0, 0 };
 	char b[100];
 	int fd;
 
@@ -297,7 +303,8 @@ static void by_user(void)
 	T("user: set, EPERM of sticky", setxattr("sticky", "user.a", "v", 1, 0));
 	T("user: trusted, EPERM", setxattr("mine/file", "trusted.a", "v", 1, 0));
 	T("user: trusted, ENODATA", getxattr("mine/file", "trusted.a", b, sizeof(b)));
-	T("user: capability, EPERM", setxattr("mine/file", "security.capability", b, 20, 0));
+	T("user: capability, EPERM",
+		setxattr("mine/file", "security.capability", &cap, sizeof(cap), 0));
 	fd = open("suid", O_WRONLY | O_CLOEXEC);
 	T("user: write", write(fd, "x", 1));
 	show("user: set-id bits after a write", "suid");
@@ -356,6 +363,29 @@ void user_part(void)
 	as_user(1000, by_user);
 }
 
+static void over_mounts(void)
+{
+	int a = open("src/f", O_RDWR | O_CLOEXEC), b = open("busy/f", O_RDWR | O_CLOEXEC);
+	struct open_how h = { .flags = O_RDONLY, .resolve = RESOLVE_NO_XDEV };
+	char *args[] = { "f", NULL };
+
+	FD("EXDEV: openat2", syscall(SYS_openat2, AT_FDCWD, "busy/f", &h, sizeof(h)));
+	FD("EXDEV: openat2 of a bind", syscall(SYS_openat2, AT_FDCWD, "ro/f", &h, sizeof(h)));
+	T("EXDEV: copy_file_range", copy_file_range(a, NULL, b, NULL, 5, 0));
+	T("EXDEV: copy_file_range, back", copy_file_range(b, NULL, a, NULL, 5, 0));
+	T("EXDEV: clone", ioctl(a, FICLONE, b));
+	T("chmod to execute", chmod("src/f", 0755));
+	T("noexec", mount(NULL, "ro", NULL, MS_REMOUNT | MS_BIND | MS_NOEXEC | MS_RDONLY, NULL));
+	T("EACCES: execve of noexec", execve("ro/f", args, NULL));
+	(void)close(b);
+	b = open("ro/f", O_RDONLY | O_CLOEXEC);
+	T("EPERM: mmap of noexec",
+		mmap(NULL, 4096, PROT_READ | PROT_EXEC, MAP_PRIVATE, b, 0) == MAP_FAILED ? -1 : 0);
+	T("access to execute, of noexec", access("ro/f", X_OK));
+	(void)close(a);
+	(void)close(b);
+}
+
 void mount_part(void)
 {
 	struct statfs sf;
@@ -391,6 +421,14 @@ void mount_part(void)
 	T("EXDEV: rename", rename("src/f", "busy/f"));
 	T("EXDEV: link", link("src/f", "busy/f"));
 	T("EXDEV: link over a bind", link("src/f", "ro/f2"));
+	make("busy/f", 0755, 10);
+	T("EBUSY: unlink, a mount on a file",
+		(make("on", 0644, 1), mount("src/f", "on", NULL, MS_BIND, NULL)));
+	T("EBUSY: unlink", unlink("on"));
+	T("EBUSY: rename of a file", rename("on", "off"));
+	T("EBUSY: rename over a file", rename("src/f", "on"));
+	T("umount of that", umount("on"));
+	over_mounts();
 	T("statfs of the tmpfs", statfs("busy", &sf));
 	T("umount", umount("busy"));
 	T("umount of the bind", umount("ro"));

@@ -18,7 +18,7 @@
 #include <sys/wait.h>
 #include <sys/xattr.h>
 
-static char long256[257];
+static char long256[257], long_arg[200000];
 
 /* By path, from a directory. */
 
@@ -28,6 +28,36 @@ static long closed(long fd)
 		return -1;
 	(void)close((int)fd);
 	return 0;
+}
+
+static long there_and_back(const char *p)
+{
+	int here = open(".", O_PATH | O_DIRECTORY | O_CLOEXEC);
+	long r = chdir(p), e = errno;
+
+	if (!r && fchdir(here) < 0)
+		line("fchdir", -1, errno);
+	(void)close(here);
+	errno = (int)e;
+	return r;
+}
+
+/* What execve() says, in a child; a program that can be executed is not among the files here. */
+static long executed(const char *p)
+{
+	char *args[] = { "x", NULL };
+	int st = 0;
+	pid_t pid;
+
+	(void)fflush(stdout);
+	pid = fork();
+	if (!pid) {
+		(void)execve(p, args, NULL);
+		_exit(errno);
+	}
+	(void)waitpid(pid, &st, 0);
+	errno = WIFEXITED(st) ? WEXITSTATUS(st) : 0;
+	return errno ? -1 : 0;
 }
 
 #define PATH(name, call)                             \
@@ -63,13 +93,15 @@ PATH(access, faccessat(dir, p, R_OK, 0))
 PATH(access_x, faccessat(dir, p, X_OK, 0))
 PATH(chmod, fchmodat(dir, p, 0640, 0))
 PATH(chown, fchownat(dir, p, (uid_t)-1, (gid_t)-1, 0))
+PATH(chown_own, fchownat(dir, p, geteuid(), getegid(), 0))
 PATH(lchown, fchownat(dir, p, (uid_t)-1, (gid_t)-1, AT_SYMLINK_NOFOLLOW))
 PATH(utimens, utimensat(dir, p, NULL, 0))
 PATH(lutimens, utimensat(dir, p, NULL, AT_SYMLINK_NOFOLLOW))
 /* These know no directory but the current one. */
 PATH(truncate, truncate(p, 5))
 PATH(statfs, statfs(p, &(struct statfs){ 0 }))
-PATH(chdir, chdir(p))
+PATH(chdir, there_and_back(p))
+PATH(execve, executed(p))
 PATH(setxattr, setxattr(p, "user.a", "v", 1, 0))
 PATH(getxattr, getxattr(p, "user.none", NULL, 0))
 PATH(listxattr, listxattr(p, NULL, 0) < 0 ? -1 : 0)
@@ -110,12 +142,14 @@ static const struct {
 	{ "access to execute", p_access_x, false },
 	{ "chmod", p_chmod, false },
 	{ "chown", p_chown, false },
+	{ "chown to oneself", p_chown_own, false },
 	{ "lchown", p_lchown, false },
 	{ "utimensat", p_utimens, false },
 	{ "utimensat of a link", p_lutimens, false },
 	{ "truncate", p_truncate, true },
 	{ "statfs", p_statfs, true },
 	{ "chdir", p_chdir, true },
+	{ "execve", p_execve, true },
 	{ "setxattr", p_setxattr, true },
 	{ "getxattr", p_getxattr, true },
 	{ "listxattr", p_listxattr, true },
@@ -126,7 +160,7 @@ static const struct {
 	{ "lremovexattr", p_lremovexattr, true },
 };
 
-static void each_path(const char *what, int dir, const char *path)
+void each_path(const char *what, int dir, const char *path)
 {
 	char text[96];
 
@@ -163,6 +197,8 @@ static void paths(void)
 		as_user(1000, closed_dir);
 	else
 		closed_dir();
+	T("fchdir: EBADF", fchdir(77));
+	T("fchdir: ENOTDIR", fchdir(file));
 	(void)close(file);
 }
 
@@ -215,7 +251,7 @@ DESC(getdents, (lseek(fd, 0, SEEK_SET), syscall(SYS_getdents64, fd, (char *)1, 4
 DESC(fstat, fstat(fd, &(struct stat){ 0 }))
 DESC(fstat_null, syscall(SYS_fstat, fd, (void *)1))
 DESC(fstatfs, fstatfs(fd, &(struct statfs){ 0 }))
-DESC(fchmod, fchmod(fd, 0644))
+DESC(fchmod, fchmod(fd, 0755))
 DESC(fchown, fchown(fd, (uid_t)-1, (gid_t)-1))
 DESC(futimens, futimens(fd, NULL))
 DESC(fchdir, syscall(SYS_openat, fd, ".", O_RDONLY | O_DIRECTORY | O_TMPFILE, 0))
@@ -279,39 +315,44 @@ static const struct {
 	{ "mmap of nothing", d_map_none },
 };
 
+void each_fd(const char *what, int fd)
+{
+	/* what copies go from and to, at known numbers */
+	int from = open("from", O_RDONLY | O_CREAT | O_CLOEXEC, 0644),
+	    to = open("to", O_RDWR | O_CREAT | O_CLOEXEC, 0644);
+	char text[96];
+
+	if (dup2(from, 75) != 75 || dup2(to, 76) != 76)
+		line("dup2", -1, errno);
+	for (size_t i = 0; i < sizeof(by_fd) / sizeof(*by_fd); i++) {
+		(void)snprintf(text, sizeof(text), "%s: %s", by_fd[i].name, what);
+		T(text, by_fd[i].fn(fd));
+	}
+	(void)close(from);
+	(void)close(to);
+	(void)close(75);
+	(void)close(76);
+}
+
 static void descriptors(void)
 {
-	int p[2] = { -1, -1 };
 	struct {
 		const char *what;
 		int fd;
 	} kinds[] = {
 		{ "a bad descriptor", 77 },
 		{ "O_PATH", open("f", O_PATH | O_CLOEXEC) },
-		{ "a directory", open(".", O_RDONLY | O_DIRECTORY | O_CLOEXEC) },
+		{ "a directory", open("dir", O_RDONLY | O_DIRECTORY | O_CLOEXEC) },
 		{ "to read", open("f", O_RDONLY | O_CLOEXEC) },
 		{ "to write", open("f", O_WRONLY | O_CLOEXEC) },
 		{ "to append", open("f", O_RDWR | O_APPEND | O_CLOEXEC) },
 		{ "a fifo", open("fifo", O_RDWR | O_NONBLOCK | O_CLOEXEC) },
 	};
-	char text[96];
 
-	/* what copies go from and to, at known numbers */
-	p[0] = open("from", O_RDONLY | O_CREAT | O_CLOEXEC, 0644);
-	p[1] = open("to", O_RDWR | O_CREAT | O_CLOEXEC, 0644);
-	if (dup2(p[0], 75) != 75 || dup2(p[1], 76) != 76)
-		line("dup2", -1, errno);
 	for (size_t k = 0; k < sizeof(kinds) / sizeof(*kinds); k++)
-		for (size_t i = 0; i < sizeof(by_fd) / sizeof(*by_fd); i++) {
-			(void)snprintf(text, sizeof(text), "%s: %s", by_fd[i].name, kinds[k].what);
-			T(text, by_fd[i].fn(kinds[k].fd));
-		}
+		each_fd(kinds[k].what, kinds[k].fd);
 	for (size_t k = 1; k < sizeof(kinds) / sizeof(*kinds); k++)
 		(void)close(kinds[k].fd);
-	(void)close(p[0]);
-	(void)close(p[1]);
-	(void)close(75);
-	(void)close(76);
 }
 
 /* A file that is executed cannot be written to, and one that is written to cannot be executed. */
@@ -328,8 +369,10 @@ static void busy_text(void)
 	(void)close(self);
 	T("execve: ETXTBSY", execve("prog", args, NULL));
 	(void)close(prog);
-	T("execve: EACCES", execve("f", args, NULL));
+	T("execve: EACCES", (chmod("f", 0644), execve("f", args, NULL)));
 	T("execve: ENOEXEC", (chmod("to", 0755), execve("to", args, NULL)));
+	memset(long_arg, 'x', sizeof(long_arg) - 1);
+	T("execve: E2BIG", execve("to", (char *[]){ long_arg, NULL }, NULL));
 	if (pipe2(in, O_CLOEXEC) < 0 || pipe2(out, O_CLOEXEC) < 0)
 		return;
 	pid = fork();
@@ -419,10 +462,8 @@ static void circle(void)
 	(void)close(fd);
 	(void)waitpid(pid, &st, 0);
 	e = WIFEXITED(st) ? WEXITSTATUS(st) : -1;
-	printf("%s: a circle of two locks = %s and %s\n", part,
-		strerrorname_np(mine > e ? mine : e),
-		mine > e ? (e ? strerrorname_np(e) : "none")
-			 : (mine ? strerrorname_np(mine) : "none"));
+	line("a circle of two locks", mine || e ? -1 : 0, mine > e ? mine : e);
+	line("the other of the two", mine && e ? -1 : 0, mine > e ? e : mine);
 	(void)close(p[0]);
 	(void)close(p[1]);
 }
@@ -444,6 +485,7 @@ void cross_part(void)
 	(void)!symlink("loop2", "loop1");
 	(void)!symlink("loop1", "loop2");
 	(void)mkfifo("fifo", 0644);
+	(void)mkdir("dir", 0755);
 	(void)mkdir("closed", 0);
 	(void)mkdir("bare", 0755);
 	make("bare/x", 0644, 10);

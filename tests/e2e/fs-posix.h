@@ -33,8 +33,13 @@ void show_fd(const char *what, int fd);
 void make(const char *path, mode_t mode, size_t n);
 /* The first bytes of @path, as text. */
 void content(const char *what, const char *path);
-/* In a child: as an ordinary user, whose lines are printed. */
+/* In a child, whose lines are printed; as an ordinary user. */
+void apart(void (*fn)(void));
 void as_user(unsigned uid, void (*fn)(void));
+/* Every call by path with @path, from @dir; every call by descriptor with @fd (fs-posix-cross.c).
+ */
+void each_path(const char *what, int dir, const char *path);
+void each_fd(const char *what, int fd);
 
 #define T(what, call)                  \
 	do {                           \
@@ -65,6 +70,12 @@ void space_part(void);
 void lock_part(void);
 void mount_part(void);
 void cross_part(void);
+void open_part(void);
+void map_part(void);
+void binds_part(void);
+void full_part(void);
+void links_part(void);
+void fat_part(void);
 /* What a program does that another one looks at while it runs. */
 int wait_mode(void);
 

@@ -1,48 +1,103 @@
 #!/bin/bash
 # SPDX-License-Identifier: Apache-2.0
 # The file system suite: each call with each error of its manual page, as root and as an ordinary user, on a directory of the host
-# and on the root of a guest that lies in the same file system. Both must print the same but for what fs-posix.differs lists.
-# timeout: 900
+# and on the root of a guest that lies in the same file system; then binds, read-only ones, and files that the host has marked
+# immutable and append-only. Both must print the same but for what fs-posix.differs lists, and each pair of fs-posix.matrix must be
+# among it.
+# timeout: 1500
 # shellcheck source=lib.sh
 . "$(dirname "$0")/lib.sh"
+# shellcheck source=fs-posix-lib.sh
+. "$(dirname "$0")/fs-posix-lib.sh"
 
-# The user's run on the host goes through it.
-chmod 755 "$work"
-caps='["CAP_CHOWN","CAP_DAC_OVERRIDE","CAP_DAC_READ_SEARCH","CAP_FOWNER","CAP_FSETID","CAP_SETGID","CAP_SETUID","CAP_SETFCAP","CAP_SYS_CHROOT","CAP_MKNOD","CAP_SYS_ADMIN","CAP_KILL","CAP_SYS_RESOURCE"]'
-bundle b busybox --args '["/fs-posix","/share"]' --set ".process.capabilities |= map_values($caps)"
-gcc -D_GNU_SOURCE -O2 -static -o "$work/b/rootfs/fs-posix" "$top"/tests/e2e/fs-posix*.c 2>"$work/err" || die "cannot compile fs-posix*.c"
+suite_bundle
+b=$work/b/rootfs
+# shellcheck disable=SC2317 # called by the trap
+undo() {
+	umount "$work/native/tree" "$work/native/vol" 2>/dev/null || true
+	chattr -R -i -a "$work" 2>/dev/null || true
+	cleanup
+}
+trap undo EXIT
 
-# Prints what differs between two outputs and is not in the list; and what is in the list and does not differ.
-# A line of the list is "PART: WHAT = REASON"; it stands for one line of output each.
-compare() { # HOST GUEST
-	sed -n '/^#/d; s/ = .*//p' "$top/tests/e2e/fs-posix.differs" | sort >"$work/listed"
-	{ diff <(sed 's/ = /\t/' "$1") <(sed 's/ = /\t/' "$2") || true; } | sed -n 's/^[<>] //p' | cut -f1 | sort -u >"$work/differ"
-	comm -3 "$work/listed" "$work/differ" | sed 's/^\t/unexpected: /; t; s/^/not any more: /'
+# What the suite works in; its files are the user's.
+fresh() { # UID DIR
+	rm -rf "$2"
+	mkdir "$2"
+	chown "$1:$1" "$2"
 }
 
-for who in 0:0 1000:1000; do
-	say "as ${who%:*}"
-	rm -rf "$work/native" "$work/b/rootfs/share"
-	mkdir "$work/native" "$work/b/rootfs/share"
-	chown "$who" "$work/native" "$work/b/rootfs/share"
-	edit b ".process.user={uid:${who%:*},gid:${who#*:}}"
+in_guest() { # UID [JQ]
+	cp "$work/config.good" "$work/b/config.json"
+	edit b ".process.user={uid:$1,gid:$1} | ${2:-.}"
 	run krun-oci run --bundle "$work/b" "$id"
 	[ "$rc" = 0 ] || die "fs-posix in the guest: status $rc"
 	mv "$work/out" "$work/guest.txt"
-	run setpriv --reuid "${who%:*}" --regid "${who#*:}" --clear-groups "$work/b/rootfs/fs-posix" "$work/native"
+}
+
+on_host() { # UID [PART]...
+	run setpriv --reuid "$1" --regid "$1" --clear-groups "$b/fs-posix" "$work/native" "${@:2}"
 	[ "$rc" = 0 ] || die "fs-posix on the host: status $rc"
 	mv "$work/out" "$work/host.txt"
-	check "the suite ended on both" 2 "$(grep -cx end "$work/host.txt" "$work/guest.txt" | grep -c ':1$')"
-	compare "$work/host.txt" "$work/guest.txt" >"$work/out"
-	# What only root's run has is not missed in the other's.
-	if [ "$who" != 0:0 ]; then sed -i '/^not any more: /d' "$work/out"; fi
-	diff "$work/host.txt" "$work/guest.txt" >"$work/err" || true
-	cp "$work/host.txt" "$work/guest.txt" "${FS_POSIX_KEEP:-$work}/" 2>/dev/null || true
-	[ ! -s "$work/out" ] || die "the outputs differ in other lines than fs-posix.differs has"
-	ok "$(wc -l <"$work/host.txt") lines, $(wc -l <"$work/differ") of them with a reason to differ"
+}
+
+for who in 0 1000; do
+	say "as $who"
+	fresh $who "$work/native"
+	fresh $who "$b/share"
+	in_guest $who
+	on_host $who
+	agree "$([ $who != 0 ] || echo root)" $who
 done
-# A line that differs and is not listed must be seen.
-sed 's/^names: open: EISDIR = .*/names: open: EISDIR = EPERM/' "$work/host.txt" >"$work/lie.txt"
-compare "$work/host.txt" "$work/lie.txt" | grep -q '^unexpected: names: open: EISDIR$' || die "a difference is not found"
+
+# Beside what is bound, "fixed", whose files are marked when the program asks for it.
+bound() { # UID DIR
+	fresh "$1" "$2"
+	rm -rf "$work/src" "$work/vol"
+	mkdir -p "$2"/tree "$2"/vol "$2"/fixed/immdir "$2"/fixed/appdir "$work"/src/d "$work/vol"
+	echo text | tee "$work/src/f" >"$work/vol/f"
+	ln -s f "$work/src/ln"
+	for f in imm app immdir/f appdir/f; do head -c 100 /dev/zero | tr '\0' x >"$2/fixed/$f"; done
+	chown -R "$1:$1" "$2" "$work/src" "$work/vol"
+}
+
+marks() { # UID DIR
+	for _ in {1..6000}; do
+		[ ! -e "$2/ask" ] || break
+		sleep 0.05
+	done
+	chattr +i "$2/fixed/imm" "$2/fixed/immdir" && chattr +a "$2/fixed/app" "$2/fixed/appdir" && touch "$2/told"
+}
+
+for who in 0 1000; do
+	say "binds and marks, as $who"
+	bound $who "$b/share"
+	marks $who "$b/share" &
+	marker=$!
+	in_guest $who ".process.args+=[\"binds\"] | .linux.readonlyPaths=[] | .mounts+=[
+		{destination:\"/share/tree\",type:\"bind\",source:\"$work/src\",options:[\"bind\",\"ro\"]},
+		{destination:\"/share/vol\",type:\"bind\",source:\"$work/vol\",options:[\"bind\"]}]"
+	wait $marker || die "chattr"
+	chattr -R -i -a "$b/share/fixed"
+	bound $who "$work/native"
+	mount --bind "$work/src" "$work/native/tree"
+	mount -o remount,bind,ro "$work/native/tree"
+	mount --bind "$work/vol" "$work/native/vol"
+	marks $who "$work/native" &
+	marker=$!
+	on_host $who binds
+	wait $marker || die "chattr"
+	umount "$work/native/tree" "$work/native/vol"
+	chattr -R -i -a "$work/native/fixed"
+	agree "$([ $who != 0 ] || echo root)" binds-$who
+done
+
+# A line that differs and is not listed must be seen, and a pair that is not shown.
+sed 's/^binds: open: an immutable file = .*/binds: open: an immutable file = EPERM/' "$work/host.txt" >"$work/lie.txt"
+compare "$work/host.txt" "$work/lie.txt" | grep -q '^unexpected: binds: open: an immutable file$' || die "a difference is not found"
 ok "a difference is found"
+pairs 'names|move|attr|xattr|data|space|locks|cross|open|map|user|mount|binds'
+sed -i '/^names: open: EISDIR = /d' "$work/all.txt"
+if (pairs names) >"$work/lie.txt"; then die "a pair that is not shown is not missed"; fi
+ok "a pair that is not shown is missed"
 done_testing

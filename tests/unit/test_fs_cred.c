@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 /* virtio-fs: the rights of the serving thread, with two servers on one loop, and when the kernel
- * refuses. */
+ * refuses; what no right helps against. */
 #include <linux/capability.h>
+#include <linux/fs.h>
+#include <sys/ioctl.h>
 #include <sys/fsuid.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
@@ -127,6 +129,68 @@ static int lose_a_right(void)
 	return syscall(SYS_capset, &h, d) < 0 ? -errno : 0;
 }
 
+static int mark(const struct fc *c, const char *name, int flags)
+{
+	int fd = openat(c->dir, name, O_RDONLY | O_CLOEXEC), now = 0;
+	int r = fd < 0 || ioctl(fd, FS_IOC_GETFLAGS, &now) < 0 ? -errno : 0;
+
+	now = (now & ~(FS_IMMUTABLE_FL | FS_APPEND_FL)) | flags;
+	if (!r)
+		r = ioctl(fd, FS_IOC_SETFLAGS, &now) < 0 ? -errno : 0;
+	if (fd >= 0)
+		(void)close(fd);
+	return r;
+}
+
+/* A file that the host has marked, also when the guest has it open. */
+static void marked_files(struct fc *c)
+{
+	struct fuse_setattr_in mode = { .valid = FATTR_MODE, .mode = 0600 }, none = { 0 };
+	struct fuse_attr a;
+	uint64_t f, n, fh, ah;
+
+	CHECK_EQ(fc_create(c, 1, "f", O_RDWR, 0644, &f, &fh), 0);
+	CHECK_EQ(fc_open(c, f, O_RDWR | O_APPEND, &ah), 0);
+	CHECK_EQ(mark(c, "f", FS_IMMUTABLE_FL), 0);
+	CHECK_EQ(fc_setattr(c, f, &mode, NULL), -EPERM);
+	CHECK_EQ(fc_setattr(c, f, &none, NULL), -EPERM);
+	CHECK_EQ(fc_write(c, f, fh, 0, "x", 1, 0, 0), -EPERM);
+	CHECK_EQ(fc_open(c, f, O_WRONLY, &n), -EPERM);
+	CHECK_EQ(fc_link(c, f, 1, "g", &n), -EPERM);
+	CHECK_EQ(fc_rename(c, 1, "f", 1, "g", 0), -EPERM);
+	CHECK_EQ(mark(c, "f", FS_APPEND_FL), 0);
+	CHECK_EQ(fc_setattr(c, f, &mode, NULL), -EPERM);
+	CHECK_EQ(fc_setattr(c, f, &none, NULL), 0);
+	CHECK_EQ(fc_write(c, f, ah, 0, "abc", 3, O_APPEND, 0), 3);
+	CHECK_EQ(fc_write(c, f, ah, 0, "def", 3, O_APPEND, 0), 3);
+	/* what is not for the end, as a page that is written back */
+	CHECK_EQ(fc_write(c, f, ah, 0, "x", 1, O_APPEND, FUSE_WRITE_CACHE), -EPERM);
+	CHECK_EQ(fc_write(c, f, ah, 0, "x", 1, 0, 0), -EPERM);
+	CHECK_EQ(fc_write(c, f, ah, 0, "ghi", 3, O_APPEND, 0), 3);
+	CHECK_EQ(fc_open(c, f, O_WRONLY, &n), -EPERM);
+	CHECK_EQ(fc_open(c, f, O_WRONLY | O_APPEND | O_TRUNC, &n), -EPERM);
+	CHECK_EQ(mark(c, "f", 0), 0);
+	CHECK_EQ(fc_setattr(c, f, &mode, NULL), 0);
+	CHECK_EQ(fc_setattr(c, f, &none, &a), 0);
+	CHECK_EQ(a.size, 9);
+}
+
+static void on_loop_marked(void *arg)
+{
+	struct fc c;
+
+	(void)arg;
+	CHECK_EQ(fc_new(&c, NULL, NULL), 0);
+	CHECK_EQ(fc_host_file(&c, "try", "x"), 0);
+	if (mark(&c, "try", FS_IMMUTABLE_FL) < 0) {
+		printf("# no marks on this file system: skipped\n");
+	} else {
+		CHECK_EQ(mark(&c, "try", 0), 0);
+		marked_files(&c);
+	}
+	CHECK(fc_free(&c));
+}
+
 static void on_loop_two(void *arg)
 {
 	(void)arg;
@@ -176,6 +240,11 @@ static void refused_by_the_kernel(void)
 	on_loop(on_loop_refused);
 }
 
+static void marked_by_the_host(void)
+{
+	on_loop(on_loop_marked);
+}
+
 static void again(void)
 {
 	on_loop(on_loop_two);
@@ -186,6 +255,7 @@ static const struct test_case cases[] = {
 	TEST(refused_by_the_kernel),
 	TEST(again),
 	TEST(ordinary_users),
+	TEST(marked_by_the_host),
 };
 
 int main(int argc, char **argv)
