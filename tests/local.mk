@@ -273,6 +273,7 @@ guest_files = \
 	tests/e2e/fault.c \
 	tests/e2e/fds.c \
 	tests/e2e/fs-dax.c \
+	tests/e2e/fs-faults.c \
 	tests/e2e/fs-many.c \
 	tests/e2e/fs-posix-attr.c \
 	tests/e2e/fs-posix-binds.c \
