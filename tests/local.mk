@@ -256,7 +256,6 @@ guest_files = \
 	tests/e2e/ps.sh \
 	tests/e2e/rootless.sh \
 	tests/e2e/sandbox.sh \
-	tests/e2e/signals.c \
 	tests/e2e/size.sh \
 	tests/e2e/spec.sh \
 	tests/e2e/stdin-loop.sh \
@@ -291,6 +290,7 @@ guest_files = \
 	tests/e2e/locker.c \
 	tests/e2e/mapped.c \
 	tests/e2e/pty-host.c \
+	tests/e2e/signals.c \
 	tests/e2e/tsi-try.c \
 	tests/e2e/fs-posix.h \
 	tests/e2e/net-echo.py \
@@ -441,6 +441,7 @@ thread_programs = \
 	tests/unit/test_fs_wall \
 	tests/unit/test_hostfd \
 	tests/unit/test_console \
+	tests/unit/test_console_relay \
 	tests/unit/test_blk \
 	tests/unit/test_net
 
