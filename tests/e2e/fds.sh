@@ -134,30 +134,30 @@ p.register(fds[0], select.POLLIN)
 p.poll()
 print("ended", flush=True)
 END_OF_FILE
-receiver() { # it listens when this returns
-	rm -f "$work/pidfd"
-	timeout 300 python3 "$work/pidfd.py" "$work/pidfd" >"$work/got" 2>"$work/err" &
+receiver() { # NAME: it listens at $work/NAME.pidfd when this returns, and writes $work/NAME.got
+	timeout 300 python3 "$work/pidfd.py" "$work/$1.pidfd" >"$work/$1.got" 2>"$work/err" &
 	receiver=$!
-	wait_for 20 sh -c "grep -q '$work/pidfd\$' /proc/net/unix"
+	wait_for 20 grep -q "$work/$1.pidfd\$" /proc/net/unix
 }
-receiver
-krun-oci run --detach --bundle "$work/b" --pidfd-socket "$work/pidfd" "$id-p" >/dev/null 2>"$work/err" </dev/null || die "run"
-check "the VMM's" "pidfd 1 $(krun-oci state "$id-p" | jq .pid)" "$(cat "$work/got")"
+receiver vmm
 vmm_receiver=$receiver
-mv "$work/got" "$work/got.vmm"
-receiver
-krun-oci exec --detach --pidfd-socket "$work/pidfd" --pid-file "$work/pid" "$id-p" sleep 1000 >/dev/null 2>"$work/err" </dev/null || die "exec"
-check "that of an exec's process" "pidfd 1 $(cat "$work/pid")" "$(cat "$work/got")"
+krun-oci run --detach --bundle "$work/b" --pidfd-socket "$work/vmm.pidfd" "$id-p" >/dev/null 2>"$work/err" </dev/null || die "run"
+wait_for 20 test -s "$work/vmm.got"
+check "the VMM's" "pidfd 1 $(krun-oci state "$id-p" | jq .pid)" "$(cat "$work/vmm.got")"
+receiver exec
+krun-oci exec --detach --pidfd-socket "$work/exec.pidfd" --pid-file "$work/pid" "$id-p" sleep 1000 >/dev/null 2>"$work/err" </dev/null || die "exec"
+wait_for 20 test -s "$work/exec.got"
+check "that of an exec's process" "pidfd 1 $(cat "$work/pid")" "$(cat "$work/exec.got")"
 kill -TERM "$(cat "$work/pid")"
-wait $receiver || die "the receiver"
-check "it tells the end" ended "$(tail -n 1 "$work/got")"
+wait "$receiver" || die "the receiver"
+check "it tells the end" ended "$(tail -n 1 "$work/exec.got")"
 krun-oci delete --force "$id-p"
-wait $vmm_receiver || die "the receiver"
-check "and that of the container" ended "$(tail -n 1 "$work/got.vmm")"
-rm -f "$work/pidfd"
-run krun-oci create --bundle "$work/b" --pidfd-socket "$work/pidfd" "$id-p"
+wait "$vmm_receiver" || die "the receiver"
+check "and that of the container" ended "$(tail -n 1 "$work/vmm.got")"
+rm -f "$work"/*.pidfd
+run krun-oci create --bundle "$work/b" --pidfd-socket "$work/none.pidfd" "$id-p"
 check "nobody is there: create fails" 1 "$rc"
-err_has "$work/pidfd"
+err_has "$work/none.pidfd"
 status 1 krun-oci state "$id-p"
 
 say "what is refused"
