@@ -234,6 +234,13 @@ static int make_terminal(struct create *x, struct error *e)
 	return r;
 }
 
+/* Without a cgroup of its own, after error @r: an ordinary user may not be able to have one. */
+static bool may_stay(const struct create *x, int r)
+{
+	return x->rt->rootless && (r == -EACCES || r == -EPERM || r == -EROFS) &&
+		!cgroup_has_limits(x->spec, &x->p.size);
+}
+
 static int make_cgroup(struct create *x, struct error *e)
 {
 	struct error why = { 0 };
@@ -245,8 +252,7 @@ static int make_cgroup(struct create *x, struct error *e)
 		return 0;
 	/* not made, not ours to remove */
 	free(TAKE_PTR(x->c.cgroup));
-	if (x->rt->rootless && (r == -EACCES || r == -EPERM || r == -EROFS) &&
-		!cgroup_has_limits(x->spec, &x->p.size)) {
+	if (may_stay(x, r)) {
 		log_warn("%s: the container stays in the caller's", why.msg);
 		return 0;
 	}
@@ -283,6 +289,24 @@ static int adopt_scope(struct create *x, struct error *e)
 	return r ? r : cgroup_limit(x->c.cgroup, &l, e);
 }
 
+/* Into the one that make_cgroup() has made. */
+static int adopt_cgroup(struct create *x, struct error *e)
+{
+	struct error why = { 0 };
+	int r = cgroup_add(x->c.cgroup, x->c.pid, &why);
+
+	if (!r)
+		return 0;
+	if (!may_stay(x, r))
+		return err_set(e, r, "%s", why.msg);
+	log_warn("%s: the container stays in the caller's", why.msg);
+	r = cgroup_destroy(x->c.cgroup, x->c.cgroup_kept, false, DESTROY_MS, e);
+	if (r)
+		return r;
+	free(TAKE_PTR(x->c.cgroup));
+	return container_store(&x->c, e);
+}
+
 /* The VMM process has made the VM: it goes into the cgroup. */
 static int adopt(struct create *x, struct error *e)
 {
@@ -291,7 +315,7 @@ static int adopt(struct create *x, struct error *e)
 	if (!r && x->c.scope)
 		r = adopt_scope(x, e);
 	else if (!r && x->c.cgroup)
-		r = cgroup_add(x->c.cgroup, x->c.pid, e);
+		r = adopt_cgroup(x, e);
 	return r ? r : sync_send(x->sync[0], SYNC_GO);
 }
 

@@ -39,8 +39,10 @@
 #include "oci/seccomp_cache.h"
 #include "oci/vmexec.h"
 #include "util/cleanup.h"
+#include "util/log.h"
 
 struct exec {
+	const struct rt *rt;
 	const struct rt_exec *o;
 	struct morefds more;
 	struct container c;
@@ -297,6 +299,14 @@ static pid_t clone_proxy(const struct exec *x, struct error *e)
 		a.cgroup = (uint64_t)cg;
 	}
 	pid = syscall(SYS_clone3, &a, sizeof(a));
+	/* an ordinary user's: in another session's part of the tree than the container's */
+	if (pid < 0 && cg >= 0 && x->rt->rootless && (errno == EACCES || errno == EPERM)) {
+		log_warn(
+			"the cgroup of container \"%s\": %s: the exec's process stays in the caller's",
+			x->c.id, err_text(errno));
+		a.flags = 0;
+		pid = syscall(SYS_clone3, &a, sizeof(a));
+	}
 	return pid < 0 ? err_sys(e, errno, "cannot make the exec's process") : (pid_t)pid;
 }
 
@@ -423,7 +433,8 @@ static int by_ourselves(struct exec *x, int *code, struct error *e)
 int rt_exec(const struct rt *rt, const struct rt_exec *o, int *code, struct error *e)
 {
 	CLEAN(exec_free)
-	struct exec x = { .o = o,
+	struct exec x = { .rt = rt,
+		.o = o,
 		.master = -1,
 		.slave = -1,
 		.vm_slave = -1,

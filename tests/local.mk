@@ -254,6 +254,7 @@ guest_files = \
 	tests/e2e/podman-rootless.sh \
 	tests/e2e/podman.sh \
 	tests/e2e/ps.sh \
+	tests/e2e/rootless-cgroup.sh \
 	tests/e2e/rootless.sh \
 	tests/e2e/sandbox.sh \
 	tests/e2e/size.sh \
