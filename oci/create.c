@@ -128,7 +128,9 @@ static int load_bundle(struct create *x, struct error *e)
 	for (size_t i = 0; i < x->spec->warnings.n; i++)
 		log_warn("%s", x->spec->warnings.v[i]);
 	/* a label would have to be the VMM's: none is applied yet, so none is promised */
-	r = spec_check_lsm(x->spec, spec_host_has_apparmor(), spec_host_has_selinux(), e);
+	r = spec_ignore(x->spec, x->spec, e);
+	if (!r)
+		r = spec_check_lsm(x->spec, spec_host_has_apparmor(), spec_host_has_selinux(), e);
 	if (!r)
 		r = spec_refusals(x->spec, e);
 	return r ? r : spec_cache_rules(x->spec, -1, &fs, e);

@@ -95,7 +95,7 @@ static int from_file(const struct spec *s, const struct rt_exec *o, struct spec 
 		r = spec_parse_process(text, len, own, e);
 	if (r)
 		return r;
-	if (spec_refusals(*own, &why) ||
+	if (spec_ignore(*own, s, &why) || spec_refusals(*own, &why) ||
 		spec_check_lsm(*own, spec_host_has_apparmor(), spec_host_has_selinux(), &why))
 		return pass_refusal(&why, e);
 	*out = (*own)->process;
@@ -246,9 +246,10 @@ int exec_process(const struct spec *s, const struct rt_exec *o, struct spec **ow
 
 	*own = NULL;
 	if (o->apparmor && *o->apparmor && strcmp(o->apparmor, "unconfined") != 0 &&
-		spec_host_has_apparmor())
+		spec_host_has_apparmor() && !spec_ignores(s, "process.apparmorProfile"))
 		return err_set(e, ENOTSUP, "--apparmor: this version applies no AppArmor profile");
-	if (o->label && *o->label && spec_host_has_selinux())
+	if (o->label && *o->label && spec_host_has_selinux() &&
+		!spec_ignores(s, "process.selinuxLabel"))
 		return err_set(
 			e, ENOTSUP, "--process-label: this version applies no SELinux label");
 	r = o->process ? from_file(s, o, own, out, e) : from_options(s, o, own, out, e);

@@ -53,6 +53,7 @@ liboci_a_SOURCES = \
 	oci/spec_default.c \
 	oci/spec_devices.c \
 	oci/spec_disk.c \
+	oci/spec_ignore.c \
 	oci/spec_linux.c \
 	oci/spec_mount.c \
 	oci/spec_net.c \

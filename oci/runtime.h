@@ -89,7 +89,7 @@ int rt_events(
  * .linux_.res counts), on the host and in the guest. -ENOTSUP for what a running VM cannot follow.
  */
 struct spec;
-int rt_update(const struct rt *rt, const char *id, const struct spec *s, struct error *e);
+int rt_update(const struct rt *rt, const char *id, struct spec *s, struct error *e);
 int rt_delete(const struct rt *rt, const char *id, bool force, struct error *e);
 
 /* Calls @fn for each container whose id @regex (POSIX extended) matches; the first error, after all

@@ -395,6 +395,7 @@ struct spec {
 	struct spec_hooks hooks[SPEC_HOOK_KINDS];
 	struct spec_kv *annotations; /* no key twice */
 	size_t n_annotations;
+	bool annotations_ignored; /* those that are refused, by spec_ignore() */
 	struct spec_linux linux_; /* "linux" is a macro of some compilers */
 	struct spec_vm vm;
 	struct strv warnings; /* sentences for the log at level warning */
@@ -466,6 +467,28 @@ enum spec_unified_side spec_unified_side(const char *key);
  * field. Needs no host; one row per refusal in spec_refuse.c.
  */
 int spec_refusals(const struct spec *s, struct error *e);
+/* Warns of what of @field would be refused. */
+void spec_warn_refusals(const struct spec *s, const char *field);
+
+/*
+ * spec_ignore.c: takes out of @s what the annotation krun-oci.ignore of @by (the container's
+ * config, most often @s itself) lists, with a warning each, so that it is not refused and not seen
+ * by anybody. -EINVAL for what cannot be ignored. To be called before spec_refusals() and
+ * spec_check_lsm().
+ */
+int spec_ignore(struct spec *s, const struct spec *by, struct error *e);
+/* Whether @by lists @field; the fields that can be listed, NULL at the end. */
+bool spec_ignores(const struct spec *by, const char *field);
+const char *spec_ignorable(size_t i);
+
+/* Mount options that are flags of a file system as a whole. */
+#define SPEC_SUPER_FLAGS                                                                          \
+	((unsigned long)(MS_SYNCHRONOUS | MS_DIRSYNC | MS_MANDLOCK | MS_I_VERSION | MS_LAZYTIME | \
+		MS_REMOUNT))
+/* A device that the host has and a guest has not. */
+bool spec_is_host_device(const struct spec_device *d);
+/* One of a namespace of the container's. */
+bool spec_sysctl_allowed(const char *key);
 struct vmm_fs;
 /*
  * spec_cache.c: fills cache, at and drop_idle of @f from the annotation krun-oci.virtiofs.cache and

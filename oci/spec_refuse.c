@@ -16,6 +16,7 @@
 #include "oci/json_text.h"
 #include "util/cleanup.h"
 #include "util/err.h"
+#include "util/log.h"
 #include "util/util.h"
 
 #define WHERE_MAX 160
@@ -91,13 +92,18 @@ static bool host_has(const struct spec_device *d)
 	return !access(path, F_OK) || errno != ENOENT;
 }
 
+bool spec_is_host_device(const struct spec_device *d)
+{
+	return d->type != 'p' && !(d->type == 'c' && guest_device(d->major, d->minor)) &&
+		host_has(d);
+}
+
 static bool host_device(const struct spec *s, char where[static WHERE_MAX])
 {
 	for (size_t i = 0; i < s->linux_.n_devices; i++) {
 		const struct spec_device *d = &s->linux_.devices[i];
 
-		if (d->type == 'p' || (d->type == 'c' && guest_device(d->major, d->minor)) ||
-			!host_has(d))
+		if (!spec_is_host_device(d))
 			continue;
 		(void)snprintf(where, WHERE_MAX, "linux.devices[%zu]: %s (%c %u:%u)", i,
 			QUOTE(d->path), d->type, d->major, d->minor);
@@ -158,7 +164,7 @@ static bool device_rule(const struct spec *s, char where[static WHERE_MAX])
 	return false;
 }
 
-static bool sysctl_allowed(const char *key)
+bool spec_sysctl_allowed(const char *key)
 {
 	static const char *const NAMES[] = {
 		"kernel.hostname",
@@ -187,7 +193,7 @@ static bool sysctl_allowed(const char *key)
 static bool sysctl(const struct spec *s, char where[static WHERE_MAX])
 {
 	for (size_t i = 0; i < s->linux_.n_sysctl; i++)
-		if (!sysctl_allowed(s->linux_.sysctl[i].key)) {
+		if (!spec_sysctl_allowed(s->linux_.sysctl[i].key)) {
 			(void)snprintf(where, WHERE_MAX, "linux.sysctl[%s]",
 				QUOTE(s->linux_.sysctl[i].key));
 			return true;
@@ -255,7 +261,7 @@ static bool annotations(const struct spec *s, char where[static WHERE_MAX])
 		"krun.variant",
 	};
 
-	for (size_t i = 0; i < ARRAY_SIZE(KEYS); i++)
+	for (size_t i = 0; !s->annotations_ignored && i < ARRAY_SIZE(KEYS); i++)
 		if (on(spec_annotation(s, KEYS[i]))) {
 			(void)snprintf(where, WHERE_MAX, "annotations[\"%s\"]", KEYS[i]);
 			return true;
@@ -274,11 +280,8 @@ static bool handler(const struct spec *s, char where[static WHERE_MAX])
 /* Flags of a file system as a whole, which neither a bind nor the guest's own mounts take here. */
 static bool super_flags(const struct spec *s, char where[static WHERE_MAX])
 {
-	const unsigned long flags =
-		MS_SYNCHRONOUS | MS_DIRSYNC | MS_MANDLOCK | MS_I_VERSION | MS_LAZYTIME | MS_REMOUNT;
-
 	for (size_t i = 0; i < s->n_mounts; i++)
-		if (s->mounts[i].set & flags) {
+		if (s->mounts[i].set & SPEC_SUPER_FLAGS) {
 			(void)snprintf(where, WHERE_MAX, "mounts[%zu].options", i);
 			return true;
 		}
@@ -383,6 +386,25 @@ int spec_refusals(const struct spec *s, struct error *e)
 			ROWS[i].why);
 	}
 	return 0;
+}
+
+void spec_warn_refusals(const struct spec *s, const char *field)
+{
+	for (size_t i = 0; i < ARRAY_SIZE(ROWS); i++) {
+		char where[WHERE_MAX] = "";
+
+		if (!strcmp(field, ROWS[i].field) && ROWS[i].found(s, where))
+			log_warn("config.json: %s: ignored: %s", where[0] ? where : field,
+				ROWS[i].why);
+	}
+	/* not in the table, as they depend on the host */
+	if (!strcmp(field, "process.apparmorProfile") && s->process.apparmor_profile &&
+		spec_host_has_apparmor())
+		log_warn("config.json: %s: ignored: this version applies no AppArmor profile",
+			field);
+	else if ((!strcmp(field, "process.selinuxLabel") || !strcmp(field, "linux.mountLabel")) &&
+		(s->process.selinux_label || s->linux_.mount_label) && spec_host_has_selinux())
+		log_warn("config.json: %s: ignored: this version applies no SELinux label", field);
 }
 
 bool spec_is_refused(const char *field)

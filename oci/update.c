@@ -18,12 +18,15 @@
 #include "util/cleanup.h"
 #include "util/log.h"
 
-/* The size that the VM was made with. */
-static int vm_size(const struct container *c, struct vm_size *size, struct error *e)
+/* The size that the VM was made with. What the container ignores, @more must not ask for either. */
+static int vm_size(
+	const struct container *c, struct spec *more, struct vm_size *size, struct error *e)
 {
 	CLEAN(spec_freep) struct spec *s = NULL;
 	int r = spec_load(c->dir_fd, "config.json", &s, NULL, NULL, e);
 
+	if (!r)
+		r = spec_ignore(more, s, e);
 	if (!r && sandbox_wanted(s))
 		r = err_set(e, ENOTSUP,
 			"container \"%s\" is a sandbox: its limits cannot be changed by this version",
@@ -68,10 +71,10 @@ static int ask(const struct container *c, uint32_t op, const struct opt_i64 *v, 
 	return r ? err_set(e, r, "the host's limits are set, the guest's are not: %s", why.msg) : 0;
 }
 
-static int update(const struct container *c, const struct spec *s, struct error *e)
+static int update(const struct container *c, struct spec *s, struct error *e)
 {
 	struct vm_size size;
-	int r = vm_size(c, &size, e);
+	int r = vm_size(c, s, &size, e);
 
 	if (!r)
 		r = check(s, &size, e);
@@ -85,7 +88,7 @@ static int update(const struct container *c, const struct spec *s, struct error 
 	return r ? r : ask(c, CTL_GUEST_PIDS, &s->linux_.res.pids, e);
 }
 
-int rt_update(const struct rt *rt, const char *id, const struct spec *s, struct error *e)
+int rt_update(const struct rt *rt, const char *id, struct spec *s, struct error *e)
 {
 	CLEAN(container_free) struct container c;
 	enum phase ph;

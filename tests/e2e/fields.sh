@@ -34,11 +34,26 @@ rmdir "$work/b/rootfs/.seed" 2>/dev/null || true
 sh_is "unified in the guest" "65536000 1" 'cat /sys/fs/cgroup/memory.high /sys/fs/cgroup/memory.oom.group' \
 	'.linux.resources.unified={"memory.high":"65536000","memory.oom.group":"1"}'
 
+say "refusals that are to be warnings"
+cp "$work/config.good" "$work/b/config.json"
+edit b '.process.args=["sh","-c","ls /dev/kmsg /dev/mine"] | .linux.devices=[{"path":"/dev/kmsg","type":"c","major":1,"minor":11},{"path":"/dev/mine","type":"c","major":1,"minor":5}]'
+status 1 krun-oci run --bundle "$work/b" "$id"
+err_has "linux.devices[0]"
+edit b '.annotations["krun-oci.ignore"]="linux.devices, linux.sysctl"'
+status 1 krun-oci --log "$work/log" --log-level warning run --bundle "$work/b" "$id"
+check "the device that a guest can have" /dev/mine "$(cat "$work/out")"
+grep -q 'linux.devices\[0\]: .*/dev/kmsg.*: ignored: the guest has no such device' "$work/log" || die "no warning: $(cat "$work/log")"
+ok "with a warning"
+edit b '.annotations["krun-oci.ignore"]="linux.namespaces.pid.path"'
+status 1 krun-oci run --bundle "$work/b" "$id"
+err_has "is a refusal that cannot be ignored"
+rm -f "$work/log"
+
 say "limits that the config does not name are those of the caller, of an exec those of its own"
 # shellcheck disable=SC2016 # the other shells'
 limits='ulimit -Hn "$2"; ulimit -Sn "$1"; ulimit -Sc 5; ulimit -Hc 9; ulimit -Su 4321; shift 2; exec "$@"'
 # shellcheck disable=SC2016 # awk's
-look='["awk","/^Max (open files|core|processes|stack)/ { print \$(NF - 2), \$(NF - 1) }","/proc/self/limits"]'
+look='["awk","/^Max (open files|core|processes|stack)/ { print $(NF - 2), $(NF - 1) }","/proc/self/limits"]'
 stack="$(ulimit -Ss)"
 [ "$stack" = unlimited ] || stack=$((stack * 1024))
 cp "$work/config.good" "$work/b/config.json"
