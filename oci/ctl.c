@@ -1,5 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 /* The control socket: its address, and the asking side. */
+/*
+ * How it works: ctl_connect(), ctl_send() and ctl_answer() are one question in three steps, for
+ * those who pass descriptors or go on talking; ctl_ask() is all of them. Each step has a time
+ * limit, as the VMM may be stopped from outside. ctl_listen() and ctl_recv() are the VMM's ends.
+ */
 #include <errno.h>
 #include <poll.h>
 #include <stdio.h>

@@ -95,8 +95,8 @@ check "'..' does not leave the root" from-host "$(cat "$work/out")"
 [ ! -e /etc/inner ] || die "a directory was made in the host's /etc"
 # Systems with systemd-resolved link it so; what the link leads to is made, on the host or in a tmpfs of the guest.
 rm -f "$root/etc/resolv.conf"
-ln -s ../run/systemd/resolve/stub-resolv.conf "$root/etc/resolv.conf"
-case_ "$(bind /etc/resolv.conf "$work/one" '["bind","ro"]')" 'cat /etc/resolv.conf; cat /run/systemd/resolve/stub-resolv.conf'
+ln -s ../run/systemd/resolve/resolv.conf "$root/etc/resolv.conf"
+case_ "$(bind /etc/resolv.conf "$work/one" '["bind","ro"]')" 'cat /etc/resolv.conf; cat /run/systemd/resolve/resolv.conf'
 check "a link to what is missing" "one-file one-file" "$(paste -sd' ' "$work/out")"
 case_ "[{\"destination\":\"/run\",\"type\":\"tmpfs\",\"source\":\"t\"},$(bind /etc/resolv.conf "$work/one" '["bind","ro"]' | sed 's/^\[//')" \
 	'cat /etc/resolv.conf; stat -f -c %T /run/systemd'

@@ -307,7 +307,7 @@ static void dangling_links(void)
 	struct stat st;
 	struct box b;
 
-	CHECK(!symlink("../run/systemd/stub", T "/root/etc/resolv.conf"));
+	CHECK(!symlink("../run/systemd/conf", T "/root/etc/resolv.conf"));
 	CHECK(!symlink("/../../opt/../srv", T "/root/etc/up"));
 	CHECK(!symlink("loop", T "/root/etc/loop"));
 	CHECK(!symlink("self/x", T "/root/etc/self"));
@@ -316,11 +316,11 @@ static void dangling_links(void)
 	blob_put_mount(&b.w, &m, "", "/etc/passwd", "/etc/resolv.conf", "");
 	box_fs(&b, "tmpfs", "/etc/up/deep", "");
 	box_sh(&b,
-		"cat /etc/resolv.conf; head -c 4 /run/systemd/stub; echo; "
+		"cat /etc/resolv.conf; head -c 4 /run/systemd/conf; echo; "
 		"awk '$2 ~ \"^/(srv|run)\" { print $2 }' /proc/self/mounts");
 	box_fs(&b, "proc", "/proc", "");
 	CHECK_EQ(RUN(&b, out), 0);
-	CHECK_STR(out, "root:x:0:0::/:/bin/sh\nroot\n/run\n/run/systemd/stub\n/srv/deep\n");
+	CHECK_STR(out, "root:x:0:0::/:/bin/sh\nroot\n/run\n/run/systemd/conf\n/srv/deep\n");
 	CHECK(stat(T "/srv", &st) && stat(T "/root/run/systemd", &st));
 	for (int i = 0; i < 2; i++) {
 		begin(&b);

@@ -177,8 +177,8 @@ static void dangling(void)
 		const char *dest, *made; /* NULL: the link alone; an error */
 		bool dir;
 	} t[] = {
-		{ "etc/resolv.conf", "../run/systemd/resolve/stub", "/etc/resolv.conf",
-			"run/systemd/resolve/stub", false },
+		{ "etc/resolv.conf", "../run/systemd/resolve/conf", "/etc/resolv.conf",
+			"run/systemd/resolve/conf", false },
 		{ "etc/abs", "/var/lib/abs", "/etc/abs", "var/lib/abs", false },
 		{ "etc/out", "../../../../../../tmp/krun-dangling/file", "/etc/out",
 			"tmp/krun-dangling/file", false },
