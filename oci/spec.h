@@ -156,7 +156,7 @@ struct spec_mount {
 		propagation; /* 0 or one of MS_SHARED/SLAVE/PRIVATE/UNBINDABLE, maybe | MS_REC */
 	uint64_t rec_set, rec_clear; /* MOUNT_ATTR_* for mount_setattr(AT_RECURSIVE) */
 	uint64_t source_attr; /* MOUNT_ATTR_* that a bind's source has: by mount_plan_execute() */
-	const char *data;	     /* the file system's own options, comma-joined; "" when none */
+	const char *data;     /* the file system's own options, comma-joined; "" when none */
 	struct spec_id_maps uid_maps, gid_maps;
 };
 
