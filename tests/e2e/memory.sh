@@ -24,12 +24,12 @@ held() {
 	awk '/^Size:/ { size = $2 } /^Rss:/ { if (size > big) { big = size; rss = $2 } } END { printf "%d\n", rss / 1024 }' \
 		"/proc/$(cat "$work/$id.pid")/smaps"
 }
-holds() { # -lt|-ge MiB
-	[ "$(held)" "$1" "$2" ]
+holds_less() { # MiB
+	[ "$(held)" -lt "$1" ]
 }
 falls_below() { # MiB WHAT
 	local begin=$EPOCHREALTIME
-	wait_for 60 holds -lt "$1"
+	wait_for 60 holds_less "$1"
 	ok "$2 is the host's after $(awk -v a="$begin" -v b="$EPOCHREALTIME" 'BEGIN { printf "%.1f", b - a }') s"
 }
 at() { # STEP
@@ -41,16 +41,16 @@ at idle
 idle=$(held)
 touch "$root/go-idle"
 at full
-holds -ge $((idle + 350)) || die "400 MiB are written, $(held) MiB are held, $idle before"
+! holds_less $((idle + 350)) || die "400 MiB are written, $(held) MiB are held, $idle before"
 touch "$root/go-full"
 at freed
 falls_below $((idle + 40)) "what the workload frees"
 touch "$root/go-freed"
 at again
-holds -ge $((idle + 350)) || die "400 MiB are written once more, $(held) MiB are held"
+! holds_less $((idle + 350)) || die "400 MiB are written once more, $(held) MiB are held"
 touch "$root/go-again"
 at cached
-holds -ge $((idle + 250)) || die "300 MiB of a file are cached, $(held) MiB are held"
+! holds_less $((idle + 250)) || die "300 MiB of a file are cached, $(held) MiB are held"
 status 0 krun-oci update --memory 64m "$id"
 falls_below $((idle + 100)) "what the limit takes"
 touch "$root/go-cached"
