@@ -61,7 +61,7 @@ static int relay(int in, int out, size_t much, bool reads, struct seen *s)
 	struct termios t;
 	pid_t pid;
 
-	if (master < 0 || grantpt(master) || unlockpt(master) || pipe2(end, O_CLOEXEC))
+	if (master < 0 || grantpt(master) || unlockpt(master) || pipe2(end, O_CLOEXEC | O_NONBLOCK))
 		return -1;
 	slave = open(ptsname(master), O_RDWR | O_NOCTTY | O_CLOEXEC);
 	if (slave < 0 || tcgetattr(slave, &t))
