@@ -179,7 +179,18 @@ static int open_vm(struct create *x, struct error *e)
 	r = spec_net(x->spec, &p->net, e);
 	if (!r)
 		r = spec_disks(x->spec, x->bundle_fd, p->disk, &p->ndisks, e);
-	return r ? r : spec_vm_size(x->spec, host_cpus(), &p->size, e);
+	return r;
+}
+
+/* Of the guest; what the image has said of it is kept, as update needs the size again. */
+static int size_vm(struct create *x, struct error *e)
+{
+	unsigned cpus = host_cpus();
+
+	spec_image_size(x->spec, x->rootfs_fd, cpus);
+	x->c.image_cpus = x->spec->image_cpus;
+	x->c.image_ram = x->spec->image_ram;
+	return spec_vm_size(x->spec, cpus, &x->p.size, e);
 }
 
 /* Opens what needs the caller's rights and the host's view; nothing is made yet. */
@@ -204,7 +215,9 @@ static int open_host(struct create *x, struct error *e)
 	x->c.rootfs = absolute(x->rootfs_fd, "root.path", e);
 	if (!x->c.rootfs)
 		return -ENOENT;
-	r = p->sandbox ? 0 : notify_open(x->spec, x->bundle_fd, &p->notify, e);
+	r = p->sandbox ? 0 : size_vm(x, e);
+	if (!r && !p->sandbox)
+		r = notify_open(x->spec, x->bundle_fd, &p->notify, e);
 	return r ? r : ns_open(x->spec, &p->ns, e);
 }
 

@@ -54,6 +54,7 @@ liboci_a_SOURCES = \
 	oci/spec_devices.c \
 	oci/spec_disk.c \
 	oci/spec_ignore.c \
+	oci/spec_image.c \
 	oci/spec_linux.c \
 	oci/spec_mount.c \
 	oci/spec_net.c \

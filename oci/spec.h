@@ -398,6 +398,8 @@ struct spec {
 	bool annotations_ignored; /* those that are refused, by spec_ignore() */
 	struct spec_linux linux_; /* "linux" is a macro of some compilers */
 	struct spec_vm vm;
+	unsigned image_cpus;  /* what the image says, cut to what it may: spec_image_size() */
+	uint64_t image_ram;   /* bytes; both 0: nothing */
 	struct strv warnings; /* sentences for the log at level warning */
 };
 
@@ -542,11 +544,18 @@ struct vm_size {
 };
 
 /*
+ * spec_image.c: image_cpus and image_ram from /.krun_vm.json below @rootfs_fd, which is the image's
+ * and untrusted. What is wrong with it is a warning.
+ */
+void spec_image_size(struct spec *s, int rootfs_fd, unsigned host_cpus);
+uint64_t spec_host_ram(void);
+
+/*
  * The size of the guest. CPUs: krun.cpus, else vm.hwConfig.vcpus, else min(cpuset,
- * ceil(quota/period)), else VM_CPUS_DEFAULT; never above LIM_VCPUS; @host_cpus (of the caller's
- * affinity) bounds all but the two explicit ones. RAM: krun.ram_mib above 128, else
- * vm.hwConfig.memory, else memory.limit rounded up to MiB, else VM_RAM_DEFAULT. -EINVAL and @e for
- * a bad annotation or one above memory.limit.
+ * ceil(quota/period)), else image_cpus, else VM_CPUS_DEFAULT; never above LIM_VCPUS; @host_cpus (of
+ * the caller's affinity) bounds all but the two explicit ones. RAM: krun.ram_mib above 128, else
+ * vm.hwConfig.memory, else memory.limit rounded up to MiB, else image_ram, else VM_RAM_DEFAULT.
+ * -EINVAL and @e for a bad annotation or one above memory.limit.
  */
 int spec_vm_size(const struct spec *s, unsigned host_cpus, struct vm_size *out, struct error *e);
 

@@ -4,14 +4,15 @@
 #ifndef KRUN_OCI_SPEC_LIMITS_H
 #define KRUN_OCI_SPEC_LIMITS_H
 
-#define SPEC_LIM_FILE	(4U << 20)   /* bytes of config.json, a process file, a resources file */
-#define SPEC_LIM_DEPTH	64	     /* nesting of arrays and objects */
-#define SPEC_LIM_NODES	(1U << 18)   /* values in one document */
-#define SPEC_LIM_STRING (128U << 10) /* bytes of one string: MAX_ARG_STRLEN of the kernel */
-#define SPEC_LIM_PATH	4095
-#define SPEC_LIM_NAME	255 /* one path component; also a container's id */
-#define SPEC_LIM_ARGS	32768
-#define SPEC_LIM_ENV	32768
+#define SPEC_LIM_FILE	    (4U << 20) /* bytes of config.json, a process file, a resources file */
+#define SPEC_LIM_IMAGE_FILE 65536      /* bytes of /.krun_vm.json */
+#define SPEC_LIM_DEPTH	    64	       /* nesting of arrays and objects */
+#define SPEC_LIM_NODES	    (1U << 18) /* values in one document */
+#define SPEC_LIM_STRING	    (128U << 10) /* bytes of one string: MAX_ARG_STRLEN of the kernel */
+#define SPEC_LIM_PATH	    4095
+#define SPEC_LIM_NAME	    255 /* one path component; also a container's id */
+#define SPEC_LIM_ARGS	    32768
+#define SPEC_LIM_ENV	    32768
 #define SPEC_LIM_ARG_BYTES \
 	(2U << 20)		    /* args and env together: what execve takes at an 8 MiB stack */
 #define SPEC_LIM_GROUPS	      65536 /* NGROUPS_MAX */

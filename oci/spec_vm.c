@@ -5,9 +5,9 @@
  *
  * A container is not given a machine but limits, so spec_vm_size() turns these into one. The most
  * explicit wins: an annotation (krun.cpus, krun.ram_mib), then vm.hwConfig, then memory.limit, CPU
- * quota and cpuset, then a default. Sizes that were asked for and exceed memory.limit are refused:
- * such a guest would be killed by the host in the middle of its work, while one sized by the limit
- * meets its own OOM killer.
+ * quota and cpuset, then the image's /.krun_vm.json, then a default. Sizes that were asked for and
+ * exceed memory.limit are refused: such a guest would be killed by the host in the middle of its
+ * work, while one sized by the limit meets its own OOM killer.
  *
  * The cgroup of the host gets the guest's RAM, VM_OVERHEAD_BYTES for the VMM itself and what the
  * file server may remember for a guest of that size; the cgroup in the guest gets the limit as it
@@ -109,7 +109,7 @@ static uint64_t memory_limit(const struct spec *s)
 	return m->limit.v > 0 && (uint64_t)m->limit.v <= LIM_RAM_MAX ? (uint64_t)m->limit.v : 0;
 }
 
-static uint64_t host_ram(void)
+uint64_t spec_host_ram(void)
 {
 	long pages = sysconf(_SC_PHYS_PAGES), size = sysconf(_SC_PAGE_SIZE);
 
@@ -142,9 +142,10 @@ static int ram_size(const struct spec *s, uint64_t limit, uint64_t *ram, struct 
 		*ram = ALIGN_UP(s->vm.memory.v, MIB);
 		return check_against_limit("vm.hwConfig.memory", *ram, limit, e);
 	}
-	*ram = VM_RAM_DEFAULT;
+	*ram = s->image_ram ? MAX(ALIGN_DOWN(s->image_ram, MIB), VM_RAM_FLOOR) : VM_RAM_DEFAULT;
 	if (limit)
-		*ram = MAX(MIN(ALIGN_UP(limit, MIB), ALIGN_DOWN(host_ram(), MIB)), VM_RAM_FLOOR);
+		*ram = MAX(
+			MIN(ALIGN_UP(limit, MIB), ALIGN_DOWN(spec_host_ram(), MIB)), VM_RAM_FLOOR);
 	return 0;
 }
 
@@ -159,7 +160,7 @@ static int cpu_count(const struct spec *s, unsigned host_cpus, unsigned *out, st
 	if (!r)
 		n = s->vm.vcpus.v;
 	if (!n) {
-		n = VM_CPUS_DEFAULT;
+		n = s->image_cpus ? s->image_cpus : VM_CPUS_DEFAULT;
 		if (c->n_cpus)
 			n = c->n_cpus;
 		if (c->quota.v > 0) {

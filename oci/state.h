@@ -55,9 +55,11 @@ struct container {
 	char *version;	    /* ociVersion of the config */
 	size_t cgroup_kept; /* bytes of @cgroup that were there before this container */
 	uint32_t owner;
-	pid_t pid;	    /* 0 until it exists */
-	uint64_t pid_start; /* its start time, field 22 of stat */
-	uint32_t hooks;	    /* HOOK_BIT()s of the kinds that the config has */
+	pid_t pid;	     /* 0 until it exists */
+	uint64_t pid_start;  /* its start time, field 22 of stat */
+	uint32_t image_cpus; /* what the image has said of its size, 0: nothing */
+	uint64_t image_ram;
+	uint32_t hooks; /* HOOK_BIT()s of the kinds that the config has */
 };
 
 void container_free(

@@ -31,7 +31,11 @@ static int vm_size(
 		r = err_set(e, ENOTSUP,
 			"container \"%s\" is a sandbox: its limits cannot be changed by this version",
 			c->id);
-	return r ? r : spec_vm_size(s, CPU_SETSIZE, size, e);
+	if (r)
+		return r;
+	s->image_cpus = c->image_cpus;
+	s->image_ram = c->image_ram;
+	return spec_vm_size(s, CPU_SETSIZE, size, e);
 }
 
 static int check(const struct spec *s, const struct vm_size *size, struct error *e)

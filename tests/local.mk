@@ -88,6 +88,7 @@ unit_programs = \
 	tests/unit/test_spec_bad \
 	tests/unit/test_spec_disk \
 	tests/unit/test_spec_ignore \
+	tests/unit/test_spec_image \
 	tests/unit/test_spec_net \
 	tests/unit/test_state \
 	tests/unit/test_stats \

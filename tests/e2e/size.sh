@@ -76,7 +76,24 @@ ok "MemTotal: $mem MiB of 192"
 edit b '.annotations={"krun.cpus":"1"}'
 run krun-oci run --bundle "$work/b" "$id"
 check "CPUs of the annotation" "0 1 0" "$rc $(head -n 2 "$work/out" | paste -sd' ')"
-edit b 'del(.vm)'
+say "what the image says, where nobody else does; the size is kept for update"
+edit b 'del(.vm, .annotations)'
+echo '{"cpus":2,"ram_mib":160,"kernel_path":"/boot/vmlinuz"}' >"$work/b/rootfs/.krun_vm.json"
+run krun-oci --log "$work/log" --log-level warning run --bundle "$work/b" "$id"
+cpus=$(($(nproc) < 2 ? 1 : 2)) # never more than the host has
+check "CPUs of the image" "0 $cpus" "$rc $(head -n 1 "$work/out")"
+mem=$(tail -n 1 "$work/out")
+[ "$mem" -gt 120 ] && [ "$mem" -le 160 ] || die "MemTotal is $mem MiB"
+ok "MemTotal: $mem MiB of 160"
+grep -q 'krun_vm.json: kernel_path: not an image.s to choose' "$work/log" || die "no warning: $(cat "$work/log")"
+ok "a kernel of the image's is a warning"
+edit b '.process.args=["sleep","1000"]'
+status 0 krun-oci run --detach --bundle "$work/b" "$id"
+status 1 krun-oci update --memory 200m "$id"
+err_has "160 MiB of RAM that the guest was made with"
+status 0 krun-oci update --memory 100m "$id"
+status 0 krun-oci delete --force "$id"
+rm -f "$work/b/rootfs/.krun_vm.json" "$work/log"
 for bad in 0 17 x; do
 	edit b ".annotations={\"krun.cpus\":\"$bad\"}"
 	status 1 krun-oci create --bundle "$work/b" "$id"
