@@ -1,6 +1,6 @@
 #!/bin/bash
 # SPDX-License-Identifier: Apache-2.0
-# The systemd cgroup driver: scope, slice, properties, delegation, update, and nothing left; for root and for an ordinary user.
+# The systemd cgroup driver: scope, slice, properties, delegation, update, and nothing left; for root.
 # timeout: 900
 # host: systemd
 # shellcheck source=lib.sh
