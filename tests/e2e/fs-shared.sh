@@ -26,14 +26,14 @@ guest() { # BUNDLE SCRIPT [OPTIONS_JSON SOURCE]
 guest a 'locker wait /v/lock sh -c "touch /v/held; until [ -e /v/go ]; do usleep 50000; done"; touch /v/freed
 	until [ -e /v/asks ]; do usleep 20000; done
 	[ -e /v/late ] && exit 1; touch /v/asked; until [ -e /v/late ]; do usleep 20000; done; echo $(($(date +%s) - $(stat -c %Y /v/late))) >/v/seen
-	echo of-a >/v/of-a; until [ -e /v/of-b ]; do usleep 20000; done; cat /v/of-b; touch /v/end-a'
+	echo of-a >/v/a.new; mv /v/a.new /v/of-a; until [ -e /v/of-b ]; do usleep 20000; done; cat /v/of-b; touch /v/end-a'
 wait_for 60 test -e "$v/held"
 guest b 'locker try /v/lock; echo $? >/v/tried
 	in_call() { until grep -q "^$1 " /proc/$p/syscall; do usleep 20000; done; }
 	locker wait /v/lock & p=$!; in_call 73; kill -9 $p; wait $p; echo $? >/v/flock
 	locker posix /v/lock & p=$!; in_call 72; kill -9 $p; wait $p; echo $? >/v/killed
 	locker wait /v/lock sh -c "touch /v/got"; locker try /v/lock; echo $? >/v/again
-	until [ -e /v/of-a ]; do usleep 20000; done; cat /v/of-a; echo of-b >/v/of-b'
+	until [ -e /v/of-a ]; do usleep 20000; done; cat /v/of-a; echo of-b >/v/b.new; mv /v/b.new /v/of-b'
 wait_for 60 test -s "$v/killed"
 check "the lock of one is in the other's way" 1 "$(cat "$v/tried")"
 check "who waits for flock() and is killed is gone" 137 "$(cat "$v/flock")"
