@@ -390,7 +390,7 @@ static int load_handle(struct fs *fs, struct save_in *s)
 	int flags = (int)load_u32(s);
 	bool wrote = load_u8(s);
 	uint8_t lock = load_u8(s);
-	bool direct;
+	bool direct = false;
 	struct fs_node *n = fs_node_at(fs, node);
 	struct fs_handle *h;
 	int fd = -1, r;
@@ -430,6 +430,7 @@ static int load_handle(struct fs *fs, struct save_in *s)
 	h->flags = flags;
 	h->append = flags & O_APPEND;
 	h->wrote = wrote;
+	h->direct = direct;
 	fs_handle_link(fs, h, n);
 	/* Somebody else may have it by now. */
 	if (h->fd >= 0 && lock != F_UNLCK) {
@@ -451,7 +452,7 @@ static int load_state(struct fs *fs, struct save_in *s)
 	inited = load_u8(s);
 	fs->minor = load_u32(s);
 	fs->flags = load_u64(s);
-	if (load_u8(s) != (fs->virt_node != 0))
+	if (fs->minor > FS_MINOR || load_u8(s) != (fs->virt_node != 0))
 		return -EINVAL;
 	root_lookups = load_u64(s);
 	r = load_nodes(fs, s, &ngen);
