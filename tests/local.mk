@@ -255,6 +255,7 @@ guest_files = \
 	tests/e2e/podman-pod.sh \
 	tests/e2e/podman-rootless.sh \
 	tests/e2e/podman.sh \
+	tests/e2e/programs-tty.sh \
 	tests/e2e/ps.sh \
 	tests/e2e/rootless-cgroup.sh \
 	tests/e2e/rootless.sh \
