@@ -254,6 +254,7 @@ guest_files = \
 	tests/e2e/podman-net.sh \
 	tests/e2e/podman-pod.sh \
 	tests/e2e/podman-rootless.sh \
+	tests/e2e/podman-systemd.sh \
 	tests/e2e/podman.sh \
 	tests/e2e/programs-tty.sh \
 	tests/e2e/ps.sh \
