@@ -36,7 +36,11 @@ screen() { t capture-pane -p -t s >"$work/out" 2>/dev/null; }
 shows() { # GREP_ARGS...
 	local end=$((EPOCHSECONDS + 90))
 	until screen && grep -q "$@" "$work/out"; do
-		[ "$EPOCHSECONDS" -lt "$end" ] || die "the terminal does not show: $*"
+		[ "$EPOCHSECONDS" -lt "$end" ] || {
+			sed '/^$/d; s/^/# screen: /' "$work/out"
+			: >"$work/out"
+			die "the terminal does not show: $*"
+		}
 		sleep 0.2
 	done
 }
@@ -85,10 +89,12 @@ use() { # how the shell came about; it is at its prompt
 	keys C-b d
 	saw "detached" '^\[detached (from session inner)\]'
 	keys 'tmux kill-server; clear' Enter
-	keys 'sleep 1000' Enter
+	# at the prompt the shell would read the Ctrl-Z itself
+	keys "sh -c 'echo it sleeps; exec sleep 1000'" Enter
+	shows -x 'it sleeps'
 	keys C-z
 	saw "Ctrl-Z" 'Stopped'
-	keys 'kill %1; wait; clear' Enter
+	keys 'kill -KILL %1; wait; clear' Enter
 	saw "the shell goes on" -x 'guest>'
 	# lines as they may be in cooked mode; the terminal must hold back what the reader has not taken
 	seq -f '%015g' 4096 >"$work/paste"
