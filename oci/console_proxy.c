@@ -133,7 +133,7 @@ int console_relay(int master, const struct console_peer *peer)
 	while (!ended || !out.over) {
 		way_poll(&in, &p[0], &p[1]);
 		way_poll(&out, &p[2], &p[3]);
-		p[4] = (struct pollfd){ .fd = sfd, .events = POLLIN };
+		p[4] = (struct pollfd){ .fd = ended ? -1 : sfd, .events = POLLIN };
 		p[5] = (struct pollfd){ .fd = ended ? -1 : peer->fd, .events = POLLIN };
 		/* once the VMM has let go of it the master tells the end of what it holds by an
 		 * error */
@@ -148,6 +148,8 @@ int console_relay(int master, const struct console_peer *peer)
 		hung_up |= out.lost;
 		if (!ended && (p[4].revents || p[5].revents || sfd < 0))
 			ended = on_signals(sfd, master, peer, &code);
+		/* what is typed now is for whoever has the terminal next */
+		in.over |= ended;
 	}
 	if (tty.set)
 		(void)tcsetattr(STDIN_FILENO, TCSADRAIN, &tty.t);

@@ -686,7 +686,10 @@ int rt_run(const struct rt *rt, const struct rt_create *o, int *code, struct err
 	*code = 0;
 	if (o->detach)
 		return 0;
-	if (x.master < 0)
+	/* the master tells the end once the VMM alone has held the other side */
+	if (x.p.tty_fd >= 0)
+		(void)close(TAKE_FD(x.p.tty_fd));
+	else
 		leave_stdio(&x);
 	*code = x.master >= 0 ? console_proxy(x.master, x.c.pid) : wait_vmm(x.c.pid);
 	/* its own words went to the log; our stderr is the one that is left */

@@ -16,6 +16,7 @@
 struct seen {
 	int end; /* readable when the process is over */
 	unsigned hups, others;
+	int late; /* a signal that comes with the end */
 };
 
 static bool ready(void *arg, int *code)
@@ -26,6 +27,8 @@ static bool ready(void *arg, int *code)
 	if (read(s->end, &c, 1) != 1)
 		return false;
 	*code = c;
+	if (s->late)
+		(void)raise(s->late);
 	return true;
 }
 
@@ -53,7 +56,8 @@ static _Noreturn void process(int slave, int end, size_t much, bool reads)
 	_exit(write(end, "\7", 1) != 1);
 }
 
-/* console_relay() between @in, @out and such a process; its code, or -1. Both are closed. */
+/* console_relay() between @in, @out and such a process; its code, or -1. Both are closed. With
+ * @s->late somebody else holds the terminal open, too. */
 static int relay(int in, int out, size_t much, bool reads, struct seen *s)
 {
 	int master = posix_openpt(O_RDWR | O_NOCTTY | O_CLOEXEC), end[2], old[2], slave, r = -1;
@@ -68,13 +72,17 @@ static int relay(int in, int out, size_t much, bool reads, struct seen *s)
 		return -1;
 	cfmakeraw(&t);
 	(void)tcsetattr(slave, TCSANOW, &t);
-	*s = (struct seen){ .end = end[0] };
+	s->hups = s->others = 0;
+	s->end = end[0];
 	peer.fd = end[0];
 	(void)fflush(stdout);
 	pid = fork();
 	if (!pid)
 		process(slave, end[1], much, reads);
-	(void)close(slave);
+	if (!s->late) {
+		(void)close(slave);
+		slave = -1;
+	}
 	(void)close(end[1]);
 	old[0] = fcntl(0, F_DUPFD_CLOEXEC, 3);
 	old[1] = fcntl(1, F_DUPFD_CLOEXEC, 3);
@@ -89,13 +97,15 @@ static int relay(int in, int out, size_t much, bool reads, struct seen *s)
 	(void)close(old[1]);
 	(void)close(end[0]);
 	(void)close(master);
+	if (slave >= 0)
+		(void)close(slave);
 	return waitpid(pid, NULL, 0) == pid ? r : -1;
 }
 
 static void both_ways(void)
 {
 	int in[2], out[2];
-	struct seen s;
+	struct seen s = { 0 };
 	char buf[8192];
 
 	CHECK(!pipe2(in, O_CLOEXEC) && !pipe2(out, O_CLOEXEC));
@@ -112,7 +122,7 @@ static void both_ways(void)
 static void no_reader(void)
 {
 	int in[2], out[2];
-	struct seen s;
+	struct seen s = { 0 };
 
 	CHECK(!pipe2(in, O_CLOEXEC) && !pipe2(out, O_CLOEXEC));
 	(void)close(out[0]);
@@ -122,9 +132,33 @@ static void no_reader(void)
 	(void)close(in[1]);
 }
 
+/* A hangup, say, that is pending when all is over is nobody's, and must not keep us; nor does who
+ * holds the terminal, for longer than a second. What is typed then stays. */
+static void late_signal(void)
+{
+	int in[2], out[2], typed;
+	struct seen s = { .late = SIGHUP };
+	sigset_t set;
+	char buf[8];
+
+	CHECK(!pipe2(in, O_CLOEXEC) && !pipe2(out, O_CLOEXEC));
+	typed = fcntl(in[0], F_DUPFD_CLOEXEC, 3);
+	CHECK_EQ(relay(in[0], out[1], 0, false, &s), 7);
+	CHECK_EQ(s.hups + s.others, 0);
+	(void)sigemptyset(&set);
+	(void)sigaddset(&set, SIGHUP);
+	CHECK_EQ(sigwaitinfo(&set, NULL), SIGHUP);
+	CHECK_EQ(write(in[1], "abc", 3), 3);
+	CHECK_EQ(read(typed, buf, sizeof(buf)), 3);
+	(void)close(typed);
+	(void)close(in[1]);
+	(void)close(out[0]);
+}
+
 static const struct test_case cases[] = {
 	TEST(both_ways),
 	TEST(no_reader),
+	TEST(late_signal),
 };
 
 int main(int argc, char **argv)
