@@ -243,6 +243,8 @@ guest_files = \
 	tests/e2e/lib.sh \
 	tests/e2e/lifecycle.sh \
 	tests/e2e/locks.sh \
+	tests/e2e/losses-lib.sh \
+	tests/e2e/many.sh \
 	tests/e2e/memory.sh \
 	tests/e2e/net-lib.sh \
 	tests/e2e/net-programs.sh \
