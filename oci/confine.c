@@ -4,6 +4,7 @@
 #include <sys/capability.h>
 #include <sys/prctl.h>
 
+#include "oci/apparmor.h"
 #include "oci/confine.h"
 #include "util/util.h"
 
@@ -33,11 +34,11 @@ static int drop_bounding(void)
 	return 0;
 }
 
-int confine(struct error *e)
+static int drop_caps(void)
 {
 	cap_t want = cap_init(), have = cap_get_proc();
 	cap_value_t one[ARRAY_SIZE(kept)];
-	int n = 0, r = drop_bounding();
+	int n = 0, r = 0;
 
 	if (!want || !have)
 		r = -ENOMEM;
@@ -54,9 +55,25 @@ int confine(struct error *e)
 		r = -errno;
 	if (!r && cap_set_proc(want))
 		r = -errno;
-	if (!r && prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0))
-		r = -errno;
 	(void)cap_free(want);
 	(void)cap_free(have);
+	return r;
+}
+
+int confine(int attr_fd, const char *profile, struct error *e)
+{
+	/* the bounding set takes a capability that the profile may not give */
+	int r = drop_bounding();
+
+	if (!r && profile) {
+		/* while there still are capabilities: some hosts ask for one, of who is in none */
+		r = apparmor_enter(attr_fd, profile, e);
+		if (r)
+			return r;
+	}
+	if (!r)
+		r = drop_caps();
+	if (!r && prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0))
+		r = -errno;
 	return r ? err_sys(e, r, "cannot give up capabilities") : 0;
 }

@@ -6,8 +6,10 @@
 
 #include "util/err.h"
 
-/* Capabilities down to those that serving files needs, empty bounding and ambient sets,
- * no_new_privs. */
-int confine(struct error *e);
+/*
+ * Capabilities down to those that serving files needs, empty bounding and ambient sets,
+ * no_new_privs; with @profile not NULL that AppArmor profile, by @attr_fd of apparmor_open().
+ */
+int confine(int attr_fd, const char *profile, struct error *e);
 
 #endif

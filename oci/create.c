@@ -24,6 +24,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "oci/apparmor.h"
 #include "oci/cgroup.h"
 #include "oci/cgroup_systemd.h"
 #include "oci/console.h"
@@ -31,6 +32,7 @@
 #include "oci/ctl.h"
 #include "oci/fsutil.h"
 #include "oci/hooks.h"
+#include "oci/json_text.h"
 #include "oci/kernel.h"
 #include "oci/sandbox.h"
 #include "oci/sync.h"
@@ -92,6 +94,18 @@ static char *absolute(int fd, const char *what, struct error *e)
 	return strdup(buf);
 }
 
+/* From here on NULL when there is none to enter. */
+static void settle_profile(struct spec_process *p)
+{
+	if (!p->apparmor_profile || (*p->apparmor_profile && apparmor_on()))
+		return;
+	if (*p->apparmor_profile && strcmp(p->apparmor_profile, "unconfined") != 0)
+		log_warn("config.json: process.apparmorProfile: %s means nothing, AppArmor is off "
+			 "on this host",
+			QUOTE(p->apparmor_profile));
+	p->apparmor_profile = NULL;
+}
+
 static int load_bundle(struct create *x, struct error *e)
 {
 	struct vmm_fs fs = { .root_fd = -1 };
@@ -130,10 +144,13 @@ static int load_bundle(struct create *x, struct error *e)
 	/* a label would have to be the VMM's: none is applied yet, so none is promised */
 	r = spec_ignore(x->spec, x->spec, e);
 	if (!r)
-		r = spec_check_lsm(x->spec, spec_host_has_apparmor(), spec_host_has_selinux(), e);
+		r = spec_check_lsm(x->spec, spec_host_has_selinux(), e);
 	if (!r)
 		r = spec_refusals(x->spec, e);
-	return r ? r : spec_cache_rules(x->spec, -1, &fs, e);
+	if (r)
+		return r;
+	settle_profile(&x->spec->process);
+	return spec_cache_rules(x->spec, -1, &fs, e);
 }
 
 static int check_request(const struct create *x, struct error *e)

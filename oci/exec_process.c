@@ -13,6 +13,7 @@
 #include <string.h>
 #include <sys/stat.h>
 
+#include "oci/apparmor.h"
 #include "oci/arena.h"
 #include "oci/caps.h"
 #include "oci/exec.h"
@@ -63,6 +64,18 @@ static int pass_refusal(const struct error *why, struct error *e)
 	return err_set(e, why->code, "%s", text);
 }
 
+/* It is the VMM that is in a profile: one process of its guest cannot be in another. */
+static int check_profile(const struct spec *s, const char *what, const char *want, struct error *e)
+{
+	const char *have = s->process.apparmor_profile;
+
+	if (apparmor_suits(have, want) || !apparmor_on() ||
+		spec_ignores(s, "process.apparmorProfile"))
+		return 0;
+	return err_set(e, ENOTSUP, "%s: %s, but the container is in %s", what, QUOTE(want),
+		have && *have ? QUOTE(have) : "none");
+}
+
 static int from_file(const struct spec *s, const struct rt_exec *o, struct spec **own,
 	struct spec_process *out, struct error *e)
 {
@@ -96,8 +109,11 @@ static int from_file(const struct spec *s, const struct rt_exec *o, struct spec 
 	if (r)
 		return r;
 	if (spec_ignore(*own, s, &why) || spec_refusals(*own, &why) ||
-		spec_check_lsm(*own, spec_host_has_apparmor(), spec_host_has_selinux(), &why))
+		spec_check_lsm(*own, spec_host_has_selinux(), &why))
 		return pass_refusal(&why, e);
+	r = check_profile(s, "process.apparmorProfile", (*own)->process.apparmor_profile, e);
+	if (r)
+		return r;
 	*out = (*own)->process;
 	if (!out->user_set)
 		out->user = s->process.user;
@@ -245,9 +261,9 @@ int exec_process(const struct spec *s, const struct rt_exec *o, struct spec **ow
 	int r;
 
 	*own = NULL;
-	if (o->apparmor && *o->apparmor && strcmp(o->apparmor, "unconfined") != 0 &&
-		spec_host_has_apparmor() && !spec_ignores(s, "process.apparmorProfile"))
-		return err_set(e, ENOTSUP, "--apparmor: this version applies no AppArmor profile");
+	r = check_profile(s, "--apparmor", o->apparmor, e);
+	if (r)
+		return r;
 	if (o->label && *o->label && spec_host_has_selinux() &&
 		!spec_ignores(s, "process.selinuxLabel"))
 		return err_set(

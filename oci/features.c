@@ -114,7 +114,7 @@ static void linux_section(struct json_writer *w)
 	jw_bool(w, "rdma", !spec_is_refused("linux.resources.rdma"));
 	jw_end(w);
 	seccomp(w);
-	enabled(w, "apparmor", false);
+	enabled(w, "apparmor", true);
 	enabled(w, "selinux", false);
 	enabled(w, "intelRdt", !spec_is_refused("linux.intelRdt"));
 	enabled(w, "memoryPolicy", !spec_is_refused("linux.memoryPolicy"));

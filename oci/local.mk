@@ -6,6 +6,7 @@ noinst_LIBRARIES += liboci.a
 # list: oci/*.c oci/*.h !oci/thread_syscalls.h
 liboci_a_SOURCES = \
 	oci/agent.c \
+	oci/apparmor.c \
 	oci/arena.c \
 	oci/caps.c \
 	oci/cgroup.c \
@@ -74,6 +75,7 @@ liboci_a_SOURCES = \
 	oci/vmloop.c \
 	oci/vmproc.c \
 	oci/agent.h \
+	oci/apparmor.h \
 	oci/arena.h \
 	oci/caps.h \
 	oci/cgroup.h \

@@ -507,11 +507,10 @@ bool spec_is_refused(const char *field);
 const char *spec_refused_field(size_t i);
 
 /*
- * -ENOTSUP when a profile or label is asked for and @apparmor or @selinux says that it would mean
- * something on this host: none is applied. Where a module is not there, neither are its labels.
+ * -ENOTSUP when an SELinux label is asked for and @selinux says that it would mean something on
+ * this host: none is applied. Where the module is not there, neither are its labels.
  */
-int spec_check_lsm(const struct spec *s, bool apparmor, bool selinux, struct error *e);
-bool spec_host_has_apparmor(void);
+int spec_check_lsm(const struct spec *s, bool selinux, struct error *e);
 bool spec_host_has_selinux(void);
 
 /*

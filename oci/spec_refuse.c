@@ -6,15 +6,14 @@
  * its row: `features` asks the same table.
  */
 #include <errno.h>
-#include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/mount.h>
 #include <unistd.h>
 
+#include "oci/apparmor.h"
 #include "oci/spec.h"
 #include "oci/json_text.h"
-#include "util/cleanup.h"
 #include "util/err.h"
 #include "util/log.h"
 #include "util/util.h"
@@ -67,14 +66,6 @@ static bool guest_device(int64_t major, int64_t minor)
 		if (major == KNOWN[i].major && minor == KNOWN[i].minor)
 			return true;
 	return false;
-}
-
-bool spec_host_has_apparmor(void)
-{
-	CLEAN_FD int fd = open("/sys/module/apparmor/parameters/enabled", O_RDONLY | O_CLOEXEC);
-	char yes = 0;
-
-	return fd >= 0 && read(fd, &yes, 1) == 1 && yes == 'Y';
 }
 
 bool spec_host_has_selinux(void)
@@ -399,9 +390,8 @@ void spec_warn_refusals(const struct spec *s, const char *field)
 	}
 	/* not in the table, as they depend on the host */
 	if (!strcmp(field, "process.apparmorProfile") && s->process.apparmor_profile &&
-		spec_host_has_apparmor())
-		log_warn("config.json: %s: ignored: this version applies no AppArmor profile",
-			field);
+		apparmor_on())
+		log_warn("config.json: %s: ignored: the profile of the caller stays", field);
 	else if ((!strcmp(field, "process.selinuxLabel") || !strcmp(field, "linux.mountLabel")) &&
 		(s->process.selinux_label || s->linux_.mount_label) && spec_host_has_selinux())
 		log_warn("config.json: %s: ignored: this version applies no SELinux label", field);
@@ -420,16 +410,10 @@ const char *spec_refused_field(size_t i)
 	return i < ARRAY_SIZE(ROWS) ? ROWS[i].field : NULL;
 }
 
-int spec_check_lsm(const struct spec *s, bool apparmor, bool selinux, struct error *e)
+int spec_check_lsm(const struct spec *s, bool selinux, struct error *e)
 {
-	const char *profile = s->process.apparmor_profile, *label = s->process.selinux_label;
-	const char *mounts = s->linux_.mount_label;
+	const char *label = s->process.selinux_label, *mounts = s->linux_.mount_label;
 
-	if (profile && *profile && strcmp(profile, "unconfined") != 0 && apparmor)
-		return err_set(e, ENOTSUP,
-			"config.json: process.apparmorProfile: %s, but this version "
-			"applies no AppArmor profile",
-			QUOTE(profile));
 	if (label && *label && selinux)
 		return err_set(e, ENOTSUP,
 			"config.json: process.selinuxLabel: %s, but this version applies "

@@ -7,9 +7,9 @@
  * first (it came with the clone), the VM before the cgroup (inside one KVM_CREATE_VM can cost tens
  * of milliseconds) and before any thread; the cgroup before guest memory is touched, because that
  * is where it is charged; the cgroup namespace after the move; the mount tree, then the VM's
- * devices while the host's /proc can still be seen, then the pivot; capabilities and no_new_privs
- * last, and only then threads. Nothing is forked or loaded from files after the clone; the
- * createContainer hooks are spawned, while the host's tree can be seen.
+ * devices while the host's /proc can still be seen, then the pivot; AppArmor's profile,
+ * capabilities and no_new_privs last, and only then threads. Nothing is forked or loaded from files
+ * after the clone; the createContainer hooks are spawned, while the host's tree can be seen.
  *
  * Until COMMIT the process dies with the CLI, so a create that is killed leaves nothing running.
  * Errors go to the CLI as one sentence.
@@ -28,6 +28,7 @@
 
 #include "core/limits.h"
 #include "init/proto/msg.h"
+#include "oci/apparmor.h"
 #include "oci/confine.h"
 #include "oci/confine_thread.h"
 #include "oci/console.h"
@@ -237,7 +238,8 @@ static int prepare_vm(struct vmproc *p, struct ready *y, int root, int done_fd, 
 
 static int prepare(struct vmproc *p, struct ready *y, int done_fd, struct error *e)
 {
-	CLEAN_FD int root = -1;
+	const char *profile = p->spec->process.apparmor_profile;
+	CLEAN_FD int root = -1, attr = -1;
 	int r = die_with_parent(p, e);
 
 	(void)umask(0);
@@ -263,10 +265,14 @@ static int prepare(struct vmproc *p, struct ready *y, int done_fd, struct error 
 	r = run_hooks(p, e);
 	if (!r && !p->sandbox)
 		r = prepare_vm(p, y, root, done_fd, e);
+	if (!r && profile) {
+		attr = apparmor_open(e);
+		r = attr < 0 ? attr : 0;
+	}
 	if (!r)
 		r = mount_pivot(root, e);
 	if (!r)
-		r = confine(e);
+		r = confine(attr, profile, e);
 	return !r && p->sandbox ? sandbox_confine(p, e) : r;
 }
 

@@ -41,6 +41,7 @@ tests_unit_test_kvm_cpuid_LDADD = libhvkvm.a $(LDADD)
 unit_programs = \
 	tests/unit/test_api \
 	tests/unit/test_api_start \
+	tests/unit/test_apparmor \
 	tests/unit/test_balloon \
 	tests/unit/test_blk \
 	tests/unit/test_bus \
@@ -207,6 +208,7 @@ build_scripts = \
 
 # list: tests/e2e/*.sh tests/e2e/*.c tests/e2e/*.h tests/e2e/*.py tests/e2e/*.differs tests/e2e/*.matrix tests/soak/* tests/guest/*.sh tests/guest/*/run tests/guest/*/*.sh tests/guest/*/*.c tests/guest/*/*.h tests/guest/tsi/differences
 guest_files = \
+	tests/e2e/apparmor.sh \
 	tests/e2e/bad-configs.sh \
 	tests/e2e/binds.sh \
 	tests/e2e/cgroup.sh \

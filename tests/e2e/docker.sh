@@ -50,6 +50,9 @@ status 0 d run -d --name web -p 8084:80 --memory 200m --user 0 busybox:test \
 	sh -c 'trap "exit 3" TERM; mkdir /www; echo hello >/www/index.html; httpd -p 80 -h /www; echo started; while :; do sleep 0.1; done'
 started() { d logs web | grep -q started; }
 wait_for 60 started
+if [ "$(cat /sys/module/apparmor/parameters/enabled 2>/dev/null)" = Y ]; then
+	check "the VMM is in docker's profile" "docker-default (enforce)" "$(cat "/proc/$(d inspect --format '{{.State.Pid}}' web)/attr/apparmor/current")"
+fi
 check "at its address" hello "$(get "$(d inspect --format '{{.NetworkSettings.IPAddress}}' web)" 80)"
 check "at the published port" hello "$(get 127.0.0.1 8084)"
 status 5 d exec web sh -c 'echo in there; cat /etc/hostname; exit 5'

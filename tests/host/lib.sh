@@ -207,7 +207,7 @@ boot_host() {
 		-machine q35,memory-backend=mem,hpet=off,vmport=off -cpu max,xsave=off,avx=off,avx2=off,f16c=off,fma=off,vaes=off,erms=off,fsrm=off -accel tcg,thread=multi,tb-size=512 \
 		-smp "$cpus" -m "$mem" -object "memory-backend-memfd,id=mem,size=${mem}M,share=on" \
 		-kernel "$kernel_dir/vmlinuz" -initrd "$host_cache/initrd" -no-reboot \
-		-append "console=ttyS0 quiet panic=-1 rdinit=/init mitigations=off tsc=reliable nowatchdog no_timer_check apparmor=0 selinux=0 \
+		-append "console=ttyS0 quiet panic=-1 rdinit=/init mitigations=off tsc=reliable nowatchdog no_timer_check selinux=0 \
 random.trust_cpu=on systemd.unified_cgroup_hierarchy=1 th.mode=$mode th.kernel=$kernel_dir th.rw=$rw \
 th.user=$guest_user:$guest_uid" \
 		-monitor none -serial "file:$run/console.log" -device virtio-serial-pci,id=serial,max_ports=$((ports + 1)) \

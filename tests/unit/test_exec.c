@@ -8,6 +8,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "oci/apparmor.h"
 #include "oci/ctl.h"
 #include "oci/exec.h"
 #include "test.h"
@@ -136,7 +137,7 @@ static void refusals(void)
 	struct rt_exec o = { CMD, .apparmor = "p" };
 	char *none[] = { empty, NULL };
 
-	CHECK_EQ(make(&o), spec_host_has_apparmor() ? -ENOTSUP : 0);
+	CHECK_EQ(make(&o), apparmor_on() ? -ENOTSUP : 0);
 	o.apparmor = "unconfined";
 	CHECK_EQ(make(&o), 0);
 	o.label = "a:b:c";

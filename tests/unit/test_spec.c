@@ -86,8 +86,7 @@ static void process(void)
 	CHECK(strstr(s->warnings.v[0],
 		"process.capabilities.bounding[2]: unknown capability \"CAP_NEW\""));
 	CHECK_EQ(spec_refusals(s, NULL), 0);
-	CHECK_EQ(spec_check_lsm(s, false, true, NULL), 0);
-	CHECK_EQ(spec_check_lsm(s, true, false, NULL), -ENOTSUP);
+	CHECK_EQ(spec_check_lsm(s, true, NULL), 0);
 }
 
 /* What means nothing on a host is no reason to refuse, nor is a node of a number without a driver.
@@ -103,12 +102,12 @@ static void empty_words(void)
 
 	CHECK(s);
 	CHECK_EQ(spec_refusals(s, NULL), 0);
-	CHECK_EQ(spec_check_lsm(s, true, false, NULL), 0);
-	CHECK_EQ(spec_check_lsm(s, false, true, &e), -ENOTSUP);
+	CHECK_EQ(spec_check_lsm(s, false, NULL), 0);
+	CHECK_EQ(spec_check_lsm(s, true, &e), -ENOTSUP);
 	CHECK(strstr(e.msg, "process.selinuxLabel: "));
 	s->process.selinux_label = NULL;
 	e = (struct error){ 0 };
-	CHECK_EQ(spec_check_lsm(s, false, true, &e), -ENOTSUP);
+	CHECK_EQ(spec_check_lsm(s, true, &e), -ENOTSUP);
 	CHECK(strstr(e.msg, "linux.mountLabel: "));
 	spec_free(s);
 }

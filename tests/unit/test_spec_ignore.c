@@ -151,13 +151,14 @@ static void ignored_labels(void)
 	const char *text = "{\"args\":[\"x\"],\"cwd\":\"/\",\"apparmorProfile\":\"q\"}";
 
 	CHECK(s);
-	CHECK_EQ(spec_check_lsm(s, true, true, NULL), -ENOTSUP);
+	CHECK_EQ(spec_check_lsm(s, true, NULL), -ENOTSUP);
 	CHECK_EQ(spec_ignore(s, s, NULL), 0);
-	CHECK_EQ(spec_check_lsm(s, true, true, NULL), 0);
+	CHECK_EQ(spec_check_lsm(s, true, NULL), 0);
+	CHECK(!s->process.apparmor_profile);
 	CHECK_EQ(spec_parse_process(text, strlen(text), &own, NULL), 0);
-	CHECK_EQ(spec_check_lsm(own, true, true, NULL), -ENOTSUP);
+	CHECK_STR(own->process.apparmor_profile, "q");
 	CHECK_EQ(spec_ignore(own, s, NULL), 0);
-	CHECK_EQ(spec_check_lsm(own, true, true, NULL), 0);
+	CHECK(!own->process.apparmor_profile);
 }
 
 static const struct test_case cases[] = {
