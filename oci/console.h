@@ -41,7 +41,5 @@ struct console_peer {
  * code. Our terminal is raw meanwhile. Signals are blocked by the caller, SIGPIPE may be ignored.
  * When our stdout fails the peer gets SIGHUP, once, and what comes after goes nowhere. */
 int console_relay(int master, const struct console_peer *peer);
-/* The same for process @pid, whose exit code it returns. */
-int console_proxy(int master, pid_t pid);
 
 #endif

@@ -18,7 +18,6 @@
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/signalfd.h>
-#include <sys/wait.h>
 #include <termios.h>
 #include <unistd.h>
 
@@ -155,29 +154,4 @@ int console_relay(int master, const struct console_peer *peer)
 		(void)tcsetattr(STDIN_FILENO, TCSADRAIN, &tty.t);
 	(void)close(sfd);
 	return code;
-}
-
-static bool child_ended(void *arg, int *code)
-{
-	const pid_t *pid = arg;
-	int status;
-
-	if (waitpid(*pid, &status, WNOHANG) != *pid)
-		return false;
-	*code = WIFSIGNALED(status) ? 128 + WTERMSIG(status) : WEXITSTATUS(status);
-	return true;
-}
-
-static void child_signal(void *arg, int signo)
-{
-	(void)kill(*(const pid_t *)arg, signo);
-}
-
-int console_proxy(int master, pid_t pid)
-{
-	const struct console_peer peer = {
-		.fd = -1, .arg = &pid, .ready = child_ended, .signal = child_signal
-	};
-
-	return console_relay(master, &peer);
 }

@@ -30,10 +30,12 @@
 #include "oci/console.h"
 #include "oci/create.h"
 #include "oci/ctl.h"
+#include "oci/foreground.h"
 #include "oci/fsutil.h"
 #include "oci/hooks.h"
 #include "oci/json_text.h"
 #include "oci/kernel.h"
+#include "oci/ready.h"
 #include "oci/sandbox.h"
 #include "oci/sync.h"
 #include "oci/trace.h"
@@ -234,7 +236,7 @@ static int open_host(struct create *x, struct error *e)
 		return -ENOENT;
 	r = p->sandbox ? 0 : size_vm(x, e);
 	if (!r && !p->sandbox)
-		r = notify_open(x->spec, x->bundle_fd, &p->notify, e);
+		r = notify_open(x->spec, x->bundle_fd, getenv("NOTIFY_SOCKET"), &p->notify, e);
 	return r ? r : ns_open(x->spec, &p->ns, e);
 }
 
@@ -605,34 +607,6 @@ int rt_create(const struct rt *rt, const struct rt_create *o, struct error *e)
 	return create(&x, e); /* create_free() lets the lock go */
 }
 
-/* Signals that belong to the caller itself, not to the workload. */
-static void forwarded_signals(sigset_t *set)
-{
-	(void)sigfillset(set);
-	(void)sigdelset(set, SIGTTIN);
-	(void)sigdelset(set, SIGTTOU);
-	(void)sigdelset(set, SIGPIPE);
-}
-
-/* Waits for the VMM, passing signals on to it; its exit status is the workload's. */
-static int wait_vmm(pid_t pid)
-{
-	sigset_t set;
-	int status;
-
-	forwarded_signals(&set);
-	for (;;) {
-		siginfo_t si;
-		int sig = sigwaitinfo(&set, &si);
-
-		if (sig > 0 && sig != SIGCHLD)
-			(void)kill(pid, sig);
-		if (waitpid(pid, &status, WNOHANG) == pid)
-			break;
-	}
-	return WIFSIGNALED(status) ? 128 + WTERMSIG(status) : WEXITSTATUS(status);
-}
-
 /*
  * stdin and stdout are the workload's from now on: what we held open, a reader would wait for and a
  * writer would go on to fill. stderr stays, for our own words.
@@ -678,12 +652,12 @@ int rt_run(const struct rt *rt, const struct rt_create *o, int *code, struct err
 {
 	CLEAN(create_free) struct create x;
 	sigset_t set;
-	int r;
+	int r, ready;
 
 	*code = 1;
 	create_init(&x, rt, o);
 	x.foreground = !o->detach;
-	forwarded_signals(&set);
+	foreground_signals(&set);
 	/* blocked from here on: a signal that comes while the guest boots reaches the workload, not
 	 * us */
 	if (!o->detach)
@@ -701,6 +675,9 @@ int rt_run(const struct rt *rt, const struct rt_create *o, int *code, struct err
 	/* others may delete it now, also while we wait for its end */
 	container_unlock(&x.c);
 	*code = 0;
+	ready = ready_ask(&x.c);
+	if (o->detach && ready >= 0)
+		ready_tell(&x.c, ready, true);
 	if (o->detach)
 		return 0;
 	/* the master tells the end once the VMM alone has held the other side */
@@ -708,7 +685,7 @@ int rt_run(const struct rt *rt, const struct rt_create *o, int *code, struct err
 		(void)close(TAKE_FD(x.p.tty_fd));
 	else
 		leave_stdio(&x);
-	*code = x.master >= 0 ? console_proxy(x.master, x.c.pid) : wait_vmm(x.c.pid);
+	*code = foreground_wait(&x.c, x.master, ready);
 	/* its own words went to the log; our stderr is the one that is left */
 	if (container_was_lost(&x.c))
 		r = err_set(e, EIO, "the VM of container \"%s\" ended under its process", o->id);

@@ -24,6 +24,7 @@ liboci_a_SOURCES = \
 	oci/exec_process.c \
 	oci/exec_proxy.c \
 	oci/features.c \
+	oci/foreground.c \
 	oci/fsutil.c \
 	oci/guest_blob.c \
 	oci/hooks.c \
@@ -42,6 +43,7 @@ liboci_a_SOURCES = \
 	oci/ops.c \
 	oci/pause.c \
 	oci/ps.c \
+	oci/ready.c \
 	oci/resolve.c \
 	oci/sandbox.c \
 	oci/seccomp_cache.c \
@@ -88,6 +90,7 @@ liboci_a_SOURCES = \
 	oci/create.h \
 	oci/ctl.h \
 	oci/exec.h \
+	oci/foreground.h \
 	oci/fsutil.h \
 	oci/guest_blob.h \
 	oci/hooks.h \
@@ -102,6 +105,7 @@ liboci_a_SOURCES = \
 	oci/netaddrs.h \
 	oci/notify.h \
 	oci/ns.h \
+	oci/ready.h \
 	oci/resolve.h \
 	oci/runtime.h \
 	oci/sandbox.h \

@@ -2,7 +2,8 @@
 /* sd_notify(3) out of the guest: the host's end. */
 /*
  * How it works: the socket is looked up where the bind mount that holds it has its source, below
- * that directory and through no link, and connected to by its descriptor. Messages are lines; those
+ * that directory and through no link, and connected to by its descriptor; that of the caller's own
+ * environment is opened as it is. Messages are lines; those
  * that mean something to the guest alone go (pids and descriptors), the rest is sent as it is: the
  * receiver believes a container no more than any other sender.
  */
@@ -11,6 +12,7 @@
 #include <fcntl.h>
 #include <linux/openat2.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -19,25 +21,26 @@
 #include <unistd.h>
 
 #include "init/proto/msg.h"
+#include "oci/arena.h"
 #include "oci/fsutil.h"
 #include "oci/notify.h"
 #include "util/cleanup.h"
 #include "util/err.h"
 #include "util/log.h"
 
+#define UNIX_PATH      sizeof(((struct sockaddr_un *)0)->sun_path)
 #define NOTIFY_WAIT_US 100000 /* for a receiver whose queue is full; then the message is lost */
 
-static const char *wanted(const struct spec *s)
-{
-	static const char key[] = "NOTIFY_SOCKET=";
-	const char *path = NULL;
+#define KEY "NOTIFY_SOCKET="
 
+/* What the config says, or NULL. */
+static const char *in_config(const struct spec *s)
+{
 	/* the first of several, as getenv(3) in the guest takes it */
-	for (size_t i = 0; !path && s->process.set && i < s->process.env.n; i++)
-		if (!strncmp(s->process.env.v[i], key, sizeof(key) - 1))
-			path = s->process.env.v[i] + sizeof(key) - 1;
-	/* an abstract address is the guest's own affair, as a network namespace's is */
-	return path && path[0] == '/' ? path : NULL;
+	for (size_t i = 0; s->process.set && i < s->process.env.n; i++)
+		if (!strncmp(s->process.env.v[i], KEY, sizeof(KEY) - 1))
+			return s->process.env.v[i] + sizeof(KEY) - 1;
+	return NULL;
 }
 
 /* What @path is below @dest, "" for @dest itself; NULL: it is not. Both are without "." and "..".
@@ -90,14 +93,66 @@ static int connect_to(int file, struct error *e)
 	return connect(fd, (struct sockaddr *)&a, sizeof(a)) ? -errno : TAKE_FD(fd);
 }
 
-int notify_open(const struct spec *s, int bundle_fd, struct notify *n, struct error *e)
+static bool is_socket(int file)
 {
-	const char *path = wanted(s);
-	CLEAN_FD int file = path ? find(s, bundle_fd, path) : -ENOENT;
 	struct stat st;
 
+	return file >= 0 && !fstat(file, &st) && S_ISSOCK(st.st_mode);
+}
+
+static int add_env(struct spec *s, char *word)
+{
+	struct strv *env = &s->process.env;
+	char **v = arena_array(s->arena, env->n + 2, sizeof(*v));
+
+	if (!v)
+		return -ENOMEM;
+	if (env->n)
+		(void)memcpy(v, env->v, env->n * sizeof(*v));
+	v[env->n] = word;
+	v[env->n + 1] = NULL;
+	*env = (struct strv){ v, env->n + 1 };
+	return 0;
+}
+
+/* The caller's, which the container knows nothing of yet. */
+static int open_own(struct spec *s, const char *own, struct notify *n, struct error *e)
+{
+	CLEAN_FD int file = own[0] == '/' ? open(own, O_PATH | O_CLOEXEC) : -ENOENT;
+	char word[sizeof(KEY) + UNIX_PATH + 1];
+	char *kept;
+
+	if (own[0] != '/' || strlen(own) + sizeof("/notify") > UNIX_PATH) {
+		log_warn(
+			"NOTIFY_SOCKET in the environment: \"%.120s\" is not passed on, only a path of up to %zu bytes can be",
+			own, UNIX_PATH - sizeof("/notify"));
+		return 0;
+	}
+	n->fd = is_socket(file) ? connect_to(file, e) : -ENOTSOCK;
+	if (n->fd < 0) {
+		log_debug("NOTIFY_SOCKET in the environment: nobody listens: %s", err_text(n->fd));
+		n->fd = -1;
+		return 0;
+	}
+	(void)snprintf(word, sizeof(word), KEY "%s/notify", own);
+	kept = arena_strndup(s->arena, word, strlen(word));
+	if (!kept || add_env(s, kept))
+		return err_sys(e, ENOMEM, "NOTIFY_SOCKET");
+	n->path = kept + sizeof(KEY) - 1;
+	n->caller = true;
+	return 0;
+}
+
+int notify_open(struct spec *s, int bundle_fd, const char *own, struct notify *n, struct error *e)
+{
+	const char *path = in_config(s);
+	/* an abstract address is the guest's own affair, as a network namespace's is */
+	CLEAN_FD int file = path && *path == '/' ? find(s, bundle_fd, path) : -ENOENT;
+
 	*n = (struct notify){ .fd = -1 };
-	if (file < 0 || fstat(file, &st) || !S_ISSOCK(st.st_mode))
+	if (!path && own && *own && s->process.set)
+		return open_own(s, own, n, e);
+	if (!is_socket(file))
 		return 0;
 	if (strrchr(path, '/') == path)
 		return err_set(e, ENOTSUP,
@@ -150,4 +205,35 @@ void notify_relay(struct notify *n, const char *text, size_t len)
 	n->full = send(n->fd, out, used, MSG_NOSIGNAL | (n->full ? MSG_DONTWAIT : 0)) < 0;
 	if (n->full)
 		log_guest("a message for NOTIFY_SOCKET could not be sent on: %s", err_text(errno));
+}
+
+bool notify_says_ready(const char *text, size_t len)
+{
+	static const char word[] = "READY=1";
+
+	while (len) {
+		const char *end = memchr(text, '\n', len);
+		size_t line = end ? (size_t)(end - text) : len;
+
+		if (line == sizeof(word) - 1 && !memcmp(text, word, line))
+			return true;
+		line = MIN(line + 1, len);
+		text += line;
+		len -= line;
+	}
+	return false;
+}
+
+void notify_tell_caller(pid_t pid)
+{
+	const char *own = getenv("NOTIFY_SOCKET");
+	CLEAN_FD int file = own && *own == '/' ? open(own, O_PATH | O_CLOEXEC) : -ENOENT;
+	CLEAN_FD int fd = is_socket(file) ? connect_to(file, NULL) : -ENOTSOCK;
+	char text[64];
+	int n = pid > 0 ? snprintf(text, sizeof(text), "READY=1\nMAINPID=%d\n", (int)pid)
+			: snprintf(text, sizeof(text), "READY=1\n");
+
+	if (own && *own && (fd < 0 || send(fd, text, (size_t)n, MSG_NOSIGNAL) != n))
+		log_warn(
+			"NOTIFY_SOCKET in the environment: cannot say that the container is ready");
 }

@@ -29,6 +29,7 @@
 #include "oci/ctl.h"
 #include "oci/fsutil.h"
 #include "oci/hooks.h"
+#include "oci/ready.h"
 #include "util/cleanup.h"
 #include "util/log.h"
 
@@ -103,7 +104,7 @@ int rt_start(const struct rt *rt, const char *id, struct error *e)
 {
 	CLEAN(container_free) struct container c;
 	enum phase ph;
-	int r = container_open(rt, id, &c, e);
+	int r = container_open(rt, id, &c, e), fd;
 
 	if (r)
 		return r;
@@ -117,7 +118,13 @@ int rt_start(const struct rt *rt, const char *id, struct error *e)
 	}
 	switch (ph) {
 	case PHASE_CREATED:
-		return start_created(&c, e);
+		r = start_created(&c, e);
+		/* others may delete it now, also while we wait for its word */
+		container_unlock(&c);
+		fd = r ? -1 : ready_ask(&c);
+		if (fd >= 0)
+			ready_tell(&c, fd, true);
+		return r;
 	case PHASE_RUNNING:
 	case PHASE_PAUSED:
 		return err_set(e, EBUSY, "cannot start an already running container");

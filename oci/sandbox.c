@@ -195,6 +195,9 @@ static bool request(struct sandbox *s, int conn, const struct ctl_req *q)
 	case CTL_EVENTS:
 		answer(conn, 0, "");
 		return true;
+	case CTL_READY:
+		answer(conn, ENODATA, "a sandbox container says nothing");
+		break;
 	case CTL_EXEC:
 		refuse_exec(conn);
 		break;

@@ -206,6 +206,19 @@ static void ctl_events(struct vmloop *l, int conn)
 	vmctl_answer(conn, EBUSY, "too many watch the events of this container");
 }
 
+/* Of several who wait the last one is told. */
+static void ctl_ready(struct vmloop *l, int conn)
+{
+	if (!l->p->notify.caller)
+		return vmctl_answer(
+			conn, ENODATA, "the container was created without such a socket");
+	if (l->ready)
+		return vmctl_answer(conn, 0, "");
+	if (l->ready_conn >= 0)
+		vmctl_answer(TAKE_FD(l->ready_conn), EBUSY, "somebody else waits for that");
+	l->ready_conn = conn;
+}
+
 static void add_asker(struct vmloop *l, int conn);
 
 /* @fds: what came with it, of which it takes what it wants. */
@@ -227,6 +240,8 @@ static void ctl_request(struct vmloop *l, int conn, const struct ctl_req *q, int
 		ctl_resume(l, conn);
 	else if (q->op == CTL_GUEST_MEMORY || q->op == CTL_GUEST_PIDS)
 		ctl_guest_limit(l, conn, q);
+	else if (q->op == CTL_READY)
+		ctl_ready(l, conn);
 	else if (q->op == CTL_EVENTS)
 		ctl_events(l, conn);
 	else

@@ -222,6 +222,11 @@ static void on_notify(void *arg, const char *text, size_t len)
 	struct vmloop *l = arg;
 
 	notify_relay(&l->p->notify, text, len);
+	if (l->ready || !notify_says_ready(text, len))
+		return;
+	l->ready = true;
+	if (l->ready_conn >= 0)
+		vmctl_answer(TAKE_FD(l->ready_conn), 0, "");
 }
 
 static const struct agent_ops agent_ops = {
@@ -395,6 +400,7 @@ int vmloop_new(struct vmproc *p, struct vmm *vm, struct vmloop **out, struct err
 		.start_conn = -1,
 		.update_conn = -1,
 		.pause_conn = -1,
+		.ready_conn = -1,
 		.phase = PHASE_CREATING };
 	l->sync.fd = -1;
 	for (unsigned i = 0; i < CTL_ASKERS; i++)

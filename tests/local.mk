@@ -270,6 +270,7 @@ guest_files = \
 	tests/e2e/stdin-loop.sh \
 	tests/e2e/stdio.sh \
 	tests/e2e/systemd-cgroup.sh \
+	tests/e2e/systemd-notify.sh \
 	tests/e2e/terminal.sh \
 	tests/e2e/tsi-policy.sh \
 	tests/e2e/tsi.sh \
@@ -298,6 +299,7 @@ guest_files = \
 	tests/e2e/krun-guest.c \
 	tests/e2e/locker.c \
 	tests/e2e/mapped.c \
+	tests/e2e/notify.c \
 	tests/e2e/pty-host.c \
 	tests/e2e/signals.c \
 	tests/e2e/tsi-try.c \

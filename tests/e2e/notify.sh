@@ -1,8 +1,8 @@
 #!/bin/bash
 # SPDX-License-Identifier: Apache-2.0
 # sd_notify(3): what the container sends to NOTIFY_SOCKET arrives at the host's socket that a manager has bound there (as podman does
-# with --sdnotify=container), and the host's files stay as they are.
-# timeout: 120
+# with --sdnotify=container), and the host's files stay as they are; the same for NOTIFY_SOCKET of the runtime's own environment.
+# timeout: 300
 # shellcheck source=lib.sh
 . "$(dirname "$0")/lib.sh"
 
@@ -42,4 +42,56 @@ rm "$work/notify/notify.sock"
 edit b '.process.args = ["sh","-c","ls -A /run/notify | wc -l"]'
 status 0 krun-oci run --bundle "$work/b" "$id"
 check "without a socket nothing is made" 0 "$(cat "$work/out")"
+
+say "NOTIFY_SOCKET of our own environment"
+own=$work/own.sock
+: >"$work/log"
+perl "$work/receive" "$own" "$work/log" </dev/null &
+receiver=$!
+wait_for 20 test -S "$own"
+gcc -O1 -static -o "$work/b/rootfs/bin/notify" "$top/tests/e2e/notify.c" 2>"$work/err" || die "cannot compile tests/e2e/notify.c"
+edit b '.process.env |= map(select(startswith("NOTIFY_SOCKET=") | not)) | .mounts |= map(select(.destination != "/run/notify")) | .root.readonly=false |
+	.process.args = ["sh","-c","echo $NOTIFY_SOCKET; notify STATUS=begin; while [ ! -e /go ]; do sleep 0.1; done; notify READY=1; read x; exit 7"]'
+mkfifo "$work/in"
+# COMMAND does not return before the container is ready, and then with status 0.
+returns_when_ready() { # COMMAND...
+	rm -f "$work/b/rootfs/go"
+	: >"$work/log"
+	NOTIFY_SOCKET=$own "$@" <>"$work/in" >"$work/cli" 2>"$work/err" &
+	cli=$!
+	wait_for 60 grep -qx STATUS=begin "$work/log"
+	kill -0 "$cli" || die "it has not waited: $*"
+	touch "$work/b/rootfs/go"
+	rc=0
+	wait "$cli" || rc=$?
+	check "it returns when the container is ready" 0 "$rc"
+	check "who has started it knows" "STATUS=begin READY=1 READY=1 MAINPID=$(krun-oci state "$id" | jq .pid)" "$(grep . "$work/log" | words -)"
+	status 0 krun-oci delete --force "$id"
+}
+returns_when_ready krun-oci run --detach --bundle "$work/b" "$id"
+check "the container's own" "$own/notify" "$(cat "$work/cli")"
+NOTIFY_SOCKET=$own krun-oci create --bundle "$work/b" "$id" <>"$work/in" >"$work/out" 2>"$work/err" || die "create"
+returns_when_ready krun-oci start "$id"
+NOTIFY_SOCKET=$own krun-oci create --bundle "$work/b" "$id" <>"$work/in" >"$work/out" 2>"$work/err" || die "create"
+status 0 krun-oci start "$id"
+status 0 krun-oci delete --force "$id"
+krun-oci create --bundle "$work/b" "$id" <>"$work/in" >"$work/out" 2>"$work/err" || die "create"
+NOTIFY_SOCKET=$own status 0 krun-oci start "$id"
+status 0 krun-oci delete --force "$id"
+
+: >"$work/log"
+NOTIFY_SOCKET=$own krun-oci run --bundle "$work/b" "$id" <>"$work/in" >"$work/out" 2>"$work/err" &
+cli=$!
+wait_for 60 sh -c "[ \$(grep -cx READY=1 '$work/log') = 2 ]"
+! grep -q MAINPID "$work/log" || die "run in the foreground is the main process itself"
+echo >"$work/in"
+rc=0
+wait "$cli" || rc=$?
+check "run in the foreground" 7 "$rc"
+edit b '.process.args = ["true"]'
+NOTIFY_SOCKET=$own status 0 krun-oci run --detach --bundle "$work/b" "$id"
+status 0 krun-oci delete --force "$id"
+NOTIFY_SOCKET=@abstract status 0 krun-oci --log-level warning run --bundle "$work/b" "$id"
+err_has '"@abstract" is not passed on'
+NOTIFY_SOCKET=$work/none status 0 krun-oci run --bundle "$work/b" "$id"
 done_testing

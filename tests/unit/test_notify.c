@@ -105,6 +105,8 @@ static struct spec *config(const char *env, const char *source, const char *dest
 }
 
 /* Opens by such a config; whether the message arrives at the socket "s" in the directory. */
+static const char *own;
+
 static int reaches(const char *env, const char *source, const char *dest)
 {
 	CLEAN_FD int sock = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
@@ -119,7 +121,7 @@ static int reaches(const char *env, const char *source, const char *dest)
 	(void)unlink(a.sun_path);
 	if (!s || bind(sock, (struct sockaddr *)&a, sizeof(a)))
 		return -1;
-	r = notify_open(s, dir_fd, &n, &e);
+	r = notify_open(s, dir_fd, own, &n, &e);
 	if (!r) {
 		notify_relay(&n, "READY=1", 7);
 		r = recv(sock, buf, sizeof(buf), MSG_DONTWAIT) == 7 ? 1 : 0;
@@ -161,6 +163,90 @@ static void which_socket(void)
 	CHECK(!unlink(file));
 }
 
+/* What the caller's environment says, where the config says nothing. */
+static void callers(void)
+{
+	char file[64], want[96], long_name[200];
+	struct spec *s;
+	struct notify n = { .fd = -1 };
+	struct error e = { 0 };
+
+	(void)snprintf(file, sizeof(file), "%s/s", dir);
+	own = file;
+	CHECK_EQ(reaches("A=b", "/", "/x"), 1);
+	/* the config's own goes first, also when it leads nowhere */
+	CHECK_EQ(reaches("NOTIFY_SOCKET=@a", "/", "/x"), 0);
+	CHECK_EQ(reaches("NOTIFY_SOCKET=/none", "/", "/x"), 0);
+	own = "@abstract";
+	CHECK_EQ(reaches("A=b", "/", "/x"), 0);
+	own = "";
+	CHECK_EQ(reaches("A=b", "/", "/x"), 0);
+	own = dir;
+	CHECK_EQ(reaches("A=b", "/", "/x"), 0);
+	/* as many bytes as an address has room for, and one more */
+	(void)memset(long_name, '/', sizeof(long_name));
+	(void)snprintf(long_name + 100 - strlen(file), sizeof(file), "%s", file);
+	own = long_name;
+	CHECK_EQ(strlen(own), 100);
+	CHECK_EQ(reaches("A=b", "/", "/x"), 1);
+	(void)memset(long_name, '/', sizeof(long_name));
+	(void)snprintf(long_name + 101 - strlen(file), sizeof(file), "%s", file);
+	CHECK_EQ(reaches("A=b", "/", "/x"), 0);
+	own = NULL;
+
+	/* the variable that the process gets */
+	s = config("A=b", "/", "/x");
+	CHECK(s);
+	{
+		CLEAN_FD int sock = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+		struct sockaddr_un a = { .sun_family = AF_UNIX };
+		char buf[64] = "";
+
+		(void)snprintf(a.sun_path, sizeof(a.sun_path), "%s", file);
+		(void)unlink(file);
+		CHECK(!bind(sock, (struct sockaddr *)&a, sizeof(a)));
+		CHECK_EQ(notify_open(s, dir_fd, file, &n, &e), 0);
+		(void)snprintf(want, sizeof(want), "NOTIFY_SOCKET=%s/notify", file);
+		CHECK_EQ(s->process.env.n, 2);
+		CHECK_STR(s->process.env.v[0], "A=b");
+		CHECK_STR(s->process.env.v[1], want);
+		CHECK(!s->process.env.v[2]);
+		CHECK(n.caller);
+		CHECK_STR(n.path, strchr(want, '/'));
+		CHECK(!close(n.fd));
+		/* and what is said to the caller */
+		CHECK(!setenv("NOTIFY_SOCKET", file, 1));
+		notify_tell_caller(12);
+		CHECK(recv(sock, buf, sizeof(buf) - 1, MSG_DONTWAIT) > 0);
+		CHECK_STR(buf, "READY=1\nMAINPID=12\n");
+		(void)memset(buf, 0, sizeof(buf));
+		notify_tell_caller(0);
+		CHECK(recv(sock, buf, sizeof(buf) - 1, MSG_DONTWAIT) > 0);
+		CHECK_STR(buf, "READY=1\n");
+		CHECK(!unsetenv("NOTIFY_SOCKET"));
+		notify_tell_caller(0);
+		CHECK(recv(sock, buf, sizeof(buf) - 1, MSG_DONTWAIT) < 0);
+	}
+	spec_free(s);
+}
+
+static void ready(void)
+{
+#define R(s) notify_says_ready(s, sizeof(s) - 1)
+	CHECK(R("READY=1"));
+	CHECK(R("READY=1\n"));
+	CHECK(R("STATUS=x\nREADY=1"));
+	CHECK(R("\n\nREADY=1\n\n"));
+	CHECK(!R(""));
+	CHECK(!R("\n"));
+	CHECK(!R("READY=0"));
+	CHECK(!R("READY=12"));
+	CHECK(!R("XREADY=1"));
+	CHECK(!R("READY=1\0"));
+	CHECK(!R("STATUS=READY=1"));
+#undef R
+}
+
 static void nobody_listens(void)
 {
 	struct spec *s = config("NOTIFY_SOCKET=/run/notify/s", dir, "/run/notify");
@@ -168,7 +254,7 @@ static void nobody_listens(void)
 	struct error e = { 0 };
 
 	CHECK(s); /* the socket of the case before is closed, its file still there */
-	CHECK_EQ(notify_open(s, dir_fd, &n, &e), 0);
+	CHECK_EQ(notify_open(s, dir_fd, NULL, &n, &e), 0);
 	CHECK_EQ(n.fd, -1);
 	CHECK(!n.path);
 	spec_free(s);
@@ -178,6 +264,8 @@ static const struct test_case cases[] = {
 	TEST(lines),
 	TEST(full),
 	TEST(which_socket),
+	TEST(callers),
+	TEST(ready),
 	TEST(nobody_listens),
 };
 
