@@ -35,6 +35,7 @@
 #include "oci/exec.h"
 #include "oci/fsutil.h"
 #include "oci/guest_blob.h"
+#include "oci/json_text.h"
 #include "oci/morefds.h"
 #include "oci/seccomp_cache.h"
 #include "oci/vmexec.h"
@@ -110,6 +111,20 @@ static int check_request(struct exec *x, struct error *e)
 		return err_set(e, EINVAL, "--console-socket: the process has no terminal");
 	/* who is to follow a terminal's size must lead a session of its own */
 	x->child = o->detach || o->console_socket;
+	return 0;
+}
+
+/* Where we and what stands for the process run, for as long as no cgroup says otherwise. */
+static int initial_cpus(const struct spec_process *p, struct error *e)
+{
+	uint64_t bits[SPEC_CPU_WORDS];
+
+	if (!p->cpu_initial)
+		return 0;
+	(void)spec_cpu_bits(p->cpu_initial, bits, SPEC_CPU_WORDS);
+	if (syscall(SYS_sched_setaffinity, 0, sizeof(bits), bits))
+		return err_sys(
+			e, errno, "process.execCPUAffinity.initial: %s", QUOTE(p->cpu_initial));
 	return 0;
 }
 
@@ -460,6 +475,8 @@ int rt_exec(const struct rt *rt, const struct rt_exec *o, int *code, struct erro
 		r = morefds_env(&x.more, x.spec->arena, &x.p.env, e);
 	if (!r)
 		r = check_request(&x, e);
+	if (!r)
+		r = initial_cpus(&x.p, e);
 	if (r)
 		return r;
 	x.null = open("/dev/null", O_RDWR | O_CLOEXEC);

@@ -24,6 +24,7 @@
 
 #include "oci/guest_blob.h"
 #include "oci/hooks.h"
+#include "oci/json_text.h"
 #include "oci/mounts.h"
 #include "oci/seccomp_compile.h"
 #include "oci/spec_disk.h"
@@ -63,10 +64,12 @@ static void put_rlimits(
 }
 
 static void put_process(struct blob_w *w, const struct spec_process *p, const struct spec_linux *l,
-	unsigned stdio, const struct morefds *more, const struct caller_limits *lim)
+	unsigned stdio, const struct morefds *more, const struct caller_limits *lim,
+	uint64_t cpu_mask)
 {
 	struct blob_process b = { .flags = BLOB_P_CAPS,
 		.stdio = stdio,
+		.cpu_mask = cpu_mask,
 		.uid = p->user.uid,
 		.gid = p->user.gid,
 		.rows = p->rows,
@@ -363,7 +366,7 @@ int guest_blob(const struct spec *s, const struct container *c, const struct vm_
 
 	blob_begin(&w, BLOB_CREATE, sizeof(head));
 	if (s->process.set)
-		put_process(&w, &s->process, &s->linux_, stdio, more, lim);
+		put_process(&w, &s->process, &s->linux_, stdio, more, lim, 0);
 	else
 		put_no_process(&w);
 	r = put_seccomp(&w, s, e);
@@ -390,11 +393,17 @@ int guest_blob_exec(const struct spec *s, const struct spec_process *p,
 	const struct morefds *more, const struct caller_limits *lim, uint8_t **out, size_t *len,
 	struct error *e)
 {
+	uint64_t cpus = 0;
 	struct blob_w w;
 	int r;
 
+	/* as sched_setaffinity(2) sees it: what is not there does not count, unless that is all */
+	if (p->cpu_final && !spec_cpu_bits(p->cpu_final, &cpus, 1))
+		return err_set(e, EINVAL,
+			"process.execCPUAffinity.final: %s: the guest has no such CPU",
+			QUOTE(p->cpu_final));
 	blob_begin(&w, BLOB_EXEC, sizeof(struct msg_proc));
-	put_process(&w, p, &s->linux_, stdio, more, lim);
+	put_process(&w, p, &s->linux_, stdio, more, lim, cpus);
 	if (cgroup)
 		blob_put_str(&w, BLOB_T_IN_CGROUP, cgroup);
 	if (filter->len)

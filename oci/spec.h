@@ -109,7 +109,8 @@ struct spec_process {
 	struct opt_i64 oom_score_adj; /* -1000..1000 */
 	struct spec_scheduler scheduler;
 	struct spec_ioprio ioprio;
-	const char *cpu_initial, *cpu_final; /* execCPUAffinity: cpu lists, syntax checked */
+	/* execCPUAffinity: lists of the host's and the guest's CPUs, syntax checked; of an exec */
+	const char *cpu_initial, *cpu_final;
 };
 
 /* mounts */
@@ -505,6 +506,10 @@ int spec_dax(const struct spec *s, uint64_t ram, uint64_t *bytes, struct error *
 /* Whether a row of that table carries this field's name; the rows by number, NULL at the end. */
 bool spec_is_refused(const char *field);
 const char *spec_refused_field(size_t i);
+
+#define SPEC_CPU_WORDS 128 /* of 64 CPUs */
+/* A list of CPUs ("0-3,8") as the first @words of its bits; false when none of them is set. */
+bool spec_cpu_bits(const char *list, uint64_t *bits, size_t words);
 
 /*
  * -ENOTSUP when an SELinux label is asked for and @selinux says that it would mean something on

@@ -329,7 +329,7 @@ char *rd_clean(struct rd *p, const char *path)
 	return out;
 }
 
-#define CPU_MAX 8192
+#define CPU_MAX (SPEC_CPU_WORDS * 64)
 
 static bool cpu_number(const char **s, unsigned *v)
 {
@@ -346,11 +346,9 @@ static bool cpu_number(const char **s, unsigned *v)
 	return true;
 }
 
-bool rd_cpu_list(const char *s, unsigned *count)
+static bool cpu_bits(const char *s, uint64_t seen[static SPEC_CPU_WORDS])
 {
-	uint64_t seen[CPU_MAX / 64] = { 0 };
-
-	*count = 0;
+	(void)memset(seen, 0, SPEC_CPU_WORDS * sizeof(*seen));
 	while (*s) {
 		unsigned lo, hi;
 
@@ -362,14 +360,34 @@ bool rd_cpu_list(const char *s, unsigned *count)
 			if (!cpu_number(&s, &hi) || hi < lo)
 				return false;
 		}
-		for (unsigned i = lo; i <= hi; i++) {
-			*count += !(seen[i / 64] >> (i % 64) & 1);
+		for (unsigned i = lo; i <= hi; i++)
 			seen[i / 64] |= 1ULL << (i % 64);
-		}
 		if (*s && *s++ != ',')
 			return false;
 		if (!*s)
 			return s[-1] != ',';
 	}
 	return true;
+}
+
+bool rd_cpu_list(const char *s, unsigned *count)
+{
+	uint64_t seen[SPEC_CPU_WORDS];
+	bool good = cpu_bits(s, seen);
+
+	*count = 0;
+	for (size_t i = 0; good && i < ARRAY_SIZE(seen); i++)
+		*count += (unsigned)__builtin_popcountll(seen[i]);
+	return good;
+}
+
+bool spec_cpu_bits(const char *list, uint64_t *bits, size_t words)
+{
+	uint64_t seen[SPEC_CPU_WORDS], any = 0;
+
+	if (!cpu_bits(list, seen))
+		return false;
+	for (size_t i = 0; i < words; i++)
+		any |= bits[i] = seen[i];
+	return any;
 }

@@ -299,7 +299,6 @@ static bool shared_bind(const struct spec *s, char where[static WHERE_MAX])
 		return (expr);                                               \
 	}
 
-WHEN(affinity, s->process.cpu_initial || s->process.cpu_final)
 WHEN(mount_ns, s->linux_.ns[SPEC_NS_MOUNT].path)
 WHEN(pid_ns, s->linux_.ns[SPEC_NS_PID].path)
 WHEN(time_ns, s->linux_.ns[SPEC_NS_TIME].path)
@@ -320,7 +319,6 @@ WHEN(image, s->vm.image)
 WHEN(vm_devices, s->vm.device_tree || s->vm.n_dtdevs || s->vm.n_iomems || s->vm.n_irqs)
 
 static const struct row ROWS[] = {
-	{ "process.execCPUAffinity", affinity, "not supported by this version" },
 	{ "mounts[].uidMappings", idmap,
 		"only the ids of a bind mount can be mapped, by mappings of its own or a user namespace's" },
 	{ "mounts[].options", super_flags,

@@ -106,7 +106,7 @@ status 9 krun-oci exec --process "$work/process.json" "$id"
 out_has "b 3:4 /usr"
 jq 'del(.user) | .args=["sh","-c","/usr/bin/id -u"]' "$work/process.json" >"$work/no-user.json"
 check "without a user it is the container's" 0 "$(krun-oci exec --process "$work/no-user.json" "$id")"
-for bad in '.execCPUAffinity={"initial":"0"}' '.cwd="relative"' '.args=[]'; do
+for bad in '.execCPUAffinity={"initial":"0-"}' '.cwd="relative"' '.args=[]'; do
 	jq "$bad" "$work/process.json" >"$work/bad.json"
 	status 1 krun-oci exec --process "$work/bad.json" "$id"
 done
@@ -209,6 +209,30 @@ status 0 krun-oci resume "$id"
 rc=0
 wait $cli || rc=$?
 check "it begins when the container goes on" "0 went on" "$rc $(cat "$work/o")"
+
+say "CPUs"
+edit b '.process.execCPUAffinity={"initial":"0","final":"1"} | .annotations={"krun.cpus":"2"} | .process.args=["sh","-c","cat /proc/self/status; sleep 1000"]'
+created "$id-2" b
+status 0 krun-oci start "$id-2"
+cpus() { sed -n 's/^Cpus_allowed_list:\t//p' "$@"; }
+check "those of the guest" 1 "$(krun-oci exec "$id-2" cat /proc/self/status | cpus)"
+wait_for 30 grep -q '^Cpus_allowed_list' "$work/$id-2.out"
+check "the container's own process has all" 0-1 "$(cpus "$work/$id-2.out")"
+affinity() { jq ".execCPUAffinity=$1 | .args=[\"cat\",\"/proc/self/status\"]" "$work/process.json" >"$work/cpus.json"; }
+affinity '{"initial":"0,7000","final":"0,2-63,8000"}'
+status 0 krun-oci exec --process "$work/cpus.json" "$id-2"
+check "what is not there does not count" 0 "$(cpus "$work/out")"
+affinity '{}'
+status 0 krun-oci exec --process "$work/cpus.json" "$id-2"
+check "without it" 0-1 "$(cpus "$work/out")"
+for bad in '{"initial":"7000"} execCPUAffinity.initial' '{"final":"64"} execCPUAffinity.final' '{"final":"9"} affinity'; do
+	affinity "${bad% *}"
+	status 1 krun-oci exec --process "$work/cpus.json" "$id-2"
+	err_has "${bad##* }"
+done
+krun-oci exec --detach --pid-file "$work/p2" "$id-2" sleep 1000 </dev/null >/dev/null 2>&1 || die "exec --detach"
+check "those of what stands for it on the host" 0 "$(cpus "/proc/$(cat "$work/p2")/status")"
+status 0 krun-oci delete --force "$id-2"
 
 say "the VM goes"
 detached sleep 3001

@@ -185,10 +185,11 @@ static void file(void)
 	CHECK(p.terminal);
 	CHECK_EQ(from_text(&o, "{\"args\":[\"x\"],\"cwd\":\"/\",\"selinuxLabel\":\"a\"}"),
 		spec_host_has_selinux() ? -ENOTSUP : 0);
-	CHECK_EQ(
-		from_text(&o,
-			"{\"args\":[\"x\"],\"cwd\":\"/\",\"execCPUAffinity\":{\"initial\":\"0\"}}"),
-		-ENOTSUP);
+	CHECK_EQ(from_text(&o,
+			 "{\"args\":[\"x\"],\"cwd\":\"/\",\"execCPUAffinity\":{\"final\":\"1\"}}"),
+		0);
+	CHECK_STR(p.cpu_final, "1");
+	CHECK(!p.cpu_initial);
 	CHECK_EQ(from_text(&o, "{\"cwd\":\"/\"}"), -EINVAL);
 	CHECK_EQ(from_text(&o, "nonsense"), -EINVAL);
 	o.user = "1";

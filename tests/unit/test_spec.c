@@ -751,7 +751,29 @@ static void shared_names(void)
 	CHECK_EQ(spec_refusals(s, NULL), 0);
 }
 
+static void cpu_bits(void)
+{
+	uint64_t b[SPEC_CPU_WORDS];
+
+	CHECK(spec_cpu_bits("0-3,8", b, 1));
+	CHECK_EQ(b[0], 0x10f);
+	CHECK(spec_cpu_bits("63,62", b, 1));
+	CHECK(b[0] == 3ULL << 62);
+	CHECK(spec_cpu_bits("1,64-8191", b, 1));
+	CHECK_EQ(b[0], 2);
+	CHECK(!spec_cpu_bits("64-8191", b, 1));
+	CHECK(spec_cpu_bits("8191", b, SPEC_CPU_WORDS));
+	CHECK(b[SPEC_CPU_WORDS - 1] == 1ULL << 63);
+	CHECK_EQ(b[0], 0);
+	CHECK(!spec_cpu_bits("", b, 1));
+	CHECK(!spec_cpu_bits("8192", b, SPEC_CPU_WORDS));
+	CHECK(!spec_cpu_bits("1-", b, 1));
+	CHECK(!spec_cpu_bits("2-1", b, 1));
+	CHECK(!spec_cpu_bits("1,", b, 1));
+}
+
 static const struct test_case CASES[] = {
+	TEST(cpu_bits),
 	TEST(process),
 	TEST(empty_words),
 	TEST(mounts),

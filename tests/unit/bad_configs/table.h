@@ -345,7 +345,6 @@ static const struct bad_config BAD_CONFIGS[] = {
 
 /* Right in form, but not honoured. */
 static const struct bad_config REFUSED_CONFIGS[] = {
-	{ "affinity", PROCESS, "'execCPUAffinity':{'initial':'0'}", "process.execCPUAffinity: " },
 	{ "idmap", MOUNT, "'type':'bind','source':'/a','options':['idmap']",
 		"mounts[0].options: " },
 	{ "idmap-maps", MOUNT,
