@@ -101,8 +101,31 @@ static unsigned kind_of(int fd, int flags, const struct stat *st, const char **w
 	return 0;
 }
 
+/* Of @n descriptors how many there are when LISTEN_FDS has outlived its own, in the environment of
+ * a service that was activated by a socket: then it means nothing to us. */
+static unsigned without_stale(unsigned n, int own)
+{
+	const char *text = getenv("LISTEN_FDS");
+	unsigned listen = text ? (unsigned)strtoul(text, NULL, 10) : 0;
+
+	for (unsigned i = 0; listen && i < n; i++) {
+		int fd = (int)i + 3;
+
+		if (fd != own && fcntl(fd, F_GETFD) >= 0)
+			continue;
+		log_warn(
+			"LISTEN_FDS in the environment: descriptor %d is not open, nothing of it is passed on",
+			fd);
+		return n - MIN(n, listen);
+	}
+	return n;
+}
+
 int morefds_take(struct morefds *m, unsigned n, int own, struct error *e)
 {
+	const unsigned asked = n;
+
+	n = without_stale(n, own);
 	*m = (struct morefds){ .n = n };
 	for (unsigned i = 0; i < n; i++) {
 		int fd = (int)i + 3, flags = fcntl(fd, F_GETFL);
@@ -111,8 +134,7 @@ int morefds_take(struct morefds *m, unsigned n, int own, struct error *e)
 
 		m->fd[i] = fd;
 		if (fd == own || flags < 0 || fstat(fd, &st))
-			return err_set(e, EBADF,
-				"--preserve-fds, LISTEN_FDS: descriptor %d is not open", fd);
+			return err_set(e, EBADF, "--preserve-fds: descriptor %d is not open", fd);
 		m->kind[i] = (uint8_t)kind_of(fd, flags, &st, &why);
 		if (!m->kind[i])
 			return err_set(e, ENOTSUP,
@@ -123,6 +145,8 @@ int morefds_take(struct morefds *m, unsigned n, int own, struct error *e)
 			(m->kind[i] == BLOB_FD_LISTEN && fcntl(fd, F_SETFL, flags | O_NONBLOCK)))
 			return err_sys(e, errno, "descriptor %d", fd);
 	}
+	if (n < asked)
+		return 0;
 	m->listen = getenv("LISTEN_FDS");
 	m->names = getenv("LISTEN_FDNAMES");
 	if (m->listen && !strtoul(m->listen, NULL, 10))

@@ -30,7 +30,8 @@ struct morefds {
 /* --preserve-fds @text (may be NULL) and the environment: how many there are. -EINVAL. */
 int morefds_count(const char *text, unsigned *n, struct error *e);
 /* Looks at descriptors 3 to 2 + @n, which the caller of the runtime left open; @own (-1: none) is
- * one that the runtime has opened itself. -EBADF, -ENOTSUP. */
+ * one that the runtime has opened itself. Where LISTEN_FDS is among the reasons for @n and one of
+ * them is not open, only --preserve-fds counts. -EBADF, -ENOTSUP. */
 int morefds_take(struct morefds *m, unsigned n, int own, struct error *e);
 void morefds_close(struct morefds *m);
 /* LISTEN_FDS, LISTEN_FDNAMES and LISTEN_PID in place of those in @env. -ENOMEM. */

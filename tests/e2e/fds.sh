@@ -183,6 +183,10 @@ err_has 'LISTEN_FDS in the environment: "x"'
 # the runtime's own log takes the first free number
 krun-oci --log "$work/log" run --bundle "$work/b" --preserve-fds 1 "$id-r" 3>&- 2>"$work/err" </dev/null && die "its own descriptor"
 err_has "descriptor 3 is not open"
+script 'true'
+LISTEN_FDS=2 krun-oci --log "$work/log" --log-level warning run --bundle "$work/b" "$id-r" 3>&- 4>&- >"$work/out" 2>"$work/err" </dev/null || die "LISTEN_FDS that has outlived its descriptors"
+grep -q "LISTEN_FDS in the environment: descriptor 3 is not open" "$work/log" || die "no warning of it"
+ok "LISTEN_FDS that has outlived its descriptors is a warning"
 rm -f "$work/fifo" "$work/listen"
 host_is_as "$work/host.before"
 done_testing

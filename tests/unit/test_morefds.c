@@ -98,6 +98,32 @@ static void refused(void)
 	CHECK(strstr(e.msg, "neither connected nor listens"));
 }
 
+/* A variable that has outlived its descriptors. */
+static void stale(void)
+{
+	(void)setenv("LISTEN_FDS", "1", 1);
+	(void)close(3);
+	CHECK_EQ(morefds_take(&m, 1, -1, &e), 0);
+	CHECK_EQ(m.n, 0);
+	CHECK(!m.listen);
+	/* the runtime's own has its place */
+	CHECK_EQ(dup2(1, 3), 3);
+	CHECK_EQ(morefds_take(&m, 1, 3, &e), 0);
+	CHECK_EQ(m.n, 0);
+	/* what --preserve-fds names is there, or is not */
+	CHECK_EQ(take(open("/dev/null", O_RDWR), -1), 0);
+	CHECK_STR(m.listen, "1");
+	CHECK_EQ(dup2(open("/dev/null", O_RDWR), 3), 3);
+	CHECK_EQ(morefds_take(&m, 2, 4, &e), 0);
+	CHECK_EQ(m.n, 1);
+	CHECK_EQ(m.kind[0], BLOB_FD_NULL);
+	CHECK(!m.listen);
+	morefds_close(&m);
+	CHECK_EQ(morefds_take(&m, 2, -1, &e), -EBADF);
+	(void)unsetenv("LISTEN_FDS");
+	CHECK_EQ(morefds_take(&m, 1, -1, &e), -EBADF);
+}
+
 static void environment(void)
 {
 	char listen_fds[] = "LISTEN_FDS=9", path[] = "PATH=/bin", pid[] = "LISTEN_PID=77";
@@ -124,6 +150,7 @@ static const struct test_case cases[] = {
 	TEST(counts),
 	TEST(kinds),
 	TEST(refused),
+	TEST(stale),
 	TEST(environment),
 };
 
