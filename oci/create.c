@@ -205,11 +205,17 @@ static int open_vm(struct create *x, struct error *e)
 static int size_vm(struct create *x, struct error *e)
 {
 	unsigned cpus = host_cpus();
+	char cmdline[KERNEL_CMDLINE_MAX];
+	int r;
 
 	spec_image_size(x->spec, x->rootfs_fd, cpus);
 	x->c.image_cpus = x->spec->image_cpus;
 	x->c.image_ram = x->spec->image_ram;
-	return spec_vm_size(x->spec, cpus, &x->p.size, e);
+	r = spec_vm_size(x->spec, cpus, &x->p.size, e);
+	/* the VMM process makes it again: here to say what is wrong before there is one */
+	return r ? r
+		 : kernel_cmdline(
+			   x->spec, x->p.size.vcpus, x->p.net.tsi, cmdline, sizeof(cmdline), e);
 }
 
 /* Opens what needs the caller's rights and the host's view; nothing is made yet. */

@@ -9,6 +9,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "oci/json_text.h"
 #include "oci/kernel.h"
 #include "util/cleanup.h"
 #include "util/util.h"
@@ -94,19 +95,43 @@ int kernel_open(const struct spec *s, char *path, size_t path_len, struct error 
 	return fd;
 }
 
+/* As the kernel compares names: "-" and "_" are one letter. */
+static bool same_name(const char *p, size_t n, const char *name)
+{
+	if (strlen(name) != n)
+		return false;
+	for (size_t i = 0; i < n; i++) {
+		if (p[i] != name[i] && !(p[i] == '-' && name[i] == '_'))
+			return false;
+	}
+	return true;
+}
+
 /* Options that are ours to set: a second value would break the boot or the wall. */
 static bool is_ours(const char *p)
 {
 	static const char *const ours[] = { "init", "rdinit", "root", "rootfstype", "initrd",
 		"virtio_mmio.device", "console", "reboot", "panic", "maxcpus", "nr_cpus", "mem",
 		"krun.tsi" };
-	size_t n = strcspn(p, "=");
 
 	for (size_t i = 0; i < ARRAY_SIZE(ours); i++) {
-		if (strlen(ours[i]) == n && !strncmp(p, ours[i], n))
+		if (same_name(p, strcspn(p, "="), ours[i]))
 			return true;
 	}
 	return false;
+}
+
+/* What would not be one parameter: blanks (to the kernel 0xa0, too) and quotes make it several or
+ * swallow those behind it, and behind "--" are the arguments of init. */
+static bool is_one_word(const char *p)
+{
+	if (!strcmp(p, "--") || !*p)
+		return false;
+	for (; *p; p++) {
+		if (*p <= ' ' || *p > '~' || *p == '"' || *p == '\'')
+			return false;
+	}
+	return true;
 }
 
 int kernel_cmdline(
@@ -118,10 +143,14 @@ int kernel_cmdline(
 	for (size_t i = 0; i < s->vm.kernel_params.n; i++) {
 		const char *p = s->vm.kernel_params.v[i];
 
-		if (is_ours(p) || strpbrk(p, "\n\r"))
+		if (!is_one_word(p))
 			return err_set(e, EINVAL,
-				"config.json: vm.kernel.parameters[%zu]: \"%.80s\" is the runtime's own to set",
-				i, p);
+				"config.json: vm.kernel.parameters[%zu]: %s is not one parameter of plain characters",
+				i, QUOTE(p));
+		if (is_ours(p))
+			return err_set(e, EINVAL,
+				"config.json: vm.kernel.parameters[%zu]: %s is the runtime's own to set",
+				i, QUOTE(p));
 		n += (size_t)snprintf(buf + n, n < len ? len - n : 0, " %s", p);
 		/* what describes the devices must fit after it */
 		if (n + 512 > len)

@@ -16,8 +16,10 @@
  */
 int kernel_open(const struct spec *s, char *path, size_t path_len, struct error *e);
 
-/* Our own options, then those of vm.kernel.parameters; refuses the ones that would break the boot.
- */
+#define KERNEL_CMDLINE_MAX 2048 /* bytes, COMMAND_LINE_SIZE of the kernel */
+
+/* Our own options, then those of vm.kernel.parameters; refuses the ones that would break the boot
+ * or would be more than one. -EINVAL, -E2BIG. */
 int kernel_cmdline(
 	const struct spec *s, unsigned vcpus, bool tsi, char *buf, size_t len, struct error *e);
 

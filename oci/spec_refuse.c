@@ -314,7 +314,7 @@ WHEN(notify, s->linux_.seccomp.notify || s->linux_.seccomp.listener_path)
 WHEN(rdt, s->linux_.rdt.set)
 WHEN(mempolicy, s->linux_.mempolicy.set)
 WHEN(hypervisor, s->vm.hypervisor || s->vm.hypervisor_params.n)
-WHEN(kernel_params, s->vm.kernel_params.n || s->vm.initrd)
+WHEN(initrd, s->vm.initrd)
 WHEN(image, s->vm.image)
 WHEN(vm_devices, s->vm.device_tree || s->vm.n_dtdevs || s->vm.n_iomems || s->vm.n_irqs)
 
@@ -355,8 +355,7 @@ static const struct row ROWS[] = {
 	{ "linux.intelRdt", rdt, "not supported by this version" },
 	{ "linux.memoryPolicy", mempolicy, "not supported by this version" },
 	{ "vm.hypervisor", hypervisor, "the hypervisor is built in" },
-	{ "vm.kernel.parameters", kernel_params,
-		"kernel parameters and an initrd are not supported by this version" },
+	{ "vm.kernel.initrd", initrd, "the initrd is the runtime's own: it brings the agent" },
 	{ "vm.image", image, "not supported by this version" },
 	{ "vm.hwConfig", vm_devices,
 		"devices and interrupts of the host cannot be given to a guest" },

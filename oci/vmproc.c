@@ -119,7 +119,7 @@ static void on_thread(enum vmm_thread which, void *arg)
 
 static int build_vm(struct vmproc *p, struct vmm *vm, int root_fd, int done_fd, struct error *e)
 {
-	char cmdline[2048];
+	char cmdline[KERNEL_CMDLINE_MAX];
 	size_t initrd_len = 0;
 	CLEAN_FREE void *initrd = initramfs_make(&initrd_len);
 	struct vmm_config cfg = { .on_thread = on_thread,

@@ -73,6 +73,15 @@ check "CPUs of hwConfig" "0 2 0-1" "$rc $(head -n 2 "$work/out" | paste -sd' ')"
 mem=$(tail -n 1 "$work/out")
 [ "$mem" -gt 150 ] && [ "$mem" -le 192 ] || die "MemTotal is $mem MiB"
 ok "MemTotal: $mem MiB of 192"
+jq .process.args "$work/b/config.json" >"$work/args"
+edit b '.vm.kernel={"path":"'"$(dirname "$(command -v krun-oci)")/kernel/vmlinux"'","parameters":["krunt.word=1","loglevel=1"]} | .process.args[2]="cat /proc/cmdline"'
+run krun-oci run --bundle "$work/b" "$id"
+[[ $rc = 0 && " $(cat "$work/out") " = *" krunt.word=1 loglevel=1 "* ]] || die "parameters of the kernel"
+ok "parameters of the kernel"
+edit b '.vm.kernel.parameters=["virtio-mmio.device=4K@0x1000:5"]'
+status 1 krun-oci create --bundle "$work/b" "$id"
+err_has 'vm.kernel.parameters[0]: "virtio-mmio.device=4K@0x1000:5" is the runtime'"'"'s own to set'
+edit b "del(.vm.kernel) | .process.args=$(tr -d '\n' <"$work/args")"
 edit b '.annotations={"krun.cpus":"1"}'
 run krun-oci run --bundle "$work/b" "$id"
 check "CPUs of the annotation" "0 1 0" "$rc $(head -n 2 "$work/out" | paste -sd' ')"

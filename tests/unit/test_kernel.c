@@ -2,6 +2,8 @@
 /* Which guest kernel a config leads to. */
 #include <errno.h>
 #include <limits.h>
+#include <stdlib.h>
+#include <string.h>
 #include <unistd.h>
 
 #include "oci/kernel.h"
@@ -58,7 +60,60 @@ static void kernel_of_its_own(void)
 	CHECK_EQ(e.code, EINVAL);
 }
 
+/* The command line with these words of JSON as parameters, or NULL. */
+static const char *line_of(const char *words)
+{
+	CLEAN(spec_freep) struct spec *s = NULL;
+	static char line[KERNEL_CMDLINE_MAX];
+	char text[4096];
+
+	e = (struct error){ 0 };
+	(void)snprintf(text, sizeof(text),
+		HEAD "{\"kernel\":{\"path\":\"/k\",\"parameters\":[%s]}}}", words);
+	if (spec_parse(text, strlen(text), &s, &e) || spec_refusals(s, &e))
+		return NULL;
+	return kernel_cmdline(s, 2, true, line, sizeof(line), &e) ? NULL : line;
+}
+
+static void parameters(void)
+{
+	static const char *const words[] = { "quiet init=/x", "a\\tb", "a\\nb", "a\\u000bb", "",
+		"x=\\\"", "'", "--", "a=\\u00e0", "a\\u007f" };
+	static const char *const taken[] = { "init=/x", "rdinit=/x", "virtio_mmio.device=1K@2:3",
+		"virtio-mmio.device=1K@2:3", "console", "mem=1G", "krun.tsi=off", "nr-cpus=1",
+		"root=" };
+	CLEAN_FREE char *plain = strdup(line_of(""));
+	char text[3000];
+	const char *line;
+
+	CHECK(plain && strstr(plain, "console=hvc0") && strstr(plain, " krun.tsi=on"));
+	line = line_of("\"nokaslr\",\"initcall_debug\",\"printk.time=1\",\"---\"");
+	CHECK(line && !strncmp(line, plain, strlen(plain)));
+	CHECK_STR(line + strlen(plain), " nokaslr initcall_debug printk.time=1 ---");
+	for (size_t i = 0; i < ARRAY_SIZE(words); i++) {
+		(void)snprintf(text, sizeof(text), "\"a\",\"%s\"", words[i]);
+		CHECK(!line_of(text));
+		CHECK(strstr(e.msg, "vm.kernel.parameters[1]: \""));
+		CHECK(strstr(e.msg, "is not one parameter"));
+	}
+	for (size_t i = 0; i < ARRAY_SIZE(taken); i++) {
+		(void)snprintf(text, sizeof(text), "\"%s\"", taken[i]);
+		CHECK(!line_of(text));
+		CHECK(strstr(e.msg, "own to set"));
+	}
+	/* devices are described behind them */
+	(void)memset(text, 'x', sizeof(text));
+	text[0] = '"';
+	(void)snprintf(text + 1200, sizeof(text) - 1200, "\"");
+	CHECK(line_of(text));
+	text[1200] = text[1201] = 'x';
+	(void)snprintf(text + 1600, sizeof(text) - 1600, "\"");
+	CHECK(!line_of(text));
+	CHECK_EQ(e.code, E2BIG);
+}
+
 static const struct test_case cases[] = {
+	TEST(parameters),
 	TEST(section_without_kernel),
 	TEST(kernel_of_its_own),
 };
