@@ -3,7 +3,8 @@
  * The command line: a const table of verbs, each with its own options and one function.
  *
  * Options are taken as "--flag value" and "--flag=value", once or several times, and (but for exec
- * and ps) also after the container's id. An option that is not known is an error that names it.
+ * and ps) also after the container's id; letters also together, as "-td" and "-u7". An option that
+ * is not known is an error that names it.
  */
 #ifndef KRUN_SRC_CLI_H
 #define KRUN_SRC_CLI_H

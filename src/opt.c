@@ -74,6 +74,34 @@ static bool is_help(const char *w)
 	return !strcmp(w, "--help") || !strcmp(w, "-h") || !strcmp(w, "-help");
 }
 
+static int unknown(const char *word, struct error *e)
+{
+	return err_set(e, EINVAL, "unknown flag: %.120s", word);
+}
+
+/* "-t", "-td", "-tu7", "-u=7": one letter after the other, until one takes the rest as its value.
+ */
+static int letters(const struct opt *opts, char **argv, int argc, int *i, struct error *e)
+{
+	const char *w = argv[*i], *value = NULL;
+
+	for (const char *c = w + 1; *c && !value; c++) {
+		const struct opt *o = find_letter(opts, *c);
+		int r;
+
+		if (!o)
+			return unknown(w, e);
+		if (c[1] == '=')
+			value = c + 2;
+		else if (c[1] && (o->kind == OPT_STRING || o->kind == OPT_LIST))
+			value = c + 1;
+		r = apply(o, value, argv, argc, i, e);
+		if (r)
+			return r;
+	}
+	return 0;
+}
+
 static int one(const struct opt *opts, char **argv, int argc, int *i, struct error *e)
 {
 	const char *w = argv[*i], *name = w + 1;
@@ -83,14 +111,10 @@ static int one(const struct opt *opts, char **argv, int argc, int *i, struct err
 	/* "-name" is read as "--name": some shims write it so */
 	if (w[1] == '-')
 		name++;
-	if (w[1] != '-' && w[1] && (!w[2] || w[2] == '=')) {
-		o = find_letter(opts, w[1]);
-	} else {
-		o = find(opts, name, eq ? (size_t)(eq - name) : strlen(name));
-	}
-	if (!o)
-		return err_set(e, EINVAL, "unknown flag: %.120s", w);
-	return apply(o, eq ? eq + 1 : NULL, argv, argc, i, e);
+	o = find(opts, name, eq ? (size_t)(eq - name) : strlen(name));
+	if (o)
+		return apply(o, eq ? eq + 1 : NULL, argv, argc, i, e);
+	return w[1] == '-' ? unknown(w, e) : letters(opts, argv, argc, i, e);
 }
 
 int opt_parse(

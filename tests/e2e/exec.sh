@@ -170,6 +170,14 @@ done
 ok "100 at once, each with its output and status"
 check "nothing of them is left in the VMM" 0 "$(find "/proc/$(cat "$work/$id.pid")/fd" -lname 'pipe:*' | wc -l | awk '{ print ($1 > 8) }')"
 
+say "letters"
+check "with a value" "7 b" "$(krun-oci exec -u7 -eA=b "$id" sh -c 'echo "$(id -u) $A"')"
+check "the same with =" "7 b" "$(krun-oci exec -u=7 -e=A=b "$id" sh -c 'echo "$(id -u) $A"')"
+krun-oci exec -de A=b --pid-file "$work/p" "$id" sh -c '[ "$A" = b ] && exec sleep 2002' </dev/null >/dev/null 2>&1 || die "exec -de"
+wait_for 30 runs 'sleep 2002$' 1
+kill -KILL "$(cat "$work/p")"
+ok "together"
+
 say "what is refused"
 refused() { # WORD ARG...
 	local word=$1
@@ -193,6 +201,9 @@ refused --env --env NAME "$id" true
 refused --cap --cap CAP_NONE "$id" true
 refused --cwd --cwd relative "$id" true
 refused --console-socket -t -d "$id" true
+refused --console-socket -td "$id" true
+refused "unknown flag: -tz" -tz "$id" true
+refused "-tu: flag needs an argument" -tu
 refused --console-socket --console-socket "$work/none" "$id" true
 refused --env --process "$work/process.json" --env A=b "$id"
 refused "$work/none" --process "$work/none" "$id"
