@@ -181,7 +181,7 @@ static void put_mounts(struct blob_w *w, const struct spec *s)
 			.rec_clr = m->rec_clear,
 			.propagation = (uint32_t)m->propagation };
 
-		if (mount_is_guests(m) || m->from_host) {
+		if (mount_is_guests(m)) {
 			b.kind = BLOB_M_FS;
 			b.flags = m->tmpcopyup ? BLOB_M_COPYUP : 0;
 			blob_put_mount(w, &b, fs_type(m->kind),

@@ -36,6 +36,7 @@ liboci_a_SOURCES = \
 	oci/list.c \
 	oci/log.c \
 	oci/morefds.c \
+	oci/mount_fs.c \
 	oci/mounts.c \
 	oci/netaddrs.c \
 	oci/notify.c \
@@ -101,6 +102,7 @@ liboci_a_SOURCES = \
 	oci/kernel.h \
 	oci/log.h \
 	oci/morefds.h \
+	oci/mount_fs.h \
 	oci/mounts.h \
 	oci/netaddrs.h \
 	oci/notify.h \

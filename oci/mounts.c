@@ -3,7 +3,8 @@
 /*
  * How it works
  *
- * Everything is an fd from open_tree(2): a source is looked up once, as a detached clone, and
+ * Everything is an fd: a source is looked up once, as a detached clone by open_tree(2) or as a file
+ * system that is mounted for this, attached nowhere (mount_fs.h), and
  * attached with move_mount(2) to a destination that was looked up once, beneath the container's
  * root (openat2 RESOLVE_IN_ROOT, no magic links). Between the two nobody can swap a symlink in,
  * since no path is looked at again. Where the CLI lacks the right to clone (rootless), the VMM
@@ -30,6 +31,7 @@
 #include <unistd.h>
 
 #include "oci/fsutil.h"
+#include "oci/mount_fs.h"
 #include "oci/mounts.h"
 #include "oci/ns.h"
 #include "util/cleanup.h"
@@ -88,11 +90,25 @@ bool mount_hidden_by_guest(const struct spec *s, size_t i)
 	return false;
 }
 
-static int clone_source(const struct mount_plan *p, const struct spec_mount *m)
+/* What mount @i shows, attached nowhere. -EPERM leaves no error: another process may have the
+ * right.
+ */
+static int source_tree(const struct mount_plan *p, size_t i, struct error *e)
 {
-	unsigned flags = OPEN_TREE_CLONE | (m->recursive ? AT_RECURSIVE : 0);
+	const struct spec_mount *m = &p->spec->mounts[i];
+	struct error why = { 0 };
+	int fd;
 
-	return sys_open_tree(p->bundle_fd, m->source, flags);
+	if (m->kind == SPEC_MNT_OTHER)
+		fd = mount_fs_make(p->spec, i, &why);
+	else
+		fd = sys_open_tree(p->bundle_fd, m->source,
+			OPEN_TREE_CLONE | (m->recursive ? AT_RECURSIVE : 0));
+	if (fd >= 0 || fd == -EPERM)
+		return fd;
+	return why.code ? err_set(e, fd, "%s", why.msg)
+			: err_sys(e, fd, "config.json: mounts[%zu].source: cannot open \"%.100s\"",
+				  i, m->source);
 }
 
 /*
@@ -147,14 +163,12 @@ int mount_plan_make(struct mount_plan *p, struct error *e)
 	for (size_t i = 0; i < s->n_mounts; i++) {
 		const struct spec_mount *m = &s->mounts[i];
 
-		if (m->kind != SPEC_MNT_BIND || m->from_host)
+		if (mount_is_guests(m))
 			continue;
-		p->tree[i] = clone_source(p, m);
+		p->tree[i] = source_tree(p, i, e);
 		/* without the right to clone here, the VMM process tries in its own namespaces */
 		if (p->tree[i] < 0 && p->tree[i] != -EPERM)
-			return err_sys(e, p->tree[i],
-				"config.json: mounts[%zu].source: cannot open \"%.100s\"", i,
-				m->source);
+			return p->tree[i];
 		r = m->idmap ? map_ids(p, i, e) : 0;
 		if (r)
 			return r;
@@ -379,14 +393,14 @@ static int set_flags(int tree, const struct spec_mount *m)
 static int do_bind(const struct mount_plan *p, int root, size_t i, struct error *e)
 {
 	struct spec_mount *m = &p->spec->mounts[i];
-	CLEAN_FD int own = p->tree[i] < 0 ? clone_source(p, m) : -1;
+	CLEAN_FD int own = p->tree[i] < 0 ? source_tree(p, i, e) : -1;
 	int tree = p->tree[i] < 0 ? own : p->tree[i], r;
 	CLEAN_FD int target = -1;
 	bool dir;
 
 	if (tree < 0)
-		return err_sys(e, tree, "config.json: mounts[%zu].source: cannot open \"%.100s\"",
-			i, m->source);
+		return err_sys(e, tree, "config.json: mounts[%zu]: cannot mount \"%.100s\"", i,
+			m->destination);
 	dir = fd_is_dir(tree);
 	target = open_target(root, m->destination, dir);
 	if (target < 0)
@@ -414,7 +428,7 @@ static int do_mounts(const struct mount_plan *p, int root, struct error *e)
 		const struct spec_mount *m = &s->mounts[i];
 		int r = 0;
 
-		if (m->kind == SPEC_MNT_BIND && !m->from_host) {
+		if (!mount_is_guests(m)) {
 			r = do_bind(p, root, i, e);
 		} else if (!mount_hidden_by_guest(s, i)) {
 			int fd = open_target(root, m->destination, true);

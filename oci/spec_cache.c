@@ -18,6 +18,7 @@
 #include <unistd.h>
 
 #include "oci/fsutil.h"
+#include "oci/mounts.h"
 #include "oci/spec.h"
 #include "util/cleanup.h"
 #include "util/err.h"
@@ -45,17 +46,10 @@ static int mode_of(const char *s, size_t n, enum vmm_fs_cache *out)
 	return -EINVAL;
 }
 
-/* A bind that the share has, not one of the host's kernel file systems, which are the guest's own.
- */
-static bool shared(const struct spec_mount *m)
-{
-	return m->kind == SPEC_MNT_BIND && !m->from_host;
-}
-
 static bool is_bind(const struct spec *s, const char *dest)
 {
 	for (size_t i = 0; i < s->n_mounts; i++)
-		if (shared(&s->mounts[i]) && !strcmp(s->mounts[i].destination, dest))
+		if (!mount_is_guests(&s->mounts[i]) && !strcmp(s->mounts[i].destination, dest))
 			return true;
 	return false;
 }
@@ -108,7 +102,8 @@ int spec_cache_rules(const struct spec *s, int root_fd, struct vmm_fs *f, struct
 	f->nat = 0;
 	f->drop_idle = s->linux_.rootfs_propagation & MS_SLAVE;
 	for (size_t i = 0; i < s->n_mounts; i++)
-		f->drop_idle |= shared(&s->mounts[i]) && (s->mounts[i].propagation & MS_SLAVE);
+		f->drop_idle |=
+			!mount_is_guests(&s->mounts[i]) && (s->mounts[i].propagation & MS_SLAVE);
 	while (at && !r) {
 		size_t n = strcspn(at, ",");
 

@@ -288,7 +288,8 @@ static bool some_file_systems(const char *word)
 /* Whether it belongs to the data. */
 static bool data_word(struct rd *p, const struct json *n, const struct spec_mount *m)
 {
-	if (!n->len || strchr(n->text, ','))
+	/* what another kernel is to understand may come as it is written for mount(2) */
+	if (!n->len || (m->kind != SPEC_MNT_OTHER && strchr(n->text, ',')))
 		return rd_fail(p, n, NULL, "%s is not one option", QUOTE(n->text));
 	switch (m->kind) {
 	case SPEC_MNT_BIND:

@@ -14,6 +14,7 @@
 #include "oci/apparmor.h"
 #include "oci/spec.h"
 #include "oci/json_text.h"
+#include "oci/mount_fs.h"
 #include "util/err.h"
 #include "util/log.h"
 #include "util/util.h"
@@ -42,7 +43,7 @@ static bool idmap(const struct spec *s, char where[static WHERE_MAX])
 static bool other_fs(const struct spec *s, char where[static WHERE_MAX])
 {
 	for (size_t i = 0; i < s->n_mounts; i++)
-		if (s->mounts[i].kind == SPEC_MNT_OTHER) {
+		if (s->mounts[i].kind == SPEC_MNT_OTHER && !mount_fs_type(s->mounts[i].type)) {
 			(void)snprintf(where, WHERE_MAX, "mounts[%zu].type: %s", i,
 				QUOTE(s->mounts[i].type));
 			return true;
@@ -326,7 +327,9 @@ static const struct row ROWS[] = {
 		"version" },
 	{ "mounts[].options", shared_bind,
 		"shared propagation is not supported, the guest's mounts cannot reach the host" },
-	{ "mounts[].type", other_fs, "this type of file system is not supported by this version" },
+	{ "mounts[].type", other_fs,
+		"the host mounts overlays and network file systems for a container; what takes a "
+		"device, or shows the host's kernel, is not one of them" },
 	{ "linux.namespaces.mount.path", mount_ns,
 		"a mount namespace cannot be joined, the container's tree is made in a new one" },
 	{ "linux.namespaces.pid.path", pid_ns,

@@ -73,6 +73,17 @@ case_ "$(bind /mnt/strict "$work/strict" '["bind","exec"]')" '/mnt/strict/busybo
 check "but for what the config says" runs "$(cat "$work/out")"
 umount "$work/strict"
 
+say "file systems that the host mounts"
+mkdir "$work/upper" "$work/overlay"
+overlay='[{"destination":"/mnt/o","type":"overlay","source":"o","options":["lowerdir='$work/src',upperdir='$work/upper',workdir='$work/overlay'"'
+case_ "$overlay"',"nosuid"]}]' 'cat /mnt/o/file; echo over >/mnt/o/file; rm /mnt/o/new; ls /mnt/o; awk "\$2 == \"/mnt/o\" { print \$3, \$4 ~ /nosuid/ }" /proc/mounts | uniq'
+check "an overlay" "from-host file moved sub virtiofs 1" "$(words "$work/out")"
+check "what lies below is as before" "from-host new" "$(cat "$work/src/file" "$work/src/new" | words -)"
+check "what was written is in its upper layer" "over c" "$(cat "$work/upper/file") $(stat -c %A "$work/upper/new" | cut -c 1)"
+case_ "$overlay"',"ro"]}]' 'cat /mnt/o/file; touch /mnt/o/x 2>&1 || true'
+out_has over
+out_has "Read-only file system"
+
 say "below a read-only root"
 case_ "$(bind /mnt/w "$work/src" '["rbind"]' | sed 's/]$//'),$(bind /etc/one "$work/one" '["rbind"]' | sed 's/^\[//')" \
 	'touch /x 2>&1; echo dir >/mnt/w/ro-new; echo sub >/mnt/w/sub/ro-new; echo changed >/etc/one; cat /etc/one' '.root.readonly=true'
@@ -116,6 +127,8 @@ refused "No such file or directory" "$(bind /mnt/x "$work/no-such" '["bind"]')"
 refused "not a directory" "$(bind /etc/hosts "$work/src" '["bind"]')"
 refused "ot a directory" "$(bind /etc/hosts/x "$work/src" '["bind"]')"
 refused "irectory" "$(bind /home "$work/one" '["bind"]')"
+refused 'mounts[7].type: "ext4"' '[{"destination":"/mnt","type":"ext4","source":"/dev/vda"}]'
+refused 'mounts[7]' '[{"destination":"/mnt","type":"overlay","source":"o","options":["lowerdir=/no-such"]}]'
 refused "symbolic links" "$(bind /self "$work/one" '["bind"]')"
 refused "symbolic links" "$(bind /loop/x "$work/src" '["bind"]')"
 host_is_as "$work/host.before"

@@ -30,6 +30,8 @@ out_has tmpfs
 mkdir "$work/volume"
 status 0 pod run --rm "${run_opts[@]}" -v "$work/volume:/v" $image sh -c 'echo written >/v/file'
 check "a volume" written "$(cat "$work/volume/file")"
+status 0 pod run --rm "${run_opts[@]}" -v "$work/volume:/v:O" $image sh -c 'cat /v/file; echo gone >/v/file; cat /v/file'
+check "an overlay on it, which ends with the container" "written gone written" "$(words "$work/out" "$work/volume/file")"
 run pod run --rm "${run_opts[@]}" --privileged $image true
 [ "$rc" != 0 ] || die "--privileged is not refused: has this host no device that a guest has not?"
 err_has "the guest has no such device"

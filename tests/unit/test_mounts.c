@@ -223,6 +223,101 @@ static void dangling(void)
 	(void)rmdir(dir);
 }
 
+/* What file @name of the only mount's tree holds; "" when it cannot be read. */
+static const char *in_tree(const struct mount_plan *p, const char *name)
+{
+	static char text[16];
+	CLEAN_FD int fd = openat(p->tree[0], name, O_RDONLY | O_CLOEXEC);
+	ssize_t n = fd < 0 ? 0 : read(fd, text, sizeof(text) - 1);
+
+	text[n > 0 ? n : 0] = 0;
+	return text;
+}
+
+static bool holds(const char *dir, const char *name, const char *text)
+{
+	char path[128];
+	CLEAN_FD int fd = -1;
+
+	(void)snprintf(path, sizeof(path), "%s/%s", dir, name);
+	fd = open(path, O_CREAT | O_WRONLY | O_CLOEXEC, 0644);
+	return fd >= 0 && write(fd, text, strlen(text)) == (ssize_t)strlen(text);
+}
+
+/* File systems that the host's kernel mounts: an overlay, and what cannot be one. */
+static void file_systems(void)
+{
+	char dir[] = "/var/tmp/krun-mounts-XXXXXX", path[64], data[512], *end;
+	struct spec_mount m = { .kind = SPEC_MNT_OTHER,
+		.destination = "/o",
+		.type = "overlay",
+		.source = "overlay",
+		.data = data };
+	struct spec s = { .root = "/", .mounts = &m, .n_mounts = 1 };
+	struct mount_plan p;
+	struct error e = { 0 };
+	struct stat st;
+	int r;
+
+	CHECK(mkdtemp(dir));
+	if (geteuid() || !own_mounts()) {
+		(void)rmdir(dir);
+		return;
+	}
+	CHECK(!mount("tmpfs", dir, "tmpfs", 0, NULL));
+	for (const char *const *d = (const char *const[]){ "low", "up", "wd", NULL }; *d; d++) {
+		(void)snprintf(path, sizeof(path), "%s/%s", dir, *d);
+		CHECK(!mkdir(path, 0755));
+	}
+	CHECK(holds(dir, "low/a", "low") && holds(dir, "low/b", "low") && holds(dir, "up/b", "up"));
+	(void)snprintf(
+		data, sizeof(data), "lowerdir=%s/low,upperdir=%s/up,workdir=%s/wd", dir, dir, dir);
+	p = plan(&s);
+	r = mount_plan_make(&p, &e);
+	if (r == -ENODEV) {
+		printf("# no overlayfs: skipped\n");
+		goto out;
+	}
+	CHECK_EQ(r, 0);
+	CHECK_STR(in_tree(&p, "a"), "low");
+	CHECK_STR(in_tree(&p, "b"), "up");
+	r = openat(p.tree[0], "new", O_CREAT | O_WRONLY | O_CLOEXEC, 0644);
+	CHECK(r >= 0 && !close(r));
+	(void)snprintf(path, sizeof(path), "%s/up/new", dir);
+	CHECK(!stat(path, &st));
+	plan_end(&p);
+	/* read-only as a whole */
+	m.set = MS_RDONLY;
+	p = plan(&s);
+	CHECK_EQ(mount_plan_make(&p, &e), 0);
+	CHECK_EQ(openat(p.tree[0], "x", O_CREAT | O_WRONLY | O_CLOEXEC, 0644), -1);
+	CHECK_EQ(errno, EROFS);
+	plan_end(&p);
+	/* where it fails, the mount is named, and the option */
+	end = data + strlen(data);
+	(void)snprintf(end, sizeof(data) - (size_t)(end - data), ",volatil=%0256d", 1);
+	p = plan(&s);
+	CHECK_EQ(mount_plan_make(&p, &e), -ENAMETOOLONG);
+	CHECK(strstr(e.msg, "config.json: mounts[0].options: the value of \"volatil\""));
+	plan_end(&p);
+	*end = 0;
+	(void)snprintf(end, sizeof(data) - (size_t)(end - data), ",volatil");
+	e = (struct error){ 0 };
+	p = plan(&s);
+	CHECK_EQ(mount_plan_make(&p, &e), -EINVAL);
+	CHECK(strstr(e.msg, "config.json: mounts[0]"));
+	plan_end(&p);
+	m.type = "nosuchfs";
+	e = (struct error){ 0 };
+	p = plan(&s);
+	CHECK_EQ(mount_plan_make(&p, &e), -ENODEV);
+	CHECK(strstr(e.msg, "config.json: mounts[0].type: \"nosuchfs\""));
+out:
+	plan_end(&p);
+	(void)umount2(dir, MNT_DETACH);
+	(void)rmdir(dir);
+}
+
 static bool readonly(const char *dir)
 {
 	CLEAN_FD int fd = open(dir, O_PATH | O_DIRECTORY | O_CLOEXEC);
@@ -269,6 +364,7 @@ static void readonly_trees(void)
 static const struct test_case cases[] = {
 	TEST(mapped_ids),
 	TEST(dangling),
+	TEST(file_systems),
 	TEST(readonly_trees),
 };
 

@@ -125,8 +125,8 @@ static void mounts(void)
 		"{'destination':'/dev/pts','type':'devpts','options':['newinstance',"
 		"'ptmxmode=0666','mode=0620','gid=5']},"
 		"{'destination':'/sys/fs/cgroup','type':'cgroup','source':'cgroup'},"
-		"{'destination':'/x','type':'ext4','source':'/dev/sda','options':["
-		"'data=ordered']}]}");
+		"{'destination':'/x','type':'overlay','source':'/dev/sda','options':["
+		"'lowerdir=/a,upperdir=/b','workdir=/c']}]}");
 	const struct spec_mount *m;
 
 	CHECK(s);
@@ -158,7 +158,7 @@ static void mounts(void)
 	CHECK(!m->from_host);
 	m++;
 	CHECK_EQ(m->kind, SPEC_MNT_OTHER);
-	CHECK_STR(m->data, "data=ordered");
+	CHECK_STR(m->data, "lowerdir=/a,upperdir=/b,workdir=/c");
 	CHECK_EQ(s->warnings.n, 2);
 	CHECK(strstr(s->warnings.v[1],
 		"mounts[1].options[3]: \"size=10m\" means nothing for a bind mount"));

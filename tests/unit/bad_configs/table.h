@@ -351,7 +351,8 @@ static const struct bad_config REFUSED_CONFIGS[] = {
 		"'type':'tmpfs','source':'a','uidMappings':[{'containerID':0,'hostID':0,"
 		"'size':1}],'gidMappings':[{'containerID':0,'hostID':0,'size':1}]",
 		"mounts[0].uidMappings: " },
-	{ "other-fs", MOUNT, "'type':'overlay','source':'o'", "mounts[0].type: \"overlay\"" },
+	{ "device-fs", MOUNT, "'type':'ext4','source':'/dev/sda'", "mounts[0].type: \"ext4\"" },
+	{ "kernel-fs", MOUNT, "'type':'debugfs','source':'d'", "mounts[0].type: \"debugfs\"" },
 	{ "mount-ns", LINUX, "'namespaces':[{'type':'mount','path':'/x'}]",
 		"linux.namespaces.mount.path: " },
 	{ "pid-ns", LINUX, "'namespaces':[{'type':'pid','path':'/x'}]",
