@@ -1,5 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 /* Where the guest kernel is, and its command line. */
+/*
+ * How it works: a kernel is named by the config, by the environment, or lies where the program was
+ * installed; the first of these that is there counts, also when it cannot be opened. The command
+ * line is ours, then the config's words, then what libvmm adds about the devices: so a word of the
+ * config must neither be one of ours nor reach beyond itself.
+ */
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>

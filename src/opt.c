@@ -1,5 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 /* Reads options as the clients of runc and crun write them. */
+/*
+ * How it works: a word with one dash or two is looked up as a name; one with a single dash that is
+ * none is read letter by letter. What is no option moves to the front of argv, where the verb finds
+ * its arguments. Nothing is looked at twice, and the first mistake is the answer.
+ */
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>

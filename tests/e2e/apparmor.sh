@@ -29,6 +29,8 @@ echo secret >"$work/b/rootfs/secret"
 mkdir "$work/b/rootfs/kept"
 snapshot_host | sort >"$work/host.before"
 
+check "features says so" true "$(krun-oci features | jq .linux.apparmor.enabled)"
+
 say "the VMM"
 created "$id" b
 check "create" 0 "$rc"
