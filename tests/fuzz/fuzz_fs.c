@@ -11,8 +11,10 @@
  */
 #include <dirent.h>
 #include <linux/fs.h>
+#include <linux/openat2.h>
 #include <stdint.h>
 #include <sys/mman.h>
+#include <sys/syscall.h>
 
 #include "core/mem.h"
 #include "dev/fs_dax.h"
@@ -489,40 +491,62 @@ static void step_window(struct prog *g)
 	(void)close(fd);
 }
 
-static const char *host_name(struct prog *g)
-{
-	static const char *const s[] = { "a", "b", "c", "d", "a/b", "b/a", "a/c", "link", "a/b/c" };
+/* One of the host's own paths: its directory, beneath the export whatever links lie there. */
+struct host_path {
+	int dir;
+	const char *name;
+};
 
-	return s[u8(g) % ARRAY_SIZE(s)];
+static struct host_path host_path(struct prog *g)
+{
+	static const char *const s[][2] = { { ".", "a" }, { ".", "b" }, { ".", "c" }, { ".", "d" },
+		{ "a", "b" }, { "b", "a" }, { "a", "c" }, { ".", "link" }, { "a/b", "c" } };
+	struct open_how how = { .flags = O_PATH | O_DIRECTORY | O_CLOEXEC,
+		.resolve = RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS };
+	unsigned i = u8(g) % ARRAY_SIZE(s);
+
+	return (struct host_path){ (int)syscall(
+					   SYS_openat2, g->c.dir, s[i][0], &how, sizeof(how)),
+		s[i][1] };
 }
 
-static void step_host(struct prog *g)
+static void host_does(struct prog *g, const struct host_path *a, const struct host_path *b)
 {
-	const char *a = host_name(g), *b = host_name(g);
 	int fd;
 
 	switch (u8(g) % 6) {
 	case 0:
-		(void)renameat2(g->c.dir, a, g->c.dir, b, 0);
+		(void)renameat2(a->dir, a->name, b->dir, b->name, 0);
 		break;
 	case 1:
-		(void)renameat2(g->c.dir, a, g->c.dir, b, RENAME_EXCHANGE);
+		(void)renameat2(a->dir, a->name, b->dir, b->name, RENAME_EXCHANGE);
 		break;
 	case 2:
-		(void)unlinkat(g->c.dir, a, u8(g) & 1 ? AT_REMOVEDIR : 0);
+		(void)unlinkat(a->dir, a->name, u8(g) & 1 ? AT_REMOVEDIR : 0);
 		break;
 	case 3:
-		(void)!symlinkat("..", g->c.dir, a);
+		(void)!symlinkat("..", a->dir, a->name);
 		break;
 	case 4:
-		(void)mkdirat(g->c.dir, a, 0755);
+		(void)mkdirat(a->dir, a->name, 0755);
 		break;
 	default:
-		fd = openat(
-			g->c.dir, a, O_CREAT | O_EXCL | O_WRONLY | O_NOFOLLOW | O_CLOEXEC, 0644);
+		fd = openat(a->dir, a->name,
+			O_CREAT | O_EXCL | O_WRONLY | O_NOFOLLOW | O_CLOEXEC, 0644);
 		if (fd >= 0)
 			(void)close(fd);
 	}
+}
+
+static void step_host(struct prog *g)
+{
+	struct host_path a = host_path(g), b = host_path(g);
+
+	host_does(g, &a, &b);
+	if (a.dir >= 0)
+		(void)close(a.dir);
+	if (b.dir >= 0)
+		(void)close(b.dir);
 }
 
 static void step_snapshot(struct prog *g)
@@ -571,6 +595,21 @@ static unsigned count_fds(void)
 		n++;
 	(void)closedir(d);
 	return n;
+}
+
+/* Whether beside the export there is the canary, and nothing else. */
+static bool nothing_beside(const struct fc *c)
+{
+	DIR *d = opendir(c->top);
+	struct dirent *e;
+	bool ok = d;
+
+	while (d && (e = readdir(d)))
+		ok &= !strcmp(e->d_name, ".") || !strcmp(e->d_name, "..") ||
+			!strcmp(e->d_name, "d") || !strcmp(e->d_name, "canary");
+	if (d)
+		(void)closedir(d);
+	return ok;
 }
 
 /* What the first two bytes say of the server, and of its guest. */
@@ -652,7 +691,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	for (uint32_t i = 1; i <= WINDOW; i++)
 		if (g.c.fs->dax->map[i].node)
 			abort();
-	if (!fc_free(&g.c) || fchdir(home) < 0 || count_fds() != fds)
+	if (!nothing_beside(&g.c) || !fc_free(&g.c) || fchdir(home) < 0 || count_fds() != fds)
 		abort();
 	return 0;
 }
