@@ -37,14 +37,9 @@ static void words(struct json_writer *w, const char *key, const char *(*word)(si
 static const char *const TAKEN_AWAY[][2] = {
 	{ "SCMP_ACT_NOTIFY", "linux.seccomp.listenerPath" },
 	{ "SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV", "linux.seccomp.listenerPath" },
-	{ "sync", "mounts[].options" },
-	{ "dirsync", "mounts[].options" },
 	{ "mand", "mounts[].options" },
 	{ "iversion", "mounts[].options" },
-	{ "lazytime", "mounts[].options" },
 	{ "remount", "mounts[].options" },
-	{ "shared", "mounts[].options" },
-	{ "rshared", "mounts[].options" },
 };
 
 static bool taken_away(const char *word)

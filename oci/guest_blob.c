@@ -28,9 +28,11 @@
 #include "oci/mounts.h"
 #include "oci/seccomp_compile.h"
 #include "oci/spec_disk.h"
+#include "oci/spec_limits.h"
 #include "util/cleanup.h"
 #include "util/util.h"
 
+#define FS_DATA_MAX   (SPEC_LIM_MOUNT_DATA + 32)
 #define GUEST_NR_OPEN 1048576 /* fs.nr_open, as every kernel begins with it */
 
 _Static_assert(RLIM_NLIMITS <= BLOB_MAX_RLIMITS, "all of them fit");
@@ -165,8 +167,21 @@ static bool mounts_on(const struct spec *s, const char *where)
 	return false;
 }
 
+/* What a file system of the guest's is mounted with, the flags of it as a whole among them. */
+static const char *fs_data(const struct spec_mount *m, char text[static FS_DATA_MAX])
+{
+	if (m->kind == SPEC_MNT_CGROUP)
+		return "";
+	(void)snprintf(text, FS_DATA_MAX, "%s%s%s%s", m->data,
+		m->set & MS_SYNCHRONOUS ? ",sync" : "", m->set & MS_DIRSYNC ? ",dirsync" : "",
+		m->set & MS_LAZYTIME ? ",lazytime" : "");
+	return text + (*text == ',');
+}
+
 static void put_mounts(struct blob_w *w, const struct spec *s)
 {
+	char data[FS_DATA_MAX];
+
 	if (!mounts_on(s, "/dev")) {
 		struct blob_mount dev = { .kind = BLOB_M_FS,
 			.attr_set = MOUNT_ATTR_NOSUID | MOUNT_ATTR_STRICTATIME };
@@ -186,7 +201,7 @@ static void put_mounts(struct blob_w *w, const struct spec *s)
 			b.flags = m->tmpcopyup ? BLOB_M_COPYUP : 0;
 			blob_put_mount(w, &b, fs_type(m->kind),
 				m->source ? m->source : fs_type(m->kind), m->destination,
-				m->kind == SPEC_MNT_CGROUP ? "" : m->data);
+				fs_data(m, data));
 		} else {
 			/* what is not recursive ends at the host's side */
 			b.kind = BLOB_M_BIND;

@@ -46,6 +46,25 @@ static int set(int fs, const char *key, const char *value)
 	return syscall(SYS_fsconfig, fs, cmd, key, value, 0) ? -errno : 0;
 }
 
+/* Flags of the file system as a whole. */
+static int set_flags(int fs, unsigned long ms)
+{
+	static const struct {
+		unsigned long ms;
+		const char *word;
+	} FLAGS[] = {
+		{ MS_RDONLY, "ro" },
+		{ MS_SYNCHRONOUS, "sync" },
+		{ MS_DIRSYNC, "dirsync" },
+		{ MS_LAZYTIME, "lazytime" },
+	};
+	int r = 0;
+
+	for (size_t i = 0; !r && i < ARRAY_SIZE(FLAGS); i++)
+		r = ms & FLAGS[i].ms ? set(fs, FLAGS[i].word, NULL) : 0;
+	return r;
+}
+
 /* One of the words of @data, whose end is at @end. */
 static int set_word(int fs, const char *word, size_t len, struct error *e, const char *where)
 {
@@ -100,8 +119,8 @@ int mount_fs_make(const struct spec *s, size_t i, struct error *e)
 		return err_sys(e, errno, "config.json: %s.type: %s", where, QUOTE(m->type));
 	if (m->source)
 		r = set(fs, "source", m->source);
-	if (!r && m->set & MS_RDONLY)
-		r = set(fs, "ro", NULL);
+	if (!r)
+		r = set_flags(fs, m->set);
 	if (r)
 		return err_sys(e, r, "config.json: %s.source: \"%.100s\"", where, m->source);
 	r = set_data(fs, m->data, e, where);

@@ -484,10 +484,14 @@ int spec_ignore(struct spec *s, const struct spec *by, struct error *e);
 bool spec_ignores(const struct spec *by, const char *field);
 const char *spec_ignorable(size_t i);
 
-/* Mount options that are flags of a file system as a whole. */
+/* Mount options that are flags of a file system as a whole; those that one which is new can have.
+ */
 #define SPEC_SUPER_FLAGS                                                                          \
 	((unsigned long)(MS_SYNCHRONOUS | MS_DIRSYNC | MS_MANDLOCK | MS_I_VERSION | MS_LAZYTIME | \
 		MS_REMOUNT))
+#define SPEC_NEW_FS_FLAGS ((unsigned long)(MS_SYNCHRONOUS | MS_DIRSYNC | MS_LAZYTIME))
+/* The flags of @m that are not honoured. */
+unsigned long spec_refused_flags(const struct spec_mount *m);
 /* A device that the host has and a guest has not. */
 bool spec_is_host_device(const struct spec_device *d);
 /* One of a namespace of the container's. */

@@ -22,14 +22,8 @@
 
 static void drop_mount_flags(struct spec *s)
 {
-	for (size_t i = 0; i < s->n_mounts; i++) {
-		struct spec_mount *m = &s->mounts[i];
-
-		m->set &= ~SPEC_SUPER_FLAGS;
-		/* what the host mounts is seen, what the guest mounts is the guest's */
-		if (m->kind == SPEC_MNT_BIND && m->propagation & MS_SHARED)
-			m->propagation = MS_SLAVE | (m->propagation & MS_REC);
-	}
+	for (size_t i = 0; i < s->n_mounts; i++)
+		s->mounts[i].set &= ~spec_refused_flags(&s->mounts[i]);
 }
 
 static void drop_devices(struct spec *s)

@@ -269,23 +269,17 @@ static bool handler(const struct spec *s, char where[static WHERE_MAX])
 	return h && strcmp(h, "krun") != 0;
 }
 
-/* Flags of a file system as a whole, which neither a bind nor the guest's own mounts take here. */
+unsigned long spec_refused_flags(const struct spec_mount *m)
+{
+	bool fresh = m->kind == SPEC_MNT_TMPFS || m->kind == SPEC_MNT_OTHER;
+
+	return m->set & SPEC_SUPER_FLAGS & (fresh ? ~SPEC_NEW_FS_FLAGS : ~0UL);
+}
+
 static bool super_flags(const struct spec *s, char where[static WHERE_MAX])
 {
 	for (size_t i = 0; i < s->n_mounts; i++)
-		if (s->mounts[i].set & SPEC_SUPER_FLAGS) {
-			(void)snprintf(where, WHERE_MAX, "mounts[%zu].options", i);
-			return true;
-		}
-	return false;
-}
-
-/* The host would have to see what the guest mounts. */
-static bool shared_bind(const struct spec *s, char where[static WHERE_MAX])
-{
-	for (size_t i = 0; i < s->n_mounts; i++)
-		if (s->mounts[i].kind == SPEC_MNT_BIND && !s->mounts[i].from_host &&
-			(s->mounts[i].propagation & MS_SHARED)) {
+		if (spec_refused_flags(&s->mounts[i])) {
 			(void)snprintf(where, WHERE_MAX, "mounts[%zu].options", i);
 			return true;
 		}
@@ -323,10 +317,8 @@ static const struct row ROWS[] = {
 	{ "mounts[].uidMappings", idmap,
 		"only the ids of a bind mount can be mapped, by mappings of its own or a user namespace's" },
 	{ "mounts[].options", super_flags,
-		"sync, dirsync, mand, iversion, lazytime and remount are not supported by this "
-		"version" },
-	{ "mounts[].options", shared_bind,
-		"shared propagation is not supported, the guest's mounts cannot reach the host" },
+		"mand, iversion and remount are not supported by this version, and sync, dirsync "
+		"and lazytime for a tmpfs and what the host mounts only: other file systems are there already" },
 	{ "mounts[].type", other_fs,
 		"the host mounts overlays and network file systems for a container; what takes a "
 		"device, or shows the host's kernel, is not one of them" },

@@ -204,18 +204,22 @@ static void round_trip(void)
 	CHECK(!none);
 }
 
-static bool refused_option(const char *word)
+static bool refused_for(const char *type, const char *word)
 {
 	CLEAN(spec_freep) struct spec *s = NULL;
-	bool bind = strcmp(word, "tmpcopyup") != 0;
 	char text[512];
 
 	(void)snprintf(text, sizeof(text),
 		"{\"ociVersion\":\"1.0.0\",\"root\":{\"path\":\"r\"},\"mounts\":[{\"destination\":\"/x\","
 		"\"type\":\"%s\",\"source\":\"/s\",\"options\":[\"%s\"]}],"
 		"\"linux\":{\"namespaces\":[{\"type\":\"user\"}]}}",
-		bind ? "bind" : "tmpfs", word);
+		type, word);
 	return spec_parse(text, strlen(text), &s, NULL) || spec_refusals(s, NULL);
+}
+
+static bool refused_option(const char *word)
+{
+	return refused_for("bind", word) && refused_for("tmpfs", word);
 }
 
 static void features(void)
@@ -223,7 +227,7 @@ static void features(void)
 	CLEAN_FREE char *text = NULL;
 	CLEAN(json_freep) struct json_doc *d = NULL;
 	const struct json *l, *s, *o;
-	bool rro = false;
+	bool rro = false, lazy = false;
 	size_t len;
 
 	CHECK_EQ(features_json("1.2.3", &text, &len), 0);
@@ -234,6 +238,9 @@ static void features(void)
 	json_for_each(o, json_get(json_root(d), "mountOptions")) rro =
 		rro || !strcmp(o->text, "rro");
 	CHECK(rro);
+	json_for_each(o, json_get(json_root(d), "mountOptions")) lazy =
+		lazy || !strcmp(o->text, "lazytime");
+	CHECK(lazy);
 	/* what a config is refused for is not announced */
 	json_for_each(o, json_get(json_root(d), "mountOptions")) CHECK(!refused_option(o->text));
 	l = json_get(json_root(d), "linux");
