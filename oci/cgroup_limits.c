@@ -18,6 +18,7 @@
 #include "core/limits.h"
 #include "oci/cgroup_limits.h"
 #include "oci/fsutil.h"
+#include "oci/spec_read.h"
 #include "util/cleanup.h"
 
 #define VMM_THREADS 64 /* vCPUs, loops, workers, exec proxies */
@@ -198,6 +199,25 @@ void cgroup_plan_update(
 		add(l, "pids", "pids.max", "max");
 	add_blkio(l, &r->blkio);
 	add_unified(l, r);
+}
+
+uint64_t cgroup_cpus(int dir)
+{
+	CLEAN_FREE char *quota = NULL, *set = NULL;
+	unsigned long long us = 0, period = 0;
+	uint64_t share = 0;
+	unsigned n = 0;
+
+	/* "max" is no number */
+	if (!read_file_at(dir, "cpu.max", 64, &quota, NULL) &&
+		sscanf(quota, "%llu %llu", &us, &period) == 2 && us && period)
+		share = (us - 1) / period + 1;
+	if (!read_file_at(dir, "cpuset.cpus", 65536, &set, NULL)) {
+		set[strcspn(set, "\n")] = 0;
+		if (!rd_cpu_list(set, &n))
+			n = 0;
+	}
+	return share && n ? MIN(share, (uint64_t)n) : share + n;
 }
 
 int cgroup_write(int dir, const char *path, const struct cg_settings *l, struct error *e)

@@ -29,6 +29,9 @@ void cgroup_plan(struct cg_settings *l, const struct spec *s, const struct vm_si
 void cgroup_plan_update(
 	struct cg_settings *l, const struct spec *s, const struct vm_size *size, int dir);
 
+/* How many CPUs the cgroup at @dir leaves to what is in it, quotas rounded up; 0: all that are. */
+uint64_t cgroup_cpus(int dir);
+
 /* Writes them below the open directory @dir, which messages call @path. */
 int cgroup_write(int dir, const char *path, const struct cg_settings *l, struct error *e);
 

@@ -32,8 +32,9 @@ enum ctl_op {
 	CTL_RESUME = 33,
 	CTL_GUEST_MEMORY = 35, /* memory.max in the guest: arg | flags << 32, all ones for none */
 	CTL_GUEST_PIDS = 36,   /* pids.max, the same way */
-	CTL_READY = 37,	 /* the reply comes when the container says READY=1; see oci/ready.h */
-	CTL_EVENTS = 34, /* keeps the connection: a reply now, and one for each OOM kill */
+	CTL_READY = 37,	     /* the reply comes when the container says READY=1; see oci/ready.h */
+	CTL_GUEST_CPUS = 38, /* cpuset.cpus in the guest: arg of its CPUs, from the first on */
+	CTL_EVENTS = 34,     /* keeps the connection: a reply now, and one for each OOM kill */
 };
 
 #define CTL_ALL		    1u

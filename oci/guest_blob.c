@@ -225,6 +225,10 @@ static void put_limits(struct blob_w *w, const struct spec *s, const struct vm_s
 		(void)snprintf(text, sizeof(text), "%" PRId64, r->pids.v);
 		blob_put_pair(w, BLOB_T_CGROUP, "pids.max", text);
 	}
+	if (size->cpus && size->cpus < size->vcpus) {
+		(void)snprintf(text, sizeof(text), "0-%u", size->cpus - 1);
+		blob_put_pair(w, BLOB_T_CGROUP, "cpuset.cpus", text);
+	}
 	for (size_t i = 0; i < r->n_unified; i++) {
 		const struct spec_kv *u = &r->unified[i];
 
@@ -429,15 +433,12 @@ int guest_blob_exec(const struct spec *s, const struct spec_process *p,
 	return 0;
 }
 
-int guest_blob_limit(const char *file, uint64_t value, uint8_t **out, size_t *len)
+int guest_blob_limit(const char *file, const char *text, uint8_t **out, size_t *len)
 {
 	struct msg_proc head = { .proc = PROTO_PROC_INIT };
-	char text[32] = "max";
 	struct blob_w w;
 	int r;
 
-	if (value != UINT64_MAX)
-		(void)snprintf(text, sizeof(text), "%" PRIu64, value);
 	blob_begin(&w, BLOB_UPDATE, sizeof(head));
 	blob_put_pair(&w, BLOB_T_CGROUP, file, text);
 	r = blob_done(&w, out, len);

@@ -39,7 +39,7 @@ int guest_blob_exec(const struct spec *s, const struct spec_process *p,
 	const struct morefds *more, const struct caller_limits *lim, uint8_t **out, size_t *len,
 	struct error *e);
 
-/* The payload of MSG_UPDATE: one file of the workload's cgroup, UINT64_MAX for "max"; heap. */
-int guest_blob_limit(const char *file, uint64_t value, uint8_t **out, size_t *len);
+/* The payload of MSG_UPDATE: one file of the workload's cgroup and what it says; heap. */
+int guest_blob_limit(const char *file, const char *text, uint8_t **out, size_t *len);
 
 #endif

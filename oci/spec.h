@@ -545,6 +545,7 @@ int spec_check_id(const char *id, struct error *e);
 
 struct vm_size {
 	unsigned vcpus;
+	unsigned cpus;	    /* of these, how many the workload runs on: quota and cpuset say it */
 	uint64_t ram;	    /* bytes, whole MiB */
 	uint64_t guest_max; /* memory.max of the workload in the guest; 0: none */
 	uint64_t host_max;  /* memory.max of the container's cgroup on the host; 0: none */

@@ -7,7 +7,8 @@
  * explicit wins: an annotation (krun.cpus, krun.ram_mib), then vm.hwConfig, then memory.limit, CPU
  * quota and cpuset, then the image's /.krun_vm.json, then a default. Sizes that were asked for and
  * exceed memory.limit are refused: such a guest would be killed by the host in the middle of its
- * work, while one sized by the limit meets its own OOM killer.
+ * work, while one sized by the limit meets its own OOM killer. CPUs beyond quota and cpuset are
+ * made all the same, since an update may want them: the workload is kept off them in the guest.
  *
  * The cgroup of the host gets the guest's RAM, VM_OVERHEAD_BYTES for the VMM itself and what the
  * file server may remember for a guest of that size; the cgroup in the guest gets the limit as it
@@ -149,10 +150,20 @@ static int ram_size(const struct spec *s, uint64_t limit, uint64_t *ram, struct 
 	return 0;
 }
 
-static int cpu_count(const struct spec *s, unsigned host_cpus, unsigned *out, struct error *e)
+/* CPUs that cpuset and quota leave; 0: both leave all. */
+static uint64_t cpu_limit(const struct spec_cpu *c)
 {
-	const struct spec_cpu *c = &s->linux_.res.cpu;
-	uint64_t n = 0, period = c->period.v ? c->period.v : 100000;
+	uint64_t period = c->period.v ? c->period.v : 100000, share;
+
+	if (c->quota.v <= 0)
+		return c->n_cpus;
+	share = ((uint64_t)c->quota.v - 1) / period + 1;
+	return c->n_cpus ? MIN(c->n_cpus, share) : share;
+}
+
+static int cpu_count(const struct spec *s, unsigned host_cpus, struct vm_size *out, struct error *e)
+{
+	uint64_t n = 0, limit = cpu_limit(&s->linux_.res.cpu);
 	int r = annotation_number(s, "krun.cpus", 1, LIM_VCPUS, &n, e);
 
 	if (r < 0)
@@ -161,17 +172,13 @@ static int cpu_count(const struct spec *s, unsigned host_cpus, unsigned *out, st
 		n = s->vm.vcpus.v;
 	if (!n) {
 		n = s->image_cpus ? s->image_cpus : VM_CPUS_DEFAULT;
-		if (c->n_cpus)
-			n = c->n_cpus;
-		if (c->quota.v > 0) {
-			uint64_t share = ((uint64_t)c->quota.v - 1) / period + 1;
-
-			n = c->n_cpus ? MIN(n, share) : share;
-		}
+		if (limit)
+			n = limit;
 		n = MIN(n, (uint64_t)MAX(host_cpus, 1U));
 		n = MIN(n, (uint64_t)LIM_VCPUS);
 	}
-	*out = (unsigned)n;
+	out->vcpus = (unsigned)n;
+	out->cpus = (unsigned)(limit ? MIN(n, limit) : n);
 	return 0;
 }
 
@@ -181,7 +188,7 @@ int spec_vm_size(const struct spec *s, unsigned host_cpus, struct vm_size *out, 
 	int r;
 
 	*out = (struct vm_size){ .guest_max = limit };
-	r = cpu_count(s, host_cpus, &out->vcpus, e);
+	r = cpu_count(s, host_cpus, out, e);
 	if (!r)
 		r = ram_size(s, limit, &out->ram, e);
 	if (!r)

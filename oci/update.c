@@ -4,19 +4,22 @@
  * How it works
  *
  * A VM has the RAM and the CPUs that it was made with. Inside of these the guest's cgroup follows a
- * new limit of memory and processes at once, and the cgroup on the host follows all of them. The
- * host goes first: its limits are the wall, and a guest that does not answer must not veto them.
+ * new limit of memory, processes and CPUs at once, and the cgroup on the host follows all of them.
+ * The host goes first: its limits are the wall, and a guest that does not answer must not veto
+ * them.
  */
 #include <errno.h>
 #include <sched.h>
 
 #include "oci/cgroup.h"
+#include "oci/cgroup_limits.h"
 #include "oci/create.h"
 #include "oci/ctl.h"
 #include "oci/sandbox.h"
 #include "oci/spec.h"
 #include "util/cleanup.h"
 #include "util/log.h"
+#include "util/util.h"
 
 /* The size that the VM was made with. What the container ignores, @more must not ask for either. */
 static int vm_size(
@@ -61,6 +64,20 @@ static int check(const struct spec *s, const struct vm_size *size, struct error 
 	return 0;
 }
 
+/* What the limits on the host leave of the VM's CPUs, if @more may have changed that. */
+static struct opt_i64 cpus_left(
+	const struct container *c, const struct spec_resources *more, const struct vm_size *size)
+{
+	CLEAN_FD int dir = -1;
+	uint64_t n;
+
+	if (!more->cpu.quota.set && !more->cpu.period.set && !more->cpu.cpus && !more->n_unified)
+		return (struct opt_i64){ 0 };
+	dir = cgroup_open(c->cgroup);
+	n = dir < 0 ? 0 : cgroup_cpus(dir);
+	return (struct opt_i64){ true, (int64_t)(n ? MIN(n, (uint64_t)size->vcpus) : size->vcpus) };
+}
+
 static int ask(const struct container *c, uint32_t op, const struct opt_i64 *v, struct error *e)
 {
 	uint64_t n = v->v > 0 ? (uint64_t)v->v : UINT64_MAX;
@@ -78,6 +95,7 @@ static int ask(const struct container *c, uint32_t op, const struct opt_i64 *v, 
 static int update(const struct container *c, struct spec *s, struct error *e)
 {
 	struct vm_size size;
+	struct opt_i64 cpus;
 	int r = vm_size(c, s, &size, e);
 
 	if (!r)
@@ -89,7 +107,12 @@ static int update(const struct container *c, struct spec *s, struct error *e)
 		r = cgroup_update(c->cgroup, c->scope, s, &size, e);
 	if (!r)
 		r = ask(c, CTL_GUEST_MEMORY, &s->linux_.res.memory.limit, e);
-	return r ? r : ask(c, CTL_GUEST_PIDS, &s->linux_.res.pids, e);
+	if (!r)
+		r = ask(c, CTL_GUEST_PIDS, &s->linux_.res.pids, e);
+	if (r)
+		return r;
+	cpus = cpus_left(c, &s->linux_.res, &size);
+	return ask(c, CTL_GUEST_CPUS, &cpus, e);
 }
 
 int rt_update(const struct rt *rt, const char *id, struct spec *s, struct error *e)

@@ -14,6 +14,7 @@
  */
 /* #syscalls:main accept4 close poll read recvmsg sendto timerfd_settime */
 #include <errno.h>
+#include <inttypes.h>
 #include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -29,6 +30,7 @@
 #include "oci/vmloop.h"
 #include "util/cleanup.h"
 #include "util/log.h"
+#include "util/util.h"
 #include "vmm.h"
 
 #define SHOWN_ADDRS  64 /* addresses of the network namespace that the guest shows */
@@ -169,17 +171,33 @@ static void ctl_resume(struct vmloop *l, int conn)
 	vmctl_answer(conn, 0, "");
 }
 
+/* What a file of the workload's cgroup in the guest is to say. */
+static const char *limit_text(const struct ctl_req *q, char text[static 32])
+{
+	uint64_t v = q->arg | (uint64_t)q->flags << 32;
+
+	if (q->op == CTL_GUEST_CPUS)
+		(void)snprintf(text, 32, "0-%u", MAX(q->arg, 1U) - 1);
+	else if (v == UINT64_MAX)
+		(void)snprintf(text, 32, "max");
+	else
+		(void)snprintf(text, 32, "%" PRIu64, v);
+	return text;
+}
+
 /* A limit of the workload's cgroup in the guest. */
 static void ctl_guest_limit(struct vmloop *l, int conn, const struct ctl_req *q)
 {
-	const char *file = q->op == CTL_GUEST_MEMORY ? "memory.max" : "pids.max";
-	uint64_t v = q->arg | (uint64_t)q->flags << 32;
+	const char *file = q->op == CTL_GUEST_MEMORY ? "memory.max"
+		: q->op == CTL_GUEST_CPUS	     ? "cpuset.cpus"
+						     : "pids.max";
+	char text[32];
 	CLEAN_FREE uint8_t *blob = NULL;
 	size_t len = 0;
 
 	if (l->phase == PHASE_CREATING || l->update_conn >= 0)
 		return vmctl_answer(conn, EBUSY, "the container is being created or updated");
-	if (guest_blob_limit(file, v, &blob, &len))
+	if (guest_blob_limit(file, limit_text(q, text), &blob, &len))
 		return vmctl_answer(conn, ENOMEM, "cannot ask the guest to change a limit");
 	l->update_seq = agent_send(&l->agent, MSG_UPDATE, blob, len);
 	if (!l->update_seq)
@@ -238,7 +256,7 @@ static void ctl_request(struct vmloop *l, int conn, const struct ctl_req *q, int
 		ctl_pause(l, conn);
 	else if (q->op == CTL_RESUME)
 		ctl_resume(l, conn);
-	else if (q->op == CTL_GUEST_MEMORY || q->op == CTL_GUEST_PIDS)
+	else if (q->op == CTL_GUEST_MEMORY || q->op == CTL_GUEST_PIDS || q->op == CTL_GUEST_CPUS)
 		ctl_guest_limit(l, conn, q);
 	else if (q->op == CTL_READY)
 		ctl_ready(l, conn);

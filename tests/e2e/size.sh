@@ -66,6 +66,11 @@ check "CPUs" "0 1 0" "$rc $(head -n 2 "$work/out" | paste -sd' ')"
 mem=$(tail -n 1 "$work/out")
 [ "$mem" -gt 90 ] && [ "$mem" -le 129 ] || die "MemTotal is $mem MiB"
 ok "MemTotal: $mem MiB of 129"
+say "CPUs beyond what the limits leave: made, for an update, and not used"
+edit b '.annotations["krun.cpus"]="4" | .linux.resources.cpu={"quota":150000,"period":100000}'
+run krun-oci run --bundle "$work/b" "$id"
+check "CPUs, and those of the VM" "0 2 0-3" "$rc $(head -n 2 "$work/out" | paste -sd' ')"
+edit b 'del(.linux.resources.cpu)'
 say "the vm section, without a kernel of its own; an annotation wins"
 edit b 'del(.annotations) | .vm={"hwConfig":{"vcpus":2,"memory":201326592}}'
 run krun-oci run --bundle "$work/b" "$id"

@@ -8,7 +8,7 @@
 snapshot_host | sort >"$work/host.before"
 mib=$((1024 * 1024))
 bundle b busybox
-edit b '.annotations["krun.ram_mib"]="256" | .process.args=["sh","-c","trap \"cat /sys/fs/cgroup/memory.max /sys/fs/cgroup/pids.max | tr \\\"\\n\\\" \\\" \\\"; echo\" USR1; echo up; while :; do sleep 0.1; done"]'
+edit b '.annotations={"krun.ram_mib":"256","krun.cpus":"3"} | .process.args=["sh","-c","trap \"cat /sys/fs/cgroup/memory.max /sys/fs/cgroup/pids.max | tr \\\"\\n\\\" \\\" \\\"; echo\" USR1; echo up; while :; do sleep 0.1; done"]'
 cg=/sys/fs/cgroup/$id
 inside() { # memory.max and pids.max in the guest
 	local n
@@ -16,6 +16,9 @@ inside() { # memory.max and pids.max in the guest
 	krun-oci kill "$id" USR1
 	wait_for 20 sh -c "[ \$(wc -l <'$work/$id.out') -gt $n ]"
 	tail -n 1 "$work/$id.out" | sed 's/ $//'
+}
+cpus() { # those that a process finds, and those that the VM has
+	krun-oci exec "$id" sh -c 'nproc; cat /sys/devices/system/cpu/online' </dev/null | words -
 }
 
 status 1 krun-oci update --memory 64m "$id"
@@ -34,8 +37,12 @@ check "on the host: memory" $(((256 + 64 + 32) * mib)) "$(cat "$cg/memory.max")"
 check "on the host: the rest" "114 50000 100000 20 $mib" "$(words "$cg/pids.max" "$cg/cpu.max" "$cg/cpu.weight" "$cg/memory.low")"
 status 0 krun-oci update --cpu-period 200000 "$id"
 check "a period keeps the quota" "50000 200000" "$(cat "$cg/cpu.max")"
+check "the guest's CPUs are those that the quota is for" "1 0-2" "$(cpus)"
+status 0 krun-oci update --cpu-quota 300000 "$id"
+check "more of them" "2 0-2" "$(cpus)"
 status 0 krun-oci update --cpu-quota -1 --cpuset-cpus 0 "$id"
 check "no quota keeps the period" "max 200000 0" "$(words "$cg/cpu.max" "$cg/cpuset.cpus")"
+check "one CPU of the host" "1 0-2" "$(cpus)"
 check "what is not named stays" "$((200 * mib)) 50" "$(inside)"
 
 say "by a file"
@@ -73,6 +80,7 @@ check "nothing has changed" "$((100 * mib)) max" "$(inside)"
 status 0 krun-oci --log "$work/log" --log-level warning update --cpu-quota 1000000 "$id"
 grep -q "the guest was made with" "$work/log" || die "no warning: $(cat "$work/log")"
 ok "more CPUs than the guest has: a warning"
+check "one CPU of the host is still one" "1 0-2" "$(cpus)"
 
 say "paused, and stopped"
 status 0 krun-oci pause "$id"

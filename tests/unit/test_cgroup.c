@@ -84,10 +84,20 @@ static void updated(void)
 	/* without a file to be read */
 	CHECK_STR(planned("{'cpu':{'period':5000}}", &size, fd), "cpu.max=max 5000");
 	CHECK_EQ(write_file_at(fd, "cpu.max", "700 9000\n", 9, 0644), 0);
+	CHECK_EQ(cgroup_cpus(fd), 1);
 	CHECK_STR(planned("{'cpu':{'period':5000}}", &size, fd), "cpu.max=700 5000");
 	CHECK_STR(planned("{'cpu':{'quota':-1}}", &size, fd), "cpu.max=max 9000");
 	CHECK_STR(planned("{'cpu':{'quota':8000,'cpus':'0-1'}}", &size, fd),
 		"cpu.max=8000 9000 cpuset.cpus=0-1");
+	/* how many CPUs the two leave */
+	CHECK_EQ(write_file_at(fd, "cpu.max", "300001 100000\n", 14, 0644), 0);
+	CHECK_EQ(cgroup_cpus(fd), 4);
+	CHECK_EQ(write_file_at(fd, "cpuset.cpus", "0,3-4\n", 6, 0644), 0);
+	CHECK_EQ(cgroup_cpus(fd), 3);
+	CHECK_EQ(write_file_at(fd, "cpu.max", "max 100000\n", 11, 0644), 0);
+	CHECK_EQ(cgroup_cpus(fd), 3);
+	CHECK_EQ(write_file_at(fd, "cpuset.cpus", "\n", 1, 0644), 0);
+	CHECK_EQ(cgroup_cpus(fd), 0);
 	CHECK_EQ(remove_tree_at(AT_FDCWD, dir), 0);
 }
 

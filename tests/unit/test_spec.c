@@ -383,6 +383,53 @@ static void vm_sizes(void)
 	}
 }
 
+/* CPUs within those that the VM is made with: all, or as many as the limits leave. */
+static void workload_cpus(void)
+{
+	static const struct {
+		const char *text;
+		unsigned vcpus, cpus;
+	} t[] = {
+		{ "'linux':{}}", 4, 4 },
+		{ RES("'cpu':{'quota':150000}"), 2, 2 },
+		{ ANN("'krun.cpus':'6'") "'linux':{}}", 6, 6 },
+		{ ANN("'krun.cpus':'6'") RES("'cpu':{'quota':150000}"), 6, 2 },
+		{ ANN("'krun.cpus':'6'") RES("'cpu':{'cpus':'1-3'}"), 6, 3 },
+		{ ANN("'krun.cpus':'6'") RES("'cpu':{'cpus':'1-3','quota':50000}"), 6, 1 },
+		{ ANN("'krun.cpus':'2'") RES("'cpu':{'quota':900000}"), 2, 2 },
+		{ "'vm':{'hwConfig':{'vcpus':5}}," RES("'cpu':{'quota':400000}"), 5, 4 },
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(t); i++) {
+		CLEAN_FREE uint8_t *blob = NULL;
+		CLEAN_FREE char *text = NULL;
+		CLEAN(spec_freep) struct spec *s = NULL;
+		const char *why;
+		struct blob_view b;
+		struct vm_size v;
+		char want[16];
+		size_t len = 0;
+
+		CHECK(asprintf(&text, HEAD "%s", t[i].text) > 0);
+		s = parse(text);
+		CHECK(s);
+		CHECK_EQ(spec_vm_size(s, 8, &v, NULL), 0);
+		CHECK_EQ(v.vcpus, t[i].vcpus);
+		CHECK_EQ(v.cpus, t[i].cpus);
+		CHECK_EQ(guest_blob(s, NULL, &v, NULL, 0, &none, NULL, &blob, &len, NULL), 0);
+		CHECK_EQ(blob_read(blob + sizeof(struct msg_proc), len - sizeof(struct msg_proc),
+				 BLOB_CREATE, &b, &why),
+			0);
+		CHECK_EQ(b.ncgroup, t[i].cpus < t[i].vcpus);
+		(void)snprintf(want, sizeof(want), "0-%u", t[i].cpus - 1);
+		if (b.ncgroup) {
+			CHECK_STR(b.cgroup[0].name, "cpuset.cpus");
+			CHECK_STR(b.cgroup[0].value, want);
+		}
+		blob_view_free(&b);
+	}
+}
+
 static void bad_sizes(void)
 {
 	static const char *const BAD[][2] = {
@@ -821,6 +868,7 @@ static const struct test_case CASES[] = {
 	TEST(partial_documents),
 	TEST(vm_sizes),
 	TEST(guest_mounts),
+	TEST(workload_cpus),
 	TEST(bad_sizes),
 	TEST(ids),
 	TEST(loading),
