@@ -6,7 +6,8 @@
  * One list for both drivers and for update. The host's limits hold for the VMM: memory is the
  * guest's RAM plus what the VMM needs (struct vm_size), pids counts the VMM's own threads on top,
  * since the workload's processes live in the guest and are limited there. An update writes "max"
- * where a limit is lifted, and completes a CPU quota by the period that is in force.
+ * where a limit is lifted, and completes a CPU quota by the period that is in force. A weight for
+ * disks goes to the file of the BFQ scheduler as well, in that one's scale.
  */
 #include <errno.h>
 #include <inttypes.h>
@@ -107,16 +108,29 @@ static void add_throttles(struct cg_settings *l, const char *key, const struct s
 	}
 }
 
+/* Of the device that @device ("MAJOR:MINOR ") names, or of all. */
+static void add_weight(struct cg_settings *l, const char *device, uint32_t weight)
+{
+	struct cg_setting *s = &l->s[l->n];
+
+	if (l->n == CG_SETTINGS)
+		return;
+	add(l, "io", "io.weight", "%s%u", device, io_weight(weight));
+	(void)snprintf(s->bfq, sizeof(s->bfq), "%s%u", device, weight);
+}
+
 static void add_blkio(struct cg_settings *l, const struct spec_blkio *b)
 {
+	char device[24];
+
 	if (b->weight.v)
-		add(l, "io", "io.weight", "%u", io_weight(b->weight.v));
+		add_weight(l, "", b->weight.v);
 	for (size_t i = 0; i < b->n_weight_devices; i++) {
 		const struct spec_weight_device *d = &b->weight_devices[i];
 
+		(void)snprintf(device, sizeof(device), "%u:%u ", d->major, d->minor);
 		if (d->weight.v)
-			add(l, "io", "io.weight", "%u:%u %u", d->major, d->minor,
-				io_weight(d->weight.v));
+			add_weight(l, device, d->weight.v);
 	}
 	add_throttles(l, "rbps", &b->read_bps);
 	add_throttles(l, "wbps", &b->write_bps);
@@ -220,10 +234,23 @@ uint64_t cgroup_cpus(int dir)
 	return share && n ? MIN(share, (uint64_t)n) : share + n;
 }
 
+/* The kernel has two ways to share a disk, with a file each that is there or not; a device is
+ * shared by one of them, and the other's file does not take it. */
+static int write_weight(int dir, const struct cg_setting *s)
+{
+	int bfq = write_existing_at(dir, "io.bfq.weight", s->bfq);
+	int r = write_existing_at(dir, s->file, s->value);
+
+	if (!bfq || !r)
+		return 0;
+	return r == -ENOENT ? bfq : r;
+}
+
 int cgroup_write(int dir, const char *path, const struct cg_settings *l, struct error *e)
 {
 	for (unsigned i = 0; i < l->n; i++) {
-		int r = write_existing_at(dir, l->s[i].file, l->s[i].value);
+		int r = l->s[i].bfq[0] ? write_weight(dir, &l->s[i])
+				       : write_existing_at(dir, l->s[i].file, l->s[i].value);
 
 		/* a kernel without swap accounting has no limit to lift */
 		if (r == -ENOENT && !strcmp(l->s[i].file, "memory.swap.max"))

@@ -10,6 +10,7 @@ struct cg_setting {
 	const char *controller, *file;
 	const char *value; /* @number, or what the spec has */
 	char number[64];
+	char bfq[32]; /* of io.weight: what the file of the BFQ scheduler is to say; else empty */
 };
 
 #define CG_SETTINGS 64

@@ -101,6 +101,42 @@ static void updated(void)
 	CHECK_EQ(remove_tree_at(AT_FDCWD, dir), 0);
 }
 
+/* A weight goes to whichever of the two files is there, or both. */
+static void weights(void)
+{
+	static const char *const FILES[] = { "io.weight", "io.bfq.weight" };
+	char dir[] = "/tmp/krun-test-cgroup.XXXXXX";
+	CLEAN_FD int fd = mkdtemp(dir) ? open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC) : -1;
+	static const char JSON[] = "{\"blockIO\":{\"weight\":505}}";
+	CLEAN(spec_freep) struct spec *s = NULL;
+	struct vm_size size = { 0 };
+	struct cg_settings l = { 0 };
+	struct error e = { 0 };
+
+	CHECK(fd >= 0);
+	CHECK_EQ(spec_parse_resources(JSON, strlen(JSON), &s, &e), 0);
+	cgroup_plan(&l, s, &size);
+	CHECK_EQ(cgroup_write(fd, "x", &l, &e), -ENOENT);
+	CHECK(strstr(e.msg, "io.weight"));
+	for (unsigned have = 1; have < 4; have++) {
+		for (unsigned i = 0; i < 2; i++) {
+			(void)unlinkat(fd, FILES[i], 0);
+			if (have >> i & 1)
+				CHECK_EQ(write_file_at(fd, FILES[i], "", 0, 0644), 0);
+		}
+		CHECK_EQ(cgroup_write(fd, "x", &l, NULL), 0);
+		for (unsigned i = 0; i < 2; i++) {
+			CLEAN_FREE char *now = NULL;
+
+			CHECK_EQ(read_file_at(fd, FILES[i], 100, &now, NULL),
+				have >> i & 1 ? 0 : -ENOENT);
+			if (now)
+				CHECK_STR(now, i ? "505" : "5000");
+		}
+	}
+	CHECK_EQ(remove_tree_at(AT_FDCWD, dir), 0);
+}
+
 /* Controllers are for figures, too: each that is there is asked for, and nothing twice. */
 static void offered(void)
 {
@@ -174,6 +210,7 @@ static void bitmaps(void)
 static const struct test_case cases[] = {
 	TEST(created),
 	TEST(updated),
+	TEST(weights),
 	TEST(offered),
 	TEST(scopes),
 	TEST(bitmaps),
