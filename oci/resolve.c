@@ -6,12 +6,14 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include "oci/fsutil.h"
 #include "oci/mounts.h"
 #include "oci/resolve.h"
 #include "util/cleanup.h"
 
+#define MAX_LINKS    40 /* as the kernel does */
 #define DEFAULT_PATH "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 static const char *env_path(const struct spec_process *p)
@@ -33,6 +35,60 @@ static bool under_guest_mount(const struct spec *s, const char *path)
 		if (mount_is_guests(&s->mounts[i]) && !strncmp(path, s->mounts[i].destination, n) &&
 			path[n] == '/')
 			return true;
+	}
+	return false;
+}
+
+/* The name of which @n bytes at @name are, behind directory @done: what it links to, in @rest
+ * before what is there. False: it is no link. */
+static bool follow(
+	int root, const char *done, const char *name, size_t n, char rest[static PATH_MAX])
+{
+	CLEAN_FD int at = open_in_root(root, *done ? done : "/", O_PATH | O_DIRECTORY);
+	char link[PATH_MAX], more[PATH_MAX], leaf[NAME_MAX + 1];
+	ssize_t len;
+
+	if (at < 0 || n > NAME_MAX)
+		return false;
+	(void)snprintf(leaf, sizeof(leaf), "%.*s", (int)n, name);
+	len = readlinkat(at, leaf, link, sizeof(link) - 1);
+	if (len <= 0)
+		return false;
+	link[len] = 0;
+	(void)snprintf(more, sizeof(more), "%s", name + n);
+	return snprintf(rest, PATH_MAX, "%s%s", link, more) < PATH_MAX;
+}
+
+/* Whether links of the image lead from @path to below a guest-side mount. */
+static bool leads_to_guest(int root, const struct spec *s, const char *path)
+{
+	char done[PATH_MAX] = "", rest[PATH_MAX];
+	int links = 0;
+
+	if (snprintf(rest, sizeof(rest), "%s", path) >= (int)sizeof(rest))
+		return false;
+	for (char *name = rest + strspn(rest, "/"); *name; name += strspn(name, "/")) {
+		size_t n = strcspn(name, "/"), end = strlen(done);
+
+		if (n == 2 && !strncmp(name, "..", 2)) {
+			char *up = strrchr(done, '/');
+
+			*(up ? up : done) = 0;
+		} else if ((n != 1 || *name != '.') && follow(root, done, name, n, rest)) {
+			if (++links > MAX_LINKS)
+				return false;
+			if (*rest == '/')
+				*done = 0;
+			name = rest;
+			continue;
+		} else if (n != 1 || *name != '.') {
+			if (snprintf(done + end, sizeof(done) - end, "/%.*s", (int)n, name) >=
+				(int)(sizeof(done) - end))
+				return false;
+			if (under_guest_mount(s, done))
+				return true;
+		}
+		name += n;
 	}
 	return false;
 }
@@ -60,15 +116,12 @@ static bool may_exec(const struct spec_user *u, const struct stat *st)
 	return in_group(u, st->st_gid) ? st->st_mode & 0010 : st->st_mode & 0001;
 }
 
-/* 0, -ENOENT, -EACCES, -EISDIR: of one candidate. */
-static int look(int root, const struct spec *s, const char *path)
+/* What the host sees of one candidate. */
+static int look_here(int root, const struct spec *s, const char *path)
 {
-	CLEAN_FD int fd = -1;
+	CLEAN_FD int fd = open_in_root(root, path, O_PATH);
 	struct stat st;
 
-	if (under_guest_mount(s, path))
-		return 0;
-	fd = open_in_root(root, path, O_PATH);
 	if (fd < 0)
 		return fd == -ENOTDIR ? -ENOENT : fd;
 	if (fstat(fd, &st))
@@ -82,6 +135,14 @@ static int look(int root, const struct spec *s, const char *path)
 	if (!s->linux_.uid_maps.n && !may_exec(&s->process.user, &st))
 		return -EACCES;
 	return 0;
+}
+
+/* 0, -ENOENT, -EACCES, -EISDIR: of one candidate. */
+static int look(int root, const struct spec *s, const char *path)
+{
+	int r = under_guest_mount(s, path) ? 0 : look_here(root, s, path);
+
+	return r && leads_to_guest(root, s, path) ? 0 : r;
 }
 
 static int tell(const char *arg, int r, struct error *e)

@@ -81,6 +81,7 @@ unit_programs = \
 	tests/unit/test_ops \
 	tests/unit/test_proto \
 	tests/unit/test_qcow2 \
+	tests/unit/test_resolve \
 	tests/unit/test_rng \
 	tests/unit/test_save \
 	tests/unit/test_seccomp \
