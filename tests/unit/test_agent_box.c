@@ -2,8 +2,10 @@
 /* What the agent applies to a container: users, capabilities, limits, mounts, devices, namespaces,
  * seccomp; and streams that come before their time. */
 #include "agent_host.h"
+#include "init/child.h"
 
 #include <sys/ioctl.h>
+#include <sys/xattr.h>
 
 static char out[65536];
 
@@ -339,6 +341,54 @@ static void dangling_links(void)
 		(void)snprintf(path, sizeof(path), T "/root/etc/%s", *l);
 		CHECK(!unlink(path));
 	}
+}
+
+/* A tree's copy has its hard links, extended attributes (a file's capabilities), owners and modes.
+ */
+static void copied_up(void)
+{
+	/* revision 2: cap_net_raw, permitted and effective */
+	static const unsigned char caps[20] = { 1, 0, 0, 2, 0, 0x20 };
+	unsigned char seen[32];
+	struct stat a, b, c, d;
+	struct fail f = { 0 };
+	char target[16] = "";
+	int from, to;
+
+	CHECK(!mkdir(T "/from", 0755) && !mkdir(T "/to", 0700) && !mkdir(T "/from/sub", 0755));
+	CHECK(!chmod(T "/from/sub", 02750));
+	h_write(T "/from/sub/one", "text");
+	CHECK(!link(T "/from/sub/one", T "/from/two") && !link(T "/from/two", T "/from/sub/three"));
+	CHECK(!symlink("sub/one", T "/from/sym") && !link(T "/from/sym", T "/from/sub/sym2"));
+	h_write(T "/from/ping", "x");
+	CHECK(!chown(T "/from/ping", 5, 6) && !chmod(T "/from/ping", 06755));
+	CHECK(!setxattr(T "/from/ping", "security.capability", caps, sizeof(caps), 0));
+	CHECK(!setxattr(T "/from/sub", "trusted.dir", "of dir", 6, 0));
+	CHECK(!mkfifo(T "/from/pipe", 0600));
+	from = open(T "/from", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	to = open(T "/to", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	CHECK_EQ(copyup(from, to, &f), 0);
+	CHECK(!stat(T "/to/sub/one", &a) && !stat(T "/to/two", &b) && !stat(T "/to/sub/three", &c));
+	CHECK(a.st_ino == b.st_ino && b.st_ino == c.st_ino && a.st_nlink == 3 && a.st_size == 4);
+	CHECK(stat(T "/from/two", &d) || d.st_ino != a.st_ino);
+	CHECK(!lstat(T "/to/sym", &a) && !lstat(T "/to/sub/sym2", &b));
+	CHECK(S_ISLNK(a.st_mode) && a.st_ino == b.st_ino);
+	CHECK_EQ(readlink(T "/to/sym", target, sizeof(target)), 7);
+	CHECK(!stat(T "/to/ping", &a) && a.st_uid == 5 && a.st_gid == 6);
+	CHECK_EQ(a.st_mode & 07777, 06755);
+	CHECK_EQ(getxattr(T "/to/ping", "security.capability", seen, sizeof(seen)), 20);
+	CHECK(!memcmp(seen, caps, sizeof(caps)));
+	CHECK_EQ(getxattr(T "/to/sub", "trusted.dir", seen, sizeof(seen)), 6);
+	CHECK(!stat(T "/to/sub", &a) && (a.st_mode & 07777) == 02750);
+	CHECK(!stat(T "/to", &a) && (a.st_mode & 07777) == 0755);
+	CHECK(stat(T "/to/pipe", &a) && errno == ENOENT);
+	/* what cannot be read is an error, with its number */
+	close(from);
+	from = open(T "/from", O_PATH | O_DIRECTORY | O_CLOEXEC);
+	CHECK_EQ(copyup(from, to, &f), -EBADF);
+	CHECK(strstr(f.text, "tmpcopyup"));
+	close(from);
+	close(to);
 }
 
 static void cwd_is_made(void)
@@ -682,6 +732,7 @@ static const struct test_case cases[] = {
 	TEST(time_namespace),
 	TEST(seccomp),
 	TEST(dangling_links),
+	TEST(copied_up),
 	TEST(cwd_is_made),
 	TEST(cwd_of_exec),
 	TEST(early_streams),
