@@ -9,6 +9,9 @@
  * a new user namespace together: the process joins first and makes the user namespace last of the
  * two, because from inside it setns() into what the host owns is refused; its pid namespace is then
  * the host-owned one made at clone.
+ *
+ * An ordinary user maps himself; other ids are mapped by newuidmap and newgidmap, as /etc/subuid
+ * and /etc/subgid allow it.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -16,6 +19,7 @@
 #include <net/if.h>
 #include <sched.h>
 #include <signal.h>
+#include <spawn.h>
 #include <stdio.h>
 #include <string.h>
 #include <grp.h>
@@ -120,8 +124,81 @@ pid_t ns_clone(const struct ns_set *n)
 	return pid < 0 ? -errno : (pid_t)pid;
 }
 
-static int write_map(
-	int dir, const char *file, const struct spec_id_maps *m, unsigned own, struct error *e)
+/* The two kinds of ids: what is called how. */
+static const struct id_kind {
+	const char *file, *tool, *field, *allowed;
+} UIDS = { "uid_map", "newuidmap", "uidMappings", "/etc/subuid" },
+  GIDS = { "gid_map", "newgidmap", "gidMappings", "/etc/subgid" };
+
+/* Whether an ordinary user may write it himself: he is in there alone. */
+static bool only_own(const struct spec_id_maps *m, unsigned own)
+{
+	return !m->n || (m->n == 1 && m->v[0].size == 1 && m->v[0].host == own);
+}
+
+/* In the CLI's environment and with its stderr, where the tool says what it does not allow. */
+static int spawn_tool(const char *tool, char *const *argv, pid_t *pid)
+{
+	posix_spawn_file_actions_t fa;
+	posix_spawnattr_t at;
+	sigset_t none, all;
+	int r;
+
+	(void)sigemptyset(&none);
+	(void)sigfillset(&all);
+	(void)posix_spawn_file_actions_init(&fa);
+	(void)posix_spawnattr_init(&at);
+	(void)posix_spawnattr_setsigmask(&at, &none);
+	(void)posix_spawnattr_setsigdefault(&at, &all);
+	(void)posix_spawnattr_setflags(&at, POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF);
+	r = posix_spawn_file_actions_addopen(&fa, STDIN_FILENO, "/dev/null", O_RDWR, 0);
+	if (!r)
+		r = posix_spawn_file_actions_adddup2(&fa, STDIN_FILENO, STDOUT_FILENO);
+	if (!r)
+		r = posix_spawn_file_actions_addclosefrom_np(&fa, 3);
+	if (!r)
+		r = posix_spawnp(pid, tool, &fa, &at, argv, environ);
+	(void)posix_spawn_file_actions_destroy(&fa);
+	(void)posix_spawnattr_destroy(&at);
+	return -r;
+}
+
+/* The set-uid tools of shadow give an ordinary user the ids that the system's files say are his. */
+static int map_by_tool(
+	pid_t pid, const struct id_kind *k, const struct spec_id_maps *m, struct error *e)
+{
+	char number[SPEC_LIM_ID_MAPS * 3 + 1][12], *argv[SPEC_LIM_ID_MAPS * 3 + 3];
+	size_t n = 0;
+	int status = 0, r;
+	pid_t tool = 0;
+
+	argv[n++] = (char *)(uintptr_t)k->tool;
+	(void)snprintf(number[0], sizeof(number[0]), "%d", (int)pid);
+	argv[n++] = number[0];
+	for (size_t i = 0; i < m->n && i < SPEC_LIM_ID_MAPS; i++) {
+		const uint32_t v[] = { m->v[i].container, m->v[i].host, m->v[i].size };
+
+		for (unsigned j = 0; j < 3; j++, n++) {
+			(void)snprintf(number[n - 1], sizeof(number[0]), "%u", v[j]);
+			argv[n] = number[n - 1];
+		}
+	}
+	argv[n] = NULL;
+	r = spawn_tool(k->tool, argv, &tool);
+	if (r)
+		return err_sys(
+			e, r, "config.json: linux.%s: ids of others take %s", k->field, k->tool);
+	while (waitpid(tool, &status, 0) < 0 && errno == EINTR)
+		;
+	return status
+		? err_set(e, EPERM,
+			  "config.json: linux.%s: %s does not map them, %s tells which ids may be",
+			  k->field, k->tool, k->allowed)
+		: 0;
+}
+
+static int write_map(pid_t pid, int dir, const struct id_kind *k, const struct spec_id_maps *m,
+	unsigned own, struct error *e)
 {
 	char text[SPEC_LIM_ID_MAPS * 36];
 	size_t n = 0;
@@ -133,8 +210,10 @@ static int write_map(
 	for (size_t i = 0; i < m->n && n < sizeof(text); i++)
 		n += (size_t)snprintf(text + n, sizeof(text) - n, "%u %u %u\n", m->v[i].container,
 			m->v[i].host, m->v[i].size);
-	r = write_existing_at(dir, file, text);
-	return r ? err_sys(e, r, "cannot write %s of the new user namespace", file) : 0;
+	r = write_existing_at(dir, k->file, text);
+	if (r == -EPERM && !only_own(m, own))
+		return map_by_tool(pid, k, m, e);
+	return r ? err_sys(e, r, "cannot write %s of the new user namespace", k->file) : 0;
 }
 
 static int write_maps(
@@ -148,11 +227,11 @@ static int write_maps(
 	dir = open(path, O_PATH | O_DIRECTORY | O_CLOEXEC);
 	if (dir < 0)
 		return err_sys(e, errno, "cannot reach the process of a new user namespace");
-	/* without the right to map ids freely, setgroups() must be given up first */
-	if (geteuid())
+	/* who maps himself alone, without a right to that, must give up setgroups() first */
+	if (geteuid() && only_own(g, getegid()))
 		IGNORE_RESULT(write_existing_at(dir, "setgroups", "deny"));
-	r = write_map(dir, "uid_map", u, geteuid(), e);
-	return r ? r : write_map(dir, "gid_map", g, getegid(), e);
+	r = write_map(pid, dir, &UIDS, u, geteuid(), e);
+	return r ? r : write_map(pid, dir, &GIDS, g, getegid(), e);
 }
 
 int ns_write_maps(pid_t pid, const struct spec *s, struct error *e)

@@ -5,6 +5,7 @@
 #include <fcntl.h>
 #include <sched.h>
 #include <signal.h>
+#include <sys/prctl.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -209,11 +210,104 @@ static void only_maps(void)
 	CHECK_EQ(waitpid(-1, NULL, WNOHANG), -1);
 }
 
+/* In a child, who is an ordinary user: what ns_write_maps() says of a process of his. */
+static int maps_of_user(const struct spec *s, const char *tools, const char *message)
+{
+	struct ns_set n = { .at_clone = CLONE_NEWUSER };
+	struct error e = { 0 };
+	pid_t pid;
+	int r;
+
+	if (setenv("PATH", tools, 1) || setresgid(65534, 65534, 65534) ||
+		setresuid(65534, 65534, 65534))
+		return 1;
+	/* what it has in /proc is root's otherwise */
+	if (prctl(PR_SET_DUMPABLE, 1))
+		return 2;
+	pid = ns_clone(&n);
+	if (!pid) {
+		(void)pause();
+		_exit(0);
+	}
+	r = pid < 0 ? pid : ns_write_maps(pid, s, &e);
+	(void)kill(pid, SIGKILL);
+	(void)waitpid(pid, NULL, 0);
+	if (message)
+		return r == -EPERM && strstr(e.msg, message) ? 0 : 3;
+	if (r)
+		printf("# %s\n", e.msg);
+	return r ? 4 : 0;
+}
+
+static int try_user(const struct spec *s, const char *tools, const char *message)
+{
+	pid_t pid = fork();
+
+	if (!pid) {
+		int r = maps_of_user(s, tools, message);
+
+		(void)fflush(stdout);
+		_exit(r);
+	}
+	return end_of(pid);
+}
+
+/* A tool that notes what it was called with, and ends with @code. */
+static bool tool(int dir, const char *name, int code)
+{
+	char text[128];
+	int n = snprintf(text, sizeof(text),
+		"#!/bin/sh\necho \"${0##*/}\" \"$@\" >>\"${0%%/*}/seen\"\nexit %d\n", code);
+
+	return !write_file_at(dir, name, text, (size_t)n, 0755);
+}
+
+/* An ordinary user's mappings to ids of others go by the tools that may, and his own do not. */
+static void by_tools(void)
+{
+	struct spec_id_map v[] = { { 0, 65534, 1 }, { 1, 500000, 65536 } };
+	struct spec s = { .version = "1.0.0",
+		.linux_ = { .uid_maps = { v, 2 }, .gid_maps = { v, 2 } } };
+	char dir[] = "/var/tmp/krun-test-ns.XXXXXX", name[2][16];
+	CLEAN_FD int fd = mkdtemp(dir) ? open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC) : -1;
+	CLEAN_FREE char *seen = NULL;
+	unsigned pid[2], a[2][6];
+
+	CHECK(fd >= 0);
+	if (geteuid()) {
+		printf("# not root: skipped\n");
+		return;
+	}
+	CHECK(!chmod(dir, 0777));
+	CHECK(tool(fd, "newuidmap", 0) && tool(fd, "newgidmap", 0));
+	CHECK_EQ(try_user(&s, dir, NULL), 0);
+	CHECK_EQ(read_file_at(fd, "seen", 4096, &seen, NULL), 0);
+	CHECK_EQ(sscanf(seen, "%15s %u %u %u %u %u %u %u %15s %u %u %u %u %u %u %u", name[0],
+			 &pid[0], &a[0][0], &a[0][1], &a[0][2], &a[0][3], &a[0][4], &a[0][5],
+			 name[1], &pid[1], &a[1][0], &a[1][1], &a[1][2], &a[1][3], &a[1][4],
+			 &a[1][5]),
+		16);
+	CHECK_STR(name[0], "newuidmap");
+	CHECK_STR(name[1], "newgidmap");
+	CHECK(pid[0] > 1 && pid[0] == pid[1]);
+	CHECK(!memcmp(a[0], v, sizeof(v)) && !memcmp(a[1], v, sizeof(v)));
+	/* one that says no, and one that is not there */
+	CHECK(tool(fd, "newgidmap", 1));
+	CHECK_EQ(try_user(&s, dir, "linux.gidMappings: newgidmap does not map them"), 0);
+	CHECK_EQ(unlinkat(fd, "newuidmap", 0), 0);
+	CHECK_EQ(try_user(&s, dir, NULL), 4);
+	/* his own take no tool */
+	s.linux_.uid_maps.n = s.linux_.gid_maps.n = 1;
+	CHECK_EQ(try_user(&s, "/nowhere", NULL), 0);
+	CHECK_EQ(remove_tree_at(AT_FDCWD, dir), 0);
+}
+
 static const struct test_case cases[] = {
 	TEST(only_maps),
 	TEST(no_mappings),
 	TEST(joined),
 	TEST(own_network),
+	TEST(by_tools),
 };
 
 int main(int argc, char **argv)
