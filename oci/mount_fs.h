@@ -19,8 +19,7 @@
 bool mount_fs_type(const char *type);
 /*
  * Mounts what mounts[@i] says, attached nowhere. In the CLI or, where that lacks the right, in the
- * VMM process. A descriptor, or -errno with an error that names the mount; -EPERM leaves none when
- * @e is NULL.
+ * VMM process. A descriptor, the caller's, or -errno with an error that names the mount.
  */
 int mount_fs_make(const struct spec *s, size_t i, struct error *e);
 
