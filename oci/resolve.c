@@ -1,5 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 /* Finds process.args[0] in the container's tree. */
+/*
+ * How it works
+ *
+ * A program that is missing has to be told by the create, in the words that clients look for; the
+ * guest could say it at the start only. Each candidate of PATH is looked up in the root as the
+ * host has it. Where a mount of the guest's own lies on the way, or a link of the image leads below
+ * one, the host cannot know: that candidate counts as found, and the guest's exec decides. Links
+ * are walked by text for that, component by component, as there may be nothing to open.
+ */
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>

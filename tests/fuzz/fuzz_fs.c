@@ -505,8 +505,7 @@ static struct host_path host_path(struct prog *g)
 		.resolve = RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS };
 	unsigned i = u8(g) % ARRAY_SIZE(s);
 
-	return (struct host_path){ (int)syscall(
-					   SYS_openat2, g->c.dir, s[i][0], &how, sizeof(how)),
+	return (struct host_path){ (int)syscall(SYS_openat2, g->c.dir, s[i][0], &how, sizeof(how)),
 		s[i][1] };
 }
 
@@ -531,8 +530,8 @@ static void host_does(struct prog *g, const struct host_path *a, const struct ho
 		(void)mkdirat(a->dir, a->name, 0755);
 		break;
 	default:
-		fd = openat(a->dir, a->name,
-			O_CREAT | O_EXCL | O_WRONLY | O_NOFOLLOW | O_CLOEXEC, 0644);
+		fd = openat(a->dir, a->name, O_CREAT | O_EXCL | O_WRONLY | O_NOFOLLOW | O_CLOEXEC,
+			0644);
 		if (fd >= 0)
 			(void)close(fd);
 	}
