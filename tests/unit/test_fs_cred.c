@@ -212,6 +212,35 @@ static void on_loop_refused(void *arg)
 	CHECK(fc_free(&c));
 }
 
+/* O_NOATIME is for who owns the file, or may do as if: it is left out then, and what changes the
+ * flags of such a file later knows that it was. */
+static void on_loop_noatime(void *arg)
+{
+	struct __user_cap_header_struct h = { .version = _LINUX_CAPABILITY_VERSION_3 };
+	struct __user_cap_data_struct d[2], less[2];
+	struct fuse_setattr_in sa = { .valid = FATTR_UID, .uid = 12 };
+	struct fuse_attr a;
+	uint64_t f, fh;
+	struct fc c;
+
+	(void)arg;
+	CHECK_EQ(fc_new(&c, NULL, NULL), 0);
+	CHECK_EQ(fc_create(&c, 1, "f", O_RDWR, 0644, &f, &fh), 0);
+	CHECK_EQ(fc_setattr(&c, f, &sa, &a), 0);
+	CHECK_EQ(syscall(SYS_capget, &h, d), 0);
+	memcpy(less, d, sizeof(less));
+	less[0].effective &= ~(1U << CAP_FOWNER);
+	CHECK_EQ(syscall(SYS_capset, &h, less), 0);
+	CHECK_EQ(fc_open(&c, f, O_RDWR | O_NOATIME, &fh), 0);
+	CHECK_EQ(fc_write(&c, f, fh, 0, "one.", 4, 0, 0), 4);
+	CHECK_EQ(fc_write(&c, f, fh, 0, "two.", 4, O_APPEND, 0), 4);
+	CHECK_EQ(fc_write(&c, f, fh, 0, "ONE.", 4, 0, 0), 4);
+	CHECK_EQ(fc_getattr(&c, f, &a), 0);
+	CHECK_EQ(a.size, 8);
+	CHECK_EQ(syscall(SYS_capset, &h, d), 0);
+	CHECK(fc_free(&c));
+}
+
 /* On a loop's own thread: what it does to its rights stays there. */
 static void on_loop(void (*fn)(void *))
 {
@@ -245,6 +274,11 @@ static void marked_by_the_host(void)
 	on_loop(on_loop_marked);
 }
 
+static void noatime_of_others(void)
+{
+	on_loop(on_loop_noatime);
+}
+
 static void again(void)
 {
 	on_loop(on_loop_two);
@@ -256,6 +290,7 @@ static const struct test_case cases[] = {
 	TEST(again),
 	TEST(ordinary_users),
 	TEST(marked_by_the_host),
+	TEST(noatime_of_others),
 };
 
 int main(int argc, char **argv)
