@@ -40,6 +40,8 @@ static const char *const TAKEN_AWAY[][2] = {
 	{ "mand", "mounts[].options" },
 	{ "iversion", "mounts[].options" },
 	{ "remount", "mounts[].options" },
+	{ "shared", "mounts[].options" },
+	{ "rshared", "mounts[].options" },
 };
 
 static bool taken_away(const char *word)

@@ -370,11 +370,6 @@ static uint64_t attrs_of(int tree)
 	return a;
 }
 
-static unsigned long host_propagation(const struct spec_mount *m)
-{
-	return m->propagation & MS_SHARED ? MS_SLAVE : m->propagation & ~(unsigned long)MS_REC;
-}
-
 static int set_flags(int tree, const struct spec_mount *m)
 {
 	uint64_t set = mount_attr_of(m->set), clr = mount_attr_of(m->clear) & ~set;
@@ -386,10 +381,10 @@ static int set_flags(int tree, const struct spec_mount *m)
 			tree, AT_RECURSIVE, m->rec_set, with_atime(m->rec_set, m->rec_clear), 0);
 	if (!r)
 		r = without_devices(tree);
-	/* binds are private unless the config says otherwise; whatever it says, nothing of the
-	 * container's reaches the host */
+	/* binds are private unless the config says otherwise: nothing of the container's reaches
+	 * the host */
 	if (!r && m->propagation)
-		r = sys_setattr(tree, rec, 0, 0, host_propagation(m));
+		r = sys_setattr(tree, rec, 0, 0, m->propagation & ~(unsigned long)MS_REC);
 	else if (!r)
 		r = sys_setattr(tree, AT_RECURSIVE, 0, 0, MS_PRIVATE);
 	return r;

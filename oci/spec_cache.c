@@ -101,10 +101,9 @@ int spec_cache_rules(const struct spec *s, int root_fd, struct vmm_fs *f, struct
 	f->cache = VMM_FS_CACHE_AUTO;
 	f->nat = 0;
 	f->drop_idle = s->linux_.rootfs_propagation & MS_SLAVE;
-	/* on the host "shared" is no more than that */
 	for (size_t i = 0; i < s->n_mounts; i++)
-		f->drop_idle |= !mount_is_guests(&s->mounts[i]) &&
-			(s->mounts[i].propagation & (MS_SLAVE | MS_SHARED));
+		f->drop_idle |=
+			!mount_is_guests(&s->mounts[i]) && (s->mounts[i].propagation & MS_SLAVE);
 	while (at && !r) {
 		size_t n = strcspn(at, ",");
 

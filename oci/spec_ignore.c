@@ -15,6 +15,7 @@
 
 #include "oci/spec.h"
 #include "oci/json_text.h"
+#include "oci/mounts.h"
 #include "util/err.h"
 #include "util/util.h"
 
@@ -22,8 +23,14 @@
 
 static void drop_mount_flags(struct spec *s)
 {
-	for (size_t i = 0; i < s->n_mounts; i++)
-		s->mounts[i].set &= ~spec_refused_flags(&s->mounts[i]);
+	for (size_t i = 0; i < s->n_mounts; i++) {
+		struct spec_mount *m = &s->mounts[i];
+
+		m->set &= ~spec_refused_flags(m);
+		/* what the host mounts is seen, what the guest mounts is the guest's */
+		if (!mount_is_guests(m) && m->propagation & MS_SHARED)
+			m->propagation = MS_SLAVE | (m->propagation & MS_REC);
+	}
 }
 
 static void drop_devices(struct spec *s)

@@ -444,10 +444,6 @@ static void read_mount(struct rd *p, const struct json *n, struct spec_mount *m)
 	read_data(p, list, m);
 	if (bind && !p->err)
 		host_kernel_fs(m);
-	if (m->kind == SPEC_MNT_BIND && m->propagation & MS_SHARED && !p->err)
-		rd_warn(p, list, NULL,
-			"what is mounted below %s in the guest is not seen on the host",
-			QUOTE(m->destination));
 }
 
 void spec_read_mounts(struct rd *p, const struct json *root)

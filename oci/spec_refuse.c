@@ -15,6 +15,7 @@
 #include "oci/spec.h"
 #include "oci/json_text.h"
 #include "oci/mount_fs.h"
+#include "oci/mounts.h"
 #include "util/err.h"
 #include "util/log.h"
 #include "util/util.h"
@@ -276,6 +277,17 @@ unsigned long spec_refused_flags(const struct spec_mount *m)
 	return m->set & SPEC_SUPER_FLAGS & (fresh ? ~SPEC_NEW_FS_FLAGS : ~0UL);
 }
 
+/* The host would have to see what the guest mounts. */
+static bool shared_bind(const struct spec *s, char where[static WHERE_MAX])
+{
+	for (size_t i = 0; i < s->n_mounts; i++)
+		if (!mount_is_guests(&s->mounts[i]) && (s->mounts[i].propagation & MS_SHARED)) {
+			(void)snprintf(where, WHERE_MAX, "mounts[%zu].options", i);
+			return true;
+		}
+	return false;
+}
+
 static bool super_flags(const struct spec *s, char where[static WHERE_MAX])
 {
 	for (size_t i = 0; i < s->n_mounts; i++)
@@ -319,6 +331,8 @@ static const struct row ROWS[] = {
 	{ "mounts[].options", super_flags,
 		"mand, iversion and remount are not supported by this version, and sync, dirsync "
 		"and lazytime for a tmpfs and what the host mounts only: other file systems are there already" },
+	{ "mounts[].options", shared_bind,
+		"shared propagation is not supported, the guest's mounts cannot reach the host" },
 	{ "mounts[].type", other_fs,
 		"the host mounts overlays and network file systems for a container; what takes a "
 		"device, or shows the host's kernel, is not one of them" },

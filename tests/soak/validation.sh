@@ -19,8 +19,7 @@ chmod 755 "$work" "$work/tmp"
 # specification ask for both.
 contradict='delete poststart_fail'
 
-# What a VM cannot do, or must not, as docs/soak.md says: points, or "all" where the program words a point by how
-# it went, so that those of two runtimes cannot be compared.
+# What a VM cannot do, or must not, as docs/soak.md says: points, or "all" where it is refused at the create.
 differs() { # PROGRAM
 	case $1 in
 	linux_ns_itype) echo 'ok 3 - inherit namespace mnt without type' ;;

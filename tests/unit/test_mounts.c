@@ -318,64 +318,6 @@ out:
 	(void)rmdir(dir);
 }
 
-/* Whether @path of the process's mounts has @word among its optional fields ("shared:", "master:").
- */
-static bool mounted_as(const char *path, const char *word)
-{
-	CLEAN_FILE FILE *f = fopen("/proc/self/mountinfo", "re");
-	char line[1024], at[256];
-	bool found = false;
-
-	while (f && fgets(line, sizeof(line), f))
-		if (sscanf(line, "%*s %*s %*s %*s %255s", at) == 1 && !strcmp(at, path))
-			found = strstr(line, word);
-	return found;
-}
-
-/* What "shared" says holds on the way in alone. */
-static void shared_outside(void)
-{
-	char dir[] = "/var/tmp/krun-mounts-XXXXXX", root[64], src[64], at[80];
-	struct spec_mount m = { .kind = SPEC_MNT_BIND,
-		.destination = "/s",
-		.source = src,
-		.propagation = MS_SHARED | MS_REC,
-		.data = "" };
-	struct spec s = { .root = root, .mounts = &m, .n_mounts = 1 };
-	struct mount_plan p;
-	struct error e = { 0 };
-	CLEAN_FD int first = -1;
-	int r;
-
-	CHECK(mkdtemp(dir));
-	if (geteuid() || !own_mounts()) {
-		(void)rmdir(dir);
-		return;
-	}
-	CHECK(!mount("tmpfs", dir, "tmpfs", 0, NULL));
-	(void)snprintf(root, sizeof(root), "%s/root", dir);
-	(void)snprintf(src, sizeof(src), "%s/src", dir);
-	(void)snprintf(at, sizeof(at), "%s/s", root);
-	CHECK(!mkdir(root, 0755) && !mkdir(src, 0755) && !mount("tmpfs", src, "tmpfs", 0, NULL));
-	CHECK(!mount(NULL, src, NULL, MS_SHARED, NULL) && mounted_as(src, "shared:"));
-	p = plan(&s);
-	(void)close(p.rootfs_fd);
-	p.rootfs = root;
-	p.rootfs_fd = open(root, O_PATH | O_DIRECTORY | O_CLOEXEC);
-	CHECK_EQ(mount_plan_make(&p, &e), 0);
-	/* the VMM's mount namespace is another than the one that the source is in, which stays */
-	r = open("/proc/self/ns/mnt", O_RDONLY | O_CLOEXEC);
-	CHECK(r >= 0 && !unshare(CLONE_NEWNS));
-	first = r;
-	r = mount_plan_execute(&p, &e);
-	CHECK(r >= 0 && !close(r));
-	CHECK(mounted_as(at, "master:") && !mounted_as(at, "shared:"));
-	plan_end(&p);
-	unbind(root);
-	(void)umount2(dir, MNT_DETACH);
-	(void)rmdir(dir);
-}
-
 static bool readonly(const char *dir)
 {
 	CLEAN_FD int fd = open(dir, O_PATH | O_DIRECTORY | O_CLOEXEC);
@@ -423,7 +365,6 @@ static const struct test_case cases[] = {
 	TEST(mapped_ids),
 	TEST(dangling),
 	TEST(file_systems),
-	TEST(shared_outside),
 	TEST(readonly_trees),
 };
 

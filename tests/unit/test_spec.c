@@ -564,37 +564,30 @@ static void guest_mounts(void)
 	blob_view_free(&v);
 }
 
-/* "shared" is the guest's alone, and one warning; flags of a file system go to one that is new. */
-static void shared_binds(void)
+/* Flags of a file system go to one that is new. */
+static void flags_of_new(void)
 {
 	CLEAN(spec_freep)
 	struct spec *s = parse(HEAD
 		"'mounts':[{'destination':'/dev','type':'tmpfs','source':'t','options':['sync',"
-		"'mode=755','lazytime']},{'destination':'/s','type':'bind','source':'/src',"
-		"'options':['rbind','rshared']},{'destination':'/d','type':'tmpfs','options':["
+		"'mode=755','lazytime']},{'destination':'/d','type':'tmpfs','options':["
 		"'dirsync','shared']}]}");
 	struct vm_size size = { .vcpus = 1, .ram = 1 << 30 };
 	CLEAN_FREE uint8_t *blob = NULL;
 	struct blob_view v;
-	struct vmm_fs f = { 0 };
 	const char *why;
 	size_t len = 0;
 
 	CHECK(s);
 	CHECK_EQ(spec_refusals(s, NULL), 0);
-	CHECK_EQ(s->warnings.n, 1);
-	CHECK(strstr(s->warnings.v[0], "mounts[1].options: what is mounted below \"/s\""));
-	CHECK_EQ(spec_cache_rules(s, -1, &f, NULL), 0);
-	CHECK(f.drop_idle);
 	CHECK_EQ(guest_blob(s, NULL, &size, NULL, 0, &none, NULL, &blob, &len, NULL), 0);
 	CHECK_EQ(blob_read(blob + sizeof(struct msg_proc), len - sizeof(struct msg_proc),
 			 BLOB_CREATE, &v, &why),
 		0);
-	CHECK_EQ(v.nmounts, 3);
+	CHECK_EQ(v.nmounts, 2);
 	CHECK_STR(v.mounts[0].data, "mode=755,sync,lazytime");
-	CHECK_EQ(v.mounts[1].m.propagation, MS_SHARED | MS_REC);
-	CHECK_STR(v.mounts[2].data, "dirsync");
-	CHECK_EQ(v.mounts[2].m.propagation, MS_SHARED);
+	CHECK_STR(v.mounts[1].data, "dirsync");
+	CHECK_EQ(v.mounts[1].m.propagation, MS_SHARED);
 	blob_view_free(&v);
 }
 
@@ -860,7 +853,7 @@ static const struct test_case CASES[] = {
 	TEST(mounts),
 	TEST(linux_section),
 	TEST(hooks_and_annotations),
-	TEST(shared_binds),
+	TEST(flags_of_new),
 	TEST(blob_of_process),
 	TEST(blob_of_limits),
 	TEST(managers),

@@ -32,9 +32,9 @@ static void ignored(void)
 		const char *field, *text;
 	} t[] = {
 		{ "mounts[].options",
-			"'mounts':[{'destination':'/a','source':'/a','options':['rbind','sync',"
-			"'nosuid']},{'destination':'/t','type':'tmpfs','options':['lazytime',"
-			"'iversion']}]" },
+			"'mounts':[{'destination':'/a','source':'/a','options':['rbind','rshared',"
+			"'sync','nosuid']},{'destination':'/t','type':'tmpfs','options':['shared',"
+			"'lazytime','iversion']}]" },
 		{ "linux.namespaces.time.path",
 			"'linux':{'namespaces':[{'type':'time','path':'/proc/1/ns/time'}]}" },
 		{ "linux.devices",
@@ -96,7 +96,9 @@ static void ignored(void)
 			/* what is right stays */
 			if (s->n_mounts == 2) {
 				CHECK_EQ(s->mounts[0].set, MS_NOSUID);
+				CHECK_EQ(s->mounts[0].propagation, MS_SLAVE | MS_REC);
 				CHECK_EQ(s->mounts[1].set, MS_LAZYTIME);
+				CHECK_EQ(s->mounts[1].propagation, MS_SHARED);
 			}
 			if (!strcmp(t[i].field, "linux.devices")) {
 				CHECK_EQ(s->linux_.n_devices, 2);
