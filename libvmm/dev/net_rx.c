@@ -202,16 +202,21 @@ static int one(struct net *n)
 
 bool net_rx(struct net *n)
 {
+	bool bad = false;
 	int r = 1;
 
 	for (unsigned k = 0; r == 1 && k < NET_BATCH; k++) {
-		if (fill(n)) {
-			vdev_broken(&n->v, "a bad receive queue");
-			return false;
-		}
+		bad = fill(n);
+		if (bad)
+			break;
 		r = one(n);
 	}
+	/* what came before a bad chain is the driver's, and is not left half given */
 	vdev_flush(&n->v, NET_RX);
+	if (bad) {
+		vdev_broken(&n->v, "a bad receive queue");
+		return false;
+	}
 	n->starved = !r;
 	if (r == 1)
 		rekick(&n->v, NET_RX);
