@@ -59,7 +59,7 @@ enum {
 
 #define PAGE	  4096U /* of the balloon, whatever the guest's are */
 #define STAT_LEN  10	/* le16 tag, le64 value */
-#define BATCH	  16	/* requests of a kick: the loop serves other devices too */
+#define BATCH	  16	/* requests of a kick, or chunks: the loop serves other devices too */
 #define PFN_CHUNK 256	/* page numbers that are looked at together: what Linux sends */
 
 /* tags, section 5.5.6.3.1 */
@@ -190,6 +190,12 @@ static int serve(struct balloon *b, unsigned q, bool *hold)
 	}
 }
 
+/* How many of the batch the request in hand is. */
+static unsigned share(const struct balloon *b)
+{
+	return 1 + (unsigned)(b->req.rd.left / (PFN_CHUNK * sizeof(uint32_t) + 1));
+}
+
 static void balloon_kick(struct vdev *v, unsigned qi)
 {
 	struct balloon *b = balloon_of(v);
@@ -198,6 +204,7 @@ static void balloon_kick(struct vdev *v, unsigned qi)
 	int r = 0;
 
 	while (served < BATCH && (r = vq_pop(q, &b->req)) > 0) {
+		unsigned cost = share(b);
 		bool hold = false;
 
 		r = serve(b, qi, &hold);
@@ -209,12 +216,12 @@ static void balloon_kick(struct vdev *v, unsigned qi)
 		} else {
 			vq_push(q, b->req.head, 0);
 		}
-		served++;
+		served += cost;
 	}
 	vdev_flush(v, qi);
 	if (r < 0)
 		vdev_broken(v, "a bad balloon request");
-	else if (served == BATCH)
+	else if (served >= BATCH)
 		rekick(v, qi);
 }
 

@@ -176,8 +176,9 @@ static bool is_network(int fd)
 
 static bool is_network_type(const char *type)
 {
-	static const char *const words[] = { "nfs", "cifs", "smb", "9p", "fuse", "ceph", "afs",
-		"virtiofs" };
+	static const char *const words[] = { "nfs", "cifs", "smb", "9p", "fuse ", "fuse.",
+		"fuseblk", "ceph", "afs", "virtiofs", "lustre", "beegfs", "gpfs", "ocfs2", "gfs2",
+		"orangefs", "coda" };
 
 	for (unsigned i = 0; i < ARRAY_SIZE(words); i++)
 		if (!strncmp(type, words[i], strlen(words[i])))
@@ -185,38 +186,60 @@ static bool is_network_type(const char *type)
 	return false;
 }
 
+struct tree_mounts {
+	uint64_t id[TREE_MOUNTS];
+	unsigned n;
+};
+
+static bool in_tree(const struct tree_mounts *t, uint64_t id)
+{
+	for (unsigned i = 0; i < t->n; i++)
+		if (t->id[i] == id)
+			return true;
+	return false;
+}
+
+/* Once through the mount table @f: 1 when it has what is looked for, or cannot be read or kept. */
+static int add_mounts(struct tree_mounts *t, FILE *f)
+{
+	CLEAN_FREE char *line = NULL;
+	size_t size = 0;
+
+	while (getline(&line, &size, f) > 0) {
+		const char *type = strstr(line, " - ");
+		unsigned long long id, parent;
+
+		if (!type || sscanf(line, "%llu %llu", &id, &parent) != 2 || in_tree(t, id) ||
+			!in_tree(t, parent))
+			continue;
+		if (t->n == TREE_MOUNTS || is_network_type(type + 3))
+			return 1;
+		t->id[t->n++] = id;
+	}
+	return !!ferror(f);
+}
+
 /*
- * Whether such a file system is mounted in the tree of @root, by the mount table, where parents
- * come before what lies in them. What is mounted later is not known; when there are more than can
- * be kept, it is one.
+ * Whether such a file system is mounted in the tree of @root, by the mount table, where a parent
+ * may come after what lies in it. What is mounted later is not known; when there are more than can
+ * be kept, or the table cannot be read, it is one.
  */
 static bool has_network(int root)
 {
 	CLEAN_FILE FILE *f = fopen("/proc/self/mountinfo", "re");
-	CLEAN_FREE char *line = NULL;
-	uint64_t in[TREE_MOUNTS];
-	unsigned n = 1;
-	size_t size = 0;
+	struct tree_mounts t = { .n = 1 };
+	unsigned before;
 	struct statx sx;
 
-	if (is_network(root) || fs_stat_fd(root, &sx) < 0)
+	if (!f || is_network(root) || fs_stat_fd(root, &sx) < 0)
 		return true;
-	in[0] = sx.stx_mnt_id;
-	while (f && getline(&line, &size, f) > 0) {
-		const char *type = strstr(line, " - ");
-		unsigned long long id, parent;
-		unsigned i = 0;
-
-		if (!type || sscanf(line, "%llu %llu", &id, &parent) != 2)
-			continue;
-		while (i < n && in[i] != parent)
-			i++;
-		if (i == n)
-			continue;
-		if (n == TREE_MOUNTS || is_network_type(type + 3))
+	t.id[0] = sx.stx_mnt_id;
+	do {
+		before = t.n;
+		rewind(f);
+		if (add_mounts(&t, f))
 			return true;
-		in[n++] = id;
-	}
+	} while (t.n > before);
 	return false;
 }
 

@@ -39,7 +39,14 @@ static int reply(struct fs_req *q, const void *arg, size_t n)
 	return r < 0 ? r : iobuf_push(&q->wr, arg, n);
 }
 
-static int set_flags(int fd, const struct fs_req *q)
+/* Of the flags of a file, by both ioctls: those that take a right which only root is sure to have,
+ * where the guest does not look itself. */
+static bool may_fix(const struct fs *fs, const struct fs_req *q)
+{
+	return fs->minor >= MINOR_CHECKS || !q->h.uid;
+}
+
+static int set_flags(const struct fs *fs, const struct fs_req *q, int fd)
 {
 	uint32_t v, now = 0;
 
@@ -48,13 +55,15 @@ static int set_flags(int fd, const struct fs_req *q)
 	memcpy(&v, q->rest, sizeof(v));
 	if (ioctl(fd, FS_IOC_GETFLAGS, &now) < 0)
 		return -errno;
-	if ((v ^ now) & FS_PROJINHERIT_FL)
+	if ((v ^ now) & (FS_PROJINHERIT_FL | (may_fix(fs, q) ? 0 : FS_IMMUTABLE_FL | FS_APPEND_FL)))
 		return -EPERM;
 	return ioctl(fd, FS_IOC_SETFLAGS, &v) < 0 ? -errno : 0;
 }
 
-static int set_xflags(int fd, const struct fs_req *q)
+static int set_xflags(const struct fs *fs, const struct fs_req *q, int fd)
 {
+	uint32_t fixed =
+		FS_XFLAG_PROJINHERIT | (may_fix(fs, q) ? 0 : FS_XFLAG_IMMUTABLE | FS_XFLAG_APPEND);
 	struct fsxattr want, now;
 
 	if (q->nrest < sizeof(want))
@@ -62,8 +71,7 @@ static int set_xflags(int fd, const struct fs_req *q)
 	memcpy(&want, q->rest, sizeof(want));
 	if (ioctl(fd, FS_IOC_FSGETXATTR, &now) < 0)
 		return -errno;
-	if (want.fsx_projid != now.fsx_projid ||
-		((want.fsx_xflags ^ now.fsx_xflags) & FS_XFLAG_PROJINHERIT))
+	if (want.fsx_projid != now.fsx_projid || ((want.fsx_xflags ^ now.fsx_xflags) & fixed))
 		return -EPERM;
 	now.fsx_xflags = want.fsx_xflags;
 	return ioctl(fd, FS_IOC_FSSETXATTR, &now) < 0 ? -errno : 0;
@@ -94,8 +102,8 @@ static int on_fd(struct fs *fs, struct fs_req *q, int fd)
 			return -EROFS;
 		if (fs->minor < MINOR_CHECKS && !owner_asks(q, fd))
 			return -EPERM;
-		r = q->a.ioctl.cmd == (uint32_t)FS_IOC_SETFLAGS ? set_flags(fd, q)
-								: set_xflags(fd, q);
+		r = q->a.ioctl.cmd == (uint32_t)FS_IOC_SETFLAGS ? set_flags(fs, q, fd)
+								: set_xflags(fs, q, fd);
 		return r < 0 ? r : reply(q, &v, 0);
 	default:
 		return -ENOTTY;

@@ -77,19 +77,23 @@ static void wait_end(struct fs *fs, struct fs_wait *w, int err)
 	fs->answer(fs->answer_arg, token, written);
 }
 
-/* True when it waits no longer; @freed: a write lock has maybe become one for reading. */
+/* True when it waits no longer; @freed: less is held than before, maybe. */
 static bool wait_try(struct fs *fs, struct fs_wait *w, bool *freed)
 {
 	struct fs_node *n = fs_node_at(fs, w->node);
+	struct fs_handle *h = fs_handle_at(fs, w->handle);
+	uint8_t had = h->flock;
 	uint64_t blocker;
 	bool inside;
-	int r = fs_lock_try(fs, n, fs_handle_at(fs, w->handle), &w->lk, &inside, &blocker);
+	int r = fs_lock_try(fs, n, h, &w->lk, &inside, &blocker);
 
 	if (r != -EAGAIN) {
 		*freed |= !r && w->lk.type == F_RDLCK;
 		wait_end(fs, w, r);
 		return true;
 	}
+	/* flock(2) has given up what the file held for what could not be had */
+	*freed |= had != h->flock;
 	set_foreign(fs, w, !inside);
 	return false;
 }
@@ -99,7 +103,7 @@ void fs_wait_wake(struct fs *fs, struct fs_node *n)
 	unsigned foreign = fs->nforeign;
 	bool freed = fs->wait_first != 0;
 
-	/* each further round is of one wait less */
+	/* each further round is of one wait less, or of one file that holds a lock */
 	while (freed) {
 		struct fs_wait *w = wait_at(fs, fs->wait_first), *next;
 

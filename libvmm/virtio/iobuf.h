@@ -97,8 +97,9 @@ ssize_t iobuf_after(struct iobuf *b, int fd, const void *head, size_t n, int fla
 ssize_t iobuf_sendmsg(struct iobuf *b, int fd, struct msghdr *m, int flags);
 ssize_t iobuf_recvmsg(
 	struct iobuf *b, int fd, struct msghdr *m, const struct iovec *tail, int flags);
-/* All that is left is given back to the host: the whole pages in it read as zeroes afterwards. @m
- * is the memory that it lies in. -EFAULT in a window. */
+/* All that is left is given back to the host: the whole pages in it read as zeroes afterwards
+ * (those of a file, MEM_FILE, as it has them). @m is the memory that it lies in. -EFAULT in a
+ * window. */
 int iobuf_discard(struct iobuf *b, struct mem *m);
 /* Fills with zeroes (short before a window) / with getrandom(2) (short, or -errno when nothing was
  * done); returns bytes done. */

@@ -436,6 +436,12 @@ static void ioctls(void)
 		CHECK_EQ(do_ioctl(&c, f, fh, (uint32_t)FS_IOC_SETFLAGS, &v, 4, NULL, 0), -EPERM);
 		c.uid = geteuid();
 		CHECK_EQ(do_ioctl(&c, f, fh, (uint32_t)FS_IOC_SETFLAGS, &v, 4, NULL, 0), 0);
+		/* nor whether the owner may do what takes a right */
+		(void)!fchownat(c.dir, "f", 1234, (gid_t)-1, 0);
+		c.uid = 1234;
+		v ^= FS_APPEND_FL;
+		CHECK_EQ(do_ioctl(&c, f, fh, (uint32_t)FS_IOC_SETFLAGS, &v, 4, NULL, 0), -EPERM);
+		c.uid = geteuid();
 	} else {
 		CHECK(r == -ENOTTY || r == -EOPNOTSUPP);
 	}

@@ -330,6 +330,29 @@ static void flocks(void)
 	two_free(&t);
 }
 
+/* A flock() that waits and is tried again gives up what its file holds meanwhile: who waits for
+ * that waits for the other guest from then on. */
+static void flock_lost(void)
+{
+	uint64_t fh2;
+	struct two t;
+
+	CHECK_EQ(two_new(&t), 0);
+	CHECK_EQ(fc_open(&t.a, t.an, O_RDONLY, &fh2), 0);
+	CHECK_EQ(bsd(&t.b, FUSE_SETLK, t.bn, t.bfh, F_RDLCK, FS_NOW), 0);
+	CHECK_EQ(bsd(&t.a, FUSE_SETLKW, t.an, fh2, F_WRLCK, 1), FS_LATER);
+	CHECK_EQ(bsd(&t.a, FUSE_SETLKW, t.an, t.afh, F_WRLCK, 0), FS_LATER);
+	/* by another process that has the same file: both are tried again, the first in vain */
+	CHECK_EQ(bsd(&t.a, FUSE_SETLK, t.an, t.afh, F_RDLCK, FS_NOW), 0);
+	CHECK_EQ(t.a.fs->nforeign, 2);
+	CHECK_EQ(fc_release(&t.a, t.an, t.afh, false), 0);
+	CHECK_EQ(bsd(&t.b, FUSE_SETLK, t.bn, t.bfh, F_UNLCK, FS_NOW), 0);
+	fs_wait_tick(t.a.fs);
+	CHECK(!later[1].waiting && !later[1].oh.error);
+	CHECK_EQ(fc_release(&t.a, t.an, fh2, false), 0);
+	two_free(&t);
+}
+
 static void interrupts(void)
 {
 	struct fuse_interrupt_in in;
@@ -428,6 +451,7 @@ static const struct test_case cases[] = {
 	TEST(deadlocks),
 	TEST(foreign),
 	TEST(flocks),
+	TEST(flock_lost),
 	TEST(interrupts),
 	TEST(limits),
 	TEST(saved),
