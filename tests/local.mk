@@ -259,7 +259,6 @@ guest_files = \
 	tests/e2e/podman-net.sh \
 	tests/e2e/podman-pod.sh \
 	tests/e2e/podman-rootless.sh \
-	tests/e2e/podman-systemd.sh \
 	tests/e2e/podman.sh \
 	tests/e2e/programs-tty.sh \
 	tests/e2e/ps.sh \
@@ -313,6 +312,7 @@ guest_files = \
 	tests/soak/net-http.js \
 	tests/soak/net-many.py \
 	tests/soak/net-many.sh \
+	tests/soak/podman-systemd.sh \
 	tests/soak/run \
 	tests/soak/validation.sh \
 	tests/guest/boot/run \
@@ -384,6 +384,7 @@ bench_files = \
 	tests/soak/net-http.js \
 	tests/soak/net-many.py \
 	tests/soak/net-many.sh \
+	tests/soak/podman-systemd.sh \
 	tests/soak/run \
 	tests/soak/validation.sh
 

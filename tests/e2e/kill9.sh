@@ -6,7 +6,7 @@
 # shellcheck source=lib.sh
 . "$(dirname "$0")/lib.sh"
 
-kills=${KILLS:-10} seed=${SEED:-$RANDOM}
+kills=${KILLS:-6} seed=${SEED:-$RANDOM}
 say "SEED=$seed"
 RANDOM=$seed
 bundle b busybox

@@ -228,7 +228,7 @@ edit() { # NAME JQ
 # Creates a container from $work/BUNDLE in the background of a monitor; its streams are $work/ID.out and $work/ID.err, its
 # exits $work/ID.exits. Returns when the create has ended, well or not: its status in $rc.
 created() { # ID BUNDLE [OPTION...]
-	local c=$1 b=$2 end=$((EPOCHSECONDS + 120))
+	local c=$1 b=$2 end=$((EPOCHSECONDS + create_seconds))
 	shift 2
 	: >"$work/$c.exits"
 	monitor "$work/$c.exits" krun-oci create --bundle "$work/$b" --pid-file "$work/$c.pid" "$@" "$c" </dev/null >"$work/$c.out" 2>"$work/$c.err" &
@@ -240,6 +240,7 @@ created() { # ID BUNDLE [OPTION...]
 	rc=$(head -n 1 "$work/$c.exits" | cut -d' ' -f2)
 }
 monitors=()
+create_seconds=120 # after which it hangs
 
 # What the VMM of ID ended with; waits for it.
 exit_of() { # ID

@@ -9,8 +9,10 @@
 . "$(dirname "$0")/lib.sh"
 # shellcheck source=losses-lib.sh
 . "$(dirname "$0")/losses-lib.sh"
-containers=${CONTAINERS:-8} workers=${WORKERS:-4} seed=${SEED:-$RANDOM}
+containers=${CONTAINERS:-6} workers=${WORKERS:-3} seed=${SEED:-$RANDOM}
 say "SEED=$seed"
+# eight guests that boot on one emulated processor take their time
+create_seconds=600
 
 # The workload says when it is up, notes each SIGUSR1, and ends by SIGTERM with its own number.
 # shellcheck disable=SC2016 # the guest's shell

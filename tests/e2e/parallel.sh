@@ -9,7 +9,7 @@
 # shellcheck source=losses-lib.sh
 . "$(dirname "$0")/losses-lib.sh"
 
-sequential=${SEQUENTIAL:-20} rounds=${ROUNDS:-1} at_once=16
+sequential=${SEQUENTIAL:-10} rounds=${ROUNDS:-1} at_once=16
 root=$work/root
 for ((i = 0; i < at_once; i++)); do
 	"$top/tests/bundles/make" busybox "$work/b$i" --rootfs "$root" \

@@ -2,10 +2,10 @@
 # SPDX-License-Identifier: Apache-2.0
 # podman run --systemd=always: Debian's systemd as the container's PID 1, to multi-user.target and down again; --userns=auto.
 # timeout: 1800
-# shellcheck source=lib.sh
-. "$(dirname "$0")/lib.sh"
-# shellcheck source=podman-lib.sh
-. "$(dirname "$0")/podman-lib.sh"
+# shellcheck source=../e2e/lib.sh
+. "$(dirname "$0")/../e2e/lib.sh"
+# shellcheck source=../e2e/podman-lib.sh
+. "$(dirname "$0")/../e2e/podman-lib.sh"
 
 say "systemd"
 bundle s systemd
