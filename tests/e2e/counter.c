@@ -49,12 +49,10 @@ static int made(const char *path, int n)
 	while (n--) {
 		int fd = open(path, O_RDWR | O_CREAT, 0666);
 
-		if (fd < 0) {
+		bad |= fd < 0;
+		if (fd < 0)
 			perror("open");
-			bad = 1;
-		} else {
-			(void)close(fd);
-		}
+		(void)close(fd);
 		(void)unlink(path);
 	}
 	return bad;
@@ -70,10 +68,8 @@ static int record(const char *path, int n, int i)
 		l.l_type = F_WRLCK;
 		if (fcntl(fd, F_SETLKW, &l) || pread(fd, &v, sizeof(v), l.l_start) != sizeof(v))
 			return 1;
-		if (v != last) {
-			printf("record %d: %u after %u\n", i, v, last);
-			return 1;
-		}
+		if (v != last)
+			return printf("record %d: %u after %u\n", i, v, last);
 		v++;
 		if (pwrite(fd, &v, sizeof(v), l.l_start) != sizeof(v))
 			return 1;
@@ -87,7 +83,7 @@ static int record(const char *path, int n, int i)
 static int records(const char *path, int n)
 {
 	pid_t pid = fork();
-	int st = 1;
+	int st;
 
 	if (!pid)
 		exit(record(path, n, 1));
@@ -105,11 +101,8 @@ static int downgrade(const char *path)
 		return 1;
 	*map = 77;
 	l.l_type = F_RDLCK;
-	if (fcntl(fd, F_SETLK, &l))
-		return 1;
-	(void)puts("for reading");
-	(void)fflush(stdout);
-	(void)pause();
+	if (!fcntl(fd, F_SETLK, &l) && dprintf(STDOUT_FILENO, "for reading\n") > 0)
+		(void)pause();
 	return 1;
 }
 

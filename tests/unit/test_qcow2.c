@@ -576,7 +576,7 @@ static void no_room(void)
 	small = (struct rlimit){ .rlim_cur = 2 * MIB, .rlim_max = old.rlim_max };
 	CHECK(!setrlimit(RLIMIT_FSIZE, &small));
 	for (unsigned i = 1; i < 600; i++) {
-		uint32_t at = rnd(SECTORS), n = MIN(1 + rnd(40), SECTORS - at);
+		uint32_t at = rnd(SECTORS), most = 1 + rnd(40), n = MIN(most, SECTORS - at);
 		uint64_t off = (uint64_t)at * 512;
 		int r;
 
