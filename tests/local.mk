@@ -203,6 +203,7 @@ build_scripts = \
 	tests/build/abi \
 	tests/build/deb \
 	tests/build/fs-watch \
+	tests/build/help \
 	tests/build/install \
 	tests/build/krunfw \
 	tests/build/options
