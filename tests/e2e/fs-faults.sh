@@ -92,7 +92,8 @@ ln -s "$(printf '%0100d' 1)" "$v/link"
 setfattr -n user.large -v "$(printf '%0700d' 1)" "$v/attr" 2>"$work/err" || die "setfattr"
 sync -f "$v"
 umount "$v"
-mount "/dev/mapper/$dm" "$v"
+# The calls come before ext4 writes its journal, which is to be every five seconds: it is read-only once that has failed.
+mount -o commit=600 "/dev/mapper/$dm" "$v"
 guest 'cat /v/cached; ls /v >/dev/null; touch /v/ready; until [ -e /go ]; do usleep 50000; done
 	fs-faults disk /v; echo alive >/alive; cat /alive'
 created "$id" b
