@@ -9,6 +9,7 @@
 #include "oci/apparmor.h"
 #include "oci/json_text.h"
 #include "util/cleanup.h"
+#include "util/log.h"
 #include "util/util.h"
 
 /* Back-quoted, as podman looks for it to tell such a failure from others. */
@@ -20,6 +21,17 @@ bool apparmor_on(void)
 	char yes = 0;
 
 	return fd >= 0 && read(fd, &yes, 1) == 1 && yes == 'Y';
+}
+
+const char *apparmor_settle(const char *profile)
+{
+	if (!profile || !*profile || apparmor_on())
+		return profile && *profile ? profile : NULL;
+	if (strcmp(profile, "unconfined") != 0)
+		log_warn("config.json: process.apparmorProfile: %s means nothing, AppArmor is off "
+			 "on this host",
+			QUOTE(profile));
+	return NULL;
 }
 
 int apparmor_open(struct error *e)

@@ -13,6 +13,9 @@
 /* Whether this host's kernel has AppArmor switched on; needs the host's /sys. Where it is off a
  * profile means nothing. */
 bool apparmor_on(void);
+/* Which profile a container that asks for @profile (may be NULL) has to enter; NULL: none, with a
+ * warning where that is not what it asked for. */
+const char *apparmor_settle(const char *profile);
 
 /*
  * In the process that is to be confined, while it has one thread and sees the host's /proc: a

@@ -1,17 +1,16 @@
 // SPDX-License-Identifier: Apache-2.0
-/* create and run: the CLI's half. */
+/* create, and what run has of it: the CLI's half. */
 /*
  * How it works
  *
- * Everything that can be wrong with the request is looked at before anything is made: config,
- * refusals, host, kernel, rootfs, sources. Then, in an order in which each step can be undone by
+ * Everything that can be wrong with the request is looked at before anything is made
+ * (create_look.c). Then, in an order in which each step can be undone by
  * what the previous ones recorded: the state directory (with the cgroup's name), the cgroup, the
  * VMM process. When a step fails, container_destroy() takes away whatever exists. The pid file is
  * written last and only on success.
  */
 #include <errno.h>
 #include <fcntl.h>
-#include <limits.h>
 #include <poll.h>
 #include <sched.h>
 #include <signal.h>
@@ -24,43 +23,20 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "oci/apparmor.h"
 #include "oci/cgroup.h"
-#include "oci/cgroup_systemd.h"
 #include "oci/console.h"
 #include "oci/create.h"
+#include "oci/creation.h"
 #include "oci/ctl.h"
-#include "oci/foreground.h"
 #include "oci/fsutil.h"
 #include "oci/hooks.h"
-#include "oci/json_text.h"
-#include "oci/kernel.h"
-#include "oci/ready.h"
 #include "oci/sandbox.h"
 #include "oci/sync.h"
 #include "oci/trace.h"
-#include "oci/vmproc.h"
 #include "util/cleanup.h"
 #include "util/log.h"
-#include "vmm.h"
 
-struct create {
-	const struct rt *rt;
-	const struct rt_create *o;
-	struct spec *spec;
-	char *config;
-	size_t config_len;
-	struct container c;
-	struct sd_scope scope; /* with the systemd driver */
-	struct vmproc p;
-	int bundle_fd, rootfs_fd;
-	bool foreground; /* run without --detach: the terminal is ours to serve */
-	bool reaped;	 /* the VMM: its pid may be somebody else's by now */
-	int sync[2];
-	int master; /* of the container's terminal */
-};
-
-static void create_free(struct create *x)
+void create_free(struct create *x)
 {
 	int *fds[] = { &x->bundle_fd, &x->rootfs_fd, &x->sync[0], &x->sync[1], &x->p.kvm_fd,
 		&x->p.kernel_fd, &x->p.ctl_fd, &x->p.status_fd, &x->p.null_fd, &x->p.tty_fd,
@@ -80,183 +56,30 @@ static void create_free(struct create *x)
 	free(x->config);
 }
 
-static char *absolute(int fd, const char *what, struct error *e)
+void create_init(struct create *x, const struct rt *rt, const struct rt_create *o)
 {
-	char link[32], buf[PATH_MAX];
-	ssize_t n;
-
-	/* the kernel's own name for what was opened: no second walk of the path */
-	(void)snprintf(link, sizeof(link), "/proc/self/fd/%d", fd);
-	n = readlink(link, buf, sizeof(buf) - 1);
-	if (n <= 0) {
-		(void)err_sys(e, n < 0 ? errno : ENOENT, "%s", what);
-		return NULL;
+	*x = (struct create){ .rt = rt,
+		.o = o,
+		.bundle_fd = -1,
+		.rootfs_fd = -1,
+		.sync = { -1, -1 },
+		.p = { .kvm_fd = -1,
+			.kernel_fd = -1,
+			.null_fd = -1,
+			.sync_fd = -1,
+			.tty_fd = -1,
+			.notify = { .fd = -1 },
+			.ctl_fd = -1,
+			.status_fd = -1 },
+		.master = -1,
+		.c = { .root_fd = -1, .dir_fd = -1, .lock_fd = -1 } };
+	if (o->more) {
+		x->p.more = *o->more;
+		o->more->n = 0;
 	}
-	buf[n] = 0;
-	return strdup(buf);
-}
-
-/* From here on NULL when there is none to enter. */
-static void settle_profile(struct spec_process *p)
-{
-	if (!p->apparmor_profile || (*p->apparmor_profile && apparmor_on()))
-		return;
-	if (*p->apparmor_profile && strcmp(p->apparmor_profile, "unconfined") != 0)
-		log_warn("config.json: process.apparmorProfile: %s means nothing, AppArmor is off "
-			 "on this host",
-			QUOTE(p->apparmor_profile));
-	p->apparmor_profile = NULL;
-}
-
-static int load_bundle(struct create *x, struct error *e)
-{
-	struct vmm_fs fs = { .root_fd = -1 };
-	const struct rt_create *o = x->o;
-	int r = spec_check_id(o->id, e);
-
-	if (r)
-		return r;
-	x->bundle_fd = open(o->bundle ? o->bundle : ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	if (x->bundle_fd < 0)
-		return err_sys(e, errno, "bundle \"%.180s\"", o->bundle ? o->bundle : ".");
-	if (o->config) {
-		r = spec_load_fd(
-			o->config_fd, "config.json", &x->spec, &x->config, &x->config_len, e);
-		(void)close(o->config_fd);
-	} else {
-		r = spec_load(x->bundle_fd, "config.json", &x->spec, &x->config, &x->config_len, e);
-	}
-	if (r)
-		return r;
-	x->c.id = strdup(o->id);
-	x->c.version = strdup(x->spec->version);
-	x->c.hooks = hooks_in(x->spec);
-	r = morefds_env(&x->p.more, x->spec->arena, &x->spec->process.env, e);
-	if (r)
-		return r;
-	x->p.sandbox = sandbox_wanted(x->spec);
-	x->c.bundle = absolute(x->bundle_fd, "bundle", e);
-	if (!x->c.bundle)
-		return -ENOENT;
-	if (!x->spec->root_set)
-		return err_set(e, EINVAL,
-			"config.json: root: missing, a container needs a root file system");
-	for (size_t i = 0; i < x->spec->warnings.n; i++)
-		log_warn("%s", x->spec->warnings.v[i]);
-	/* a label would have to be the VMM's: none is applied yet, so none is promised */
-	r = spec_ignore(x->spec, x->spec, e);
-	if (!r)
-		r = spec_check_lsm(x->spec, spec_host_has_selinux(), e);
-	if (!r)
-		r = spec_refusals(x->spec, e);
-	if (r)
-		return r;
-	settle_profile(&x->spec->process);
-	return spec_cache_rules(x->spec, -1, &fs, e);
-}
-
-static int check_request(const struct create *x, struct error *e)
-{
-	const struct spec_process *p = &x->spec->process;
-
-	if (x->p.sandbox && sandbox_check(x->spec, e))
-		return -ENOTSUP;
-	if (x->p.more.n && (x->p.sandbox || !p->set))
-		return err_set(e, ENOTSUP,
-			"--preserve-fds, LISTEN_FDS: the container has no process to get descriptors");
-	if (p->set && p->terminal && !x->o->console_socket && !x->foreground)
-		return err_set(
-			e, EINVAL, "config.json: process.terminal: true needs --console-socket");
-	if (x->o->console_socket && !(p->set && p->terminal))
-		return err_set(
-			e, EINVAL, "--console-socket: config.json has process.terminal false");
-	return 0;
-}
-
-static unsigned host_cpus(void)
-{
-	cpu_set_t set;
-
-	return sched_getaffinity(0, sizeof(set), &set) ? 1 : (unsigned)CPU_COUNT(&set);
-}
-
-/* What the VM is made of. */
-static int open_vm(struct create *x, struct error *e)
-{
-	struct vmproc *p = &x->p;
-	int r;
-
-	p->kvm_fd = open("/dev/kvm", O_RDWR | O_CLOEXEC);
-	if (p->kvm_fd < 0)
-		return err_sys(e, errno, "/dev/kvm (krun-oci check tells what this host lacks)");
-	r = rt_check_quick(p->kvm_fd, e);
-	if (r)
-		return r;
-	p->kernel_fd = kernel_open(x->spec, NULL, 0, e);
-	if (p->kernel_fd < 0)
-		return p->kernel_fd;
-	r = spec_net(x->spec, &p->net, e);
-	if (!r)
-		r = spec_disks(x->spec, x->bundle_fd, p->disk, &p->ndisks, e);
-	return r;
-}
-
-/* Of the guest; what the image has said of it is kept, as update needs the size again. */
-static int size_vm(struct create *x, struct error *e)
-{
-	unsigned cpus = host_cpus();
-	char cmdline[KERNEL_CMDLINE_MAX];
-	int r;
-
-	spec_image_size(x->spec, x->rootfs_fd, cpus);
-	x->c.image_cpus = x->spec->image_cpus;
-	x->c.image_ram = x->spec->image_ram;
-	r = spec_vm_size(x->spec, cpus, &x->p.size, e);
-	/* the VMM process makes it again: here to say what is wrong before there is one */
-	return r ? r
-		 : kernel_cmdline(
-			   x->spec, x->p.size.vcpus, x->p.net.tsi, cmdline, sizeof(cmdline), e);
-}
-
-/* Opens what needs the caller's rights and the host's view; nothing is made yet. */
-static int open_host(struct create *x, struct error *e)
-{
-	struct vmproc *p = &x->p;
-	struct stat st;
-	int r;
-
-	p->null_fd = open("/dev/null", O_RDWR | O_CLOEXEC);
-	if (p->null_fd < 0)
-		return err_sys(e, errno, "/dev/null");
-	r = p->sandbox ? 0 : open_vm(x, e);
-	if (r)
-		return r;
-	/* no VM, no RAM to add */
-	if (p->sandbox && x->spec->linux_.res.memory.limit.v > 0)
-		p->size.host_max = (uint64_t)x->spec->linux_.res.memory.limit.v;
-	x->rootfs_fd = openat(x->bundle_fd, x->spec->root, O_PATH | O_DIRECTORY | O_CLOEXEC);
-	if (x->rootfs_fd < 0 || fstat(x->rootfs_fd, &st))
-		return err_sys(e, errno, "config.json: root.path: \"%.150s\"", x->spec->root);
-	x->c.rootfs = absolute(x->rootfs_fd, "root.path", e);
-	if (!x->c.rootfs)
-		return -ENOENT;
-	r = p->sandbox ? 0 : size_vm(x, e);
-	if (!r && !p->sandbox)
-		r = notify_open(x->spec, x->bundle_fd, getenv("NOTIFY_SOCKET"), &p->notify, e);
-	return r ? r : ns_open(x->spec, &p->ns, e);
-}
-
-static int plan_mounts(struct create *x, struct error *e)
-{
-	x->p.plan = (struct mount_plan){ .spec = x->spec,
-		.bundle_fd = x->bundle_fd,
-		.bundle = x->c.bundle,
-		.rootfs_fd = x->rootfs_fd,
-		.user_fd = x->p.ns.fd[SPEC_NS_USER],
-		.rootfs = x->c.rootfs,
-		.root_tree = -1,
-		.bundle_tree = -1 };
-	return mount_plan_make(&x->p.plan, e);
+	for (int t = 0; t < SPEC_NS_TYPES; t++)
+		x->p.ns.fd[t] = -1;
+	caller_limits(&x->p.limits);
 }
 
 static int make_terminal(struct create *x, struct error *e)
@@ -506,9 +329,7 @@ static int commit(struct create *x, struct error *e)
 	return r;
 }
 
-/* Undoes what was made; the caller's error stays. What cannot be undone stays on record, so that
- * somebody can. */
-static void undo(struct create *x)
+void create_undo(struct create *x)
 {
 	struct error ignored = { 0 };
 
@@ -545,19 +366,12 @@ static int name_cgroup(struct create *x, struct error *e)
 	return 0;
 }
 
-static int create(struct create *x, struct error *e)
+int create_make(struct create *x, struct error *e)
 {
-	int r = load_bundle(x, e);
+	int r = create_look(x, e);
 
 	if (!r)
-		r = check_request(x, e);
-	if (!r)
-		r = open_host(x, e);
-	if (!r)
-		r = plan_mounts(x, e);
-	if (r)
-		return r;
-	r = name_cgroup(x, e);
+		r = name_cgroup(x, e);
 	if (r)
 		return r;
 	r = container_make(x->rt, &x->c, x->config, x->config_len, e);
@@ -575,34 +389,8 @@ static int create(struct create *x, struct error *e)
 	if (!r)
 		r = commit(x, e);
 	if (r)
-		undo(x);
+		create_undo(x);
 	return r;
-}
-
-static void create_init(struct create *x, const struct rt *rt, const struct rt_create *o)
-{
-	*x = (struct create){ .rt = rt,
-		.o = o,
-		.bundle_fd = -1,
-		.rootfs_fd = -1,
-		.sync = { -1, -1 },
-		.p = { .kvm_fd = -1,
-			.kernel_fd = -1,
-			.null_fd = -1,
-			.sync_fd = -1,
-			.tty_fd = -1,
-			.notify = { .fd = -1 },
-			.ctl_fd = -1,
-			.status_fd = -1 },
-		.master = -1,
-		.c = { .root_fd = -1, .dir_fd = -1, .lock_fd = -1 } };
-	if (o->more) {
-		x->p.more = *o->more;
-		o->more->n = 0;
-	}
-	for (int t = 0; t < SPEC_NS_TYPES; t++)
-		x->p.ns.fd[t] = -1;
-	caller_limits(&x->p.limits);
 }
 
 int rt_create(const struct rt *rt, const struct rt_create *o, struct error *e)
@@ -610,92 +398,5 @@ int rt_create(const struct rt *rt, const struct rt_create *o, struct error *e)
 	CLEAN(create_free) struct create x;
 
 	create_init(&x, rt, o);
-	return create(&x, e); /* create_free() lets the lock go */
-}
-
-/*
- * stdin and stdout are the workload's from now on: what we held open, a reader would wait for and a
- * writer would go on to fill. stderr stays, for our own words.
- */
-static void leave_stdio(const struct create *x)
-{
-	(void)dup2(x->p.null_fd, STDIN_FILENO);
-	(void)dup2(x->p.null_fd, STDOUT_FILENO);
-}
-
-/* After its end; unless somebody else has deleted it, or does so now. */
-static void remove_ended(struct container *c)
-{
-	struct error why = { 0 };
-	int r = container_lock(c, LOCK_MS, &why);
-
-	if (!r)
-		r = container_destroy(c, DESTROY_MS, &why);
-	if (r && r != -ENOENT)
-		log_warn("%s", why.msg);
-}
-
-/* The start failed: nothing stays, and the exit status is a shell's when exec() was what failed. */
-static int not_started(struct create *x)
-{
-	CLEAN_FD int fd = (int)syscall(SYS_pidfd_open, x->c.pid, 0);
-	struct pollfd p = { .fd = fd, .events = POLLIN };
-	int status, code = 1;
-
-	if (x->o->pid_file)
-		(void)unlink(x->o->pid_file);
-	/* it ends by itself then, as soon as it has told us why */
-	if (fd >= 0 && poll(&p, 1, FAILED_MS) == 1 && waitpid(x->c.pid, &status, 0) == x->c.pid) {
-		if (WIFEXITED(status) && (WEXITSTATUS(status) == 126 || WEXITSTATUS(status) == 127))
-			code = WEXITSTATUS(status);
-		x->reaped = true;
-	}
-	undo(x);
-	return code;
-}
-
-int rt_run(const struct rt *rt, const struct rt_create *o, int *code, struct error *e)
-{
-	CLEAN(create_free) struct create x;
-	sigset_t set;
-	int r, ready;
-
-	*code = 1;
-	create_init(&x, rt, o);
-	x.foreground = !o->detach;
-	foreground_signals(&set);
-	/* blocked from here on: a signal that comes while the guest boots reaches the workload, not
-	 * us */
-	if (!o->detach)
-		(void)sigprocmask(SIG_BLOCK, &set, NULL);
-	/* whoever reads what we write may go: the container must not lose us by that */
-	(void)signal(SIGPIPE, SIG_IGN);
-	r = create(&x, e);
-	if (r)
-		return r;
-	r = container_start(&x.c, x.spec, CTL_START_MS, e);
-	if (r) {
-		*code = not_started(&x);
-		return r;
-	}
-	/* others may delete it now, also while we wait for its end */
-	container_unlock(&x.c);
-	*code = 0;
-	ready = ready_ask(&x.c);
-	if (o->detach && ready >= 0)
-		ready_tell(&x.c, ready, true);
-	if (o->detach)
-		return 0;
-	/* the master tells the end once the VMM alone has held the other side */
-	if (x.p.tty_fd >= 0)
-		(void)close(TAKE_FD(x.p.tty_fd));
-	else
-		leave_stdio(&x);
-	*code = foreground_wait(&x.c, x.master, ready);
-	/* its own words went to the log; our stderr is the one that is left */
-	if (container_was_lost(&x.c))
-		r = err_set(e, EIO, "the VM of container \"%s\" ended under its process", o->id);
-	if (!o->keep)
-		remove_ended(&x.c);
-	return r;
+	return create_make(&x, e); /* create_free() lets the lock go */
 }

@@ -18,6 +18,7 @@ liboci_a_SOURCES = \
 	oci/console.c \
 	oci/console_proxy.c \
 	oci/create.c \
+	oci/create_look.c \
 	oci/ctl.c \
 	oci/events.c \
 	oci/exec.c \
@@ -46,6 +47,7 @@ liboci_a_SOURCES = \
 	oci/ps.c \
 	oci/ready.c \
 	oci/resolve.c \
+	oci/run.c \
 	oci/sandbox.c \
 	oci/seccomp_cache.c \
 	oci/seccomp_compile.c \
@@ -89,6 +91,7 @@ liboci_a_SOURCES = \
 	oci/confine_thread.h \
 	oci/console.h \
 	oci/create.h \
+	oci/creation.h \
 	oci/ctl.h \
 	oci/exec.h \
 	oci/foreground.h \

@@ -119,7 +119,6 @@ static void on_thread(enum vmm_thread which, void *arg)
 
 static int build_vm(struct vmproc *p, struct vmm *vm, int root_fd, int done_fd, struct error *e)
 {
-	char cmdline[KERNEL_CMDLINE_MAX];
 	size_t initrd_len = 0;
 	CLEAN_FREE void *initrd = initramfs_make(&initrd_len);
 	struct vmm_config cfg = { .on_thread = on_thread,
@@ -129,7 +128,7 @@ static int build_vm(struct vmproc *p, struct vmm *vm, int root_fd, int done_fd, 
 		.kernel_fd = p->kernel_fd,
 		.initrd = initrd,
 		.initrd_len = initrd_len,
-		.cmdline = cmdline,
+		.cmdline = p->cmdline,
 		.nfs = 1,
 		.rng = true,
 		.balloon = true,
@@ -151,8 +150,6 @@ static int build_vm(struct vmproc *p, struct vmm *vm, int root_fd, int done_fd, 
 	r = spec_cache_rules(p->spec, root_fd, &cfg.fs[0], e);
 	/* drop_idle: the host may mount something in it later, which may be written to */
 	cfg.fs[0].readonly = !cfg.fs[0].drop_idle && mount_tree_readonly(root_fd);
-	if (!r)
-		r = kernel_cmdline(p->spec, p->size.vcpus, p->net.tsi, cmdline, sizeof(cmdline), e);
 	if (r)
 		return r;
 	p->kernel_fd = -1;

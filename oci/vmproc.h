@@ -8,6 +8,7 @@
 #ifndef KRUN_OCI_VMPROC_H
 #define KRUN_OCI_VMPROC_H
 
+#include "oci/kernel.h"
 #include "oci/morefds.h"
 #include "oci/mounts.h"
 #include "oci/notify.h"
@@ -24,7 +25,8 @@ struct vmproc {
 	struct ns_set ns;
 	struct mount_plan plan;
 	struct vm_size size;
-	struct caller_limits limits; /* the CLI's */
+	struct caller_limits limits;	  /* the CLI's */
+	char cmdline[KERNEL_CMDLINE_MAX]; /* of the guest's kernel, without its devices */
 	struct vmm_net net;
 	struct vmm_disk disk[VMM_MAX_DISKS];
 	unsigned ndisks;
