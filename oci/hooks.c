@@ -14,7 +14,6 @@
 #include <limits.h>
 #include <poll.h>
 #include <signal.h>
-#include <spawn.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -28,6 +27,7 @@
 #include "oci/fsutil.h"
 #include "oci/hooks.h"
 #include "oci/json_write.h"
+#include "oci/spawn.h"
 #include "util/cleanup.h"
 #include "util/log.h"
 
@@ -107,17 +107,10 @@ static int spawn(const struct spec_hook *h, const struct hook_fds *d, pid_t *pid
 	char *self[] = { (char *)(uintptr_t)h->path, NULL };
 	posix_spawn_file_actions_t fa;
 	posix_spawnattr_t at;
-	sigset_t none, all;
 	int r;
 
-	(void)sigemptyset(&none);
-	(void)sigfillset(&all);
 	(void)posix_spawn_file_actions_init(&fa);
-	(void)posix_spawnattr_init(&at);
-	(void)posix_spawnattr_setsigmask(&at, &none);
-	(void)posix_spawnattr_setsigdefault(&at, &all);
-	(void)posix_spawnattr_setflags(
-		&at, POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF | POSIX_SPAWN_SETPGROUP);
+	spawn_attr(&at, POSIX_SPAWN_SETPGROUP);
 	r = posix_spawn_file_actions_adddup2(&fa, d->state, STDIN_FILENO);
 	if (!r)
 		r = posix_spawn_file_actions_adddup2(&fa, d->out, STDOUT_FILENO);

@@ -52,6 +52,7 @@ liboci_a_SOURCES = \
 	oci/seccomp_cache.c \
 	oci/seccomp_compile.c \
 	oci/signals.c \
+	oci/spawn.c \
 	oci/spec.c \
 	oci/spec_blkio.c \
 	oci/spec_cache.c \
@@ -117,6 +118,7 @@ liboci_a_SOURCES = \
 	oci/seccomp_cache.h \
 	oci/seccomp_compile.h \
 	oci/signals.h \
+	oci/spawn.h \
 	oci/spec.h \
 	oci/spec_disk.h \
 	oci/spec_limits.h \

@@ -19,7 +19,6 @@
 #include <net/if.h>
 #include <sched.h>
 #include <signal.h>
-#include <spawn.h>
 #include <stdio.h>
 #include <string.h>
 #include <grp.h>
@@ -34,6 +33,7 @@
 
 #include "oci/fsutil.h"
 #include "oci/ns.h"
+#include "oci/spawn.h"
 #include "oci/spec_limits.h"
 #include "util/cleanup.h"
 #include "util/log.h"
@@ -141,16 +141,10 @@ static int spawn_tool(const char *tool, char *const *argv, pid_t *pid)
 {
 	posix_spawn_file_actions_t fa;
 	posix_spawnattr_t at;
-	sigset_t none, all;
 	int r;
 
-	(void)sigemptyset(&none);
-	(void)sigfillset(&all);
 	(void)posix_spawn_file_actions_init(&fa);
-	(void)posix_spawnattr_init(&at);
-	(void)posix_spawnattr_setsigmask(&at, &none);
-	(void)posix_spawnattr_setsigdefault(&at, &all);
-	(void)posix_spawnattr_setflags(&at, POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF);
+	spawn_attr(&at, 0);
 	r = posix_spawn_file_actions_addopen(&fa, STDIN_FILENO, "/dev/null", O_RDWR, 0);
 	if (!r)
 		r = posix_spawn_file_actions_adddup2(&fa, STDIN_FILENO, STDOUT_FILENO);
