@@ -65,7 +65,7 @@ static int set_flags(int fs, unsigned long ms)
 	return r;
 }
 
-/* One of the words of @data, whose end is at @end. */
+/* One of the words of the mount's data: the first @len bytes of @word. */
 static int set_word(int fs, const char *word, size_t len, struct error *e, const char *where)
 {
 	char key[SPEC_LIM_MOUNT_DATA + 1];
@@ -119,10 +119,11 @@ int mount_fs_make(const struct spec *s, size_t i, struct error *e)
 		return err_sys(e, errno, "config.json: %s.type: %s", where, QUOTE(m->type));
 	if (m->source)
 		r = set(fs, "source", m->source);
-	if (!r)
-		r = set_flags(fs, m->set);
 	if (r)
-		return err_sys(e, r, "config.json: %s.source: \"%.100s\"", where, m->source);
+		return err_sys(e, r, "config.json: %s.source: %s", where, QUOTE(m->source));
+	r = set_flags(fs, m->set);
+	if (r)
+		return err_sys(e, r, "config.json: %s.options", where);
 	r = set_data(fs, m->data, e, where);
 	if (r)
 		return r;
