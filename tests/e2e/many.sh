@@ -14,9 +14,12 @@ say "SEED=$seed"
 # eight guests that boot on one emulated processor take their time
 create_seconds=600
 
-# The workload says when it is up, notes each SIGUSR1, and ends by SIGTERM with its own number.
+# The workload says when it is up, notes each SIGUSR1, and ends by SIGTERM with its own number. Neither it nor what waits for it runs
+# programs meanwhile: eight of each would take the emulated processor for themselves.
 # shellcheck disable=SC2016 # the guest's shell
-workload='n=0; trap "exit $CODE" TERM; trap "n=\$((n + 1)); echo \$n >/shared/usr1" USR1; echo up; while :; do sleep 0.05; done'
+workload='n=0; trap "exit $CODE" TERM; trap "n=\$((n + 1)); echo \$n >/shared/usr1" USR1; sleep 1000000 & echo up; while :; do wait; done'
+exec {never}<> <(:)
+sleep() { read -rt "$1" -u "$never" || true; }
 mkdir "$work/root"
 for ((w = 0; w < workers; w++)); do
 	mkdir -p "$work/w$w/shared"
@@ -25,6 +28,11 @@ for ((w = 0; w < workers; w++)); do
 		| .mounts+=[{\"destination\":\"/shared\",\"type\":\"bind\",\"source\":\"$work/w$w/shared\",\"options\":[\"bind\",\"rw\"]}]" >"$work/err" 2>&1 ||
 		die "tests/bundles/make"
 done
+
+line_is() { # LINE FILE
+	local l
+	[ -e "$2" ] && read -r l <"$2" && [ "$l" = "$1" ]
+}
 
 is() { # STATUS; of the container $c
 	container_is "$c" "$1" || die "$c should be $1, and its state is $(krun-oci state "$c" 2>&1 | tr -d '\n')"
@@ -52,14 +60,14 @@ try_exec_detached() {
 	rm -f "$work/shared/d"
 	run krun-oci exec -d --pid-file "$work/exec.pid" "$c" sh -c 'echo done >/shared/d'
 	[ "$rc" = 0 ] || die "$status: exec -d: $rc"
-	wait_for 60 grep -qx 'done' "$work/shared/d"
+	wait_for 60 line_is 'done' "$work/shared/d"
 }
 
 try_signal() {
 	usr1=$((usr1 + 1))
 	run krun-oci kill "$c" USR1
 	[ "$rc" = 0 ] || die "$status: kill USR1: $rc"
-	wait_for 60 grep -qx "$usr1" "$work/shared/usr1"
+	wait_for 60 line_is "$usr1" "$work/shared/usr1"
 }
 
 try_update() {
@@ -99,7 +107,7 @@ start() {
 	run krun-oci start "$c"
 	[ "$rc" = 0 ] || die "start: $rc"
 	status=running
-	wait_for 60 grep -qx up "$work/$c.out"
+	wait_for 60 line_is up "$work/$c.out"
 	is running
 }
 
