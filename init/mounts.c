@@ -208,17 +208,35 @@ int mount_new(const char *type, const char *source, const char *data, unsigned a
 	return err ? err : mnt;
 }
 
+/*
+ * The source of a bind. A directory where another file system of the host begins is a mount of its
+ * own in the guest, which the kernel makes when a path goes through it: here, so that it is that
+ * from the start what is bound, with its own device number, and not the place where it will be.
+ */
+static int open_source(struct child *c, const char *path, struct stat *st)
+{
+	int fd = open_below(c->share, path, 0), in;
+
+	if (fd < 0)
+		return fd;
+	if (fstat(fd, st) || !S_ISDIR(st->st_mode))
+		return fd;
+	in = open_below(c->share, path, O_DIRECTORY);
+	(void)close(fd);
+	return in;
+}
+
 static int clone_source(struct child *c, const struct blob_view_mount *m, bool *dir, struct fail *f)
 {
 	unsigned flags = K_OPEN_TREE_CLONE | K_OPEN_TREE_CLOEXEC | AT_EMPTY_PATH;
-	int src = open_below(c->share, m->source, 0), mnt;
-	struct stat st;
+	struct stat st = { 0 };
+	int src = open_source(c, m->source, &st), mnt;
 
 	if (src < 0)
 		return fail_set(f, src, "bind source", m->source);
 	if (m->m.flags & BLOB_M_RECURSIVE)
 		flags |= K_AT_RECURSIVE;
-	mnt = fstat(src, &st) ? -1 : sys_open_tree(src, "", flags);
+	mnt = sys_open_tree(src, "", flags);
 	if (mnt < 0)
 		(void)fail_set(f, errno, "bind", m->source);
 	else

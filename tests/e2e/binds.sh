@@ -38,6 +38,8 @@ check "a directory, not its submounts" from-host "$(cat "$work/out")"
 check "what the guest writes is on the host" "new 600" "$(cat "$work/src/new") $(stat -c %a "$work/src/moved")"
 case_ "$(bind /mnt/r "$work/src" '["rbind"]')" 'cat /mnt/r/sub/f; echo back >/mnt/r/sub/g; stat -c %d /mnt/r /mnt/r/sub | uniq | wc -l; find /mnt/r -xdev -name f | wc -l; find /mnt/r -name f'
 check "rbind: with its submounts, which are devices of their own" "on-submount 2 0 /mnt/r/sub/f back" "$(words "$work/out" "$work/src/sub/g")"
+case_ "$(bind /mnt/other "$work/src/sub" '["bind"]')" 'stat -c %d / /mnt/other | uniq | wc -l; df /mnt/other | awk "END { print \$6 }"; cat /mnt/other/f'
+check "another file system is another device before anybody has been there" "2 /mnt/other on-submount" "$(words "$work/out")"
 case_ "$(bind /mnt/ro "$work/src" '["rbind","ro"]')" 'cat /mnt/ro/file; touch /mnt/ro/x 2>&1; rm /mnt/ro/file 2>&1; awk "\$2 == \"/mnt/ro\" { print substr(\$4,1,2) }" /proc/mounts'
 check "read-only" "from-host ro" "$(sed -n '1p;$p' "$work/out" | paste -sd' ')"
 check "its errors" 2 "$(grep -c "Read-only file system" "$work/out")"
