@@ -216,15 +216,12 @@ int copyup(int from, int mnt, struct fail *f)
 {
 	int to = openat(mnt, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC), err;
 	struct copy *c = calloc(1, sizeof(*c));
-	struct stat st;
 
 	if (to < 0 || !c) {
 		err = to < 0 ? -errno : -ENOMEM;
 	} else {
 		c->root = to;
 		err = copy_tree(c, from, to, 0);
-		if (!err)
-			err = fstat(from, &st) ? -errno : copy_rest(c, from, to, &st);
 		forget(c);
 	}
 	free(c);

@@ -28,8 +28,8 @@ sh_is "time offsets" "monotonic 1000 5 boottime 864000 0 1" 'awk "{ print \$1, \
 mkdir -p "$work/b/rootfs/seed/sub"
 echo one >"$work/b/rootfs/seed/sub/file"
 ln -s sub/file "$work/b/rootfs/seed/link"
-sh_is "tmpcopyup" "one one tmpfs" 'cat /seed/link; echo two >/seed/sub/file; cat /.seed/sub/file; stat -f -c %T /seed' \
-	'.mounts+=[{"destination":"/.seed","type":"bind","source":"'"$work/b/rootfs/seed"'","options":["bind"]},{"destination":"/seed","type":"tmpfs","source":"tmpfs","options":["tmpcopyup"]}]'
+sh_is "tmpcopyup" "one one tmpfs 1700" 'cat /seed/link; echo two >/seed/sub/file; cat /.seed/sub/file; stat -f -c %T /seed; stat -c %a /seed' \
+	'.mounts+=[{"destination":"/.seed","type":"bind","source":"'"$work/b/rootfs/seed"'","options":["bind"]},{"destination":"/seed","type":"tmpfs","source":"tmpfs","options":["tmpcopyup","mode=1700"]}]'
 rmdir "$work/b/rootfs/.seed" 2>/dev/null || true
 sh_is "unified in the guest" "65536000 1" 'cat /sys/fs/cgroup/memory.high /sys/fs/cgroup/memory.oom.group' \
 	'.linux.resources.unified={"memory.high":"65536000","memory.oom.group":"1"}'
