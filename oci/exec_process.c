@@ -115,8 +115,15 @@ static int from_file(const struct spec *s, const struct rt_exec *o, struct spec 
 	if (r)
 		return r;
 	*out = (*own)->process;
+	/* as crun and runc have it: docker names no capabilities when it means the container's */
 	if (!out->user_set)
 		out->user = s->process.user;
+	if (!out->caps.set)
+		out->caps = s->process.caps;
+	if (!out->n_rlimits) {
+		out->rlimits = s->process.rlimits;
+		out->n_rlimits = s->process.n_rlimits;
+	}
 	return 0;
 }
 

@@ -57,6 +57,7 @@ check "at its address" hello "$(get "$(d inspect --format '{{.NetworkSettings.IP
 check "at the published port" hello "$(get 127.0.0.1 8084)"
 status 5 d exec web sh -c 'echo in there; cat /etc/hostname; exit 5'
 out_has "in there"
+check "its capabilities" "$(d exec web sed -n 's/^CapEff:.//p' /proc/1/status)" "$(d exec web sed -n 's/^CapEff:.//p' /proc/self/status)"
 check "stdin" "got it" "$(echo it | d exec -i web sh -c 'read x; echo "got $x"')"
 status 0 d top web
 status 0 d pause web

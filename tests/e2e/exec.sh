@@ -106,6 +106,12 @@ status 9 krun-oci exec --process "$work/process.json" "$id"
 out_has "b 3:4 /usr"
 jq 'del(.user) | .args=["sh","-c","/usr/bin/id -u"]' "$work/process.json" >"$work/no-user.json"
 check "without a user it is the container's" 0 "$(krun-oci exec --process "$work/no-user.json" "$id")"
+rights='sed -n "s/^Cap\(Eff\|Bnd\):.//p" /proc/self/status; ulimit -Sn'
+check "with capabilities that are none it has none" "0000000000000000 0000000000000000" "$(jq --arg s "$rights" '.args=["sh","-c",$s]' "$work/process.json" >"$work/caps.json"
+	krun-oci exec --process "$work/caps.json" "$id" | head -n 2 | words -)"
+jq 'del(.capabilities, .user)' "$work/caps.json" >"$work/no-caps.json"
+check "without capabilities and limits they are the container's" "$(krun-oci exec "$id" sh -c "$rights")" "$(krun-oci exec --process "$work/no-caps.json" "$id")"
+[ "$(krun-oci exec --process "$work/no-caps.json" "$id" | head -n 1)" != 0000000000000000 ] || die "the container has no capabilities"
 for bad in '.execCPUAffinity={"initial":"0-"}' '.cwd="relative"' '.args=[]'; do
 	jq "$bad" "$work/process.json" >"$work/bad.json"
 	status 1 krun-oci exec --process "$work/bad.json" "$id"
