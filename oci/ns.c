@@ -80,9 +80,10 @@ static bool is_own_net(int fd)
 
 int ns_open(const struct spec *s, struct ns_set *n, struct error *e)
 {
+	const char *keep = spec_annotation(s, "run.oci.keep_original_groups");
 	bool joins = false;
 
-	*n = (struct ns_set){ 0 };
+	*n = (struct ns_set){ .keep_groups = keep && !strcmp(keep, "1") };
 	for (int t = 0; t < SPEC_NS_TYPES; t++)
 		n->fd[t] = -1;
 	for (int t = 0; t < SPEC_NS_TYPES; t++) {
@@ -269,11 +270,11 @@ int ns_of_maps(const struct spec_id_maps *u, const struct spec_id_maps *g)
 	return fd;
 }
 
-int ns_become_root(struct error *e)
+int ns_become_root(const struct ns_set *n, struct error *e)
 {
 	/* refused where setgroups() was denied: then the groups are the caller's own, which is all
 	 * that can be had */
-	if (setgroups(0, NULL) && errno != EPERM)
+	if (!n->keep_groups && setgroups(0, NULL) && errno != EPERM)
 		return err_sys(e, errno, "setgroups");
 	if (setresgid(0, 0, 0) || setresuid(0, 0, 0))
 		return err_sys(e, errno,
@@ -329,7 +330,7 @@ int ns_join(const struct ns_set *n, struct error *e)
 		if (inside & 1U << t)
 			r = join_one(n, t, e);
 	}
-	return r ? r : ns_become_root(e);
+	return r ? r : ns_become_root(n, e);
 }
 
 bool ns_joins_user(const struct ns_set *n)

@@ -17,7 +17,8 @@ struct ns_set {
 	int fd[SPEC_NS_TYPES]; /* of namespaces given by path, else -1; owned */
 	unsigned long make; /* CLONE_NEW* of those that are new, the ones made by clone included */
 	unsigned long at_clone; /* the part of them that clone3() makes */
-	bool own_net; /* the network given by path is the caller's: the host's, most often */
+	bool keep_groups; /* run.oci.keep_original_groups: the caller's groups stay the VMM's */
+	bool own_net;	  /* the network given by path is the caller's: the host's, most often */
 };
 
 int ns_open(const struct spec *s, struct ns_set *n, struct error *e);
@@ -36,8 +37,9 @@ int ns_write_maps(pid_t pid, const struct spec *s, struct error *e);
  * Without maps root in it is the caller. -EPERM where the caller may not map those ids.
  */
 int ns_of_maps(const struct spec_id_maps *u, const struct spec_id_maps *g);
-/* In the VMM process, once its maps are written: root of the namespace. */
-int ns_become_root(struct error *e);
+/* In the VMM process, once its maps are written: root of the namespace, without the caller's groups
+ * unless the config keeps them. */
+int ns_become_root(const struct ns_set *n, struct error *e);
 
 /* In the VMM process: joins what was given by path, as root of a user namespace among it. */
 int ns_join(const struct ns_set *n, struct error *e);

@@ -110,6 +110,28 @@ static void read_root(struct rd *p, const struct json *root)
 		rd_fail(p, n, "path", "the path is longer than %d bytes", SPEC_LIM_PATH);
 }
 
+/* What crun knows by an annotation and we do not, nobody is to believe in. */
+static void crun_annotations(struct rd *p, const struct json *root)
+{
+	static const char *const KNOWN[] = {
+		"run.oci.handler",
+		"run.oci.hooks.stderr",
+		"run.oci.hooks.stdout",
+		"run.oci.keep_original_groups",
+	};
+
+	for (size_t i = 0; i < p->s->n_annotations; i++) {
+		const char *key = p->s->annotations[i].key;
+		bool known = strncmp(key, "run.oci.", 8) != 0;
+
+		for (size_t k = 0; k < ARRAY_SIZE(KNOWN); k++)
+			known |= !strcmp(key, KNOWN[k]);
+		if (!known)
+			rd_warn(p, root, "annotations", "%s means nothing to this runtime",
+				QUOTE(key));
+	}
+}
+
 static void read_config(struct rd *p, const struct json *root)
 {
 	struct spec *s = p->s;
@@ -125,6 +147,7 @@ static void read_config(struct rd *p, const struct json *root)
 	spec_read_mounts(p, root);
 	read_hooks(p, root);
 	s->annotations = rd_map(p, root, "annotations", SPEC_LIM_ANNOTATIONS, &s->n_annotations);
+	crun_annotations(p, root);
 	n = rd_get(p, root, "linux", JSON_OBJECT);
 	if (n)
 		spec_read_linux(p, n, &s->linux_);

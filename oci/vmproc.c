@@ -71,7 +71,7 @@ static int ask_for_maps(const struct vmproc *p, struct error *e)
 	if (!r)
 		r = sync_wait(p->sync_fd, SYNC_GO, e);
 	if (!r)
-		r = ns_become_root(e);
+		r = ns_become_root(&p->ns, e);
 	/* a change of ids clears it */
 	return r ? r : die_with_parent(p, e);
 }

@@ -81,8 +81,8 @@ static const struct opt globals[] = {
 
 static void print_version(const char *name)
 {
-	(void)printf("%s version %s\ncommit: %s\nspec: %s\n+CGROUP_V2 +SECCOMP +CAP +YAJL +KVM%s\n",
-		name, PACKAGE_VERSION, GIT_COMMIT, SPEC_VERSION, SYSTEMD_TAG);
+	(void)printf("%s version %s\ncommit: %s\nspec: %s\n+CGROUP_V2 +SECCOMP +CAP +KVM%s\n", name,
+		PACKAGE_VERSION, GIT_COMMIT, SPEC_VERSION, SYSTEMD_TAG);
 }
 
 static void print_help(const char *name)

@@ -24,6 +24,23 @@ maps='[{"containerID":0,"hostID":'$base',"size":65536}]'
 mapped=".linux.namespaces+=[{\"type\":\"user\"}] | .linux.uidMappings=$maps | .linux.gidMappings=$maps
 	| .process.capabilities=(.process.capabilities | map_values(.+[\"CAP_CHOWN\",\"CAP_DAC_OVERRIDE\",\"CAP_FOWNER\"]))"
 
+say "the groups of the caller"
+mkdir -m 770 "$work/shared"
+echo of the group >"$work/shared/f"
+chmod 640 "$work/shared/f"
+chown -R 0:4711 "$work/shared"
+of_group() { # JQ
+	cp "$work/config.plain" "$work/b/config.json"
+	edit b "$mapped | .mounts+=[{\"destination\":\"/v\",\"type\":\"bind\",\"source\":\"$work/shared\",\"options\":[\"bind\"]}] | .process.args=[\"sh\",\"-c\",\"cat /v/f 2>&1 | sed 's/.*: //'\"] | $1"
+	run setpriv --groups 4711 krun-oci --log-level warning run --bundle "$work/b" "$id"
+}
+of_group .
+check "are not those of the VMM" "Permission denied" "$(cat "$work/out")"
+of_group '.annotations["run.oci.keep_original_groups"]="1" | .annotations["run.oci.systemd.subgroup"]="x"'
+check "but where an annotation keeps them" "of the group" "$(cat "$work/out")"
+err_has '"run.oci.systemd.subgroup" means nothing to this runtime'
+cp "$work/config.plain" "$work/b/config.json"
+
 say "a new user namespace"
 cat >"$root/look" <<'SH'
 #!/bin/sh
