@@ -326,7 +326,8 @@ static int finish_root(struct child *c, struct fail *f)
 	struct k_mount_attr a = { .set = (flags & BLOB_C_ROOT_RO ? K_ATTR_RDONLY : 0) |
 			(flags & BLOB_C_ROOT_NOSUID ? K_ATTR_NOSUID : 0) |
 			(flags & BLOB_C_ROOT_NODEV ? K_ATTR_NODEV : 0) |
-			(flags & BLOB_C_ROOT_NOEXEC ? K_ATTR_NOEXEC : 0) };
+			(flags & BLOB_C_ROOT_NOEXEC ? K_ATTR_NOEXEC : 0) |
+			(flags & BLOB_C_ROOT_NOSYMFOLLOW ? K_ATTR_NOSYMFOLLOW : 0) };
 
 	if (a.set && sys_mount_setattr(c->root, 0, &a))
 		return fail_set(f, errno, "mount attributes of the root", NULL);

@@ -21,6 +21,7 @@
 #include "oci/spec_limits.h"
 #include "util/cleanup.h"
 #include "util/err.h"
+#include "util/log.h"
 #include "util/util.h"
 
 /* Of a file, a pipe or a process substitution. */
@@ -114,6 +115,8 @@ static int from_file(const struct spec *s, const struct rt_exec *o, struct spec 
 	r = check_profile(s, "process.apparmorProfile", (*own)->process.apparmor_profile, e);
 	if (r)
 		return r;
+	for (size_t i = 0; i < (*own)->warnings.n; i++)
+		log_warn("%s", (*own)->warnings.v[i]);
 	*out = (*own)->process;
 	/* as crun and runc have it: docker names no capabilities when it means the container's */
 	if (!out->user_set)

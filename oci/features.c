@@ -125,7 +125,7 @@ static void linux_section(struct json_writer *w)
 int features_json(const char *version, char **out, size_t *len)
 {
 	static const char *const UNSAFE[] = { "krun.", "krun-oci.", "run.oci.",
-		"io.kubernetes.cri.container-type" };
+		"io.kubernetes.cri.container-type", "io.kubernetes.cri-o.ContainerType" };
 	struct json_writer w;
 
 	jw_init(&w, true);

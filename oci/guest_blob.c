@@ -191,7 +191,9 @@ static void put_mounts(struct blob_w *w, const struct spec *s)
 	for (size_t i = 0; i < s->n_mounts; i++) {
 		const struct spec_mount *m = &s->mounts[i];
 		struct blob_mount b = { .attr_set = mount_attr_of(m->set),
-			.attr_clr = mount_attr_of(m->clear),
+			/* atime, nostrictatime: what is so by itself; the kernel takes no half of
+			   it */
+			.attr_clr = mount_attr_of(m->clear) & ~(uint64_t)MOUNT_ATTR__ATIME,
 			.rec_set = m->rec_set,
 			.rec_clr = m->rec_clear,
 			.propagation = (uint32_t)m->propagation };
@@ -261,7 +263,8 @@ static void put_container(struct blob_w *w, const struct spec *s)
 	struct blob_container c = { .flags = (ro ? BLOB_C_ROOT_RO : 0) |
 			(s->root_attr & MOUNT_ATTR_NOSUID ? BLOB_C_ROOT_NOSUID : 0) |
 			(s->root_attr & MOUNT_ATTR_NODEV ? BLOB_C_ROOT_NODEV : 0) |
-			(s->root_attr & MOUNT_ATTR_NOEXEC ? BLOB_C_ROOT_NOEXEC : 0),
+			(s->root_attr & MOUNT_ATTR_NOEXEC ? BLOB_C_ROOT_NOEXEC : 0) |
+			(s->root_attr & MOUNT_ATTR_NOSYMFOLLOW ? BLOB_C_ROOT_NOSYMFOLLOW : 0),
 		.root_propagation = (uint32_t)s->linux_.rootfs_propagation };
 
 	if (s->linux_.ns[SPEC_NS_IPC].set)

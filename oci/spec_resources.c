@@ -44,7 +44,7 @@ static void read_memory(struct rd *p, const struct json *n, struct spec_memory *
 	if (m->use_hierarchy)
 		rd_warn(p, n, "useHierarchy", "left out, cgroup v2 has nothing else");
 	if (m->check_before_update)
-		rd_warn(p, n, "checkBeforeUpdate", "left out, a new container uses nothing yet");
+		rd_warn(p, n, "checkBeforeUpdate", "left out, a limit is set whatever is in use");
 }
 
 static const char *read_list(struct rd *p, const struct json *n, const char *key, unsigned *count)

@@ -174,11 +174,12 @@ struct blob_fd {
 #define BLOB_NS_TIME   0x00000080u
 #define BLOB_NS_ALL    0x1e000080u
 
-#define BLOB_C_ROOT_RO	   1u
-#define BLOB_C_ROOT_NOSUID 2u
-#define BLOB_C_ROOT_NODEV  4u
-#define BLOB_C_ROOT_NOEXEC 8u
-#define BLOB_C_ALL	   15u
+#define BLOB_C_ROOT_RO		1u
+#define BLOB_C_ROOT_NOSUID	2u
+#define BLOB_C_ROOT_NODEV	4u
+#define BLOB_C_ROOT_NOEXEC	8u
+#define BLOB_C_ROOT_NOSYMFOLLOW 16u
+#define BLOB_C_ALL		31u
 
 struct blob_container {
 	uint32_t flags;		   /* BLOB_C_* */

@@ -49,6 +49,11 @@ static void created(void)
 	size.host_max = 0;
 	CHECK_STR(planned("{'cpu':{'quota':1000,'shares':2},'pids':{'limit':5}}", &size, -1),
 		"cpu.weight=1 cpu.max=1000 100000 pids.max=69");
+	CHECK_STR(planned("{'cpu':{'quota':5000,'burst':1000,'idle':1,'cpus':'0-1','mems':'0'}}",
+			  &size, -1),
+		"cpu.max=5000 100000 cpu.max.burst=1000 cpu.idle=1 cpuset.cpus=0-1 cpuset.mems=0");
+	CHECK_STR(planned("{'cpu':{'quota':2000,'burst':3000}}", &size, -1),
+		"linux.resources.cpu.burst: larger than quota");
 	CHECK_STR(planned("{'pids':{'limit':-1}}", &size, -1), "");
 	CHECK_STR(planned("{'cpu':{'shares':262144}}", &size, -1), "cpu.weight=10000");
 	CHECK_STR(planned("{'cpu':{'shares':262145}}", &size, -1), "cpu.weight=10000");

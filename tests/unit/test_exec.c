@@ -179,7 +179,17 @@ static void file(void)
 	CHECK_EQ(p.user.uid, 1);
 	CHECK_EQ(p.user.gid, 0);
 	CHECK_EQ(p.env.n, 0);
-	CHECK_EQ(p.n_rlimits, 0);
+	/* what it has none of is the container's, as docker expects */
+	CHECK_EQ(p.n_rlimits, container->process.n_rlimits);
+	CHECK_EQ(p.caps.permitted, container->process.caps.permitted);
+	CHECK(p.caps.permitted);
+	CHECK_EQ(from_text(&o,
+			 "{\"args\":[\"x\"],\"cwd\":\"/\",\"capabilities\":{},\"rlimits\":"
+			 "[{\"type\":\"RLIMIT_CORE\",\"soft\":3,\"hard\":3}]}"),
+		0);
+	CHECK_EQ(p.caps.permitted, 0);
+	CHECK_EQ(p.n_rlimits, 1);
+	CHECK_EQ(p.rlimits[0].soft, 3);
 	CHECK_EQ(from_text(&o, "{\"args\":[\"x\"],\"cwd\":\"/\",\"terminal\":true}"), 0);
 	CHECK_EQ(p.user.uid, 7);
 	CHECK(p.terminal);

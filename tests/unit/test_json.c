@@ -224,6 +224,8 @@ static bool refused_option(const char *word)
 
 static void features(void)
 {
+	static const char *const unsafe[] = { "krun.", "krun-oci.", "run.oci.",
+		"io.kubernetes.cri.container-type", "io.kubernetes.cri-o.ContainerType" };
 	CLEAN_FREE char *text = NULL;
 	CLEAN(json_freep) struct json_doc *d = NULL;
 	const struct json *l, *s, *o;
@@ -243,7 +245,17 @@ static void features(void)
 	CHECK(lazy);
 	/* what a config is refused for is not announced */
 	json_for_each(o, json_get(json_root(d), "mountOptions")) CHECK(!refused_option(o->text));
+	/* what an image could do with annotations of its own */
+	for (size_t i = 0; i < ARRAY_SIZE(unsafe); i++) {
+		bool there = false;
+
+		json_for_each(o, json_get(json_root(d), "potentiallyUnsafeConfigAnnotations"))
+			there = there || !strcmp(o->text, unsafe[i]);
+		CHECK(there);
+	}
 	l = json_get(json_root(d), "linux");
+	CHECK(json_get(json_get(l, "cgroup"), "v2")->boolean);
+	CHECK(!json_get(json_get(l, "cgroup"), "v1")->boolean);
 	CHECK_EQ(json_get(l, "capabilities")->n, 41);
 	s = json_get(l, "seccomp");
 	CHECK(json_get(s, "enabled")->boolean);

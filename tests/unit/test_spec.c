@@ -533,6 +533,7 @@ static void guest_mounts(void)
 		{ BLOB_M_BIND, "/flags", true },
 		{ BLOB_M_FS, "/run", false },
 		{ BLOB_M_BIND, "/var/run/x", false },
+		{ BLOB_M_BIND, "/times", false },
 	};
 	CLEAN(spec_freep)
 	struct spec *s = parse(
@@ -540,7 +541,8 @@ static void guest_mounts(void)
 		     "{'destination':'/plain','source':'/a','options':['rbind']},"
 		     "{'destination':'/flags','source':'/a','type':'bind','options':['bind','ro']},"
 		     "{'destination':'/run','type':'tmpfs','source':'t'},"
-		     "{'destination':'/var/run/x','source':'/b','options':['bind']}]}");
+		     "{'destination':'/var/run/x','source':'/b','options':['bind']},"
+		     "{'destination':'/times','source':'/b','options':['bind','atime']}]}");
 	CLEAN_FREE uint8_t *blob = NULL;
 	struct vm_size size = { .vcpus = 1 };
 	const char *why = NULL;
@@ -560,6 +562,8 @@ static void guest_mounts(void)
 		CHECK_EQ(!!(v.mounts[i].m.attr_set & MOUNT_ATTR_RDONLY), want[i].readonly);
 		if (want[i].kind == BLOB_M_BIND)
 			CHECK_STR(v.mounts[i].source, want[i].dest);
+		/* mount_setattr(2) takes all of the access times or none */
+		CHECK_EQ(v.mounts[i].m.attr_clr & MOUNT_ATTR__ATIME, 0);
 	}
 	blob_view_free(&v);
 }
@@ -813,6 +817,25 @@ static void sandboxes(void)
 	}
 }
 
+/* What cgroup v2 has not is left out, and said. */
+static void left_out(void)
+{
+	static const char *const FIELDS[] = { "kernel", "useHierarchy", "checkBeforeUpdate" };
+	CLEAN(spec_freep)
+	struct spec *s = parse(HEAD "'linux':{'resources':{'memory':{'kernel':1048576,"
+				    "'useHierarchy':true,'checkBeforeUpdate':true}}}}");
+
+	CHECK_EQ(s->warnings.n, ARRAY_SIZE(FIELDS));
+	for (size_t i = 0; i < ARRAY_SIZE(FIELDS); i++) {
+		char want[80];
+
+		(void)snprintf(
+			want, sizeof(want), "linux.resources.memory.%s: left out", FIELDS[i]);
+		CHECK(strstr(s->warnings.v[i], want));
+	}
+	CHECK_EQ(spec_refusals(s, NULL), 0);
+}
+
 /* A shared ipc or uts namespace: one warning for both. */
 static void shared_names(void)
 {
@@ -868,6 +891,7 @@ static const struct test_case CASES[] = {
 	TEST(cache_rules),
 	TEST(dax_size),
 	TEST(sandboxes),
+	TEST(left_out),
 	TEST(shared_names),
 };
 
