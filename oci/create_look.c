@@ -134,17 +134,17 @@ static int open_vm(struct create *x, struct error *e)
 	return r;
 }
 
-/* Of the guest, and its command line, which names its CPUs; what the image has said of it is kept,
- * as update needs the size again. */
+/* Of the guest, and its command line, which names its CPUs. It goes on record: update must know
+ * what was made, and cannot find that out again where other CPUs are allowed. */
 static int size_vm(struct create *x, struct error *e)
 {
 	unsigned cpus = host_cpus();
 	int r;
 
 	spec_image_size(x->spec, x->rootfs_fd, cpus);
-	x->c.image_cpus = x->spec->image_cpus;
-	x->c.image_ram = x->spec->image_ram;
 	r = spec_vm_size(x->spec, cpus, &x->p.size, e);
+	x->c.vcpus = x->p.size.vcpus;
+	x->c.ram = x->p.size.ram;
 	return r ? r
 		 : kernel_cmdline(x->spec, x->p.size.vcpus, x->p.net.tsi, x->p.cmdline,
 			   sizeof(x->p.cmdline), e);

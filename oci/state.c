@@ -131,8 +131,8 @@ static int make_json(const struct container *c, char **out, size_t *len)
 	jw_i64(&w, "pid", c->pid);
 	jw_u64(&w, "pidStart", c->pid_start);
 	jw_u64(&w, "hooks", c->hooks);
-	jw_u64(&w, "imageCpus", c->image_cpus);
-	jw_u64(&w, "imageRam", c->image_ram);
+	jw_u64(&w, "vcpus", c->vcpus);
+	jw_u64(&w, "ram", c->ram);
 	jw_end(&w);
 	return jw_finish(&w, out, len);
 }
@@ -286,9 +286,9 @@ static int read_state(struct container *c, struct error *e)
 	c->owner = (uint32_t)owner;
 	c->cgroup_kept = (size_t)kept;
 	c->hooks = (uint32_t)hooks;
-	/* not there in the state of a version that did not ask the image */
-	c->image_cpus = json_get_i64(root, "imageCpus", &cpus) ? (uint32_t)cpus : 0;
-	c->image_ram = json_get_i64(root, "imageRam", &ram) ? (uint64_t)ram : 0;
+	/* not there in the state of a version that did not record them */
+	c->vcpus = json_get_i64(root, "vcpus", &cpus) ? (uint32_t)cpus : 0;
+	c->ram = json_get_i64(root, "ram", &ram) ? (uint64_t)ram : 0;
 	return 0;
 }
 

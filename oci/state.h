@@ -3,8 +3,8 @@
  * A container's directory below the state root.
  *
  *	config.json	the config as it was at create
- *	state.json	identity: bundle, rootfs, cgroup, creation time, and the VMM's pid with its
- * start time once it exists
+ *	state.json	identity: bundle, rootfs, cgroup, creation time, size of the VM, and the
+ *VMM's pid with its start time once it exists
  *	status		16 bytes that the VMM itself keeps up to date: phase and exit code
  *	lock		flock()ed by create, start and delete for as long as they work
  *	s		control socket of the VMM
@@ -55,11 +55,11 @@ struct container {
 	char *version;	    /* ociVersion of the config */
 	size_t cgroup_kept; /* bytes of @cgroup that were there before this container */
 	uint32_t owner;
-	pid_t pid;	     /* 0 until it exists */
-	uint64_t pid_start;  /* its start time, field 22 of stat */
-	uint32_t image_cpus; /* what the image has said of its size, 0: nothing */
-	uint64_t image_ram;
-	uint32_t hooks; /* HOOK_BIT()s of the kinds that the config has */
+	pid_t pid;	    /* 0 until it exists */
+	uint64_t pid_start; /* its start time, field 22 of stat */
+	uint32_t vcpus;	    /* what the VM was made with; 0: none, or not recorded */
+	uint64_t ram;	    /* bytes */
+	uint32_t hooks;	    /* HOOK_BIT()s of the kinds that the config has */
 };
 
 void container_free(

@@ -9,7 +9,6 @@
  * them.
  */
 #include <errno.h>
-#include <sched.h>
 
 #include "oci/cgroup.h"
 #include "oci/cgroup_limits.h"
@@ -21,7 +20,11 @@
 #include "util/log.h"
 #include "util/util.h"
 
-/* The size that the VM was made with. What the container ignores, @more must not ask for either. */
+/*
+ * The size that the VM was made with, as it is on record: what this host has by now, or the one who
+ * asks may use of it, says nothing of it. What the container ignores, @more must not ask for
+ * either.
+ */
 static int vm_size(
 	const struct container *c, struct spec *more, struct vm_size *size, struct error *e)
 {
@@ -34,11 +37,12 @@ static int vm_size(
 		r = err_set(e, ENOTSUP,
 			"container \"%s\" is a sandbox: its limits cannot be changed by this version",
 			c->id);
-	if (r)
-		return r;
-	s->image_cpus = c->image_cpus;
-	s->image_ram = c->image_ram;
-	return spec_vm_size(s, CPU_SETSIZE, size, e);
+	if (!r && !c->vcpus)
+		r = err_set(e, ENOTSUP,
+			"container \"%s\" was created by a version that did not record the size of its VM: its limits cannot be changed",
+			c->id);
+	*size = (struct vm_size){ .vcpus = c->vcpus, .ram = c->ram };
+	return r;
 }
 
 static int check(const struct spec *s, const struct vm_size *size, struct error *e)

@@ -146,6 +146,28 @@ static void phases(void)
 	drop_root();
 }
 
+/* update believes it; a version before had other members. */
+static void size_of_the_vm(void)
+{
+	static const char before[] =
+		"{\"id\":\"a\",\"bundle\":\"/b\",\"rootfs\":\"/r\",\"created\":\"x\",\"owner\":0,\"pid\":0,\"pidStart\":0,\"cgroupKept\":0,\"hooks\":0,\"imageCpus\":2,\"imageRam\":1}";
+	CLEAN(container_free) struct container a, b;
+
+	new_root();
+	CHECK_EQ(make(&a, "a"), 0);
+	a.vcpus = 3;
+	a.ram = 5ULL << 30;
+	CHECK_EQ(container_store(&a, NULL), 0);
+	CHECK_EQ(container_open(&rt, "a", &b, NULL), 0);
+	CHECK_EQ(b.vcpus, 3);
+	CHECK_EQ(b.ram, 5ULL << 30);
+	CHECK_EQ(write_file_at(a.dir_fd, "state.json", before, sizeof(before) - 1, 0600), 0);
+	CHECK_EQ(container_refresh(&b, NULL), 0);
+	CHECK_EQ(b.vcpus, 0);
+	CHECK_EQ(b.ram, 0);
+	drop_root();
+}
+
 static void lock_of_another(void)
 {
 	CLEAN(container_free) struct container a, b;
@@ -196,6 +218,7 @@ static const struct test_case cases[] = {
 	TEST(half_a_container),
 	TEST(somebody_elses),
 	TEST(phases),
+	TEST(size_of_the_vm),
 	TEST(lock_of_another),
 	TEST(status_file),
 };
