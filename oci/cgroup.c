@@ -8,7 +8,9 @@
  * values need, and of the others what can be had, as they count for `events` and for managers), and
  * the values are written. What of the path was there before is looked up and recorded first, so
  * that also a create that is killed leaves nothing that nobody removes; a parent that another
- * container's delete takes away on the walk down is made again. The host's limits hold for the VMM:
+ * container's delete takes away on the walk down is made again. The cgroup is marked as this
+ * container's (cgroup_mark.h) before a process is in it: a delete that finds another's mark leaves
+ * it alone. The host's limits hold for the VMM:
  * memory is the guest's RAM plus what the VMM needs (struct vm_size), pids counts the VMM's own
  * threads on top, since the workload's processes live in the guest and are limited there.
  */
@@ -257,8 +259,18 @@ bool cgroup_has_limits(const struct spec *s, const struct vm_size *size)
 	return l.n;
 }
 
-int cgroup_make(const char *path, const struct spec *s, const struct vm_size *size, size_t *kept,
-	struct error *e)
+/* The last step: whoever fails before it leaves the mark of the one that has the cgroup. */
+static int claim(int dir, const char *path, const struct cg_mark *m, size_t *kept, struct error *e)
+{
+	int r;
+
+	(void)cg_mark_get(dir, m, kept);
+	r = cg_mark_set(dir, m, *kept);
+	return r ? err_sys(e, r, "cannot mark cgroup \"/%.120s\"", path) : 0;
+}
+
+int cgroup_make(const char *path, const struct spec *s, const struct vm_size *size,
+	const struct cg_mark *m, size_t *kept, struct error *e)
 {
 	struct cg_settings l = { 0 };
 	int dir, r;
@@ -276,6 +288,8 @@ int cgroup_make(const char *path, const struct spec *s, const struct vm_size *si
 		break;
 	}
 	r = dir < 0 ? dir : set_limits(dir, path, &l, e);
+	if (!r)
+		r = claim(dir, path, m, kept, e);
 	if (dir >= 0)
 		(void)close(dir);
 	if (r)
@@ -288,6 +302,22 @@ int cgroup_open(const char *path)
 	CLEAN_FD int mnt = cgroup_mount(NULL);
 
 	return mnt < 0 ? mnt : open2(mnt, path, O_RDONLY | O_DIRECTORY, 0, RESOLVE_BENEATH);
+}
+
+int cgroup_claim(const char *path, const struct cg_mark *m, size_t kept, struct error *e)
+{
+	CLEAN_FD int dir = cgroup_open(path);
+
+	return dir < 0 ? err_sys(e, dir, "cgroup \"/%.120s\"", path)
+		       : claim(dir, path, m, &kept, e);
+}
+
+bool cgroup_is_ours(const char *path, const struct cg_mark *m)
+{
+	CLEAN_FD int dir = cgroup_open(path);
+	size_t kept = 0;
+
+	return dir >= 0 && cg_mark_get(dir, m, &kept) == CG_OURS;
 }
 
 /* What the limits need on every level above the container's. */
@@ -393,11 +423,27 @@ static int wait_empty(int dir, unsigned ms)
 	return 0;
 }
 
-int cgroup_destroy(const char *path, size_t kept, bool all_ours, unsigned ms, struct error *e)
+/* Until nothing is in it; -EAGAIN when it is to be left alone. */
+static int empty(int dir, const char *path, bool all_ours, unsigned ms, struct error *e)
+{
+	int r;
+
+	if (all_ours) /* the wait tells how it went */
+		IGNORE_RESULT(write_existing_at(dir, "cgroup.kill", "1"));
+	r = wait_empty(dir, all_ours ? ms : MIN(ms, 1000U));
+	if (r && !all_ours)
+		return -EAGAIN;
+	return r ? err_sys(e, r, "processes are left in cgroup \"/%.120s\"", path) : 0;
+}
+
+int cgroup_destroy(const char *path, size_t kept, const struct cg_mark *m, bool moved, unsigned ms,
+	struct error *e)
 {
 	CLEAN_FD int dir = cgroup_open(path);
 	CLEAN_FD int mnt = -1;
 	struct timespec nap = { .tv_nsec = 2 * 1000 * 1000 };
+	enum cg_owner whose;
+	bool busy;
 	int r;
 
 	if (dir == -ENOENT) /* a create may have been killed between the parents and this */
@@ -406,15 +452,14 @@ int cgroup_destroy(const char *path, size_t kept, bool all_ours, unsigned ms, st
 		return 0;
 	if (dir < 0)
 		return err_sys(e, dir, "cgroup \"/%.120s\"", path);
-	if (populated(dir)) {
-		if (all_ours) /* the wait tells how it went */
-			IGNORE_RESULT(write_existing_at(dir, "cgroup.kill", "1"));
-		r = wait_empty(dir, all_ours ? ms : MIN(ms, 1000U));
-		if (r && !all_ours)
-			return 0;
-		if (r)
-			return err_sys(e, r, "processes are left in cgroup \"/%.120s\"", path);
-	}
+	busy = populated(dir);
+	/* the mark second: who has come meanwhile has set its own before it moved in */
+	whose = cg_mark_get(dir, m, &kept);
+	if (whose == CG_OTHERS)
+		return 0;
+	r = busy ? empty(dir, path, moved && whose == CG_OURS, ms, e) : 0;
+	if (r)
+		return r == -EAGAIN ? 0 : r;
 	mnt = cgroup_mount(e);
 	if (mnt < 0)
 		return mnt;
@@ -422,6 +467,8 @@ int cgroup_destroy(const char *path, size_t kept, bool all_ours, unsigned ms, st
 	 * populated */
 	for (int i = 0; (r = remove_cgroup(mnt, path, 16)) == -EBUSY && i < 500; i++)
 		(void)nanosleep(&nap, NULL);
+	if (r && cg_mark_get(dir, m, &kept) == CG_OTHERS)
+		return 0;
 	if (r)
 		return err_sys(e, r, "cannot remove cgroup \"/%.120s\"", path);
 	unmake(path, kept);

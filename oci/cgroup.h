@@ -12,6 +12,7 @@
 #include <stdint.h>
 #include <sys/types.h>
 
+#include "oci/cgroup_mark.h"
 #include "oci/spec.h"
 #include "util/err.h"
 
@@ -31,10 +32,16 @@ bool cgroup_has_limits(const struct spec *s, const struct vm_size *size);
  * Makes the cgroup, enables the controllers that @s asks for on the way down, and of the others
  * what can be had (cgroup_offer()), and writes the limits; @size gives memory.max. -EEXIST when it
  * or one below holds processes already. On error nothing that this call made is left. *@kept: what
- * cgroup_there() said; less when some of that went meanwhile and was made again.
+ * cgroup_there() said; less when some of that went meanwhile and was made again, or when it is the
+ * cgroup of a container that has ended: who takes that over removes what was made for both. It has
+ * the mark @m from the end of the call on, and before any process is in it.
  */
-int cgroup_make(const char *path, const struct spec *s, const struct vm_size *size, size_t *kept,
-	struct error *e);
+int cgroup_make(const char *path, const struct spec *s, const struct vm_size *size,
+	const struct cg_mark *m, size_t *kept, struct error *e);
+/* Marks one that somebody else has made. */
+int cgroup_claim(const char *path, const struct cg_mark *m, size_t kept, struct error *e);
+/* True when it is there and has the mark @m. */
+bool cgroup_is_ours(const char *path, const struct cg_mark *m);
 /* Enables for the children of @dirfd whatever controllers it has and can give. Best effort. */
 void cgroup_offer(int dirfd);
 /*
@@ -54,10 +61,12 @@ int cgroup_open(const char *path);
 int cgroup_add(const char *path, pid_t pid, struct error *e);
 /*
  * Kills everything in it (cgroup.kill), waits up to @ms and removes it, what lies below, and the
- * parents beyond the first @kept bytes of @path when they are empty. -ENOENT is 0. @all_ours: the
- * VMM was moved in, so cgroup_make() has seen that nobody else was there. Otherwise nothing is
- * killed, and a cgroup that stays in use is left alone.
+ * parents beyond the first @kept bytes of @path when they are empty. -ENOENT is 0. That of another
+ * container is left to it. Nothing is killed, and a cgroup that stays in use is left alone, unless
+ * it has the mark @m and the VMM has @moved in, or may have: cgroup_make() has seen then that
+ * nobody else was there.
  */
-int cgroup_destroy(const char *path, size_t kept, bool all_ours, unsigned ms, struct error *e);
+int cgroup_destroy(const char *path, size_t kept, const struct cg_mark *m, bool moved, unsigned ms,
+	struct error *e);
 
 #endif

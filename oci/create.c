@@ -107,10 +107,12 @@ static bool may_stay(const struct create *x, int r)
 static int make_cgroup(struct create *x, struct error *e)
 {
 	struct error why = { 0 };
+	struct cg_mark m;
 	int r = 0;
 
+	cg_mark_of(&m, x->c.created, x->c.id);
 	if (x->c.cgroup)
-		r = cgroup_make(x->c.cgroup, x->spec, &x->p.size, &x->c.cgroup_kept, &why);
+		r = cgroup_make(x->c.cgroup, x->spec, &x->p.size, &m, &x->c.cgroup_kept, &why);
 	if (!r)
 		return 0;
 	/* not made, not ours to remove */
@@ -138,8 +140,10 @@ static int record(struct create *x, struct error *e)
 static int adopt_scope(struct create *x, struct error *e)
 {
 	struct cg_settings l = { 0 };
+	struct cg_mark m;
 	int r;
 
+	cg_mark_of(&m, x->c.created, x->c.id);
 	cgroup_plan(&l, x->spec, &x->p.size);
 	r = sd_scope_start(&x->scope, x->c.pid, x->c.id, &l, e);
 	if (!r)
@@ -149,6 +153,8 @@ static int adopt_scope(struct create *x, struct error *e)
 	/* what is above is systemd's */
 	x->c.cgroup_kept = (size_t)(strrchr(x->c.cgroup, '/') - x->c.cgroup);
 	r = container_store(&x->c, e);
+	if (!r)
+		r = cgroup_claim(x->c.cgroup, &m, x->c.cgroup_kept, e);
 	return r ? r : cgroup_limit(x->c.cgroup, &l, e);
 }
 
@@ -156,6 +162,7 @@ static int adopt_scope(struct create *x, struct error *e)
 static int adopt_cgroup(struct create *x, struct error *e)
 {
 	struct error why = { 0 };
+	struct cg_mark m;
 	int r = cgroup_add(x->c.cgroup, x->c.pid, &why);
 
 	if (!r)
@@ -163,7 +170,8 @@ static int adopt_cgroup(struct create *x, struct error *e)
 	if (!may_stay(x, r))
 		return err_set(e, r, "%s", why.msg);
 	log_warn("%s: the container stays in the caller's", why.msg);
-	r = cgroup_destroy(x->c.cgroup, x->c.cgroup_kept, false, DESTROY_MS, e);
+	cg_mark_of(&m, x->c.created, x->c.id);
+	r = cgroup_destroy(x->c.cgroup, x->c.cgroup_kept, &m, false, DESTROY_MS, e);
 	if (r)
 		return r;
 	free(TAKE_PTR(x->c.cgroup));

@@ -11,6 +11,7 @@ liboci_a_SOURCES = \
 	oci/caps.c \
 	oci/cgroup.c \
 	oci/cgroup_limits.c \
+	oci/cgroup_mark.c \
 	oci/cgroup_systemd.c \
 	oci/check.c \
 	oci/confine.c \
@@ -86,6 +87,7 @@ liboci_a_SOURCES = \
 	oci/caps.h \
 	oci/cgroup.h \
 	oci/cgroup_limits.h \
+	oci/cgroup_mark.h \
 	oci/cgroup_systemd.h \
 	oci/clock.h \
 	oci/confine.h \

@@ -221,16 +221,18 @@ int container_destroy(struct container *c, unsigned ms, struct error *e)
 {
 	CLEAN(spec_freep) struct spec *s = poststop_spec(c);
 	struct hook_state st = { .c = c, .status = "stopped", .watch_fd = -1 };
+	struct cg_mark m;
 	int r = end_vmm(c, ms);
 
 	if (r)
 		return err_sys(e, r, "cannot kill the VMM of container \"%s\" (pid %d)", c->id,
 			(int)c->pid);
-	/* with a cgroup on record it was made for this container; the name may be another's */
-	if (c->scope && c->cgroup)
+	/* the name of the scope, and the path of the cgroup, may be another container's by now */
+	cg_mark_of(&m, c->created, c->id);
+	if (c->scope && c->cgroup && cgroup_is_ours(c->cgroup, &m))
 		sd_scope_stop(c->scope);
 	if (c->cgroup) {
-		r = cgroup_destroy(c->cgroup, c->cgroup_kept, c->pid > 0, ms, e);
+		r = cgroup_destroy(c->cgroup, c->cgroup_kept, &m, c->pid > 0, ms, e);
 		if (r)
 			return r;
 	}

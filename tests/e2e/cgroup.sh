@@ -72,6 +72,48 @@ for where in "$id.x" "$id.x/below"; do
 	wait_for 5 rmdir "/sys/fs/cgroup/$where"
 done
 rmdir "/sys/fs/cgroup/$id.x"
+
+say "one cgroupsPath for a container after the other"
+edit b '.linux.cgroupsPath="/krun-test/'"$id"'/same" | .linux.resources={} | .process.args=["sleep","1000"]'
+cg=/sys/fs/cgroup/krun-test/$id/same
+stopped() { # ID; runs it until it is killed
+	status 0 krun-oci run --detach --bundle "$work/b" "$1"
+	status 0 krun-oci kill "$1" KILL
+	wait_for 20 container_is "$1" stopped
+}
+stopped "$id"
+status 0 krun-oci run --detach --bundle "$work/b" "$id-b"
+status 0 krun-oci delete "$id"
+check "delete of the first leaves the second alone" "running 1" "$(krun-oci state "$id-b" | jq -r .status) $(grep -c . "$cg/cgroup.procs")"
+status 0 krun-oci delete --force "$id-b"
+[ ! -e /sys/fs/cgroup/krun-test ] || die "a cgroup is left"
+ok "that of the second removes what was made for both"
+
+say "the cgroup was removed, and made again by somebody else"
+stopped "$id"
+rmdir "$cg"
+mkdir "$cg"
+sleep 1000 &
+other=$!
+echo $other >"$cg/cgroup.procs"
+status 0 krun-oci delete --force "$id"
+kill -0 $other || die "the other process was killed"
+ok "the other process lives"
+kill $other
+wait $other || true
+wait_for 5 rmdir "$cg"
+rmdir "${cg%/*}" /sys/fs/cgroup/krun-test
+
+say "a create that was killed: before the cgroup had its mark, and after"
+for mark in "" "0 2026-01-01T00:00:00Z $id"; do
+	mkdir -p "$cg" "/run/krun-oci/$id"
+	[ -z "$mark" ] || perl -e '($d, $v, $n) = (@ARGV, "user.krun-oci"); syscall(188, $d, $n, $v, length($v), 0) == 0 or die "setxattr: $!"' "$cg" "$mark"
+	jq -n --arg id "$id" '{type:"krun-oci",id:$id,bundle:"/b",rootfs:"/r",cgroup:("krun-test/"+$id+"/same"),cgroupKept:0,created:"2026-01-01T00:00:00Z",owner:0,pid:0,pidStart:0}' \
+		>"/run/krun-oci/$id/state.json"
+	touch "/run/krun-oci/$id/lock"
+	status 0 krun-oci delete --force "$id"
+	[ ! -e /sys/fs/cgroup/krun-test ] || die "a cgroup is left"
+done
 edit b '.linux.cgroupsPath="/../x"'
 status 1 krun-oci create --bundle "$work/b" "$id"
 err_has linux.cgroupsPath

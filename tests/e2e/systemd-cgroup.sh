@@ -33,6 +33,18 @@ gone() { [ "$(systemctl show -P LoadState "$unit")" = not-found ]; }
 wait_for 20 gone
 ok "scope and cgroup are gone"
 
+say "one scope for a container after the other"
+status 0 krun-oci --systemd-cgroup --root "$work/s" run --detach --bundle "$work/b" "$id"
+status 0 krun-oci --root "$work/s" kill "$id" KILL
+wait_for 20 gone
+status 0 krun-oci --systemd-cgroup --root "$work/s" run --detach --bundle "$work/b" "$id-b"
+status 0 krun-oci --root "$work/s" delete "$id"
+check "delete of the first leaves the second alone" "running active" "$(krun-oci --root "$work/s" state "$id-b" | jq -r .status) $(show ActiveState)"
+status 0 krun-oci --root "$work/s" delete --force "$id-b"
+wait_for 20 gone
+[ ! -e "$cg" ] || die "the cgroup is left"
+ok "that of the second removes it"
+
 say "what is refused"
 edit b '.linux.cgroupsPath="/a/b"'
 status 1 krun-oci --systemd-cgroup --root "$work/s" create --bundle "$work/b" "$id"
