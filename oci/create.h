@@ -11,6 +11,8 @@
 #define CTL_START_MS 60000
 /* How long a signal may wait for the VMM's main loop before the VMM is signalled itself. */
 #define CTL_SIGNAL_MS 2000
+/* The same for one that nothing but the main loop can send: to every process. */
+#define CTL_ALL_MS 5000
 /* How long the vCPUs of a guest may take to park, or to go on. */
 #define CTL_PAUSE_MS 10000
 /* How long the lock of a container is waited for: its holder creates, starts or deletes. */

@@ -10,9 +10,10 @@
  *
  * SIGKILL goes to the VMM itself, the wall around the container, and needs no cooperation from
  * inside; other signals are asked of it, and of a VMM that does not answer too, by sending it the
- * signal. start and delete take the container's lock, then look again, since a create may have
- * ended meanwhile. delete --force kills a VMM whose create, start or delete holds the lock and does
- * not end, and also removes what cannot be read.
+ * signal. That reaches the container's process alone, so with --all the failure is told. start and
+ * delete take the container's lock, then look again, since a create may have ended meanwhile.
+ * delete --force kills a VMM whose create, start or delete holds the lock and does not end, and
+ * also removes what cannot be read.
  */
 #include <errno.h>
 #include <poll.h>
@@ -157,6 +158,24 @@ static int send_to_ending(const struct container *c, int sig, struct error *e)
 	return fd < 0 || !wait_for(fd, EXIT_MS) ? not_running(e) : send_to_vmm(c, sig, e);
 }
 
+/* The VMM has not taken the question, or not answered in time. What it is sent itself it passes on
+ * to the container's process, and only to that. */
+static int kill_unasked(
+	const struct container *c, int sig, bool all, const struct error *why, struct error *e)
+{
+	CLEAN_FD int fd = all ? container_pidfd(c) : -1;
+
+	/* not answering is no reason for a signal to be lost */
+	if (!all)
+		return why->code == ECONNRESET || why->code == EPIPE ? send_to_ending(c, sig, e)
+								     : send_to_vmm(c, sig, e);
+	if (fd < 0 || !wait_for(fd, EXIT_MS))
+		return 0;
+	return err_set(e, why->code,
+		"the VMM of container \"%s\" does not answer: the signal may not have been sent to all of its processes",
+		c->id);
+}
+
 int rt_kill(const struct rt *rt, const char *id, int sig, bool all, struct error *e)
 {
 	CLEAN(container_free) struct container c;
@@ -175,14 +194,11 @@ int rt_kill(const struct rt *rt, const char *id, int sig, bool all, struct error
 	/* the wall itself: no need to ask inside, and a create that hangs ends by it too */
 	if (sig == SIGKILL)
 		return send_to_vmm(&c, sig, e);
-	r = ctl_ask(&c, &q, CTL_SIGNAL_MS, &ask);
+	r = ctl_ask(&c, &q, all ? CTL_ALL_MS : CTL_SIGNAL_MS, &ask);
 	if (!r)
 		return 0;
-	/* not answering is no reason for a signal to be lost: the VMM passes on what it is sent */
-	if (r == -ETIMEDOUT || r == -ECONNREFUSED)
-		return send_to_vmm(&c, sig, e);
-	if (r == -ECONNRESET || r == -EPIPE)
-		return send_to_ending(&c, sig, e);
+	if (r == -ETIMEDOUT || r == -ECONNREFUSED || r == -ECONNRESET || r == -EPIPE)
+		return kill_unasked(&c, sig, all, &ask, e);
 	if (r == -ESRCH || container_phase(&c, NULL) == PHASE_STOPPED)
 		return not_running(e);
 	return err_set(e, ask.code, "%s", ask.msg);

@@ -159,12 +159,44 @@ static void kill_of_one_that_drops(void)
 	CHECK_EQ(end_of(&c), 7);
 }
 
+/* Without an answer only PID 1 could be reached: that is not what was asked for. */
+static void kill_of_all_without_answer(void)
+{
+	CLEAN(container_free) struct container c, d;
+	struct error e = { 0 };
+
+	CHECK(vmm(&c, "mute", PHASE_RUNNING, SILENT));
+	CHECK_EQ(rt_kill(&rt, "mute", SIGUSR1, true, &e), -ETIMEDOUT);
+	CHECK(strstr(e.msg, "\"mute\" does not answer"));
+	CHECK(vmm(&d, "drops-all", PHASE_RUNNING, DROP));
+	e = (struct error){ 0 };
+	CHECK_EQ(rt_kill(&rt, "drops-all", SIGUSR1, true, &e), -ECONNRESET);
+	/* neither has got the signal */
+	CHECK_EQ(waitpid(c.pid, NULL, WNOHANG), 0);
+	CHECK_EQ(waitpid(d.pid, NULL, WNOHANG), 0);
+	CHECK(!kill(c.pid, SIGUSR1) && !kill(d.pid, SIGUSR1));
+	CHECK_EQ(end_of(&c), 7);
+	CHECK_EQ(end_of(&d), 7);
+}
+
+/* One that is asked for all, and ends, has no process left. */
+static void kill_of_all_that_end(void)
+{
+	CLEAN(container_free) struct container c;
+
+	CHECK(vmm(&c, "ends-all", PHASE_RUNNING, HANG_UP));
+	CHECK_EQ(rt_kill(&rt, "ends-all", SIGUSR1, true, NULL), 0);
+	CHECK_EQ(end_of(&c), 0);
+}
+
 static const struct test_case cases[] = {
 	TEST(start_without_answer),
 	TEST(start_refused),
 	TEST(kill_of_one_that_ends),
 	TEST(kill_without_workload),
 	TEST(kill_of_one_that_drops),
+	TEST(kill_of_all_without_answer),
+	TEST(kill_of_all_that_end),
 };
 
 int main(int argc, char **argv)
