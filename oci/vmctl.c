@@ -195,6 +195,9 @@ static void ctl_guest_limit(struct vmloop *l, int conn, const struct ctl_req *q)
 	CLEAN_FREE uint8_t *blob = NULL;
 	size_t len = 0;
 
+	/* a guest that never answers must not keep others away when that one has given up */
+	if (l->update_conn >= 0 && asker_gone(l->update_conn))
+		(void)close(TAKE_FD(l->update_conn));
 	if (l->phase == PHASE_CREATING || l->update_conn >= 0)
 		return vmctl_answer(conn, EBUSY, "the container is being created or updated");
 	if (guest_blob_limit(file, limit_text(q, text), &blob, &len))

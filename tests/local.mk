@@ -102,6 +102,7 @@ unit_programs = \
 	tests/unit/test_tsi_save \
 	tests/unit/test_vdev_mmio \
 	tests/unit/test_vdev_save \
+	tests/unit/test_vmctl \
 	tests/unit/test_vmdk \
 	tests/unit/test_vmexec \
 	tests/unit/test_vmm \
@@ -439,6 +440,7 @@ thread_programs = \
 	tests/unit/test_tsi_krun_late \
 	tests/unit/test_tsi_save \
 	tests/unit/test_fake_hv \
+	tests/unit/test_vmctl \
 	tests/unit/test_vmdk \
 	tests/unit/test_vmexec \
 	tests/unit/test_vmm \
