@@ -374,6 +374,18 @@ static int name_cgroup(struct create *x, struct error *e)
 	return 0;
 }
 
+/* The file says that this container was out of memory: that of one before it must not. */
+static void drop_oom_file(const struct create *x)
+{
+	struct stat st;
+
+	/* ours is empty: whatever else has that name is somebody's */
+	if (!fstatat(x->bundle_fd, "oom", &st, AT_SYMLINK_NOFOLLOW) && S_ISREG(st.st_mode) &&
+		!st.st_size && unlinkat(x->bundle_fd, "oom", 0) && errno != ENOENT)
+		log_warn("the file \"oom\" of an earlier container stays in the bundle: %s",
+			err_text(errno));
+}
+
 int create_make(struct create *x, struct error *e)
 {
 	int r = create_look(x, e);
@@ -385,6 +397,7 @@ int create_make(struct create *x, struct error *e)
 	r = container_make(x->rt, &x->c, x->config, x->config_len, e);
 	if (r)
 		return r;
+	drop_oom_file(x);
 	r = make_cgroup(x, e);
 	if (!r)
 		r = make_terminal(x, e);

@@ -50,8 +50,10 @@ err_has "container not running"
 status 0 krun-oci delete "$id"
 
 say "whoever does not listen holds nobody"
-rm -f "$work/b/rootfs/go" "$work/b/rootfs/go2" "$work/b/oom"
+rm -f "$work/b/rootfs/go" "$work/b/rootfs/go2"
 created "$id" b
+[ ! -e "$work/b/oom" ] || die "the file oom of the container before"
+ok "the next container of the bundle has not run out of memory"
 status 0 krun-oci start "$id"
 for _ in {1..20}; do
 	krun-oci events --interval 1h "$id" >/dev/null 2>>"$work/events.err" &
