@@ -37,9 +37,10 @@ struct console_peer {
 	void (*size)(void *arg, const struct winsize *ws);
 };
 
-/* Relays between our stdin/stdout and @master until the peer says that it is over; returns its
- * code. Our terminal is raw meanwhile. Signals are blocked by the caller, SIGPIPE may be ignored.
- * When our stdout fails the peer gets SIGHUP, once, and what comes after goes nowhere. */
+/* Relays between our stdin/stdout and @master, which is made non-blocking and must be nobody
+ * else's, until the peer says that it is over; returns its code. Our terminal is raw meanwhile.
+ * Signals are blocked by the caller, SIGPIPE may be ignored. When our stdout fails the peer gets
+ * SIGHUP, once, and what comes after goes nowhere. */
 int console_relay(int master, const struct console_peer *peer);
 
 #endif

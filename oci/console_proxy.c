@@ -5,13 +5,16 @@
  *
  * One poll loop over stdin, the pty's master and a signalfd. Each direction has one small buffer
  * and is read only while that is empty, so a side that does not read stops the other and nothing
- * grows. The end is the peer's (the VMM, or the process of an exec): when it has gone, what the
- * master still holds is passed on.
+ * grows. poll() is all that waits: a terminal is writable as soon as it has room for one byte, so
+ * the master, whose description is ours alone, does not block, and a terminal that is our stdout,
+ * which is not ours to change, is written to in small parts. The end is the peer's (the VMM, or the
+ * process of an exec): when it has gone, what the master still holds is passed on.
  *
  * When nobody reads our stdout any more, which is the terminal as the process sees it, that is a
  * hangup: the process gets SIGHUP, and what it says goes nowhere.
  */
 #include <errno.h>
+#include <fcntl.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdbool.h>
@@ -22,9 +25,13 @@
 #include <unistd.h>
 
 #include "oci/console.h"
+#include "util/util.h"
+
+#define TTY_WRITE_MAX 256 /* what a terminal that polls writable has room for */
 
 struct way {
 	int from, to;
+	size_t most; /* that a write may take, so that it does not wait */
 	char buf[4096];
 	size_t len, at;
 	bool over; /* nothing more will come, or nobody takes it */
@@ -74,7 +81,7 @@ static void way_read(struct way *w)
 
 static void way_write(struct way *w)
 {
-	ssize_t n = write(w->to, w->buf + w->at, w->len - w->at);
+	ssize_t n = write(w->to, w->buf + w->at, MIN(w->len - w->at, w->most));
 
 	if (n > 0)
 		w->at += (size_t)n;
@@ -114,8 +121,8 @@ static bool on_signals(int sfd, int master, const struct console_peer *peer, int
 
 int console_relay(int master, const struct console_peer *peer)
 {
-	struct way in = { .from = STDIN_FILENO, .to = master },
-		   out = { .from = master, .to = STDOUT_FILENO };
+	struct way in = { .from = STDIN_FILENO, .to = master, .most = sizeof(in.buf) },
+		   out = { .from = master, .to = STDOUT_FILENO, .most = sizeof(out.buf) };
 	struct saved_tty tty;
 	struct pollfd p[6];
 	bool ended = false, hung_up = false;
@@ -129,6 +136,9 @@ int console_relay(int master, const struct console_peer *peer)
 	(void)sigdelset(&set, SIGPIPE);
 	sfd = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
 	raw_mode(&tty);
+	(void)fcntl(master, F_SETFL, fcntl(master, F_GETFL) | O_NONBLOCK);
+	if (isatty(STDOUT_FILENO))
+		out.most = TTY_WRITE_MAX;
 	while (!ended || !out.over) {
 		way_poll(&in, &p[0], &p[1]);
 		way_poll(&out, &p[2], &p[3]);

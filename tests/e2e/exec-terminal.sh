@@ -1,6 +1,6 @@
 #!/bin/bash
 # SPDX-License-Identifier: Apache-2.0
-# exec with a terminal: in the foreground of a shell's, and by --console-socket; sizes, Ctrl-C, job control, a paste of 64 KiB.
+# exec with a terminal: in the foreground of a shell's, and by --console-socket; sizes, Ctrl-C, job control, a paste of 64 KiB, much both ways.
 # timeout: 400
 # shellcheck source=lib.sh
 . "$(dirname "$0")/lib.sh"
@@ -96,6 +96,22 @@ check "the caller's terminal is as before" "$(cat "$work/modes.before")" "$(cat 
 
 say "without a terminal of ours"
 check "stdin is typed" "typed it is /dev/pts/0" "$(echo 'it' | krun-oci exec -t "$id" sh -c 'stty -echo; read x; echo "typed $x is $(tty)"' | tr -d '\r' | tail -n 1)"
+
+say "more than all buffers hold, both ways at once"
+perl -e 'for (1 .. 4096) { printf("%063d\n", $_) }' >"$work/much"
+: >"$work/screen"
+limited 100 "$id" krun-oci exec -t "$id" sh -c 'stty -echo; echo begin; exec cat' <"$work/keys" >"$work/screen" 2>"$work/err" &
+cli=$!
+exec 7>"$work/keys"
+shows -x begin
+cat "$work/much" >&7
+printf '\004' >&7
+exec 7>&-
+rc=0
+wait $cli || rc=$?
+check "a cat of 256 KiB ends" 0 "$rc"
+tr -d '\r' <"$work/screen" | tail -n +2 | cmp - "$work/much" || die "what cat wrote is not what it read"
+ok "and has written what it read"
 
 say "--console-socket"
 held() { # OPTION...: exec with a terminal that pty-host holds

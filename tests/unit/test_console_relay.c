@@ -4,8 +4,10 @@
 #include <fcntl.h>
 #include <signal.h>
 #include <stdlib.h>
+#include <sys/ioctl.h>
 #include <sys/wait.h>
 #include <termios.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "oci/console.h"
@@ -16,7 +18,9 @@
 struct seen {
 	int end; /* readable when the process is over */
 	unsigned hups, others;
-	int late; /* a signal that comes with the end */
+	int late;  /* a signal that comes with the end */
+	bool held; /* somebody else holds the terminal open, too */
+	int full;  /* our stdin, which the process fills the other way of and then sends SIGTERM */
 };
 
 static bool ready(void *arg, int *code)
@@ -56,8 +60,41 @@ static _Noreturn void process(int slave, int end, size_t much, bool reads)
 	_exit(write(end, "\7", 1) != 1);
 }
 
-/* console_relay() between @in, @out and such a process; its code, or -1. Both are closed. With
- * @s->late somebody else holds the terminal open, too. */
+/* Waits until the relay takes no more of our stdin: not a byte in a hundred looks. */
+static void until_stuck(int in)
+{
+	const struct timespec ms = { .tv_nsec = 1000000 };
+	int before = 0, now = 0, still = 0;
+
+	while (still < 100) {
+		if (nanosleep(&ms, NULL) || ioctl(in, FIONREAD, &now))
+			_exit(1);
+		still = now == before ? still + 1 : 0;
+		before = now;
+	}
+}
+
+/* One that reads nothing and says all that the terminal takes: both ways are full then. */
+static _Noreturn void deaf_process(int slave, int end, int in)
+{
+	char buf[256];
+	ssize_t n;
+
+	(void)alarm(60);
+	memset(buf, 'x', sizeof(buf));
+	if (fcntl(slave, F_SETFL, O_NONBLOCK))
+		_exit(1);
+	do {
+		until_stuck(in);
+		n = write(slave, buf, sizeof(buf));
+		while (write(slave, buf, sizeof(buf)) > 0)
+			;
+	} while (n > 0);
+	until_stuck(in);
+	_exit(kill(getppid(), SIGTERM) || write(end, "\7", 1) != 1);
+}
+
+/* console_relay() between @in, @out and such a process; its code, or -1. Both are closed. */
 static int relay(int in, int out, size_t much, bool reads, struct seen *s)
 {
 	int master = posix_openpt(O_RDWR | O_NOCTTY | O_CLOEXEC), end[2], old[2], slave, r = -1;
@@ -77,9 +114,11 @@ static int relay(int in, int out, size_t much, bool reads, struct seen *s)
 	peer.fd = end[0];
 	(void)fflush(stdout);
 	pid = fork();
+	if (!pid && s->full > 0)
+		deaf_process(slave, end[1], s->full);
 	if (!pid)
 		process(slave, end[1], much, reads);
-	if (!s->late) {
+	if (!s->held) {
 		(void)close(slave);
 		slave = -1;
 	}
@@ -137,7 +176,7 @@ static void no_reader(void)
 static void late_signal(void)
 {
 	int in[2], out[2], typed;
-	struct seen s = { .late = SIGHUP };
+	struct seen s = { .late = SIGHUP, .held = true };
 	sigset_t set;
 	char buf[8];
 
@@ -155,10 +194,41 @@ static void late_signal(void)
 	(void)close(out[0]);
 }
 
+/* Fills the pipe. */
+static void fill(int fd)
+{
+	char buf[4096];
+	int flags = fcntl(fd, F_GETFL);
+
+	memset(buf, 'y', sizeof(buf));
+	CHECK(!fcntl(fd, F_SETFL, flags | O_NONBLOCK));
+	while (write(fd, buf, sizeof(buf)) > 0)
+		;
+	CHECK(errno == EAGAIN && !fcntl(fd, F_SETFL, flags));
+}
+
+/* Neither we nor the process reads: signals are passed on all the same. */
+static void both_full(void)
+{
+	int in[2], out[2];
+	struct seen s = { .held = true };
+
+	CHECK(!pipe2(in, O_CLOEXEC) && !pipe2(out, O_CLOEXEC));
+	fill(in[1]);
+	fill(out[1]);
+	s.full = in[1];
+	CHECK_EQ(relay(in[0], out[1], 0, false, &s), 7);
+	CHECK_EQ(s.others, 1);
+	CHECK_EQ(s.hups, 0);
+	(void)close(in[1]);
+	(void)close(out[0]);
+}
+
 static const struct test_case cases[] = {
 	TEST(both_ways),
 	TEST(no_reader),
 	TEST(late_signal),
+	TEST(both_full),
 };
 
 int main(int argc, char **argv)
