@@ -30,6 +30,7 @@
 #include "oci/ctl.h"
 #include "oci/fsutil.h"
 #include "oci/hooks.h"
+#include "oci/interrupt.h"
 #include "oci/sandbox.h"
 #include "oci/sync.h"
 #include "oci/trace.h"
@@ -278,12 +279,14 @@ static int start_vmm(struct create *x, struct error *e)
 	if (pid < 0)
 		return pid;
 	if (!pid) {
+		(void)interrupt_end();
 		(void)close(x->sync[0]);
 		if (x->master >= 0)
 			(void)close(x->master);
 		vmproc_main(&x->p);
 	}
 	x->c.pid = pid;
+	interrupt_kills(pid);
 	(void)close(TAKE_FD(x->sync[1]));
 	/* a copy of ours would take connections that nobody answers once the VMM is gone */
 	(void)close(TAKE_FD(x->p.ctl_fd));
@@ -341,6 +344,7 @@ void create_undo(struct create *x)
 {
 	struct error ignored = { 0 };
 
+	interrupt_kills(0);
 	if (x->c.pid > 0 && !x->reaped) {
 		(void)kill(x->c.pid, SIGKILL);
 		(void)waitpid(x->c.pid, NULL, 0);

@@ -35,6 +35,7 @@
 #include "oci/exec.h"
 #include "oci/fsutil.h"
 #include "oci/guest_blob.h"
+#include "oci/interrupt.h"
 #include "oci/json_text.h"
 #include "oci/morefds.h"
 #include "oci/seccomp_cache.h"
@@ -213,6 +214,7 @@ static int send_request(struct exec *x, struct error *e)
 	x->conn = ctl_connect(&x->c, e);
 	if (x->conn < 0)
 		return x->conn;
+	interrupt_hangs_up(x->conn);
 	q.flags = (x->p.terminal ? EXEC_TTY : 0) | (x->o->ignore_paused ? EXEC_PAUSED : 0);
 	if (x->p.terminal)
 		fds[n++] = TAKE_FD(x->vm_slave);
@@ -266,6 +268,7 @@ static _Noreturn void proxy_main(struct exec *x, pid_t parent)
 	struct error e = { 0 };
 	char byte;
 
+	(void)interrupt_end();
 	(void)prctl(PR_SET_NAME, "krun-oci-exec");
 	(void)setsid(); /* a clone leads no process group: it cannot fail */
 	if (x->slave >= 0)
@@ -342,9 +345,11 @@ static int start_proxy(struct exec *x, struct error *e)
 	return 0;
 }
 
-/* It ends with the pipe; nobody but us is to reap it. */
+/* If there is one. It ends with the pipe; nobody but us is to reap it. */
 static void stop_proxy(struct exec *x)
 {
+	if (x->pid <= 0)
+		return;
 	(void)close(TAKE_FD(x->go[1]));
 	while (waitpid(x->pid, NULL, 0) < 0 && errno == EINTR)
 		;
@@ -403,14 +408,46 @@ static int wait_child(pid_t pid)
 	return WIFSIGNALED(status) ? 128 + WTERMSIG(status) : WEXITSTATUS(status);
 }
 
-static int by_child(struct exec *x, int *code, struct error *e)
+/* Asks for the process, and waits until it runs. */
+static int start(struct exec *x, int *code, struct error *e)
 {
-	struct exec_proxy p = { .c = &x->c, .name = x->p.args.v[0], .conn = x->conn, .tty = -1 };
-	int r = start_proxy(x, e);
+	struct exec_proxy p = { .c = &x->c, .name = x->p.args.v[0], .tty = -1 };
+	int r = x->p.terminal ? make_terminal(x, e) : 0;
 
+	if (!r)
+		r = make_blob(x, e);
+	if (!r)
+		r = send_request(x, e);
+	if (!r && x->child)
+		r = start_proxy(x, e);
 	if (r)
 		return r;
-	r = exec_proxy_started(&p, x->o->ignore_paused, code, e);
+	if (!x->child && x->slave >= 0)
+		(void)close(TAKE_FD(x->slave));
+	else if (!x->child)
+		leave_stdio(x, false);
+	p.conn = x->conn;
+	return exec_proxy_started(&p, x->o->ignore_paused, code, e);
+}
+
+/* The same; a signal that comes meanwhile ends it, as there is no process yet to pass it on to. */
+static int start_or_end(struct exec *x, int *code, struct error *e)
+{
+	struct error why = { 0 };
+	int r, sig;
+
+	interrupt_begin();
+	r = start(x, code, &why);
+	sig = interrupt_end();
+	if (sig)
+		return interrupt_error(sig, code, e);
+	return r ? err_set(e, r, "%s", why.msg) : 0;
+}
+
+static int by_child(struct exec *x, int *code, struct error *e)
+{
+	int r = start_or_end(x, code, e);
+
 	if (!r)
 		r = announce(x, e);
 	if (!r && write(x->go[1], "", 1) != 1)
@@ -426,19 +463,15 @@ static int by_child(struct exec *x, int *code, struct error *e)
 
 static int by_ourselves(struct exec *x, int *code, struct error *e)
 {
-	struct exec_proxy p = { .c = &x->c, .name = x->p.args.v[0], .conn = x->conn, .tty = -1 };
-	int r;
+	struct exec_proxy p = { .c = &x->c, .name = x->p.args.v[0], .tty = -1 };
+	int r = start_or_end(x, code, e);
 
-	if (x->slave >= 0)
-		(void)close(TAKE_FD(x->slave));
-	else
-		leave_stdio(x, false);
-	r = exec_proxy_started(&p, x->o->ignore_paused, code, e);
 	x->pid = getpid();
 	if (!r)
 		r = announce(x, e);
 	if (r)
 		return r;
+	p.conn = x->conn;
 	*code = x->master >= 0 ? exec_proxy_relay(&p, x->master) : exec_proxy_wait(&p);
 	if (x->o->pid_file)
 		(void)unlink(x->o->pid_file);
@@ -482,15 +515,7 @@ int rt_exec(const struct rt *rt, const struct rt_exec *o, int *code, struct erro
 	x.null = open("/dev/null", O_RDWR | O_CLOEXEC);
 	if (x.null < 0)
 		return err_sys(e, errno, "/dev/null");
-	/* from here on they are the process's, also those that come while it starts */
+	/* once it runs they are the process's */
 	block_signals();
-	if (x.p.terminal)
-		r = make_terminal(&x, e);
-	if (!r)
-		r = make_blob(&x, e);
-	if (!r)
-		r = send_request(&x, e);
-	if (r)
-		return r;
 	return x.child ? by_child(&x, code, e) : by_ourselves(&x, code, e);
 }

@@ -31,6 +31,7 @@ liboci_a_SOURCES = \
 	oci/guest_blob.c \
 	oci/hooks.c \
 	oci/initramfs.c \
+	oci/interrupt.c \
 	oci/json.c \
 	oci/json_text.c \
 	oci/json_write.c \
@@ -102,6 +103,7 @@ liboci_a_SOURCES = \
 	oci/guest_blob.h \
 	oci/hooks.h \
 	oci/initramfs.h \
+	oci/interrupt.h \
 	oci/json.h \
 	oci/json_text.h \
 	oci/json_write.h \

@@ -10,6 +10,7 @@
 #include "oci/create.h"
 #include "oci/creation.h"
 #include "oci/foreground.h"
+#include "oci/interrupt.h"
 #include "oci/ready.h"
 #include "util/cleanup.h"
 #include "util/log.h"
@@ -55,6 +56,29 @@ static int not_started(struct create *x)
 	return code;
 }
 
+/* Until the process runs. A signal that comes meanwhile ends it all, as there is nothing yet that
+ * it could be passed on to. */
+static int make_and_start(struct create *x, int *code, struct error *e)
+{
+	struct error why = { 0 };
+	int sig, r;
+
+	if (x->foreground)
+		interrupt_begin();
+	r = create_make(x, &why);
+	if (!r) {
+		r = container_start(&x->c, x->spec, CTL_START_MS, &why);
+		sig = interrupt_end();
+		if (r || sig)
+			*code = not_started(x);
+	} else {
+		sig = interrupt_end();
+	}
+	if (sig)
+		return interrupt_error(sig, code, e);
+	return r ? err_set(e, r, "%s", why.msg) : 0;
+}
+
 int rt_run(const struct rt *rt, const struct rt_create *o, int *code, struct error *e)
 {
 	CLEAN(create_free) struct create x;
@@ -65,20 +89,14 @@ int rt_run(const struct rt *rt, const struct rt_create *o, int *code, struct err
 	create_init(&x, rt, o);
 	x.foreground = !o->detach;
 	foreground_signals(&set);
-	/* blocked from here on: a signal that comes while the guest boots reaches the workload, not
-	 * us */
+	/* blocked from here on: what comes once the process runs reaches that, not us */
 	if (!o->detach)
 		(void)sigprocmask(SIG_BLOCK, &set, NULL);
 	/* whoever reads what we write may go: the container must not lose us by that */
 	(void)signal(SIGPIPE, SIG_IGN);
-	r = create_make(&x, e);
+	r = make_and_start(&x, code, e);
 	if (r)
 		return r;
-	r = container_start(&x.c, x.spec, CTL_START_MS, e);
-	if (r) {
-		*code = not_started(&x);
-		return r;
-	}
 	/* others may delete it now, also while we wait for its end */
 	container_unlock(&x.c);
 	*code = 0;

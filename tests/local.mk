@@ -63,6 +63,7 @@ unit_programs = \
 	tests/unit/test_fs_wall \
 	tests/unit/test_hooks \
 	tests/unit/test_hostfd \
+	tests/unit/test_interrupt \
 	tests/unit/test_io \
 	tests/unit/test_iobuf \
 	tests/unit/test_json \

@@ -218,6 +218,14 @@ refused --wrong --wrong "$id" true
 say "a paused container"
 status 0 krun-oci pause "$id"
 refused "cannot exec in a paused container" "$id" true
+krun-oci exec --ignore-paused "$id" sleep 4321 >"$work/o" 2>"$work/err" </dev/null &
+cli=$!
+wait_for 30 grep -qE '^SigCgt:[[:space:]]+[0-9a-f]{12}[4-7c-f]' "/proc/$cli/status"
+kill -TERM $cli
+rc=0
+ended 30 "$id" $cli || rc=$?
+check "a signal ends who waits" 143 "$rc"
+err_has "ended by signal 15 before the process ran"
 krun-oci exec --ignore-paused "$id" echo went on >"$work/o" 2>&1 </dev/null &
 cli=$!
 wait_for 10 grep -q '^State:.S' "/proc/$cli/status"
@@ -226,6 +234,7 @@ status 0 krun-oci resume "$id"
 rc=0
 wait $cli || rc=$?
 check "it begins when the container goes on" "0 went on" "$rc $(cat "$work/o")"
+wait_for 30 sh -c "! krun-oci exec $id ps -o args | grep -q '^sleep 4321'"
 
 say "CPUs"
 edit b '.process.execCPUAffinity={"initial":"0","final":"1"} | .annotations={"krun.cpus":"2"} | .process.args=["sh","-c","cat /proc/self/status; sleep 1000"]'

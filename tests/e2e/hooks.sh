@@ -1,6 +1,6 @@
 #!/bin/bash
 # SPDX-License-Identifier: Apache-2.0
-# Hooks: all six kinds, where they run, in which order, with what state; and those that fail, hang or are missing.
+# Hooks: all six kinds, where they run, in which order, with what state; those that fail, hang or are missing, and signals meanwhile.
 # timeout: 900
 # shellcheck source=lib.sh
 . "$(dirname "$0")/lib.sh"
@@ -84,6 +84,35 @@ created_in_background
 status 0 krun-oci delete --force "$id"
 wait "$creator" && die "the create succeeded"
 ok "a create whose hook hangs ends with a delete --force"
+
+say "a signal to run while a hook hangs"
+run_in_background() {
+	krun-oci run --bundle "$work/b" --pid-file "$work/pid" "$id" </dev/null >"$work/out" 2>"$work/err" &
+	runner=$!
+}
+ends_by() { # WHILE NAME NUMBER
+	kill -s "$2" "$runner"
+	rc=0
+	ended 60 "$id" "$runner" || rc=$?
+	check "$2 during $1 ends it" $((128 + $3)) "$rc"
+	err_has "ended by signal $3 before the process ran"
+	[ ! -e "$work/pid" ] || die "a pid file"
+	check "poststop hooks ran" "poststop stopped 0 host bundle root inherited" "$(cat "$log")"
+	status 1 krun-oci state "$id"
+}
+edit b ".hooks = {prestart: [{path: \"/bin/sleep\", args: [\"sleep\", \"1000\"]}], poststop: [$(hook poststop)]}"
+: >"$log"
+run_in_background
+wait_for 30 pgrep -x -P "$runner" sleep
+hanging=$(pgrep -x -P "$runner" sleep)
+ends_by prestart TERM 15
+[ ! -e "/proc/$hanging" ] || die "the hook goes on"
+edit b ".hooks = {startContainer: [{path: \"/bin/sh\", args: [\"sh\", \"-c\", \"echo hangs >>/log; sleep 1000\"]}], poststop: [$(hook poststop)]}"
+: >"$log"
+: >"$work/rootfs-busybox/log"
+run_in_background
+wait_for 60 grep -q hangs "$work/rootfs-busybox/log"
+ends_by startContainer HUP 1
 
 say "startContainer and poststart"
 edit b '.hooks = {startContainer: [{path: "/bin/sh", args: ["sh", "-c", "exit 9"]}]}'
