@@ -5,9 +5,10 @@
  *
  * The process is described here, handed to the VMM with our stdio (oci/vmexec.h), and waited for.
  * In the foreground the command itself waits. With --detach it leaves a proxy behind, cloned into
- * the container's cgroup: its parent tells it to go on once the guest has executed the program and
- * the pid file is written, and when the parent dies before that, the proxy ends, its connection
- * with it, and so the process in the guest.
+ * the container's cgroup. It says by a socket that it is confined, or why it cannot be, and waits
+ * there: its parent tells it to go on once the guest has executed the program and the pid file is
+ * written, and when the parent dies before that, the proxy ends, its connection with it, and so the
+ * process in the guest.
  *
  * The guest begins to work as soon as the request is sent; the proxy is cloned meanwhile.
  */
@@ -21,6 +22,7 @@
 #include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
@@ -39,6 +41,7 @@
 #include "oci/json_text.h"
 #include "oci/morefds.h"
 #include "oci/seccomp_cache.h"
+#include "oci/sync.h"
 #include "oci/vmexec.h"
 #include "util/cleanup.h"
 #include "util/log.h"
@@ -53,14 +56,14 @@ struct exec {
 	bool child; /* a proxy beside us, rather than ourselves */
 	int master, slave, blob, null, conn;
 	int vm_slave; /* the VMM's, which does not block */
-	int go[2];    /* a byte sends the proxy on its way */
+	int sync[2];  /* ours and the proxy's, as in oci/sync.h: READY or ERROR, GO */
 	pid_t pid;    /* the proxy */
 };
 
 static void exec_free(struct exec *x)
 {
-	int *fds[] = { &x->master, &x->slave, &x->vm_slave, &x->blob, &x->null, &x->conn, &x->go[0],
-		&x->go[1] };
+	int *fds[] = { &x->master, &x->slave, &x->vm_slave, &x->blob, &x->null, &x->conn,
+		&x->sync[0], &x->sync[1] };
 
 	for (size_t i = 0; i < ARRAY_SIZE(fds); i++) {
 		if (*fds[i] >= 0)
@@ -251,40 +254,52 @@ static void forget_words(const struct rt_exec *o)
 		explicit_bzero((void *)(uintptr_t)o->env.v[i], strlen(o->env.v[i]));
 }
 
-static void close_but(int a, int b)
+/* All from 3 on but @n descriptors, -1 among them for none. */
+static void close_but(const int *keep, size_t n)
 {
-	int low = MIN(a, b), high = MAX(a, b);
+	unsigned from = 3;
 
-	if (low > 3)
-		(void)close_range(3, (unsigned)low - 1, 0);
-	if (high > MAX(low, 2) + 1)
-		(void)close_range((unsigned)MAX(low, 2) + 1, (unsigned)high - 1, 0);
-	(void)close_range((unsigned)high + 1, ~0U, 0);
+	for (;;) {
+		unsigned next = ~0U;
+
+		for (size_t i = 0; i < n; i++) {
+			if (keep[i] >= (int)from)
+				next = MIN(next, (unsigned)keep[i]);
+		}
+		if (next > from)
+			(void)close_range(from, next - (next != ~0U), 0);
+		if (next == ~0U)
+			return;
+		from = next + 1;
+	}
 }
 
+/* #syscalls:proxy close recvfrom */
 static _Noreturn void proxy_main(struct exec *x, pid_t parent)
 {
 	struct exec_proxy p = { .c = &x->c, .name = "", .conn = x->conn, .tty = x->slave };
+	const int keep[] = { x->conn, x->slave, x->sync[1] };
 	struct error e = { 0 };
-	char byte;
 
 	(void)interrupt_end();
 	(void)prctl(PR_SET_NAME, "krun-oci-exec");
 	(void)setsid(); /* a clone leads no process group: it cannot fail */
 	if (x->slave >= 0)
 		(void)ioctl(x->slave, TIOCSCTTY, 0);
-	(void)close(TAKE_FD(x->go[1]));
 	leave_stdio(x, true);
 	/* in the foreground the process is to end with the command, as it does without a child */
 	if (!x->o->detach && (prctl(PR_SET_PDEATHSIG, SIGKILL) || getppid() != parent))
 		_exit(1);
-	/* the end of the pipe: the command failed, or was killed */
-	if (read(x->go[0], &byte, 1) != 1)
-		_exit(1);
 	forget_words(x->o);
-	close_but(x->conn, x->slave);
-	if (confine_thread(CONFINE_PROXY, &e))
+	close_but(keep, ARRAY_SIZE(keep));
+	if (confine_thread(CONFINE_PROXY, &e)) {
+		(void)sync_send_error(x->sync[1], &e);
 		_exit(1);
+	}
+	/* the end of the socket: the command failed, or was killed */
+	if (sync_send(x->sync[1], SYNC_READY) || sync_wait(x->sync[1], SYNC_GO, &e))
+		_exit(1);
+	(void)close(x->sync[1]);
 	_exit(exec_proxy_wait(&p));
 }
 
@@ -332,25 +347,25 @@ static int start_proxy(struct exec *x, struct error *e)
 {
 	pid_t self = getpid();
 
-	if (pipe2(x->go, O_CLOEXEC))
-		return err_sys(e, errno, "pipe");
+	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, x->sync))
+		return err_sys(e, errno, "socketpair");
 	x->pid = clone_proxy(x, e);
 	if (x->pid < 0)
 		return x->pid;
 	if (!x->pid)
 		proxy_main(x, self);
-	(void)close(TAKE_FD(x->go[0]));
+	(void)close(TAKE_FD(x->sync[1]));
 	if (x->slave >= 0)
 		(void)close(TAKE_FD(x->slave));
 	return 0;
 }
 
-/* If there is one. It ends with the pipe; nobody but us is to reap it. */
+/* If there is one. It ends with the socket; nobody but us is to reap it. */
 static void stop_proxy(struct exec *x)
 {
 	if (x->pid <= 0)
 		return;
-	(void)close(TAKE_FD(x->go[1]));
+	(void)close(TAKE_FD(x->sync[0]));
 	while (waitpid(x->pid, NULL, 0) < 0 && errno == EINTR)
 		;
 }
@@ -444,14 +459,30 @@ static int start_or_end(struct exec *x, int *code, struct error *e)
 	return r ? err_set(e, r, "%s", why.msg) : 0;
 }
 
+/* The proxy can do its work: only then is there something to announce. */
+static int proxy_ready(const struct exec *x, struct error *e)
+{
+	struct error why = { 0 };
+	int r = sync_wait(x->sync[0], SYNC_READY, &why);
+
+	if (r == -ECONNRESET)
+		return err_set(e, r, "the exec's process was killed");
+	return r ? err_set(e, r, "the exec's process: %s", why.msg) : 0;
+}
+
 static int by_child(struct exec *x, int *code, struct error *e)
 {
 	int r = start_or_end(x, code, e);
 
 	if (!r)
+		r = proxy_ready(x, e);
+	if (!r)
 		r = announce(x, e);
-	if (!r && write(x->go[1], "", 1) != 1)
+	if (!r && sync_send(x->sync[0], SYNC_GO)) {
 		r = err_set(e, ECONNRESET, "the exec's process was killed");
+		if (x->o->pid_file)
+			(void)unlink(x->o->pid_file);
+	}
 	if (r) {
 		stop_proxy(x);
 		return r;
@@ -489,7 +520,7 @@ int rt_exec(const struct rt *rt, const struct rt_exec *o, int *code, struct erro
 		.blob = -1,
 		.null = -1,
 		.conn = -1,
-		.go = { -1, -1 } };
+		.sync = { -1, -1 } };
 	int r;
 
 	if (o->more) {

@@ -5,6 +5,8 @@
  * One SOCK_SEQPACKET pair, one struct per packet, both ends ours and of the same binary. The VMM's
  * end closes when it dies, so a wait never hangs on a dead peer. Order: [USERNS GO] VM_MADE GO
  * [TREE_MADE GO] READY COMMIT COMMITTED; ERROR from the VMM at any point ends it.
+ *
+ * The CLI and the proxy of an exec (oci/exec.c) say READY or ERROR, and GO, in the same way.
  */
 #ifndef KRUN_OCI_SYNC_H
 #define KRUN_OCI_SYNC_H

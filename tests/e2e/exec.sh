@@ -155,6 +155,40 @@ rm -f "$work/p"
 status 127 krun-oci exec --detach --pid-file "$work/p" "$id" no-such-program
 [ ! -e "$work/p" ] || die "a failed exec leaves a pid file"
 ok "a failed exec leaves no pid file"
+command -v strace >/dev/null || die "no strace (tests/deps lint installs it)"
+status 1 strace -f -qq -o "$work/trace" -e trace=seccomp -e inject=seccomp:error=ENOMEM krun-oci exec --detach --pid-file "$work/p" "$id" sleep 2003
+err_has 'the exec'"'"'s process: cannot confine the thread "proxy": Cannot allocate memory'
+[ ! -e "$work/p" ] || die "a proxy that is not confined leaves a pid file"
+# Killed when the pid file is there and the command still speaks to a socket, whose one place another has.
+cat >"$work/killer" <<'END_OF_SCRIPT'
+use IO::Socket::UNIX;
+my ($path, $file) = @ARGV;
+my $s = IO::Socket::UNIX->new(Local => $path, Listen => 1) or die "$path: $!\n";
+listen($s, 0) or die;
+my $other = IO::Socket::UNIX->new(Peer => $path) or die;
+open(my $ready, ">", "$path.full") or die;
+close($ready);
+for (my $i = 0; !-s $file; $i++) { die "no pid file\n" if $i > 600; select(undef, undef, undef, 0.1); }
+open(my $f, "<", $file) or die;
+my $pid = <$f>;
+kill("KILL", $pid) or die "kill: $!\n";
+for (my $i = 0; ; $i++) {
+	open(my $st, "<", "/proc/$pid/stat") or last;
+	last if <$st> =~ /\) Z /;
+	die "it does not end\n" if $i > 600;
+	select(undef, undef, undef, 0.1);
+}
+accept(my $a, $s) && accept(my $b, $s) or die;
+END_OF_SCRIPT
+perl "$work/killer" "$work/socket" "$work/p" >"$work/killer.out" 2>&1 &
+killer=$!
+wait_for 30 test -e "$work/socket.full"
+status 1 krun-oci exec --detach --pid-file "$work/p" --pidfd-socket "$work/socket" "$id" sleep 2004
+err_has "the exec's process was killed"
+wait $killer || die "$(cat "$work/killer.out")"
+[ ! -e "$work/p" ] || die "a proxy that was killed leaves a pid file"
+wait_for 30 runs 'sleep 200[34]$' 0
+ok "one whose proxy fails tells why, leaves no pid file, and nothing runs"
 krun-oci exec "$id" sleep 2001 &
 cli=$!
 wait_for 30 runs 'sleep 2001$' 1
