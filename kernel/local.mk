@@ -26,6 +26,7 @@ kernel_inputs = \
 	kernel/patches/0010-fuse-locks-show.patch \
 	kernel/patches/0011-fuse-each-write.patch \
 	kernel/patches/0012-open-again.patch \
+	kernel/patches/0013-fuse-submount-acl.patch \
 	kernel/src/drivers/krun/Kconfig \
 	kernel/src/drivers/krun/Makefile \
 	kernel/src/drivers/krun/power.c \

@@ -12,13 +12,16 @@ echo from-host >"$work/src/file"
 echo one-file >"$work/one"
 echo secret >"$work/secret/file"
 mount -t tmpfs below "$work/src/sub"
+mkdir "$work/plain"
+mount -t ramfs plain "$work/plain"
+echo no lists >"$work/plain/f"
 echo on-submount >"$work/src/sub/f"
 # A symlink whose target exists on the host as well: it must be taken inside of the root.
 mkdir -p "$root$work/secret"
 ln -s "$work/secret" "$root/link"
 ln -s ../../../../../../../etc "$root/up"
 ln -s loop "$root/loop"
-trap 'umount -l "$work/strict" 2>/dev/null || true; umount "$work/src/sub"; cleanup' EXIT
+trap 'umount -l "$work/strict" "$root" "$work/flags" 2>/dev/null || true; umount "$work/src/sub" "$work/plain"; cleanup' EXIT
 snapshot_host | sort >"$work/host.before"
 
 # Sets binds (a JSON array of mounts added to the others) and a script, and runs it.
@@ -40,6 +43,18 @@ case_ "$(bind /mnt/r "$work/src" '["rbind"]')" 'cat /mnt/r/sub/f; echo back >/mn
 check "rbind: with its submounts, which are devices of their own" "on-submount 2 0 /mnt/r/sub/f back" "$(words "$work/out" "$work/src/sub/g")"
 case_ "$(bind /mnt/other "$work/src/sub" '["bind"]')" 'stat -c %d / /mnt/other | uniq | wc -l; df /mnt/other | awk "END { print \$6 }"; cat /mnt/other/f'
 check "another file system is another device before anybody has been there" "2 /mnt/other on-submount" "$(words "$work/out")"
+user='.process.user={uid:1000,gid:1000}'
+mkdir -m 770 "$work/src/sub/list"
+setfacl -m u:1000:rx "$work/src/sub/list"
+echo by list >"$work/src/sub/list/f"
+case_ "$(bind /mnt/other "$work/src/sub" '["bind"]')" 'cat /mnt/other/list/f; touch /mnt/other/list/x 2>&1 | sed "s/.*: //"' "$user"
+check "its access control lists count" "by list Permission denied" "$(words "$work/out")"
+setfacl -m u:1000:- "$work/src/sub/list"
+chmod 777 "$work/src/sub/list" # the list's mask
+case_ "$(bind /mnt/other "$work/src/sub" '["bind"]')" 'cat /mnt/other/list/f 2>&1 | sed "s/.*: //"' "$user"
+check "also where they take away" "Permission denied" "$(words "$work/out")"
+case_ "$(jq -nc '$ARGS.positional | add' --jsonargs "$(bind /mnt/plain "$work/plain" '["bind"]')" "$(bind /etc/one "$work/plain/f" '["bind"]')")" 'cat /mnt/plain/f /etc/one; touch /mnt/plain/x 2>&1 | sed "s/.*: //"' "$user"
+check "a file system that has none" "no lists no lists Permission denied" "$(words "$work/out")"
 case_ "$(bind /mnt/ro "$work/src" '["rbind","ro"]')" 'cat /mnt/ro/file; touch /mnt/ro/x 2>&1; rm /mnt/ro/file 2>&1; awk "\$2 == \"/mnt/ro\" { print substr(\$4,1,2) }" /proc/mounts'
 check "read-only" "from-host ro" "$(sed -n '1p;$p' "$work/out" | paste -sd' ')"
 check "its errors" 2 "$(grep -c "Read-only file system" "$work/out")"
@@ -75,9 +90,46 @@ case_ "$(bind /mnt/strict "$work/strict" '["bind","exec"]')" '/mnt/strict/busybo
 check "but for what the config says" runs "$(cat "$work/out")"
 umount "$work/strict"
 
+mount --bind "$root" "$root"
+mount -o remount,bind,nosuid,nodev,nosymfollow "$root"
+case_ '[]' '' '.process.args=["/bin/busybox","awk","$5 == \"/\" { print $6 }","/proc/self/mountinfo"]'
+check "and of the root's" rw,nosuid,nodev,relatime,nosymfollow "$(cat "$work/out")"
+umount "$root"
+
 say "flags of a file system"
 case_ '[{"destination":"/run/f","type":"tmpfs","source":"t","options":["sync","dirsync","lazytime","size=1m"]}]' 'awk "\$2 == \"/run/f\" { print \$4 }" /proc/mounts'
 check "a tmpfs has the flags that it is given" "sync dirsync lazytime size=1024k" "$(tr , '\n' <"$work/out" | grep -E '^(sync|dirsync|lazytime|size.*)$' | words -)"
+
+say "flags, one by one: those of a mount, and of what is mounted below it"
+mkdir "$work/flags"
+mount -t tmpfs flags "$work/flags"
+n=0 mounts=''
+: >"$work/flags.want"
+flags() { # OPTIONS OF_THE_MOUNT
+	n=$((n + 1))
+	mounts+=",{\"destination\":\"/mnt/f$n\",\"type\":\"bind\",\"source\":\"$work/flags\",\"options\":[\"${1//,/\",\"}\"]}"
+	mounts+=",{\"destination\":\"/run/f$n\",\"type\":\"tmpfs\",\"source\":\"t\",\"options\":[\"${1//,/\",\"}\"]}"
+	printf '%s %s\n' "/mnt/f$n" "$2" "/run/f$n" "$2" >>"$work/flags.want"
+}
+for o in atime nostrictatime relatime diratime symfollow rw suid dev exec; do flags "$o" rw,relatime; done
+flags noatime rw,noatime
+flags strictatime rw
+flags nodiratime rw,nodiratime,relatime
+flags nosymfollow rw,relatime,nosymfollow
+flags ro,nosuid,nodev,noexec ro,nosuid,nodev,noexec,relatime
+flags rnosuid,rnodev,rnoexec rw,nosuid,nodev,noexec,relatime
+flags rnoatime rw,noatime
+flags rstrictatime rw
+flags rnodiratime,rnosymfollow rw,nodiratime,relatime,nosymfollow
+flags rro ro,relatime
+ln -s file "$work/flags/ln"
+# shellcheck disable=SC2016 # awk's
+case_ "[${mounts#,}]" 'awk "\$5 ~ \"^/(mnt|run)/f[0-9]\" { print \$5, \$6 }" /proc/self/mountinfo; cat /mnt/f13/ln 2>&1 | sed "s/.*: //"'
+check "a link where none is followed" "Too many levels of symbolic links" "$(tail -n 1 "$work/out")"
+sed -i '$d' "$work/out"
+diff <(sort "$work/flags.want") <(sort "$work/out") >"$work/err" || die "flags"
+ok "flags of $((n * 2)) mounts"
+umount "$work/flags"
 
 say "file systems that the host mounts"
 mkdir "$work/upper" "$work/overlay"
