@@ -112,6 +112,9 @@ check "with capabilities that are none it has none" "0000000000000000 0000000000
 jq 'del(.capabilities, .user)' "$work/caps.json" >"$work/no-caps.json"
 check "without capabilities and limits they are the container's" "$(krun-oci exec "$id" sh -c "$rights")" "$(krun-oci exec --process "$work/no-caps.json" "$id")"
 [ "$(krun-oci exec --process "$work/no-caps.json" "$id" | head -n 1)" != 0000000000000000 ] || die "the container has no capabilities"
+jq '.capabilities.bounding=["CAP_NEW"] | .args=["true"]' "$work/process.json" >"$work/new-cap.json"
+status 0 krun-oci --log "$work/log" --log-level warning exec --process "$work/new-cap.json" "$id"
+grep -q 'unknown capability .*CAP_NEW' "$work/log" || die "no warning: $(cat "$work/log")"
 for bad in '.execCPUAffinity={"initial":"0-"}' '.cwd="relative"' '.args=[]'; do
 	jq "$bad" "$work/process.json" >"$work/bad.json"
 	status 1 krun-oci exec --process "$work/bad.json" "$id"

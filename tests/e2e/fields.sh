@@ -34,6 +34,19 @@ rmdir "$work/b/rootfs/.seed" 2>/dev/null || true
 sh_is "unified in the guest" "65536000 1" 'cat /sys/fs/cgroup/memory.high /sys/fs/cgroup/memory.oom.group' \
 	'.linux.resources.unified={"memory.high":"65536000","memory.oom.group":"1"}'
 
+# shellcheck disable=SC2016 # awk's
+sh_is "devices: modes, owners, a pipe, a number without a driver; a mount option of proc" \
+	"640 7 8 1 5 character special file 600 9 0 fifo No such device or address hidepid=invisible" \
+	'stat -c "%a %u %g %t %T %F" /dev/mine; stat -c "%a %u %g %F" /dev/pipe; cat /dev/none 2>&1 | sed "s/.*: //"; awk "\$2 == \"/proc\" { print \$4 }" /proc/mounts | grep -o "hidepid=[a-z]*"' \
+	'.linux.devices=[{"path":"/dev/mine","type":"c","major":1,"minor":5,"fileMode":416,"uid":7,"gid":8},{"path":"/dev/pipe","type":"p","fileMode":384,"uid":9,"gid":0},
+		{"path":"/dev/none","type":"c","major":4095,"minor":1}] | (.mounts[] | select(.destination == "/proc")).options=["hidepid=2"]'
+tag='awk "\$5 == \"/\" || \$5 ~ \"^/run/p\" { sub(/:.*/, \"\", \$7); print \$5, \$7 }" /proc/self/mountinfo'
+for p in "shared shared - unbindable" "rshared shared shared shared" "private - - unbindable"; do
+	read -r p of_root private unbindable <<<"$p"
+	sh_is "rootfsPropagation $p" "/ $of_root /run/pp $private /run/ps shared /run/pu $unbindable" "$tag" ".linux.rootfsPropagation=\"$p\"
+		| .mounts+=([\"shared\",\"private\",\"unbindable\"] | map({destination:(\"/run/p\" + .[0:1]),type:\"tmpfs\",source:\"t\",options:[.]}) | sort_by(.destination))"
+done
+
 say "refusals that are to be warnings"
 cp "$work/config.good" "$work/b/config.json"
 edit b '.process.args=["sh","-c","ls /dev/kmsg /dev/mine"] | .linux.devices=[{"path":"/dev/kmsg","type":"c","major":1,"minor":11},{"path":"/dev/mine","type":"c","major":1,"minor":5}]'
@@ -78,6 +91,8 @@ if [ -n "$disk" ] && grep -qw io /sys/fs/cgroup/cgroup.controllers; then
 	status 0 krun-oci run --detach --bundle "$work/b" "$id"
 	check "a throttle" "$disk rbps=1048576 wbps=max riops=max wiops=max" "$(cat "/sys/fs/cgroup/$id/io.max")"
 	status 0 krun-oci delete --force "$id"
+else
+	die "no disk to limit, or no controller for it"
 fi
 host_is_as "$work/host.before"
 done_testing

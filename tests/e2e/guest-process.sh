@@ -38,6 +38,11 @@ say proc "$(awk '$2 == "/proc" { print $3 }' /proc/mounts)"
 say root "$(awk '$2 == "/" { print $3, substr($4, 1, 2) }' /proc/mounts)"
 say mqueue "$(awk '$2 == "/dev/mqueue" { print $3 }' /proc/mounts)"
 say cgroup "$(awk '$2 == "/sys/fs/cgroup" { print $3 }' /proc/mounts) $(cat /proc/self/cgroup)"
+say shmsize "$(df -k /dev/shm | awk 'END { print $2 }')"
+say ptsopt "$(awk '$2 == "/dev/pts" { print $4 }' /proc/mounts)"
+say mqopt "$(awk '$2 == "/dev/mqueue" { print $4 }' /proc/mounts)"
+say cgro "$(mkdir /sys/fs/cgroup/x 2>&1 | sed 's/.*: //')"
+say inodes "$(cd /run/x && for i in 1 2 3 4 5; do touch $i 2>/dev/null || echo full at $i; done | head -n 1)"
 say sysro "$(awk '$2 == "/sys" { print substr($4, 1, 2) }' /proc/mounts)"
 say foreign "$(awk '$1 ~ /krun|agent/ || $2 ~ /krun|agent/ { print $2 }' /proc/mounts)"
 say mkdirat "$(mkdir /run/x/forbidden 2>&1 | sed 's/.*: //')"
@@ -65,7 +70,7 @@ edit b '.process.args=["/look"] | .process.cwd="/new/dir" | .process.env=["PATH=
 	| .process.capabilities={"bounding":["CAP_CHOWN","CAP_KILL"],"permitted":["CAP_CHOWN","CAP_KILL"],"effective":["CAP_CHOWN"],"inheritable":["CAP_KILL"],"ambient":["CAP_KILL"]}
 	| .linux.sysctl={"net.ipv4.ip_unprivileged_port_start":"77","kernel.msgmax":"4242"}
 	| .linux.maskedPaths=["/proc/timer_list","/sys/firmware","/no/such/path"] | .linux.readonlyPaths=["/proc/sys","/no/such"]
-	| .mounts+=[{"destination":"/run/x","type":"tmpfs","source":"t","options":["nosuid","nodev","size=1m","mode=1750","uid=7","gid=8"]}]
+	| .mounts+=[{"destination":"/run/x","type":"tmpfs","source":"t","options":["nosuid","nodev","size=1m","nr_inodes=4","mode=1757","uid=7","gid=8"]}]
 	| .linux.seccomp={"defaultAction":"SCMP_ACT_ALLOW","architectures":["SCMP_ARCH_X86_64"],"syscalls":[{"names":["sethostname"],"action":"SCMP_ACT_ERRNO","errnoRet":42}]}'
 look
 check "uid, gid, groups" "0 0 0 5 2000" "$(value id)"
@@ -95,8 +100,13 @@ check "default devices" "core fd full mqueue null ptmx pts random shm stderr std
 check "null and zero" 000000 "$(value null)"
 check "pts is new" "ptmx " "$(value tty)"
 case $(value run) in "tmpfs rw,nosuid,nodev,"*size=1024k*) ok "tmpfs options" ;; *) die "tmpfs: $(value run)" ;; esac
-check "tmpfs mode and owner" "1750 7 8" "$(value runstat)"
+check "tmpfs mode and owner" "1757 7 8" "$(value runstat)"
 check "/dev/shm" tmpfs "$(value shm)"
+check "size of /dev/shm" 65536 "$(value shmsize)"
+check "nr_inodes" "full at 4" "$(value inodes)"
+case $(value ptsopt) in rw,nosuid,noexec,*gid=5,mode=620,ptmxmode=666*) ok "devpts options" ;; *) die "devpts: $(value ptsopt)" ;; esac
+case $(value mqopt) in rw,nosuid,nodev,noexec*) ok "mqueue options" ;; *) die "mqueue: $(value mqopt)" ;; esac
+check "a cgroup mount with ro" "Read-only file system" "$(value cgro)"
 check "/proc" proc "$(value proc)"
 check "the root" "virtiofs rw" "$(value root)"
 check "/dev/mqueue" mqueue "$(value mqueue)"
@@ -131,6 +141,35 @@ edit b '.root.readonly=false | .process.user={"uid":0,"gid":0} | .process.args=[
 run krun-oci run --bundle "$work/b" "$id"
 check "the filter's answers" $'1\n0' "$(cat "$work/out")"
 err_has "No space left on device"
+
+say "the VMM, on the host"
+edit b 'del(.linux.seccomp, .annotations) | .process.args=["sleep","1000"] | .root.readonly=true | .process.oomScoreAdj=321 | .hostname="a-name" | .domainname="a-domain"
+	| .process.rlimits=[{"type":"RLIMIT_NOFILE","soft":512,"hard":600},{"type":"RLIMIT_AS","soft":300000000,"hard":300000000}]'
+mine=$(cat /proc/self/oom_score_adj) named=$(uname -n)
+created "$id" b
+[ "$rc" = 0 ] || die "create: $rc"
+pid=$(cat "$work/$id.pid")
+check "oom_score_adj, its and still ours" "321 $mine" "$(cat "/proc/$pid/oom_score_adj") $(cat /proc/self/oom_score_adj)"
+# shellcheck disable=SC2016 # the other shell's
+check "the names in its UTS namespace, and the host's" "a-name a-domain $named" "$(nsenter -t "$pid" -u sh -c 'echo "$(uname -n) $(cat /proc/sys/kernel/domainname)"') $(uname -n)"
+check "its root is read-only" ro "$(awk '$5 == "/" { print substr($6, 1, 2) }' "/proc/$pid/mountinfo" | tail -n 1)"
+check "limits are the workload's alone" "0 unlimited" "$(awk '/^Max open files/ { print ($4 == 512 || $5 == 600) } /^Max address space/ { print $4 }' "/proc/$pid/limits" | words -)"
+status 0 krun-oci delete --force "$id"
+
+say "namespaces that the config does not list are the caller's; the guest's PID 1 is one all the same"
+was=$(cat /proc/sys/net/ipv4/ip_unprivileged_port_start)
+edit b '.linux.namespaces |= map(select(.type == "mount")) | .root.readonly=false | del(.process.rlimits, .process.oomScoreAdj, .domainname) | .hostname="not-the-hosts"
+	| .linux.sysctl={"net.ipv4.ip_unprivileged_port_start":"77"} | .process.args=["sh","-c","echo $$ $(hostname) $(cat /proc/sys/net/ipv4/ip_unprivileged_port_start); exec sleep 1000"]'
+created "$id" b
+[ "$rc" = 0 ] || die "create: $rc"
+pid=$(cat "$work/$id.pid")
+for ns in pid ipc uts cgroup net; do check "$ns" "$(readlink "/proc/self/ns/$ns")" "$(readlink "/proc/$pid/ns/$ns")"; done
+status 0 krun-oci start "$id"
+wait_for 60 test -s "$work/$id.out"
+check "a name and a sysctl without their namespaces are the guest's" "1 not-the-hosts 77" "$(cat "$work/$id.out")"
+check "and the host keeps its own" "$named $was" "$(uname -n) $(cat /proc/sys/net/ipv4/ip_unprivileged_port_start)"
+status 0 krun-oci delete --force "$id"
+edit b 'del(.linux.sysctl, .hostname)'
 
 say "descriptors and orphans"
 edit b 'del(.linux.seccomp) | .process.args=["sh","-c","(sh -c \"sleep 60 & echo \\$! >/tmp/o\"); sleep 0.1; ls /proc/1/fd; cut -d\" \" -f4 /proc/$(cat /tmp/o)/stat"]'
