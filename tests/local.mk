@@ -315,6 +315,7 @@ guest_files = \
 	tests/soak/net-http.js \
 	tests/soak/net-many.py \
 	tests/soak/net-many.sh \
+	tests/soak/podman-all.sh \
 	tests/soak/podman-systemd.sh \
 	tests/soak/run \
 	tests/soak/validation.sh \
@@ -387,6 +388,7 @@ bench_files = \
 	tests/soak/net-http.js \
 	tests/soak/net-many.py \
 	tests/soak/net-many.sh \
+	tests/soak/podman-all.sh \
 	tests/soak/podman-systemd.sh \
 	tests/soak/run \
 	tests/soak/validation.sh
