@@ -181,7 +181,7 @@ for (my $i = 0; ; $i++) {
 	die "it does not end\n" if $i > 600;
 	select(undef, undef, undef, 0.1);
 }
-accept(my $a, $s) && accept(my $b, $s) or die;
+accept(my $a, $s) && accept(my $b, $s) && sysread($b, my $text, 5) or die;
 END_OF_SCRIPT
 perl "$work/killer" "$work/socket" "$work/p" >"$work/killer.out" 2>&1 &
 killer=$!

@@ -53,7 +53,7 @@ static void created(void)
 			  &size, -1),
 		"cpu.max=5000 100000 cpu.max.burst=1000 cpu.idle=1 cpuset.cpus=0-1 cpuset.mems=0");
 	CHECK_STR(planned("{'cpu':{'quota':2000,'burst':3000}}", &size, -1),
-		"linux.resources.cpu.burst: larger than quota");
+		"resources: cpu.burst: larger than quota");
 	CHECK_STR(planned("{'pids':{'limit':-1}}", &size, -1), "");
 	CHECK_STR(planned("{'cpu':{'shares':262144}}", &size, -1), "cpu.weight=10000");
 	CHECK_STR(planned("{'cpu':{'shares':262145}}", &size, -1), "cpu.weight=10000");
