@@ -92,7 +92,6 @@ status 0 krun-oci start "$id"
 status 0 krun-oci kill "$id" TERM
 check "and can be ended" 0 "$(exit_of "$id")"
 status 0 krun-oci delete "$id"
-rm "$work/b/oom"
 host_is_as "$work/host.before"
 
 say "podman"
