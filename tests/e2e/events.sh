@@ -31,7 +31,7 @@ lines() { [ "$(grep -c '"stats"' "$work/events")" -ge "$1" ]; }
 wait_for 20 lines 2
 [ ! -e "$work/b/oom" ] || die "a file oom before there was any"
 touch "$work/b/rootfs/go"
-wait_for 30 grep -q '"oom"' "$work/events"
+wait_for 120 grep -q '"oom"' "$work/events"
 check "an OOM kill is a line" "{\"type\":\"oom\",\"id\":\"$id\"}" "$(grep '"oom"' "$work/events" | head -n 1)"
 check "and an empty file in the bundle" 0 "$(stat -c %s "$work/b/oom")"
 wait_for 20 grep -q "status 137" "$work/$id.out"
