@@ -30,6 +30,7 @@
 #include "oci/ctl.h"
 #include "oci/fsutil.h"
 #include "oci/hooks.h"
+#include "oci/interrupt.h"
 #include "oci/ready.h"
 #include "util/cleanup.h"
 #include "util/log.h"
@@ -88,6 +89,9 @@ int container_start(const struct container *c, const struct spec *s, unsigned ms
 	if (wait_for(fd, ms) == -ETIMEDOUT)
 		return no_answer(c, ms, e);
 	r = ctl_answer(c, fd, 0, e);
+	/* it runs: what comes from now on, while a poststart hook does, is its own */
+	if (!r && interrupt_end())
+		r = err_set(e, EINTR, "ended by a signal");
 	return !r && s ? poststart(c, s, e) : r;
 }
 

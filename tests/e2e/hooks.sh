@@ -142,6 +142,11 @@ edit b ".process.args = [\"sh\",\"-c\",\"exit 5\"] | .hooks = {poststart: [{path
 status 5 krun-oci run --bundle "$work/b" "$id"
 check "is no failure, and the hook goes on" late "$(cat "$log")"
 
+say "a signal to run during a poststart hook is the process's"
+edit b ".process.args = [\"sh\",\"-c\",\"trap 'exit 6' TERM; echo up; while :; do sleep 0.1; done\"] | .hooks = {poststart: [{path: \"/bin/sh\",
+	args: [\"sh\", \"-c\", \"until grep -q up $work/out; do sleep 0.1; done; kill -TERM \$PPID\"], timeout: 60}]}"
+status 6 krun-oci run --bundle "$work/b" "$id"
+
 say "poststop hooks only warn"
 edit b ".process.args = [\"true\"] | .hooks = {poststop: [{path: \"/bin/false\"}, $(hook poststop)]}"
 : >"$log"
