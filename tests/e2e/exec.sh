@@ -260,6 +260,8 @@ status 0 krun-oci pause "$id"
 refused "cannot exec in a paused container" "$id" true
 krun-oci exec --ignore-paused "$id" sleep 4321 >"$work/o" 2>"$work/err" </dev/null &
 cli=$!
+# not bash any more, whose trap is there too until it has executed the command
+wait_for 30 grep -qx krun-oci "/proc/$cli/comm"
 wait_for 30 grep -qE '^SigCgt:[[:space:]]+[0-9a-f]{12}[4-7c-f]' "/proc/$cli/status"
 kill -TERM $cli
 rc=0
@@ -274,7 +276,7 @@ status 0 krun-oci resume "$id"
 rc=0
 wait $cli || rc=$?
 check "it begins when the container goes on" "0 went on" "$rc $(cat "$work/o")"
-wait_for 30 sh -c "! krun-oci exec $id ps -o args | grep -q '^sleep 4321'"
+wait_for 30 sh -c "krun-oci exec $id ps -o args >$work/ps && ! grep -q '^sleep 4321' $work/ps"
 
 say "CPUs"
 edit b '.process.execCPUAffinity={"initial":"0","final":"1"} | .annotations={"krun.cpus":"2"} | .process.args=["sh","-c","cat /proc/self/status; sleep 1000"]'

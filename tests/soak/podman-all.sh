@@ -248,7 +248,8 @@ if [ "$root" ]; then
 	killed=$(ours && state oom OOMKilled || echo true)
 	check "the process itself" "137 true" "$rc $killed"
 	status 0 pod rm oom
-	status 0 pod run --rm --pids-limit 20 "${none[@]}" $image sh -c 'n=0; for i in 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20 21 22 23; do sleep 3 & done 2>&1 | grep -m 1 -o "[Rr]esource temporarily"; exit 0'
+	run pod run --rm --pids-limit 20 "${none[@]}" $image sh -c 'n=0; for i in 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20 21 22 23; do sleep 3 & done'
+	grep -qh "esource temporarily" "$work/out" "$work/err" || not_so "--pids-limit: more than 20"
 fi
 
 say "a build"
