@@ -465,8 +465,11 @@ int cgroup_destroy(const char *path, size_t kept, const struct cg_mark *m, bool 
 		return mnt;
 	/* a process that is being reaped keeps it busy for a moment longer than it counts as
 	 * populated */
-	for (int i = 0; (r = remove_cgroup(mnt, path, 16)) == -EBUSY && i < 500; i++)
+	for (int i = 0; (r = remove_cgroup(mnt, path, 16)) == -EBUSY && i < 500; i++) {
 		(void)nanosleep(&nap, NULL);
+		if (cg_mark_get(dir, m, &kept) == CG_OTHERS)
+			return 0;
+	}
 	if (r && cg_mark_get(dir, m, &kept) == CG_OTHERS)
 		return 0;
 	if (r)

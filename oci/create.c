@@ -249,6 +249,9 @@ static int host_hooks(struct create *x, struct error *e)
 	if (r)
 		return r;
 	fd = container_pidfd(&x->c);
+	/* nobody would end the wait for a hook of one that has gone */
+	if (fd < 0)
+		return err_sys(e, fd, "the VMM process has ended before the hooks");
 	st.watch_fd = fd;
 	r = hooks_run(x->spec, SPEC_HOOK_PRESTART, &st, e);
 	if (!r)

@@ -3,9 +3,10 @@
  * INT, TERM, QUIT and HUP to `run` in the foreground and to `exec`, while there is no process yet
  * that they could be passed on to.
  *
- * A handler ends what all waits are for in the end, the VMM process or the connection to it. So
- * each of them, that for a hook too, ends as it does when these go by themselves; the command
- * undoes what it made, and exits with 128 and the signal's number. In the CLI, on its only thread.
+ * A handler ends what most waits are for in the end, the VMM process or the connection to it. So
+ * each of these, that for a hook too, ends as it does when they go by themselves; the command
+ * undoes what it made, and exits with 128 and the signal's number. Waits for something else (a
+ * socket of the caller that takes no connection, a fifo) go on. In the CLI, on its only thread.
  */
 #ifndef KRUN_OCI_INTERRUPT_H
 #define KRUN_OCI_INTERRUPT_H
