@@ -360,12 +360,14 @@ static int start_proxy(struct exec *x, struct error *e)
 	return 0;
 }
 
-/* If there is one. It ends with the socket; nobody but us is to reap it. */
+/* If there is one. Nobody but us is to reap it; in a cgroup that was frozen meanwhile it would not
+ * see the end of the socket. */
 static void stop_proxy(struct exec *x)
 {
 	if (x->pid <= 0)
 		return;
 	(void)close(TAKE_FD(x->sync[0]));
+	(void)kill(x->pid, SIGKILL);
 	while (waitpid(x->pid, NULL, 0) < 0 && errno == EINTR)
 		;
 }

@@ -47,27 +47,24 @@ static int wait_for(int fd, unsigned ms)
 	return r < 0 ? -errno : r ? 0 : -ETIMEDOUT;
 }
 
-static int poststart(const struct container *c, const struct spec *s, struct error *e)
+/* @vmm: its pidfd. */
+static int poststart(const struct container *c, const struct spec *s, int vmm, struct error *e)
 {
-	CLEAN_FD int fd = container_pidfd(c);
 	struct hook_state st = {
-		.c = c, .status = "running", .pid = c->pid, .watch_fd = fd, .outlives = true
+		.c = c, .status = "running", .pid = c->pid, .watch_fd = vmm, .outlives = true
 	};
 	int r = hooks_run(s, SPEC_HOOK_POSTSTART, &st, e);
 
-	if (r && fd >= 0)
-		(void)syscall(SYS_pidfd_send_signal, fd, SIGKILL, NULL, 0);
+	if (r)
+		(void)syscall(SYS_pidfd_send_signal, vmm, SIGKILL, NULL, 0);
 	return r;
 }
 
 /* The workload may run at any moment after the request, whatever was answered: who is told of a
  * failure must be able to believe it. */
-static int no_answer(const struct container *c, unsigned ms, struct error *e)
+static int no_answer(const struct container *c, int vmm, unsigned ms, struct error *e)
 {
-	CLEAN_FD int fd = container_pidfd(c);
-
-	if (fd >= 0)
-		(void)syscall(SYS_pidfd_send_signal, fd, SIGKILL, NULL, 0);
+	(void)syscall(SYS_pidfd_send_signal, vmm, SIGKILL, NULL, 0);
 	return err_set(e, ETIMEDOUT,
 		"the VMM of container \"%s\" has not started it within %u s and was killed", c->id,
 		ms / 1000);
@@ -77,22 +74,26 @@ int container_start(const struct container *c, const struct spec *s, unsigned ms
 {
 	struct ctl_req q = { .op = CTL_START };
 	CLEAN_FD int fd = ctl_connect(c, e);
+	/* before it runs: who could not end it must not start it */
+	CLEAN_FD int vmm = fd < 0 ? -1 : container_pidfd(c);
 	int r;
 
 	if (fd < 0)
 		return fd;
+	if (vmm < 0)
+		return err_sys(e, vmm, "the VMM process of container \"%s\"", c->id);
 	if (s)
 		ms = hooks_ms(s, SPEC_HOOK_START_CONTAINER, ms);
 	r = ctl_send(fd, &q, NULL, 0, e);
 	if (r)
 		return r;
 	if (wait_for(fd, ms) == -ETIMEDOUT)
-		return no_answer(c, ms, e);
+		return no_answer(c, vmm, ms, e);
 	r = ctl_answer(c, fd, 0, e);
 	/* it runs: what comes from now on, while a poststart hook does, is its own */
 	if (!r && interrupt_end())
 		r = err_set(e, EINTR, "ended by a signal");
-	return !r && s ? poststart(c, s, e) : r;
+	return !r && s ? poststart(c, s, vmm, e) : r;
 }
 
 /* As container_start(); the config is needed for hooks alone. */
