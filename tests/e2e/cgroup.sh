@@ -121,6 +121,22 @@ err_has linux.cgroupsPath
 say "--cgroup-manager disabled"
 edit b 'del(.linux.cgroupsPath) | .linux.resources={} | .process.args=["true"]'
 status 0 krun-oci --cgroup-manager disabled run --bundle "$work/b" "$id"
+edit b '.annotations={"krun.ram_mib":"128"} | .process.args=["sh","-c","until [ -e /go ]; do sleep 0.1; done; tail /dev/zero; echo status $?; while [ -e /go ]; do sleep 0.1; done"]'
+krun-oci --cgroup-manager disabled run --detach --bundle "$work/b" "$id" >"$work/$id.out" 2>"$work/err" </dev/null || die "run --detach"
+status 1 krun-oci events --stats "$id"
+err_has "has no cgroup of its own"
+krun-oci events --interval 1ms "$id" >"$work/events" 2>&1 &
+stream=$!
+# so that it watches before there is something to see
+watches() { grep -qs 'State.*sleeping' "/proc/$stream/status" && [ -n "$(find "/proc/$stream/fd" -lname 'socket:*')" ]; }
+wait_for 20 watches
+touch "$work/b/rootfs/go"
+wait_for 120 grep -q "status 137" "$work/$id.out"
+rm "$work/b/rootfs/go"
+wait "$stream" || die "the stream's status"
+check "what happens is told, without figures" "{\"type\":\"oom\",\"id\":\"$id\"}" "$(sort -u "$work/events")"
+status 0 krun-oci delete --force "$id"
+rm -f "$work/b/oom"
 
 say "a host on cgroup v1"
 unshare -m sh -c 'mount -t tmpfs t /sys/fs/cgroup && exec krun-oci create --bundle "$1" "$2"' sh "$work/b" "$id" 2>"$work/err" && die "create without cgroup v2"
