@@ -110,7 +110,7 @@ static void read_root(struct rd *p, const struct json *root)
 		rd_fail(p, n, "path", "the path is longer than %d bytes", SPEC_LIM_PATH);
 }
 
-/* What crun knows by an annotation and we do not, nobody is to believe in. */
+/* What crun or runc know by an annotation and we do not, nobody is to believe in. */
 static void crun_annotations(struct rd *p, const struct json *root)
 {
 	static const char *const KNOWN[] = {
@@ -122,7 +122,8 @@ static void crun_annotations(struct rd *p, const struct json *root)
 
 	for (size_t i = 0; i < p->s->n_annotations; i++) {
 		const char *key = p->s->annotations[i].key;
-		bool known = strncmp(key, "run.oci.", 8) != 0;
+		bool known = strncmp(key, "run.oci.", 8) != 0 &&
+			strncmp(key, "org.systemd.property.", 21) != 0;
 
 		for (size_t k = 0; k < ARRAY_SIZE(KNOWN); k++)
 			known |= !strcmp(key, KNOWN[k]);

@@ -213,6 +213,20 @@ static void linux_section(void)
 	CHECK_EQ(spec_refusals(s, NULL), 0);
 }
 
+/* Those of other runtimes that would have meant something there. */
+static void annotations_of_others(void)
+{
+	CLEAN(spec_freep)
+	struct spec *s = parse(HEAD
+		"'annotations':{'run.oci.systemd.subgroup':'x','org.systemd.property.TasksMax':'5',"
+		"'org.systemd.other':'y','run.oci.keep_original_groups':'1'}}");
+
+	CHECK(s);
+	CHECK_EQ(s->warnings.n, 2);
+	CHECK(strstr(s->warnings.v[0], "\"run.oci.systemd.subgroup\" means nothing"));
+	CHECK(strstr(s->warnings.v[1], "\"org.systemd.property.TasksMax\" means nothing"));
+}
+
 static void hooks_and_annotations(void)
 {
 	CLEAN(spec_freep)
@@ -876,6 +890,7 @@ static const struct test_case CASES[] = {
 	TEST(mounts),
 	TEST(linux_section),
 	TEST(hooks_and_annotations),
+	TEST(annotations_of_others),
 	TEST(flags_of_new),
 	TEST(blob_of_process),
 	TEST(blob_of_limits),
