@@ -10,7 +10,8 @@
 command -v strace >/dev/null || die "no strace (tests/deps lint installs it)"
 faults=${FAULTS:-4}
 seed=${FAULTS_SEED:-1}
-bundle b busybox --args '["sleep","100000"]'
+bundle b busybox --args '["sh","-c","echo up >/up; exec sleep 100000"]'
+up=$work/b/rootfs/up
 snapshot_host | sort >"$work/host.before"
 
 # What the loader does before main() is not ours; what ends a process, or cannot fail, says nothing.
@@ -59,20 +60,39 @@ run_one() { # COMMAND STRACE_OPTION...
 	case $cmd in
 	create) traced "$@" -- krun-oci create --bundle "$work/b" --pid-file "$work/p" "$id" ;;
 	start) traced "$@" -- krun-oci start "$id" ;;
-	exec) traced "$@" -- krun-oci exec "$id" true ;;
+	exec) traced "$@" -- krun-oci exec "$id" echo 'done' ;;
 	delete) traced "$@" -- krun-oci delete "$id" ;;
 	esac
 }
 quietly() { # COMMAND...: no line of output
 	"$@" >/dev/null 2>&1
 }
+state_of() {
+	krun-oci state "$id" 2>/dev/null | jq -r .status
+}
+runs_not() {
+	case $(state_of) in created | stopped) ;; *) return 1 ;; esac
+}
 prepare() { # COMMAND
+	rm -f "$up"
 	case $1 in
 	start | delete) quietly krun-oci create --bundle "$work/b" "$id" </dev/null || die "cannot create" ;;
 	exec)
 		quietly krun-oci create --bundle "$work/b" "$id" </dev/null || die "cannot create"
 		quietly krun-oci start "$id" || die "cannot start"
 		;;
+	esac
+}
+# What says that it has done its work has.
+has_done() { # COMMAND WHAT
+	case $1 in
+	create) [ "$(state_of)" = created ] || die "$2: status 0, and the container is not created" ;;
+	start)
+		wait_for 60 test -s "$up"
+		[ "$(state_of)" = running ] || die "$2: status 0, and the container is $(state_of)"
+		;;
+	exec) [ "$(cat "$work/out")" = 'done' ] || die "$2: status 0, and the process has said: $(cat "$work/out")" ;;
+	delete) ! quietly krun-oci state "$id" || die "$2: status 0, and the container is there" ;;
 	esac
 }
 check_one() { # COMMAND NAME N ERROR
@@ -87,11 +107,13 @@ check_one() { # COMMAND NAME N ERROR
 				die "$what: it failed, and left a container without a word"
 			[ ! -e "$work/p" ] || die "$what: it failed, and left its pid file"
 		fi
-	elif [ "$1" = create ]; then
-		quietly krun-oci state "$id" || die "$what: no container, and status 0"
+		# who is told of a failure may try again, or give up
+		[ "$1" != start ] || wait_for 60 runs_not
+	else
+		has_done "$1" "$what"
 	fi
 	quietly krun-oci delete --force "$id" || die "$what: delete --force fails"
-	rm -f "$work/p"
+	rm -f "$work/p" "$up"
 	settled
 	host_is_as "$work/host.before" >/dev/null
 	told=$(grep -m1 '^krun-oci: ' "$work/err" | cut -c11-110 || true)
@@ -105,7 +127,7 @@ for cmd in ${FAULTS_OF:-create start exec delete}; do
 	run_one "$cmd"
 	[ "$rc" = 0 ] || { cat "$work/err"; die "$cmd fails when it is traced: status $rc"; }
 	quietly krun-oci delete --force "$id"
-	rm -f "$work/p"
+	rm -f "$work/p" "$up"
 	settled
 	candidates "$work/trace" >"$work/all.$cmd"
 	n=$(wc -l <"$work/all.$cmd")
