@@ -300,6 +300,7 @@ guest_files = \
 	tests/e2e/fs-x.c \
 	tests/e2e/krun-api.c \
 	tests/e2e/krun-guest.c \
+	tests/e2e/lives.c \
 	tests/e2e/locker.c \
 	tests/e2e/mapped.c \
 	tests/e2e/notify.c \
