@@ -41,6 +41,24 @@ static char *absolute(int fd, const char *what, struct error *e)
 	return strdup(buf);
 }
 
+/* What the config itself lists, and the command line. */
+static int ignore_fields(struct create *x, struct error *e)
+{
+	struct spec *s = x->spec;
+	const char *said = s->ignore, *option = x->rt->ignore;
+	int r = spec_ignore(s, s, e);
+
+	if (!r && option) {
+		s->ignore = option;
+		r = spec_ignore(s, s, e);
+	}
+	if (r || (!said && !option))
+		return r;
+	x->c.ignore = spec_ignore_join(said, option);
+	s->ignore = x->c.ignore;
+	return s->ignore ? 0 : err_sys(e, ENOMEM, "--ignore");
+}
+
 static int load_bundle(struct create *x, struct error *e)
 {
 	struct vmm_fs fs = { .root_fd = -1 };
@@ -76,8 +94,10 @@ static int load_bundle(struct create *x, struct error *e)
 			"config.json: root: missing, a container needs a root file system");
 	for (size_t i = 0; i < x->spec->warnings.n; i++)
 		log_warn("%s", x->spec->warnings.v[i]);
+	r = x->rt->trust_annotations ? 0 : spec_check_trust(x->spec, e);
+	if (!r)
+		r = ignore_fields(x, e);
 	/* a label would have to be the VMM's: none is applied yet, so none is promised */
-	r = spec_ignore(x->spec, x->spec, e);
 	if (!r)
 		r = spec_check_lsm(x->spec, spec_host_has_selinux(), e);
 	if (!r)

@@ -535,6 +535,8 @@ int rt_exec(const struct rt *rt, const struct rt_exec *o, int *code, struct erro
 		r = check_phase(&x, e);
 	if (!r)
 		r = spec_load(x.c.dir_fd, "config.json", &x.spec, NULL, NULL, e);
+	if (!r && x.c.ignore)
+		x.spec->ignore = x.c.ignore;
 	if (!r)
 		r = exec_process(x.spec, o, &x.own, &x.p, e);
 	if (!r)

@@ -72,6 +72,7 @@ liboci_a_SOURCES = \
 	oci/spec_refuse.c \
 	oci/spec_resources.c \
 	oci/spec_seccomp.c \
+	oci/spec_trust.c \
 	oci/spec_vm.c \
 	oci/state.c \
 	oci/stats.c \

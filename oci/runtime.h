@@ -17,11 +17,13 @@ struct morefds; /* oci/morefds.h */
 
 /* The global flags. */
 struct rt {
-	const char *name;     /* base name of the program: default state directory */
-	const char *root;     /* --root, or NULL for the default */
-	bool cgroup_disabled; /* --cgroup-manager disabled */
-	bool systemd_cgroup;  /* --systemd-cgroup, --cgroup-manager systemd */
-	bool rootless;	      /* where the caller may not make a cgroup, go on without */
+	const char *name;	/* base name of the program: default state directory */
+	const char *root;	/* --root, or NULL for the default */
+	bool cgroup_disabled;	/* --cgroup-manager disabled */
+	bool systemd_cgroup;	/* --systemd-cgroup, --cgroup-manager systemd */
+	bool rootless;		/* where the caller may not make a cgroup, go on without */
+	bool trust_annotations; /* those that an image must not set are honoured */
+	const char *ignore; /* of a create: as the annotation krun-oci.ignore, checked; or NULL */
 };
 
 struct rt_create {

@@ -148,6 +148,7 @@ static void read_config(struct rd *p, const struct json *root)
 	spec_read_mounts(p, root);
 	read_hooks(p, root);
 	s->annotations = rd_map(p, root, "annotations", SPEC_LIM_ANNOTATIONS, &s->n_annotations);
+	s->ignore = spec_annotation(s, SPEC_IGNORE_KEY);
 	crun_annotations(p, root);
 	n = rd_get(p, root, "linux", JSON_OBJECT);
 	if (n)

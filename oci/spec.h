@@ -397,6 +397,8 @@ struct spec {
 	struct spec_kv *annotations; /* no key twice */
 	size_t n_annotations;
 	bool annotations_ignored; /* those that are refused, by spec_ignore() */
+	const char *ignore;	  /* fields for spec_ignore(): the annotation's, unless the caller
+				     of the reader sets others; NULL: none */
 	struct spec_linux linux_; /* "linux" is a macro of some compilers */
 	struct spec_vm vm;
 	unsigned image_cpus;  /* what the image says, cut to what it may: spec_image_size() */
@@ -473,15 +475,23 @@ int spec_refusals(const struct spec *s, struct error *e);
 /* Warns of what of @field would be refused. */
 void spec_warn_refusals(const struct spec *s, const char *field);
 
+/* spec_trust.c: -EPERM for an annotation that reaches into the host or undoes a refusal, and names
+ * it: an image may have set it (Podman before 4.6 copies an image's). */
+int spec_check_trust(const struct spec *s, struct error *e);
+
+#define SPEC_IGNORE_KEY "krun-oci.ignore"
 /*
- * spec_ignore.c: takes out of @s what the annotation krun-oci.ignore of @by (the container's
- * config, most often @s itself) lists, with a warning each, so that it is not refused and not seen
- * by anybody. -EINVAL for what cannot be ignored. To be called before spec_refusals() and
- * spec_check_lsm().
+ * spec_ignore.c: takes out of @s what @ignore of @by (the container's config, most often @s itself)
+ * lists, with a warning each, so that it is not refused and not seen by anybody. -EINVAL for what
+ * cannot be ignored. To be called before spec_refusals() and spec_check_lsm().
  */
 int spec_ignore(struct spec *s, const struct spec *by, struct error *e);
 /* Whether @by lists @field; the fields that can be listed, NULL at the end. */
 bool spec_ignores(const struct spec *by, const char *field);
+/* Each field once that one of two such lists (or NULL) has; malloc'ed, NULL: no memory. */
+char *spec_ignore_join(const char *a, const char *b);
+/* The same -EINVAL for a list of the command line's, which @where names. */
+int spec_check_ignore(const char *list, const char *where, struct error *e);
 const char *spec_ignorable(size_t i);
 
 /* Mount options that are flags of a file system as a whole; those that one which is new can have.

@@ -1,15 +1,16 @@
 // SPDX-License-Identifier: Apache-2.0
-/* The annotation krun-oci.ignore: refusals that are warnings for this container. */
+/* --ignore and the annotation krun-oci.ignore: refusals that are warnings for a container. */
 /*
  * How it works
  *
- * The annotation lists fields by the names that the refusals give them. Of each that may be ignored
+ * Both list fields by the names that the refusals give them. Of each that may be ignored
  * there is a function here which takes out of the spec what the refusal found, so that nobody after
  * it sees the field: the container is as if the config did not ask. What cannot be left out like
  * that, since the container would be another one or a wall would be missing, is not in the table.
  */
 #include <errno.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/mount.h>
 
@@ -18,8 +19,6 @@
 #include "oci/mounts.h"
 #include "util/err.h"
 #include "util/util.h"
-
-#define KEY "krun-oci.ignore"
 
 static void drop_mount_flags(struct spec *s)
 {
@@ -152,9 +151,9 @@ static bool next_word(const char **list, const char **word, size_t *len)
 	return *len;
 }
 
-bool spec_ignores(const struct spec *by, const char *field)
+static bool listed(const char *list, const char *field)
 {
-	const char *list = spec_annotation(by, KEY), *word;
+	const char *word;
 	size_t len;
 
 	while (list && next_word(&list, &word, &len)) {
@@ -164,29 +163,71 @@ bool spec_ignores(const struct spec *by, const char *field)
 	return false;
 }
 
-static int unknown(const char *word, size_t len, struct error *e)
+bool spec_ignores(const struct spec *by, const char *field)
+{
+	return listed(by->ignore, field);
+}
+
+char *spec_ignore_join(const char *a, const char *b)
+{
+	size_t size = 1, used = 0;
+	char *out;
+
+	for (size_t i = 0; i < ARRAY_SIZE(SOFT); i++)
+		size += strlen(SOFT[i].field) + 1;
+	out = calloc(1, size);
+	for (size_t i = 0; out && i < ARRAY_SIZE(SOFT); i++) {
+		if (listed(a, SOFT[i].field) || listed(b, SOFT[i].field))
+			used += (size_t)snprintf(
+				out + used, size - used, "%s%s", used ? "," : "", SOFT[i].field);
+	}
+	return out;
+}
+
+static int unknown(const char *where, const char *word, size_t len, struct error *e)
 {
 	char name[80];
 
 	(void)snprintf(name, sizeof(name), "%.*s", (int)MIN(len, sizeof(name) - 1), word);
-	return err_set(e, EINVAL, "config.json: annotations[\"" KEY "\"]: %s %s", QUOTE(name),
+	return err_set(e, EINVAL, "%s: %s %s", where, QUOTE(name),
 		spec_is_refused(name) ? "is a refusal that cannot be ignored"
 				      : "is no field that can be ignored");
 }
 
+/* In the table; its end when it is not there. */
+static size_t find(const char *word, size_t len)
+{
+	size_t i = 0;
+
+	while (i < ARRAY_SIZE(SOFT) &&
+		(strlen(SOFT[i].field) != len || strncmp(word, SOFT[i].field, len) != 0))
+		i++;
+	return i;
+}
+
+int spec_check_ignore(const char *list, const char *where, struct error *e)
+{
+	const char *word;
+	size_t len;
+
+	while (next_word(&list, &word, &len)) {
+		if (find(word, len) == ARRAY_SIZE(SOFT))
+			return unknown(where, word, len, e);
+	}
+	return 0;
+}
+
 int spec_ignore(struct spec *s, const struct spec *by, struct error *e)
 {
-	const char *list = spec_annotation(by, KEY), *word;
+	const char *list = by->ignore, *word;
 	size_t len;
 
 	while (list && next_word(&list, &word, &len)) {
-		size_t i = 0;
+		size_t i = find(word, len);
 
-		while (i < ARRAY_SIZE(SOFT) &&
-			(strlen(SOFT[i].field) != len || strncmp(word, SOFT[i].field, len) != 0))
-			i++;
 		if (i == ARRAY_SIZE(SOFT))
-			return unknown(word, len, e);
+			return unknown(
+				"config.json: annotations[\"" SPEC_IGNORE_KEY "\"]", word, len, e);
 		spec_warn_refusals(s, SOFT[i].field);
 		SOFT[i].drop(s);
 	}

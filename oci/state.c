@@ -61,6 +61,7 @@ static void free_read(struct container *c)
 	free(TAKE_PTR(c->scope));
 	free(TAKE_PTR(c->created));
 	free(TAKE_PTR(c->version));
+	free(TAKE_PTR(c->ignore));
 }
 
 void container_free(struct container *c)
@@ -125,6 +126,7 @@ static int make_json(const struct container *c, char **out, size_t *len)
 	jw_string(&w, "rootfs", c->rootfs);
 	jw_opt_string(&w, "cgroup", c->cgroup);
 	jw_opt_string(&w, "scope", c->scope);
+	jw_opt_string(&w, "ignore", c->ignore);
 	jw_u64(&w, "cgroupKept", c->cgroup_kept);
 	jw_string(&w, "created", c->created);
 	jw_u64(&w, "owner", c->owner);
@@ -277,6 +279,7 @@ static int read_state(struct container *c, struct error *e)
 	c->scope = dup_member(root, "scope");
 	c->created = dup_member(root, "created");
 	c->version = dup_member(root, "ociVersion");
+	c->ignore = dup_member(root, "ignore");
 	if (!c->bundle || !c->rootfs || !c->created || !json_get_i64(root, "pid", &pid) ||
 		!json_get_i64(root, "pidStart", &start) || !json_get_i64(root, "owner", &owner) ||
 		!json_get_i64(root, "cgroupKept", &kept) || !json_get_i64(root, "hooks", &hooks))

@@ -53,6 +53,7 @@ struct container {
 	char *scope;	    /* systemd's unit that the cgroup is, or NULL */
 	char *created;	    /* RFC 3339 */
 	char *version;	    /* ociVersion of the config */
+	char *ignore;	    /* what it was created with of refusals to ignore, or NULL */
 	size_t cgroup_kept; /* bytes of @cgroup that were there before this container */
 	uint32_t owner;
 	pid_t pid;	    /* 0 until it exists */

@@ -31,8 +31,11 @@ static int vm_size(
 	CLEAN(spec_freep) struct spec *s = NULL;
 	int r = spec_load(c->dir_fd, "config.json", &s, NULL, NULL, e);
 
-	if (!r)
+	if (!r) {
+		if (c->ignore)
+			s->ignore = c->ignore;
 		r = spec_ignore(more, s, e);
+	}
 	if (!r && sandbox_wanted(s))
 		r = err_set(e, ENOTSUP,
 			"container \"%s\" is a sandbox: its limits cannot be changed by this version",

@@ -53,8 +53,8 @@ const struct cmd *const commands[] = {
 };
 
 static struct {
-	const char *root, *log, *log_format, *log_level, *cgroup_manager, *rootless;
-	bool debug, systemd_cgroup, version;
+	const char *root, *log, *log_format, *log_level, *cgroup_manager, *rootless, *ignore;
+	bool debug, systemd_cgroup, trust, version;
 } g;
 
 static const struct opt globals[] = {
@@ -73,6 +73,12 @@ static const struct opt globals[] = {
 	{ "rootless", 0, OPT_MAYBE, NULL,
 		"=true, =false or =auto (default): go on without a cgroup where none can be made",
 		&g.rootless },
+	{ "ignore", 0, OPT_STRING, "FIELDS",
+		"what would be refused in these fields is left out, as the annotation krun-oci.ignore does (--ignore linux.devices for --privileged)",
+		&g.ignore },
+	{ "trust-annotations", 0, OPT_FLAG, NULL,
+		"honour annotations that an image must not set: krun-oci.ignore, run.oci.hooks.*, krun-oci.disk.N with an absolute path",
+		&g.trust },
 	{ "criu", 0, OPT_STRING, NULL, NULL, NULL },
 	{ "version", 'v', OPT_FLAG, NULL, "print the version", &g.version },
 	{ "Version", 'V', OPT_FLAG, NULL, NULL, &g.version },
@@ -132,6 +138,10 @@ static int fill_rt(struct rt *rt, struct error *e)
 
 	rt->root = g.root;
 	rt->systemd_cgroup = g.systemd_cgroup;
+	rt->trust_annotations = g.trust;
+	rt->ignore = g.ignore;
+	if (g.ignore && spec_check_ignore(g.ignore, "--ignore", e))
+		return -EINVAL;
 	if (m && !strcmp(m, "systemd"))
 		rt->systemd_cgroup = true;
 	else if (m && !strcmp(m, "disabled"))

@@ -2,7 +2,7 @@
 # shellcheck shell=bash
 # Completion of krun-oci for bash: verbs, their options, ids of containers, files, signals.
 
-_krun_oci_globals='--root --log --log-format --log-level --debug --cgroup-manager --systemd-cgroup --rootless --version --help'
+_krun_oci_globals='--root --log --log-format --log-level --debug --cgroup-manager --systemd-cgroup --rootless --ignore --trust-annotations --version --help'
 
 # The options of a verb.
 _krun_oci_options() { # VERB
@@ -46,7 +46,7 @@ _krun_oci() {
 			[ -n "$verb" ] || root=(--root "${COMP_WORDS[i + 1]}")
 			i=$((i + 1))
 			;;
-		--log | --log-format | --log-level | --cgroup-manager | --bundle | -b | --config | --process | -p | --pid-file | --console-socket | --pidfd-socket | --format | --cwd | --env | -e | --user | -u | --additional-gids | -g | --cap | -c | --interval | --resources | --memory* | --cpu* | --blkio-weight | --pids-limit | --cgroup | --preserve-fds)
+		--log | --log-format | --log-level | --cgroup-manager | --ignore | --bundle | -b | --config | --process | -p | --pid-file | --console-socket | --pidfd-socket | --format | --cwd | --env | -e | --user | -u | --additional-gids | -g | --cap | -c | --interval | --resources | --memory* | --cpu* | --blkio-weight | --pids-limit | --cgroup | --preserve-fds)
 			i=$((i + 1))
 			;;
 		-r) [ "$verb" != update ] || i=$((i + 1)) ;;

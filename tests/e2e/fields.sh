@@ -52,14 +52,21 @@ cp "$work/config.good" "$work/b/config.json"
 edit b '.process.args=["sh","-c","ls /dev/kmsg /dev/mine"] | .linux.devices=[{"path":"/dev/kmsg","type":"c","major":1,"minor":11},{"path":"/dev/mine","type":"c","major":1,"minor":5}]'
 status 1 krun-oci run --bundle "$work/b" "$id"
 err_has "linux.devices[0]"
+status 1 krun-oci --log "$work/log" --log-level warning --ignore linux.sysctl,linux.devices run --bundle "$work/b" "$id"
+check "by an option: the device that a guest can have" /dev/mine "$(cat "$work/out")"
+rm "$work/log"
 edit b '.annotations["krun-oci.ignore"]="linux.devices, linux.sysctl"'
-status 1 krun-oci --log "$work/log" --log-level warning run --bundle "$work/b" "$id"
+status 1 krun-oci run --bundle "$work/b" "$id"
+err_has 'annotations["krun-oci.ignore"]: an image may have set it: honoured with --trust-annotations only'
+status 1 krun-oci --trust-annotations --log "$work/log" --log-level warning run --bundle "$work/b" "$id"
 check "the device that a guest can have" /dev/mine "$(cat "$work/out")"
 grep -q 'linux.devices\[0\]: .*/dev/kmsg.*: ignored: the guest has no such device' "$work/log" || die "no warning: $(cat "$work/log")"
 ok "with a warning"
 edit b '.annotations["krun-oci.ignore"]="linux.namespaces.pid.path"'
-status 1 krun-oci run --bundle "$work/b" "$id"
-err_has "is a refusal that cannot be ignored"
+status 1 krun-oci --trust-annotations run --bundle "$work/b" "$id"
+err_has 'annotations["krun-oci.ignore"]: "linux.namespaces.pid.path" is a refusal that cannot be ignored'
+status 1 krun-oci --ignore linux.devices,mounts state "$id"
+err_has '--ignore: "mounts" is no field that can be ignored'
 rm -f "$work/log"
 
 say "limits that the config does not name are those of the caller, of an exec those of its own"

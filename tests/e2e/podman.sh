@@ -36,8 +36,15 @@ if [ "${PODMAN_RUNTIME:-krun-oci}" = krun-oci ]; then
 	run pod run --rm "${run_opts[@]}" --privileged $image true
 	[ "$rc" != 0 ] || die "--privileged is not refused: has this host no device that a guest has not?"
 	err_has "the guest has no such device"
-	status 0 pod run --rm "${run_opts[@]}" --privileged --annotation krun-oci.ignore=linux.devices $image sh -c 'sed -n "s/^CapEff:.*1ff/all/p" /proc/self/status; test -c /dev/null; test ! -e /dev/kmsg'
+	status 0 podman --log-level=error --runtime-flag ignore=linux.devices run --rm "${run_opts[@]}" --privileged $image sh -c 'sed -n "s/^CapEff:.*1ff/all/p" /proc/self/status; test -c /dev/null; test ! -e /dev/kmsg'
 	out_has all
+	# Debian's Podman hands on what annotations an image has
+	printf 'FROM %s\n' $image >"$work/Containerfile"
+	status 0 pod build --quiet --annotation krun-oci.disk.0=/etc/hostname --tag localhost/greedy "$work"
+	run pod run --rm "${run_opts[@]}" localhost/greedy true
+	[ "$rc" != 0 ] || die "an image has chosen a disk for itself"
+	err_has '"krun-oci.disk.0": an image may have set it'
+	status 0 podman --log-level=error --runtime-flag trust-annotations run --rm "${run_opts[@]}" localhost/greedy test -b /dev/vda
 fi
 
 say "in the background"

@@ -139,6 +139,53 @@ static void not_ignored(void)
 	}
 }
 
+/* What an image must not set, unless the caller answers for it. */
+static void trusted_annotations(void)
+{
+	static const struct {
+		const char *annotation;
+		bool own;
+	} t[] = {
+		{ "'krun-oci.ignore':''", true },
+		{ "'krun-oci.disk.0':'/dev/sda'", true },
+		{ "'krun-oci.disk.7':'/'", true },
+		{ "'run.oci.hooks.stdout':'/etc/cron.d/x'", true },
+		{ "'run.oci.hooks.stderr':'x'", true },
+		{ "'krun-oci.disk.0':'image'", false },
+		{ "'krun-oci.disk.0':'image','krun-oci.disk.0.options':'ro'", false },
+		{ "'krun.ram_mib':'512','run.oci.keep_original_groups':'1'", false },
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(t); i++) {
+		CLEAN(spec_freep) struct spec *s = NULL;
+		struct error e = { 0 };
+		char text[256], name[64];
+
+		(void)snprintf(
+			text, sizeof(text), HEAD "'annotations':{'a':'b',%s}}", t[i].annotation);
+		s = parse(text);
+		CHECK(s);
+		CHECK_EQ(spec_check_trust(s, &e), t[i].own ? -EPERM : 0);
+		(void)snprintf(name, sizeof(name), "%.*s", (int)strcspn(t[i].annotation + 1, "'"),
+			t[i].annotation + 1);
+		CHECK(!t[i].own || strstr(e.msg, name));
+	}
+}
+
+/* The option's list beside the annotation's. */
+static void joined(void)
+{
+	CLEAN_FREE char *both = spec_ignore_join("linux.devices,x", " annotations, linux.devices");
+	CLEAN_FREE char *none = spec_ignore_join(NULL, "");
+	struct error e = { 0 };
+
+	CHECK_STR(both, "linux.devices,annotations");
+	CHECK_STR(none, "");
+	CHECK_EQ(spec_check_ignore(both, "--ignore", &e), 0);
+	CHECK_EQ(spec_check_ignore("linux.devices,x", "--ignore", &e), -EINVAL);
+	CHECK_STR(e.msg, "--ignore: \"x\" is no field that can be ignored");
+}
+
 /* Profiles and labels, of the container and of an exec's process. */
 static void ignored_labels(void)
 {
@@ -165,6 +212,8 @@ static const struct test_case cases[] = {
 	TEST(ignored),
 	TEST(not_ignored),
 	TEST(ignored_labels),
+	TEST(trusted_annotations),
+	TEST(joined),
 };
 
 TEST_MAIN(cases)

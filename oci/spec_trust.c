@@ -1,0 +1,30 @@
+// SPDX-License-Identifier: Apache-2.0
+/* Annotations that an image must not set: refused unless the caller says that they are his own. */
+#include <errno.h>
+#include <string.h>
+
+#include "oci/json_text.h"
+#include "oci/spec.h"
+#include "util/err.h"
+
+/* What reaches a file of the host, or takes back what the host's configuration asks for. */
+static bool needs_trust(const struct spec_kv *kv)
+{
+	static const char disk[] = "krun-oci.disk.";
+
+	/* a path without the slash stays below the bundle; of .options the value is no path */
+	if (!strncmp(kv->key, disk, sizeof(disk) - 1))
+		return kv->value[0] == '/';
+	return !strcmp(kv->key, SPEC_IGNORE_KEY) || !strncmp(kv->key, "run.oci.hooks.", 14);
+}
+
+int spec_check_trust(const struct spec *s, struct error *e)
+{
+	for (size_t i = 0; i < s->n_annotations; i++) {
+		if (needs_trust(&s->annotations[i]))
+			return err_set(e, EPERM,
+				"config.json: annotations[%s]: an image may have set it: honoured with --trust-annotations only (podman --runtime-flag trust-annotations)",
+				QUOTE(s->annotations[i].key));
+	}
+	return 0;
+}
