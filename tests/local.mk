@@ -311,6 +311,8 @@ guest_files = \
 	tests/e2e/net-echo.py \
 	tests/e2e/fs-posix.differs \
 	tests/e2e/fs-posix.matrix \
+	tests/soak/crun-build \
+	tests/soak/crun-krun.sh \
 	tests/soak/fs-apps.sh \
 	tests/soak/net-heavy.sh \
 	tests/soak/net-http.js \
@@ -384,6 +386,8 @@ bench_files = \
 	tests/bench/net.c \
 	tests/bench/net.sh \
 	tests/bench/run \
+	tests/soak/crun-build \
+	tests/soak/crun-krun.sh \
 	tests/soak/fs-apps.sh \
 	tests/soak/net-heavy.sh \
 	tests/soak/net-http.js \
