@@ -90,7 +90,6 @@ int32_t krun_create_ctx(void)
 
 	if (!c)
 		return id;
-	kernel_preload();
 	c->vcpus = 1;
 	c->ram_mib = 128;
 	c->passt_fd = c->shutdown_fd = -1;

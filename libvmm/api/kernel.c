@@ -5,8 +5,10 @@
  *
  * A kernel of the caller's goes first. Else the environment may say (KRUN_KERNEL: the path of one
  * of ours, or "libkrunfw"); else it is ours, where it is installed or, in a build, beside the
- * library; else that of libkrunfw.so.5. This is looked for when the first context is made, and kept
- * as memory: at the start it becomes a memfd.
+ * library; else that of libkrunfw.so.5. This is looked for when the library is loaded, and never
+ * later: a container runtime loads it while the host's files are there, and may make its context
+ * when all that can be found, the environment too, is what an image says; a library of that would
+ * run in this process. What was found is kept as memory: at the start it becomes a memfd.
  *
  * Ours takes an initramfs with the agent. Others are given what libkrunfw's know: a root share in
  * which they find /init.krun, which is the agent too, in a small directory of its own (tree.c); the
@@ -18,7 +20,6 @@
 #include <dlfcn.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -108,7 +109,7 @@ static enum boot boot_of(const struct api_ctx *c, bool foreign)
 	return foreign ? BOOT_TREE : BOOT_AGENT;
 }
 
-/* Written once, by find_default(). */
+/* Written once, by find_default(), before main() or within dlopen(). */
 static struct {
 	const void *map; /* of our kernel, @len bytes */
 	size_t len;
@@ -133,7 +134,7 @@ static int keep(int fd)
 	return 0;
 }
 
-static void find_default(void)
+__attribute__((constructor)) static void find_default(void)
 {
 	const char *env = secure_getenv("KRUN_KERNEL");
 	bool file = env && *env && strcmp(env, "libkrunfw") != 0;
@@ -152,19 +153,11 @@ static void find_default(void)
 			PKGLIBDIR "/vmlinux", why.msg);
 }
 
-void kernel_preload(void)
-{
-	static pthread_once_t once = PTHREAD_ONCE_INIT;
-
-	(void)pthread_once(&once, find_default);
-}
-
 static int open_default(struct api_kernel *k, struct error *e)
 {
 	CLEAN_FD int fd = -1;
 	int r;
 
-	kernel_preload();
 	if (found.why.code)
 		return err_set(e, found.why.code, "%s", found.why.msg);
 	k->foreign = !found.map;

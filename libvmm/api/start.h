@@ -25,12 +25,7 @@ struct api_kernel {
 	bool foreign; /* not ours: it may want an interval timer */
 };
 
-/*
- * Looks once for the kernel that is booted when the caller has none, and keeps it in memory: a
- * container runtime makes its context while it sees the host's files and descriptors, and starts
- * when it has left both. What went wrong is kernel_find()'s to tell. Any thread.
- */
-void kernel_preload(void);
+/* The kernel of the context, or the one that was found when the library was loaded. */
 int kernel_find(const struct api_ctx *c, struct api_kernel *k, struct error *e) NODISCARD;
 /* @buf and @end of LIM_CMDLINE bytes each: in front of the descriptions of devices, and behind
  * them. -E2BIG, or -EINVAL for what cannot stand on a command line. */

@@ -117,27 +117,38 @@ static void bundles(void)
 		CHECK_EQ(bundle_elf(&wrong[i], &e), -ENOEXEC);
 }
 
-/* What is found when the first context is made is what is booted, whatever has become of the file.
- */
+/* Before the constructor of the library, which has no such priority. */
+static char kept_file[] = "/tmp/api-XXXXXX";
+static bool kept_made;
+
+__attribute__((constructor(101))) static void before_library(void)
+{
+	CLEAN_FD int made = mkstemp(kept_file);
+
+	kept_made = made >= 0 && !ftruncate(made, N) && pwrite(made, "kept", 4, 0) == 4 &&
+		!setenv("KRUN_KERNEL", kept_file, 1);
+}
+
+/* What is found when the library is loaded is what is booted, whatever has become of the file, and
+ * whatever the environment says when a context is made. */
 static void kept(void)
 {
-	char file[] = "/tmp/api-XXXXXX";
-	CLEAN_FD int made = mkstemp(file);
+	char word[4];
 	struct api_kernel k;
 	struct error e = { 0 };
 	struct stat st;
 	uint32_t id;
 	struct api_ctx *c;
 
-	CHECK(made >= 0 && write(made, elf, N) == N);
-	CHECK_EQ(setenv("KRUN_KERNEL", file, 1), 0);
-	id = (uint32_t)krun_create_ctx();
-	CHECK_EQ(unlink(file), 0);
+	CHECK(kept_made);
+	CHECK_EQ(unlink(kept_file), 0);
 	CHECK_EQ(setenv("KRUN_KERNEL", "/nowhere", 1), 0);
+	id = (uint32_t)krun_create_ctx();
 	c = api_get(id);
 	CHECK(c);
 	CHECK_EQ(kernel_find(c, &k, &e), 0);
 	CHECK(k.boot == BOOT_AGENT && !k.foreign && !fstat(k.fd, &st) && st.st_size == N);
+	CHECK(pread(k.fd, word, sizeof(word), 0) == sizeof(word) && !memcmp(word, "kept", 4));
 	(void)close(k.fd);
 	api_put(&c);
 	CHECK_EQ(krun_disable_implicit_init(id), 0);
