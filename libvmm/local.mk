@@ -32,6 +32,7 @@ libvmmcore_a_SOURCES = \
 	libvmm/core/vm_balloon.c \
 	libvmm/core/vm_build.c \
 	libvmm/core/vm_check.c \
+	libvmm/core/vm_nic.c \
 	libvmm/core/vm_probe.c \
 	libvmm/core/vm_vsock.c \
 	libvmm/core/bus.h \

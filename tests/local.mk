@@ -109,6 +109,7 @@ unit_programs = \
 	tests/unit/test_vmm \
 	tests/unit/test_vmm_balloon \
 	tests/unit/test_vmm_end \
+	tests/unit/test_vmm_nic \
 	tests/unit/test_vq \
 	tests/unit/test_vsock \
 	tests/unit/test_vsock_fair \
@@ -454,6 +455,7 @@ thread_programs = \
 	tests/unit/test_vmm \
 	tests/unit/test_vmm_balloon \
 	tests/unit/test_vmm_end \
+	tests/unit/test_vmm_nic \
 	tests/unit/test_fs_cred \
 	tests/unit/test_fs_dax \
 	tests/unit/test_fs_dax_file \

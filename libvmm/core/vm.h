@@ -64,6 +64,8 @@ struct vmm {
 	struct vm_slot slot[LIM_VDEVS];
 	unsigned nslots;
 	struct vdev *console, *vsock, *balloon; /* also in slot[] */
+	struct vdev *nic[VMM_MAX_NICS];
+	unsigned nnics;
 	struct vcpu vcpu[LIM_VCPUS];
 	unsigned nvcpus;
 	struct arch_cpuid cpuid; /* what the hypervisor can give */

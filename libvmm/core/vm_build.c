@@ -10,7 +10,8 @@
  * ioeventfd straight to the owner loop where the hypervisor can, its interrupts by irqfd. Nothing
  * here is undone on error: vmm_free() takes whatever is there.
  *
- * This file knows devices by name; in core/ none other does, but vm_vsock.c and vm_balloon.c.
+ * This file knows devices by name; in core/ none other does, but vm_vsock.c, vm_nic.c and
+ * vm_balloon.c.
  */
 #include <errno.h>
 #include <stdio.h>
@@ -327,7 +328,8 @@ static int add_nic(struct vmm *vm, struct vmm_nic *n, char *cmdline, struct erro
 		.fd = TAKE_FD(n->fd),
 		.mtu = n->mtu,
 		.offloads = n->offloads,
-		.vfkit = n->vfkit };
+		.vfkit = n->vfkit,
+		.later = n->later };
 	struct vdev *v;
 	int r = vm->net ? 0 : loop_new("net", &vm->net, e);
 
@@ -339,7 +341,11 @@ static int add_nic(struct vmm *vm, struct vmm_nic *n, char *cmdline, struct erro
 	(void)memcpy(c.path, n->path, sizeof(c.path));
 	(void)memcpy(c.mac, n->mac, sizeof(c.mac));
 	r = net_new(vm->net, &vm->mem, &c, &v, e);
-	return r ? r : add_device(vm, v, cmdline, e);
+	if (!r)
+		r = add_device(vm, v, cmdline, e);
+	if (!r)
+		vm->nic[vm->nnics++] = v;
+	return r;
 }
 
 static int add_rng(struct vmm *vm, char *cmdline, struct error *e)

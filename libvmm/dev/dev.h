@@ -117,16 +117,21 @@ enum net_kind {
 /* A network interface of the guest's. vmm.h has the same with its explanations. */
 struct net_cfg {
 	enum net_kind kind;
-	int fd;		   /* owned; -1: none, of a stream with a path */
+	int fd;		   /* owned; -1: none, of a stream with a path or with @later */
 	char path[108];	   /* empty: none; a backend that goes away is connected to again there */
 	uint8_t mac[6];	   /* of one station: not a group address */
 	uint16_t mtu;	   /* that the guest is told; 0: none */
 	uint64_t offloads; /* feature bits that may be offered, as far as the backend can */
 	bool vfkit;	   /* NET_DGRAM: "VFKT" goes first */
+	bool later;	   /* no fd and no path: the link is down until net_attach() */
 };
 
 int net_new(struct loop *loop, struct mem *mem, const struct net_cfg *cfg, struct vdev **out,
 	struct error *e);
+/* What is behind one that was made for @later: @fd, which it takes over in every case. Any thread
+ * but a vCPU's; waits for the owner loop. -EBUSY: it has one; -EINVAL: not such a one, or no such
+ * descriptor. */
+int net_attach(struct vdev *v, int fd, struct error *e);
 
 /* What struct vmm_vsock_done says, for those who do not see vmm.h. */
 struct vsock_done {

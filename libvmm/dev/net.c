@@ -11,7 +11,8 @@
  * A backend that is gone is a cable that was pulled: the status in config space says so, by an
  * interrupt. What the driver sends then ends nowhere, as with any card. Where there is a path it is
  * tried again, after 0.1 s and then less and less often, up to every second; when that succeeds the
- * link is up, and the driver is asked to announce its addresses.
+ * link is up, and the driver is asked to announce its addresses. So it is with a backend that comes
+ * later, by net_attach().
  *
  * Receive chains that are in hand have had no effect yet, so a saved VM has them in its ring again.
  * Saved is beside the core's what the driver asked for on the control queue, and the whole frames
@@ -109,6 +110,49 @@ static void on_event(struct loop_src *src, uint32_t events)
 	/* who has hung up and has nothing more to say would wake us for ever */
 	if (events & ~(uint32_t)EPOLLOUT && net_rx(n) && events & (EPOLLHUP | EPOLLERR))
 		net_down(n, 0);
+}
+
+/* Within net_attach(), on the owner loop. */
+struct attach {
+	struct net *n;
+	struct hostfd h;
+	int r;
+};
+
+static void attach(void *arg)
+{
+	struct attach *a = arg;
+	struct net *n = a->n;
+
+	if (n->up || n->be->path[0]) {
+		a->r = n->up ? -EBUSY : -EINVAL;
+		return;
+	}
+	n->be->fd = a->h;
+	a->h.fd = -1;
+	if (n->v.running && n->be->ops->offload && n->be->ops->offload(n->be, n->guest_offloads)) {
+		n->be->ops->close(n->be);
+		a->r = -EIO;
+		return;
+	}
+	hostfd_bind(&n->be->fd, n->v.loop, "net", on_event, n);
+	link_up(n);
+	if (n->v.running && !n->v.paused)
+		(void)net_rx(n);
+}
+
+int net_attach(struct vdev *v, int fd, struct error *e)
+{
+	struct attach a = { .n = net_of(v), .h = { .fd = -1 } };
+
+	/* here, so that the loop's thread needs no calls for it */
+	a.r = a.n->be->ops->adopt ? a.n->be->ops->adopt(fd, &a.h, e) : -EINVAL;
+	if (!a.r)
+		loop_call(v->loop, attach, &a);
+	else if (fd >= 0)
+		(void)close(fd);
+	hostfd_close(&a.h);
+	return a.r ? err_sys(e, a.r, "network interface: its other side") : 0;
 }
 
 static void on_timer(struct loop_src *src, uint32_t events)
@@ -300,7 +344,7 @@ static void describe(struct net *n, const struct net_cfg *cfg)
 	uint8_t *c = n->v.cfg;
 
 	(void)memcpy(c + NET_CFG_MAC, cfg->mac, sizeof(cfg->mac));
-	put_le16(c + NET_CFG_STATUS, NET_S_LINK_UP);
+	put_le16(c + NET_CFG_STATUS, n->up ? NET_S_LINK_UP : 0);
 	put_le16(c + NET_CFG_PAIRS, 1);
 	put_le16(c + NET_CFG_MTU, cfg->mtu);
 	n->mtu = cfg->mtu;
@@ -319,6 +363,9 @@ static int check(const struct net_cfg *cfg, struct error *e)
 	if ((unsigned)cfg->kind >= ARRAY_SIZE(kinds) || !memchr(cfg->path, 0, sizeof(cfg->path)) ||
 		(cfg->path[0] && !kinds[cfg->kind]->connect))
 		return err_set(e, EINVAL, "network interface: no such backend, or no such path");
+	if (cfg->later && (cfg->path[0] || cfg->fd >= 0 || !kinds[cfg->kind]->adopt))
+		return err_set(e, EINVAL,
+			"network interface: what is behind it cannot be there and come later");
 	if (cfg->mac[0] & GROUP_ADDRESS)
 		return err_set(e, EINVAL, "network interface: its address is one of a group");
 	if (cfg->mtu && cfg->mtu < MTU_MIN)
@@ -337,7 +384,7 @@ static int make(struct net *n, const struct net_cfg *cfg, struct error *e)
 		return r;
 	}
 	hostfd_bind(&n->be->fd, n->v.loop, "net", on_event, n);
-	n->up = true;
+	n->up = !cfg->later;
 	if (cfg->path[0]) {
 		n->timer_fd = timerfd_create(CLOCK_MONOTONIC, TFD_NONBLOCK | TFD_CLOEXEC);
 		if (n->timer_fd < 0)

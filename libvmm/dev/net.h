@@ -75,9 +75,12 @@ struct net_be;
 struct net_be_ops {
 	const char *name;
 	bool header; /* frames have a struct virtio_net_hdr, both ways */
-	/* Takes over cfg->fd, and is connected afterwards. On failure the descriptor is the
-	 * caller's. */
+	/* Takes over cfg->fd, and is connected afterwards, unless cfg->later. On failure the
+	 * descriptor is the caller's. */
 	int (*new)(const struct net_cfg *cfg, struct net_be **out, struct error *e);
+	/* Is @fd one, and gets what it needs; taken over into *@h, unless that fails. Any thread.
+	 * NULL: none can come later. */
+	int (*adopt)(int fd, struct hostfd *h, struct error *e);
 	void (*free)(struct net_be *be);
 	/* One frame into @to, which has room for the longest; its bytes (0 or too few: to be passed
 	 * over). -EAGAIN. */

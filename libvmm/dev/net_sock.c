@@ -4,6 +4,7 @@
  * connect() is on no list of system calls: who confines the thread gives no path, and a thread of
  * the runtime's that was taken over reaches no socket of its container's by a name.
  */
+/* #syscalls:main getsockopt setsockopt */
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>

@@ -232,15 +232,24 @@ static void stream_close(struct net_be *be)
 	s->in.head = s->in.len = s->out.head = s->out.len = s->begun = 0;
 }
 
+static int stream_adopt(int fd, struct hostfd *h, struct error *e)
+{
+	int r = net_sock_check(fd, SOCK_STREAM, "stream", e);
+
+	if (!r)
+		hostfd_open(h, fd);
+	return r;
+}
+
 static int stream_connect(struct net_be *be)
 {
 	CLEAN_FD int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 	int r = fd < 0 ? -errno : net_sock_connect(fd, be->path);
 
 	if (!r)
-		r = net_sock_check(fd, SOCK_STREAM, "stream", NULL);
+		r = stream_adopt(fd, &be->fd, NULL);
 	if (!r)
-		hostfd_open(&be->fd, TAKE_FD(fd));
+		(void)TAKE_FD(fd);
 	return r;
 }
 
@@ -260,8 +269,10 @@ static int stream_new(const struct net_cfg *cfg, struct net_be **out, struct err
 	s->be.ops = &net_stream_ops;
 	s->be.fd.fd = -1;
 	(void)memcpy(s->be.path, cfg->path, sizeof(s->be.path));
-	if (cfg->fd >= 0)
-		r = net_sock_check(cfg->fd, SOCK_STREAM, "stream", e);
+	if (cfg->later)
+		r = 0;
+	else if (cfg->fd >= 0)
+		r = stream_adopt(cfg->fd, &s->be.fd, e);
 	else if (cfg->path[0])
 		r = stream_connect(&s->be);
 	else
@@ -270,8 +281,6 @@ static int stream_new(const struct net_cfg *cfg, struct net_be **out, struct err
 		free(s);
 		return err_sys(e, r, "network interface: \"%.108s\"", cfg->path);
 	}
-	if (cfg->fd >= 0)
-		hostfd_open(&s->be.fd, cfg->fd);
 	*out = &s->be;
 	return 0;
 }
@@ -311,6 +320,7 @@ static void stream_load(struct net_be *be, struct save_in *in)
 const struct net_be_ops net_stream_ops = {
 	.name = "stream",
 	.new = stream_new,
+	.adopt = stream_adopt,
 	.free = stream_free,
 	.recv = stream_recv,
 	.send = stream_send,

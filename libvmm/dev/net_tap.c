@@ -9,6 +9,8 @@
  * is down takes frames and drops them, like one without a cable.
  */
 /* #syscalls:net readv writev ioctl:TUNSETOFFLOAD */
+/* #syscalls:main fcntl:F_GETFL fcntl:F_SETFL ioctl:TUNGETIFF ioctl:TUNSETVNETHDRSZ
+ * ioctl:TUNSETVNETLE */
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/if_tun.h>
@@ -20,6 +22,8 @@
 #include "dev/net.h"
 
 #define ALWAYS (NET_HOST_OFFLOADS) /* what the kernel takes from any tap */
+/* what every kernel's tap can leave to the guest: of one that comes later nothing else is known */
+#define EXPECTED (NET_F_GUEST_CSUM | NET_F_GUEST_TSO4 | NET_F_GUEST_TSO6 | NET_F_GUEST_ECN)
 
 struct tap {
 	struct net_be be;
@@ -124,24 +128,41 @@ static int set_up(int fd, struct error *e)
 	return 0;
 }
 
+static int tap_adopt(int fd, struct hostfd *h, struct error *e)
+{
+	int r = set_up(fd, e);
+
+	if (r)
+		return r;
+	hostfd_open(h, fd);
+	h->kind = HOSTFD_OWN;
+	return 0;
+}
+
 static int tap_new(const struct net_cfg *cfg, struct net_be **out, struct error *e)
 {
 	struct tap *t = calloc(1, sizeof(*t));
-	int r = t ? set_up(cfg->fd, e) : err_sys(e, ENOMEM, "network interface");
+	int r = t ? 0 : err_sys(e, ENOMEM, "network interface");
 
+	if (!r && cfg->later)
+		hostfd_open(&t->be.fd, -1);
+	else if (!r)
+		r = tap_adopt(cfg->fd, &t->be.fd, e);
 	if (r) {
 		free(t);
 		return r;
 	}
 	t->be.ops = &net_tap_ops;
-	hostfd_open(&t->be.fd, cfg->fd);
-	t->be.fd.kind = HOSTFD_OWN;
+	*out = &t->be;
+	if (cfg->later) {
+		t->be.offloads = EXPECTED | ALWAYS;
+		return 0;
+	}
 	probe(&t->be);
 	if (tap_offload(&t->be, 0)) {
 		free(t);
 		return err_sys(e, errno, "network interface: its offloads");
 	}
-	*out = &t->be;
 	return 0;
 }
 
@@ -149,6 +170,7 @@ const struct net_be_ops net_tap_ops = {
 	.name = "tap",
 	.header = true,
 	.new = tap_new,
+	.adopt = tap_adopt,
 	.free = tap_free,
 	.recv = tap_recv,
 	.send = tap_send,

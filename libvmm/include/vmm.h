@@ -8,10 +8,10 @@
  *	vmm_wait()	until it has ended, or poll vmm_event_fd()
  *	vmm_free()	stops what runs and releases everything
  *
- * One thread drives these calls (the one that made the VM); vmm_stop(), vmm_vsock_connect() and
- * vmm_stats() may be called from any. The library never exits, prints, or installs a handler but
- * the one for the signal that kicks vCPUs (SIGRTMIN+0), and has no state outside struct vmm but
- * what belongs to its own threads: a process may have several.
+ * One thread drives these calls (the one that made the VM); vmm_stop(), vmm_vsock_connect(),
+ * vmm_nic_attach() and vmm_stats() may be called from any. The library never exits, prints, or
+ *installs a handler but the one for the signal that kicks vCPUs (SIGRTMIN+0), and has no state
+ *outside struct vmm but what belongs to its own threads: a process may have several.
  *
  * Errors are 0 or -errno with a sentence in struct error.
  */
@@ -134,6 +134,9 @@ struct vmm_nic {
 	 * sockets none. */
 	uint32_t offloads;
 	bool vfkit; /* DGRAM with a path: "VFKT" is the first datagram of each connection */
+	/* STREAM, TAP: neither fd nor path, the link is down until vmm_nic_attach(). Of a tap that
+	 * is not known yet the guest is offered what every kernel's can do. */
+	bool later;
 };
 
 /* A port of the virtio console. fds are taken over by vmm_build(); -1: none. */
@@ -328,6 +331,13 @@ int vmm_vsock_connect(struct vmm *vm, uint32_t port, int rfd, int wfd, const voi
  * fds, taken over in every case. -ENOENT: no such stream; -EBUSY: started; -ENODEV.
  */
 int vmm_vsock_reattach(struct vmm *vm, uint32_t id, int rfd, int wfd);
+
+/*
+ * What is behind the guest's interface @n, which was made for @later: the link comes up. @fd is as
+ * of struct vmm_nic, taken over in every case. Any thread but those of the VM; waits for its loop.
+ * -EBUSY: there is something already; -EINVAL: no such interface, or not of its kind.
+ */
+int vmm_nic_attach(struct vmm *vm, unsigned n, int fd, struct error *e);
 
 void vmm_stats(const struct vmm *vm, struct vmm_stats *out);
 

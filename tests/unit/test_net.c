@@ -389,6 +389,62 @@ static void what_is_no_backend(void)
 	no_names();
 }
 
+/* Made without anything behind it: what the driver sends goes nowhere, until there is. */
+static void a_backend_that_comes_later(void)
+{
+	struct net_cfg cfg = net_cfg_of(NET_STREAM);
+	struct rig r = { .peer = -1 };
+	struct error e = { 0 };
+	int sv[2], wrong[2];
+
+	cfg.later = true;
+	CHECK(!rig_make(&r, &cfg) && !rig_go(&r, ALL_FEATURES));
+	rx_post(&r, 16, BUF);
+	CHECK_EQ(link_status(&r), 0);
+	make_frame(frame, guest_mac, 100, 1);
+	CHECK(tx_add(&r, NULL, frame, 100, 1) >= 0);
+	CHECK_EQ(fake_wait(&r.d, NET_TX, FAKE_TIMEOUT_MS), 0);
+	CHECK_EQ(tx_done(&r), 1);
+	CHECK_EQ(socketpair(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0, wrong), 0);
+	CHECK_EQ(net_attach(r.v, wrong[0], &e), -EINVAL);
+	CHECK(strstr(e.msg, "no stream socket") && fcntl(wrong[0], F_GETFD) < 0);
+	CHECK_EQ(link_status(&r), 0);
+	CHECK_EQ(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, sv), 0);
+	r.peer = sv[1];
+	/* what waits there already comes in at once */
+	make_frame(frame, guest_mac, 200, 2);
+	CHECK(peer_put(&r, NET_STREAM, frame, 200));
+	CHECK_EQ(net_attach(r.v, sv[0], NULL), 0);
+	CHECK_EQ(link_status(&r), NET_S_LINK_UP | NET_S_ANNOUNCE);
+	CHECK_EQ(rx_wait(&r, back), 200);
+	CHECK(is_frame(back, guest_mac, 200, 2));
+	make_frame(frame, guest_mac, 300, 3);
+	CHECK(tx_add(&r, NULL, frame, 300, 1) >= 0);
+	CHECK_EQ(peer_get(&r, NET_STREAM, back), 300);
+	CHECK(is_frame(back, guest_mac, 300, 3));
+	e = (struct error){ 0 };
+	CHECK_EQ(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, sv), 0);
+	CHECK_EQ(net_attach(r.v, sv[0], &e), -EBUSY);
+	CHECK(e.msg[0] && fcntl(sv[0], F_GETFD) < 0);
+	(void)close(sv[1]);
+	(void)close(wrong[1]);
+	rig_down(&r);
+	/* not both, and not where none can come */
+	for (int i = 0; i < 3; i++) {
+		cfg = net_cfg_of(i == 2 ? NET_DGRAM : NET_STREAM);
+		cfg.later = true;
+		if (!i)
+			(void)snprintf(cfg.path, sizeof(cfg.path), "/nowhere");
+		if (i == 1)
+			cfg.fd = open("/dev/null", O_RDWR | O_CLOEXEC);
+		memset(&r, 0, sizeof(r));
+		CHECK(!fake_guest_init(&r.g, rig_ram) && !loop_new("test", &r.loop, NULL));
+		CHECK_EQ(net_new(r.loop, &r.g.mem, &cfg, &r.v, NULL), -EINVAL);
+		loop_free(r.loop);
+		fake_guest_fini(&r.g);
+	}
+}
+
 /* ---- the hostile ---- */
 
 static void a_length_that_no_frame_has(void)
@@ -856,6 +912,7 @@ static const struct test_case cases[] = {
 	TEST(a_stream_that_comes_back),
 	TEST(datagrams_that_come_back),
 	TEST(what_is_no_backend),
+	TEST(a_backend_that_comes_later),
 	TEST(a_length_that_no_frame_has),
 	TEST(frames_that_are_none),
 	TEST(a_stream_in_crumbs),

@@ -250,6 +250,37 @@ static void checksums(void)
 	rig_down(&r);
 }
 
+/* A tap that comes when the driver has chosen its offloads: they are told to it. */
+static void a_tap_that_comes_later(void)
+{
+	struct net_cfg cfg = net_cfg_of(NET_TAP);
+	int fd = udp_socket(), tap;
+	struct rig r = { .peer = -1 };
+	struct error e = { 0 };
+
+	cfg.later = true;
+	cfg.offloads = OFFLOADS;
+	CHECK(fd >= 0 && !rig_make(&r, &cfg) && !rig_go(&r, ALL_FEATURES));
+	CHECK(r.d.features & NET_F_GUEST_TSO4 && !(r.d.features & NET_F_GUEST_UFO));
+	rx_post(&r, 128, BUF);
+	tap = open_tap("tap0", IFF_TAP | IFF_NO_PI);
+	CHECK_EQ(net_attach(r.v, tap, &e), -EINVAL);
+	CHECK(strstr(e.msg, "tap0") && link_status(&r) == 0);
+	tap = open_tap("tap0", IFF_TAP | IFF_NO_PI | IFF_VNET_HDR);
+	CHECK(tap >= 0 && bring_up("tap0"));
+	CHECK_EQ(net_attach(r.v, tap, NULL), 0);
+	CHECK_EQ(link_status(&r) & NET_S_LINK_UP, NET_S_LINK_UP);
+	udp_frame(500, true, 1);
+	CHECK(tx_add(&r, NULL, frame, 542, 2) >= 0);
+	CHECK_EQ(heard(&r, fd), 500);
+	CHECK(!memcmp(back, frame + 42, 500));
+	say_to_guest(fd, 300, 2);
+	CHECK_EQ(udp_from_host(&r), 342);
+	CHECK_EQ(r.hdr[0] & 1, 1);
+	(void)close(fd);
+	rig_down(&r);
+}
+
 /* One large frame of the guest's is what the host's side of the tap sees. */
 static void segments(void)
 {
@@ -335,6 +366,7 @@ static void other_taps_are_refused(void)
 static const struct test_case cases[] = {
 	TEST(both_ways),
 	TEST(checksums),
+	TEST(a_tap_that_comes_later),
 	TEST(segments),
 	TEST(down_and_gone),
 	TEST(other_taps_are_refused),

@@ -932,44 +932,8 @@ static void two_at_once(void)
 	vmm_free(NULL);
 }
 
-static void seen(enum vmm_thread which, void *arg)
-{
-	__atomic_fetch_or((unsigned *)arg, 1U << which, __ATOMIC_RELAXED);
-}
-
-/* A network interface has a thread of its own, which is told of like the others. */
-static void an_interface(void)
-{
-	unsigned threads = 0;
-	struct vmm_config c;
-	int n[2];
-
-	for (int bad = 1; bad >= 0; bad--) {
-		begin(NULL);
-		CHECK_EQ(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, n), 0);
-		c = full_config(1, 32 * MIB);
-		c.nnics = 1;
-		c.nic[0].kind = bad ? VMM_NIC_DGRAM : VMM_NIC_STREAM;
-		c.nic[0].fd = n[0];
-		c.on_thread = seen;
-		c.on_thread_arg = &threads;
-		CHECK_EQ(vmm_new(-1, &vm, &e), 0);
-		CHECK_EQ(vmm_build(vm, &c, &e), bad ? -EINVAL : 0);
-		CHECK(bad == (e.msg[0] != 0) && c.nic[0].fd < 0);
-		CHECK_EQ(close(n[1]), 0);
-		if (!bad) {
-			CHECK_EQ(vmm_start(vm, &e), 0);
-			CHECK_EQ(vmm_pause(vm), 0);
-			CHECK_EQ(vmm_resume(vm), 0);
-			CHECK(threads >> VMM_THREAD_NET & 1);
-		}
-		CHECK(ended_clean());
-	}
-}
-
 static const struct test_case cases[] = {
 	TEST(built_and_run),
-	TEST(an_interface),
 	TEST(window),
 	TEST(window_or_unmount),
 	TEST(mending),
