@@ -89,6 +89,8 @@ void conn_close(struct agent *a, struct conn *c)
 	notify_resume(a);
 	if (a->sync_to == c)
 		a->sync_to = NULL;
+	if (a->dhcp_to == c)
+		a->dhcp_to = NULL;
 }
 
 static void conn_gc(struct agent *a)

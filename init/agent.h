@@ -165,6 +165,10 @@ struct agent {
 	bool sync_again; /* asked for since it began */
 	struct conn *sync_to;
 	uint32_t sync_seq;
+	/* MSG_NIC: a child asks for an address */
+	pid_t dhcp_pid; /* 0: none */
+	struct conn *dhcp_to;
+	uint32_t dhcp_seq;
 	uint32_t namespaces; /* CLONE_NEW* that exec joins */
 	/* sysctls of interfaces, which come with the start: names and values, each with its 0 */
 	char *if_sysctls;
@@ -194,6 +198,8 @@ void conn_close(struct agent *a, struct conn *c);
 void ctrl_event(struct agent *a, struct ev *ev, uint32_t events);
 /* The child of a MSG_SYNC has ended. */
 void ctrl_synced(struct agent *a);
+/* The child of a MSG_NIC has ended, with this status of wait(). */
+void ctrl_dhcp_done(struct agent *a, int wstatus);
 void ctrl_reply(struct agent *a, struct conn *c, uint16_t type, uint32_t seq, const void *payload,
 	size_t len);
 void ctrl_fail(struct agent *a, struct conn *c, uint16_t type, uint32_t seq, uint32_t stage,
@@ -205,14 +211,17 @@ void ctrl_broadcast(struct agent *a, uint16_t type, const void *payload, size_t 
 
 /*
  * dhcp.c: gives interface @name an address, a default route and an MTU, as a DHCP server says, and
- * waits for that. -ETIMEDOUT: nobody answered DHCP_TRIES times; -errno.
+ * waits for that. -ETIMEDOUT: nobody answered @tries times; -errno.
  */
 #define DHCP_TRIES  5
 #define DHCP_TRY_MS 2000 /* for each of the two answers */
-int dhcp_run(const char *name);
+int dhcp_run(const char *name, int tries);
 
 /* netif.c: MSG_NET's payload as dummy interfaces. All are tried; the first error is the answer. */
 int netif_show(const uint8_t *list, size_t len);
+
+/* nic.c: what MSG_NIC says, but for DHCP. 0, -EPROTO, or -errno with *@f. */
+int nic_set(const struct msg_nic *n, const uint8_t *items, size_t len, struct fail *f);
 
 /* sysctl.c: sysctl_set() runs in the child that makes the container, and leaves out those of
  * interfaces. The agent keeps a copy of these, and sets them when the interfaces are there. 0, or

@@ -27,8 +27,11 @@
 #include <sys/ioctl.h>
 #include <sys/reboot.h>
 #include <sys/socket.h>
+#include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
+
+#define NIC_DHCP_TRIES 2 /* a start waits for them */
 
 #define K_RNDADDENTROPY 0x40085203
 #define K_RNDRESEEDCRNG 0x5207
@@ -413,6 +416,50 @@ void ctrl_synced(struct agent *a)
 		a->sync_to = NULL;
 }
 
+/* Set at once, but for an address that somebody else gives. */
+static int on_nic(struct agent *a, struct conn *c, const struct msg_hdr *h, const uint8_t *p)
+{
+	const uint8_t *items = NULL;
+	struct fail f = { 0 };
+	struct msg_nic n;
+	size_t len = 0;
+	pid_t pid;
+	int err = msg_take(h, p, &n, sizeof(n), &items, &len);
+
+	if (!err)
+		err = nic_set(&n, items, len, &f);
+	if (err && f.err) {
+		ctrl_fail(a, c, h->type, h->seq, MSG_STAGE_SETUP, err, f.text);
+		return 1;
+	}
+	if (err || !(n.flags & MSG_NIC_DHCP))
+		return err;
+	if (a->dhcp_pid)
+		return -EALREADY;
+	pid = fork();
+	if (pid < 0)
+		return -errno;
+	if (!pid)
+		_exit(-dhcp_run(n.name, NIC_DHCP_TRIES) & 0xff);
+	a->dhcp_pid = pid;
+	a->dhcp_to = c;
+	a->dhcp_seq = h->seq;
+	return 1;
+}
+
+void ctrl_dhcp_done(struct agent *a, int wstatus)
+{
+	int err = WIFEXITED(wstatus) ? WEXITSTATUS(wstatus) : EIO;
+
+	a->dhcp_pid = 0;
+	if (a->dhcp_to && err)
+		ctrl_fail(a, a->dhcp_to, MSG_NIC, a->dhcp_seq, MSG_STAGE_SETUP, err,
+			"no address by DHCP");
+	else if (a->dhcp_to)
+		ctrl_reply(a, a->dhcp_to, MSG_NIC, a->dhcp_seq, NULL, 0);
+	a->dhcp_to = NULL;
+}
+
 /* 0: reply with success; 1: a reply was or will be sent; -errno: reply with failure. */
 static int dispatch(struct agent *a, struct conn *c, const struct msg_hdr *h, const uint8_t *p)
 {
@@ -438,6 +485,8 @@ static int dispatch(struct agent *a, struct conn *c, const struct msg_hdr *h, co
 		return on_ps(a, c, h, p);
 	case MSG_NET:
 		return netif_show(p, h->len - sizeof(*h));
+	case MSG_NIC:
+		return on_nic(a, c, h, p);
 	case MSG_SYNC:
 		return on_sync(a, c, h);
 	case MSG_SHUTDOWN:

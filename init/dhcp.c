@@ -255,7 +255,7 @@ static int begin(struct client *c, int fd)
 	return c->fd < 0 || bind(c->fd, (struct sockaddr *)(void *)&a, sizeof(a)) ? -errno : 0;
 }
 
-int dhcp_run(const char *name)
+int dhcp_run(const char *name, int tries)
 {
 	int fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0), r;
 	struct client c = { .fd = -1 };
@@ -267,7 +267,7 @@ int dhcp_run(const char *name)
 	r = begin(&c, fd);
 	if (!r)
 		r = ask(&c, &l);
-	for (int i = 1; r == -ETIMEDOUT && i < DHCP_TRIES; i++)
+	for (int i = 1; r == -ETIMEDOUT && i < tries; i++)
 		r = ask(&c, &l);
 	if (!r)
 		r = apply(&c, fd, &l);

@@ -28,6 +28,8 @@ agent_sources = \
 	init/main.c \
 	init/mounts.c \
 	init/netif.c \
+	init/netlink.c \
+	init/nic.c \
 	init/notify.c \
 	init/proc.c \
 	init/process.c \
@@ -36,6 +38,7 @@ agent_sources = \
 	init/sysctl.c \
 	init/agent.h \
 	init/child.h \
+	init/netlink.h \
 	init/sys.h
 
 EXTRA_DIST += $(agent_sources)

@@ -135,7 +135,7 @@ int main(void)
 	loopback_up();
 	/* as in libkrun's contract; the host does not wait for us, the workload does */
 	if (getenv("KRUN_DHCP")) {
-		err = dhcp_run("eth0");
+		err = dhcp_run("eth0", DHCP_TRIES);
 		if (err) {
 			say("agent: no address by DHCP: ");
 			say(strerror(-err));

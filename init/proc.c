@@ -248,6 +248,10 @@ void proc_reap(struct agent *a)
 			ctrl_synced(a);
 			continue;
 		}
+		if (pid == a->dhcp_pid) {
+			ctrl_dhcp_done(a, st);
+			continue;
+		}
 		for (p = a->procs; p; p = p->next) {
 			if (p->pid == pid && !p->reaped)
 				break;

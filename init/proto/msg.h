@@ -106,7 +106,9 @@ enum msg_type {
 	MSG_PING = 11,	   /* nothing -> nothing */
 	MSG_UPDATE = 12,   /* msg_proc + blob (BLOB_UPDATE): writes cgroup files -> nothing */
 	MSG_NET = 13,	   /* msg_netaddr, any number: interfaces with these addresses -> nothing */
-	MSG_REQUEST_LAST = MSG_NET,
+	MSG_NIC = 14, /* msg_nic, then its items: what the VM's interface is -> nothing, when it is
+			 up, and has asked for an address if it shall */
+	MSG_REQUEST_LAST = MSG_NIC,
 
 	MSG_PS = 32, /* msg_ps -> msg_ps_reply, then processes */
 
@@ -255,6 +257,45 @@ struct msg_netaddr {
 #define MSG_NET_INET  4u
 #define MSG_NET_INET6 6u
 
+/* MSG_NIC: the interface of the machine's network device, which is called eth0 until then. */
+struct msg_nic {
+	uint32_t mtu;	 /* 0: as it is */
+	uint32_t nitems; /* struct msg_nic_item that follow, at most MSG_NIC_ITEMS */
+	char name[16];	 /* that it gets; with its NUL */
+	uint8_t mac[6];	 /* zeros: as it is */
+	uint8_t flags;	 /* MSG_NIC_* */
+	uint8_t reserved;
+};
+
+#define MSG_NIC_DHCP \
+	1u /* asks for an IPv4 address; -ETIMEDOUT: nobody answered, all else is done */
+#define MSG_NIC_ITEMS 512
+
+enum msg_nic_kind {
+	MSG_NIC_ADDR = 1,  /* ip; via: the other end's, of a link between two; src: broadcast */
+	MSG_NIC_ROUTE = 2, /* to ip/prefix; via: router; src: preferred source */
+	MSG_NIC_NEIGH = 3, /* ip is at mac, always */
+};
+
+/* In the order in which they are set. Addresses: IPv4 the first four bytes; zeros: none. */
+struct msg_nic_item {
+	uint8_t kind;	/* enum msg_nic_kind */
+	uint8_t family; /* MSG_NET_* */
+	uint8_t prefix; /* bits */
+	uint8_t scope;	/* RT_SCOPE_* */
+	uint8_t origin; /* RTPROT_* of a route */
+	uint8_t flags;	/* MSG_NIC_NOPREFIXROUTE of an address, MSG_NIC_ONLINK of a route */
+	uint16_t reserved;
+	uint32_t metric; /* of an address: of the route to its network; 0: the default */
+	uint32_t mtu;	 /* of a route; 0: the interface's */
+	uint8_t ip[16], via[16], src[16];
+	uint8_t mac[6];
+	uint16_t reserved2;
+};
+
+#define MSG_NIC_NOPREFIXROUTE 1u
+#define MSG_NIC_ONLINK	      2u
+
 #define PROTO_AT(s, f, off, size) \
 	_Static_assert(           \
 		offsetof(struct s, f) == (off) && sizeof(((struct s *)0)->f) == (size), #s "." #f)
@@ -338,6 +379,28 @@ PROTO_AT(msg_netaddr, family, 30, 1);
 PROTO_AT(msg_netaddr, prefix, 31, 1);
 PROTO_AT(msg_netaddr, ip, 32, 16);
 PROTO_AT(msg_netaddr, reserved, 48, 8);
+PROTO_SIZE(msg_nic, 32);
+PROTO_AT(msg_nic, mtu, 0, 4);
+PROTO_AT(msg_nic, nitems, 4, 4);
+PROTO_AT(msg_nic, name, 8, 16);
+PROTO_AT(msg_nic, mac, 24, 6);
+PROTO_AT(msg_nic, flags, 30, 1);
+PROTO_AT(msg_nic, reserved, 31, 1);
+PROTO_SIZE(msg_nic_item, 72);
+PROTO_AT(msg_nic_item, kind, 0, 1);
+PROTO_AT(msg_nic_item, family, 1, 1);
+PROTO_AT(msg_nic_item, prefix, 2, 1);
+PROTO_AT(msg_nic_item, scope, 3, 1);
+PROTO_AT(msg_nic_item, origin, 4, 1);
+PROTO_AT(msg_nic_item, flags, 5, 1);
+PROTO_AT(msg_nic_item, reserved, 6, 2);
+PROTO_AT(msg_nic_item, metric, 8, 4);
+PROTO_AT(msg_nic_item, mtu, 12, 4);
+PROTO_AT(msg_nic_item, ip, 16, 16);
+PROTO_AT(msg_nic_item, via, 32, 16);
+PROTO_AT(msg_nic_item, src, 48, 16);
+PROTO_AT(msg_nic_item, mac, 64, 6);
+PROTO_AT(msg_nic_item, reserved2, 70, 2);
 PROTO_SIZE(msg_oom, 8);
 PROTO_AT(msg_oom, kills, 0, 8);
 

@@ -35,7 +35,7 @@ static pid_t client(void)
 	pid_t pid = fork();
 
 	if (!pid)
-		_exit(-dhcp_run("dh0"));
+		_exit(-dhcp_run("dh0", DHCP_TRIES));
 	return pid;
 }
 
@@ -199,7 +199,7 @@ static void lies(void)
 
 static void no_such_interface(void)
 {
-	CHECK_EQ(dhcp_run("none0"), -ENODEV);
+	CHECK_EQ(dhcp_run("none0", 1), -ENODEV);
 }
 
 static const struct test_case cases[] = { TEST(an_address), TEST(lies), TEST(no_such_interface) };

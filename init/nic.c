@@ -1,0 +1,201 @@
+// SPDX-License-Identifier: Apache-2.0
+/* MSG_NIC: the machine's network device becomes the interface of the container's namespace. */
+/*
+ * How it works
+ *
+ * The device is there since the boot, down, as eth0 and with an address of the host's choice. It
+ * gets the name, the hardware address and the MTU of the namespace's interface, then addresses,
+ * neighbours and routes in the order in which they come: the host has put those routes first that
+ * others need. Addresses of IPv6 are used at once, as the namespace has looked for a second one
+ * already; and no link-local one is made that the namespace has not.
+ *
+ * DHCP runs in a child of the loop, which waits for nobody.
+ */
+#include "agent.h"
+#include "netlink.h"
+
+#include <arpa/inet.h>
+#include <errno.h>
+#include <linux/if_addr.h>
+#include <linux/if_link.h>
+#include <linux/neighbour.h>
+#include <net/if.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#define DEVICE "eth0" /* what the kernel calls the first one */
+
+static const uint8_t none[16];
+
+static size_t ip_len(const struct msg_nic_item *m)
+{
+	return m->family == MSG_NET_INET6 ? 16 : 4;
+}
+
+static uint8_t family_of(const struct msg_nic_item *m)
+{
+	return m->family == MSG_NET_INET6 ? AF_INET6 : AF_INET;
+}
+
+static void ip_attr(
+	struct nl_req *r, unsigned short type, const uint8_t *ip, const struct msg_nic_item *m)
+{
+	if (memcmp(ip, none, sizeof(none)) != 0)
+		(void)nl_attr(r, type, ip, ip_len(m));
+}
+
+/* While it is down: a name is not changed otherwise. */
+static int set_link(int fd, int index, const struct msg_nic *n)
+{
+	struct ifinfomsg i = { .ifi_index = index };
+	struct nl_req r = nl_request(RTM_NEWLINK, 0, &i, sizeof(i));
+
+	(void)nl_attr(&r, IFLA_IFNAME, n->name, strlen(n->name) + 1);
+	if (n->mtu)
+		(void)nl_attr(&r, IFLA_MTU, &n->mtu, sizeof(n->mtu));
+	if (memcmp(n->mac, none, sizeof(n->mac)) != 0)
+		(void)nl_attr(&r, IFLA_ADDRESS, n->mac, sizeof(n->mac));
+	return nl_ask(fd, &r);
+}
+
+static int add_address(int fd, int index, const struct msg_nic_item *m)
+{
+	struct ifaddrmsg a = { .ifa_family = family_of(m),
+		.ifa_prefixlen = m->prefix,
+		.ifa_scope = m->scope,
+		.ifa_index = (uint32_t)index };
+	struct nl_req r = nl_request(RTM_NEWADDR, NLM_F_CREATE | NLM_F_REPLACE, &a, sizeof(a));
+	bool v6 = m->family == MSG_NET_INET6;
+	uint32_t flags = IFA_F_PERMANENT | (v6 ? IFA_F_NODAD : 0) |
+		(m->flags & MSG_NIC_NOPREFIXROUTE ? IFA_F_NOPREFIXROUTE : 0);
+
+	(void)nl_attr(&r, IFA_LOCAL, m->ip, ip_len(m));
+	(void)nl_attr(
+		&r, IFA_ADDRESS, memcmp(m->via, none, sizeof(none)) ? m->via : m->ip, ip_len(m));
+	if (!v6)
+		ip_attr(&r, IFA_BROADCAST, m->src, m);
+	(void)nl_attr(&r, IFA_FLAGS, &flags, sizeof(flags));
+	if (m->metric)
+		(void)nl_attr(&r, IFA_RT_PRIORITY, &m->metric, sizeof(m->metric));
+	return nl_ask(fd, &r);
+}
+
+static int add_route(int fd, int index, const struct msg_nic_item *m)
+{
+	struct rtmsg t = { .rtm_family = family_of(m),
+		.rtm_dst_len = m->prefix,
+		.rtm_table = RT_TABLE_MAIN,
+		.rtm_protocol = m->origin,
+		.rtm_scope = m->scope,
+		.rtm_type = RTN_UNICAST,
+		.rtm_flags = m->flags & MSG_NIC_ONLINK ? RTNH_F_ONLINK : 0 };
+	struct nl_req r = nl_request(RTM_NEWROUTE, NLM_F_CREATE | NLM_F_EXCL, &t, sizeof(t));
+	struct rtattr *outer;
+	int err;
+
+	if (m->prefix)
+		(void)nl_attr(&r, RTA_DST, m->ip, ip_len(m));
+	ip_attr(&r, RTA_GATEWAY, m->via, m);
+	ip_attr(&r, RTA_PREFSRC, m->src, m);
+	(void)nl_attr(&r, RTA_OIF, &index, sizeof(index));
+	if (m->metric)
+		(void)nl_attr(&r, RTA_PRIORITY, &m->metric, sizeof(m->metric));
+	if (m->mtu) {
+		outer = nl_attr(&r, RTA_METRICS, NULL, 0);
+		(void)nl_attr(&r, RTAX_MTU, &m->mtu, sizeof(m->mtu));
+		nl_attr_end(&r, outer);
+	}
+	err = nl_ask(fd, &r);
+	/* that of an address's network is there already */
+	return err == -EEXIST ? 0 : err;
+}
+
+static int add_neighbour(int fd, int index, const struct msg_nic_item *m)
+{
+	struct ndmsg d = {
+		.ndm_family = family_of(m), .ndm_ifindex = index, .ndm_state = NUD_PERMANENT
+	};
+	struct nl_req r = nl_request(RTM_NEWNEIGH, NLM_F_CREATE | NLM_F_REPLACE, &d, sizeof(d));
+
+	(void)nl_attr(&r, NDA_DST, m->ip, ip_len(m));
+	(void)nl_attr(&r, NDA_LLADDR, m->mac, sizeof(m->mac));
+	return nl_ask(fd, &r);
+}
+
+static int add_item(int fd, int index, const struct msg_nic_item *m, struct fail *f)
+{
+	static const char *const what[] = {
+		[MSG_NIC_ADDR] = "address",
+		[MSG_NIC_ROUTE] = "route to",
+		[MSG_NIC_NEIGH] = "neighbour",
+	};
+	char ip[INET6_ADDRSTRLEN] = "?", name[INET6_ADDRSTRLEN + 4];
+	int err = m->kind == MSG_NIC_ADDR  ? add_address(fd, index, m)
+		: m->kind == MSG_NIC_ROUTE ? add_route(fd, index, m)
+					   : add_neighbour(fd, index, m);
+
+	if (!err)
+		return 0;
+	(void)inet_ntop(family_of(m), m->ip, ip, sizeof(ip));
+	(void)snprintf(name, sizeof(name), "%s/%u", ip, m->prefix);
+	return fail_set(f, err, what[m->kind], name);
+}
+
+static bool valid_item(const struct msg_nic_item *m)
+{
+	return m->kind >= MSG_NIC_ADDR && m->kind <= MSG_NIC_NEIGH && !m->reserved &&
+		!m->reserved2 && !(m->flags & ~(MSG_NIC_NOPREFIXROUTE | MSG_NIC_ONLINK)) &&
+		(m->family == MSG_NET_INET ? m->prefix <= 32
+					   : m->family == MSG_NET_INET6 && m->prefix <= 128);
+}
+
+static bool valid(const struct msg_nic *n, const uint8_t *items, size_t len)
+{
+	size_t name = strnlen(n->name, sizeof(n->name));
+	struct msg_nic_item m;
+
+	if (!name || name == sizeof(n->name) || n->reserved || n->flags & ~MSG_NIC_DHCP ||
+		n->nitems > MSG_NIC_ITEMS || len != n->nitems * sizeof(m))
+		return false;
+	for (size_t at = 0; at < len; at += sizeof(m)) {
+		memcpy(&m, items + at, sizeof(m));
+		if (!valid_item(&m))
+			return false;
+	}
+	return true;
+}
+
+static int set_all(int fd, const struct msg_nic *n, const uint8_t *items, struct fail *f)
+{
+	int index = (int)if_nametoindex(DEVICE), err;
+	struct msg_nic_item m;
+
+	if (!index)
+		return fail_set(f, ENODEV, "the machine has no network device", NULL);
+	err = set_link(fd, index, n);
+	if (err)
+		return fail_set(f, err, "network interface", n->name);
+	err = nl_link_up(fd, index);
+	if (err)
+		return fail_set(f, err, "network interface", n->name);
+	for (uint32_t i = 0; !err && i < n->nitems; i++) {
+		memcpy(&m, items + i * sizeof(m), sizeof(m));
+		err = add_item(fd, index, &m, f);
+	}
+	return err;
+}
+
+int nic_set(const struct msg_nic *n, const uint8_t *items, size_t len, struct fail *f)
+{
+	int fd, err;
+
+	if (!valid(n, items, len))
+		return -EPROTO;
+	fd = nl_open();
+	if (fd < 0)
+		return fail_set(f, fd, "netlink", NULL);
+	err = set_all(fd, n, items, f);
+	(void)close(fd);
+	return err;
+}
