@@ -26,9 +26,10 @@
 /* How long a VMM that was killed, and its cgroup, may take to be gone. */
 #define DESTROY_MS 10000
 
-/* Releases the process of @c, which is created and locked, and runs what poststart hooks there are;
+/* Gives @c, which is created and locked, the network interface that it may have (oci/nic.h),
+ * releases its process, and runs what poststart hooks there are;
  * when one of them fails the VMM is killed, and when the answer takes longer than @ms and the time
  * limits of the startContainer hooks. */
-int container_start(const struct container *c, const struct spec *s, unsigned ms, struct error *e);
+int container_start(struct container *c, const struct spec *s, unsigned ms, struct error *e);
 
 #endif

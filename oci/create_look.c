@@ -150,6 +150,9 @@ static int open_vm(struct create *x, struct error *e)
 		return p->kernel_fd;
 	r = spec_net(x->spec, &p->net, e);
 	if (!r)
+		r = spec_nic(x->spec, &p->nic, e);
+	x->c.nic = p->nic.kind;
+	if (!r)
 		r = spec_disks(x->spec, x->bundle_fd, p->disk, &p->ndisks, e);
 	return r;
 }
@@ -168,6 +171,16 @@ static int size_vm(struct create *x, struct error *e)
 	return r ? r
 		 : kernel_cmdline(x->spec, x->p.size.vcpus, x->p.net.tsi, x->p.cmdline,
 			   sizeof(x->p.cmdline), e);
+}
+
+/* To take an interface over in the caller's namespace would cut the host off. */
+static int check_nic(const struct create *x, struct error *e)
+{
+	if (x->p.nic.kind != SPEC_NIC_TAKE ||
+		(x->spec->linux_.ns[SPEC_NS_NETWORK].set && !x->p.ns.own_net))
+		return 0;
+	return err_set(e, EINVAL,
+		"config.json: annotations[\"krun-oci.net\"]: \"tap\" takes an interface over, which needs a network namespace of the container's own in linux.namespaces");
 }
 
 /* Opens what needs the caller's rights and the host's view; nothing is made yet. */
@@ -195,7 +208,9 @@ static int open_host(struct create *x, struct error *e)
 	r = p->sandbox ? 0 : size_vm(x, e);
 	if (!r && !p->sandbox)
 		r = notify_open(x->spec, x->bundle_fd, getenv("NOTIFY_SOCKET"), &p->notify, e);
-	return r ? r : ns_open(x->spec, &p->ns, e);
+	if (!r)
+		r = ns_open(x->spec, &p->ns, e);
+	return r ? r : check_nic(x, e);
 }
 
 static int plan_mounts(struct create *x, struct error *e)

@@ -34,6 +34,7 @@ enum ctl_op {
 	CTL_GUEST_PIDS = 36,   /* pids.max, the same way */
 	CTL_READY = 37,	     /* the reply comes when the container says READY=1; see oci/ready.h */
 	CTL_GUEST_CPUS = 38, /* cpuset.cpus in the guest: arg of its CPUs, from the first on */
+	CTL_NIC = 39,	     /* see oci/nic.h; arg: bytes of the description, 0 to ask only */
 	CTL_EVENTS = 34,     /* keeps the connection: a reply now, and one for each OOM kill */
 };
 

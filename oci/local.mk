@@ -42,6 +42,9 @@ liboci_a_SOURCES = \
 	oci/mount_fs.c \
 	oci/mounts.c \
 	oci/netaddrs.c \
+	oci/nic.c \
+	oci/nic_look.c \
+	oci/nic_tap.c \
 	oci/notify.c \
 	oci/ns.c \
 	oci/ops.c \
@@ -49,6 +52,7 @@ liboci_a_SOURCES = \
 	oci/ps.c \
 	oci/ready.c \
 	oci/resolve.c \
+	oci/rtnl.c \
 	oci/run.c \
 	oci/sandbox.c \
 	oci/seccomp_cache.c \
@@ -114,10 +118,14 @@ liboci_a_SOURCES = \
 	oci/mount_fs.h \
 	oci/mounts.h \
 	oci/netaddrs.h \
+	oci/nic.h \
+	oci/nic_look.h \
+	oci/nic_tap.h \
 	oci/notify.h \
 	oci/ns.h \
 	oci/ready.h \
 	oci/resolve.h \
+	oci/rtnl.h \
 	oci/runtime.h \
 	oci/sandbox.h \
 	oci/seccomp_cache.h \

@@ -31,6 +31,7 @@
 #include "oci/fsutil.h"
 #include "oci/hooks.h"
 #include "oci/interrupt.h"
+#include "oci/nic.h"
 #include "oci/ready.h"
 #include "util/cleanup.h"
 #include "util/log.h"
@@ -70,14 +71,17 @@ static int no_answer(const struct container *c, int vmm, unsigned ms, struct err
 		ms / 1000);
 }
 
-int container_start(const struct container *c, const struct spec *s, unsigned ms, struct error *e)
+int container_start(struct container *c, const struct spec *s, unsigned ms, struct error *e)
 {
 	struct ctl_req q = { .op = CTL_START };
-	CLEAN_FD int fd = ctl_connect(c, e);
 	/* before it runs: who could not end it must not start it */
-	CLEAN_FD int vmm = fd < 0 ? -1 : container_pidfd(c);
-	int r;
+	CLEAN_FD int vmm = container_pidfd(c);
+	CLEAN_FD int fd = -1;
+	int r = vmm >= 0 && c->nic && s ? nic_start(c, s, e) : 0;
 
+	if (r)
+		return r;
+	fd = ctl_connect(c, e);
 	if (fd < 0)
 		return fd;
 	if (vmm < 0)
@@ -96,12 +100,13 @@ int container_start(const struct container *c, const struct spec *s, unsigned ms
 	return !r && s ? poststart(c, s, vmm, e) : r;
 }
 
-/* As container_start(); the config is needed for hooks alone. */
-static int start_created(const struct container *c, struct error *e)
+/* As container_start(); the config is needed for hooks and the network alone. */
+static int start_created(struct container *c, struct error *e)
 {
 	const uint32_t both = HOOK_BIT(SPEC_HOOK_START_CONTAINER) | HOOK_BIT(SPEC_HOOK_POSTSTART);
 	CLEAN(spec_freep) struct spec *s = NULL;
-	int r = c->hooks & both ? spec_load(c->dir_fd, "config.json", &s, NULL, NULL, e) : 0;
+	int r = c->hooks & both || c->nic ? spec_load(c->dir_fd, "config.json", &s, NULL, NULL, e)
+					  : 0;
 
 	return r ? r : container_start(c, s, CTL_START_MS, e);
 }
@@ -248,6 +253,7 @@ int container_destroy(struct container *c, unsigned ms, struct error *e)
 	if (r)
 		return err_sys(e, r, "cannot kill the VMM of container \"%s\" (pid %d)", c->id,
 			(int)c->pid);
+	nic_end(c);
 	/* the name of the scope, and the path of the cgroup, may be another container's by now */
 	cg_mark_of(&m, c->created, c->id);
 	if (c->scope && c->cgroup && cgroup_is_ours(c->cgroup, &m))

@@ -436,6 +436,8 @@ void spec_freep(struct spec **s);
 
 /* The value of an annotation, or NULL. */
 const char *spec_annotation(const struct spec *s, const char *key);
+/* Does the @value (NULL: none) of one of crun's switches say yes? */
+bool spec_annotation_on(const char *value);
 
 /* "prestart", "createRuntime", ... */
 const char *spec_hook_name(enum spec_hook_kind k);

@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-/* The network annotations: whether the guest has the host's sockets, and what it may do with them.
- */
+/* The network annotations: the host's sockets and what may be done with them, or an interface. */
 /*
  * How it works
  *
@@ -9,6 +8,8 @@
  * prefix length, ports, or both. Everything must be read to its end, and an error names the rule by
  * its number and quotes it. Host bits that a prefix length would ignore are an error: who
  * writes 10.0.0.1/8 most likely means something else.
+ *
+ * krun.tap_name is crun's name for one of the interfaces, off as crun has it off.
  */
 #include <arpa/inet.h>
 #include <errno.h>
@@ -170,7 +171,7 @@ static int rules(const struct spec *s, const char *key, bool egress, struct vmm_
 static int known(const struct spec *s, struct error *e)
 {
 	static const char *const KEYS[] = { "krun-oci.net", "krun-oci.net.egress",
-		"krun-oci.net.listen" };
+		"krun-oci.net.listen", "krun-oci.net.interface" };
 
 	for (size_t i = 0; i < s->n_annotations; i++) {
 		const char *key = s->annotations[i].key;
@@ -185,25 +186,84 @@ static int known(const struct spec *s, struct error *e)
 	return 0;
 }
 
+/* What a name of an interface may be, to the kernel. */
+static bool is_name(const char *s)
+{
+	return *s && strlen(s) < IFNAMSIZ && strcmp(s, ".") != 0 && strcmp(s, "..") != 0 &&
+		!strpbrk(s, "/: \t\n\v\f\r%");
+}
+
+static int get_name(const char *key, const char *value, struct spec_nic *out, struct error *e)
+{
+	if (!is_name(value))
+		return err_set(e, EINVAL,
+			"config.json: annotations[\"%s\"]: %s is no name of an interface", key,
+			QUOTE(value));
+	(void)memcpy(out->name, value, strlen(value) + 1);
+	return 0;
+}
+
+static const char *set(const struct spec *s, const char *key)
+{
+	const char *v = spec_annotation(s, key);
+
+	return spec_annotation_on(v) ? v : NULL;
+}
+
+static int conflict(const char *a, const char *b, struct error *e)
+{
+	return err_set(e, EINVAL,
+		"config.json: annotations[\"%s\"]: does not go with annotations[\"%s\"]", a, b);
+}
+
+int spec_nic(const struct spec *s, struct spec_nic *out, struct error *e)
+{
+	const char *net = spec_annotation(s, "krun-oci.net"), *tap = set(s, "krun.tap_name"),
+		   *name = spec_annotation(s, "krun-oci.net.interface");
+
+	*out = (struct spec_nic){ .kind = SPEC_NIC_NONE };
+	if (tap && net && strcmp(net, "tap") != 0)
+		return conflict("krun.tap_name", "krun-oci.net", e);
+	if (tap && name)
+		return conflict("krun.tap_name", "krun-oci.net.interface", e);
+	if (tap) {
+		out->kind = SPEC_NIC_TAP;
+		return get_name("krun.tap_name", tap, out, e);
+	}
+	if (net && !strcmp(net, "tap"))
+		out->kind = SPEC_NIC_TAKE;
+	if (!name)
+		return 0;
+	if (!out->kind)
+		return err_set(e, EINVAL,
+			"config.json: annotations[\"krun-oci.net.interface\"]: it goes with krun-oci.net=tap");
+	return get_name("krun-oci.net.interface", name, out, e);
+}
+
 int spec_net(const struct spec *s, struct vmm_net *out, struct error *e)
 {
 	const char *net = spec_annotation(s, "krun-oci.net");
+	struct spec_nic nic;
 	int r = known(s, e);
 
+	if (!r)
+		r = spec_nic(s, &nic, e);
 	if (r)
 		return r;
-	memset(out, 0, sizeof(*out));
-	out->tsi = !net || !strcmp(net, "tsi");
-	if (net && !out->tsi && strcmp(net, "none") != 0)
+	(void)memset(out, 0, sizeof(*out));
+	out->tsi = !nic.kind && (!net || !strcmp(net, "tsi"));
+	if (net && !nic.kind && !out->tsi && strcmp(net, "none") != 0)
 		return err_set(e, EINVAL,
-			"config.json: annotations[\"krun-oci.net\"]: %s is not \"tsi\" or \"none\"",
+			"config.json: annotations[\"krun-oci.net\"]: %s is not \"tsi\", \"tap\" or \"none\"",
 			QUOTE(net));
 	r = rules(s, "krun-oci.net.egress", true, out->egress, &out->negress, e);
 	if (!r)
 		r = rules(s, "krun-oci.net.listen", false, out->listen, &out->nlisten, e);
 	if (!r && !out->tsi && (out->negress || out->nlisten))
-		r = err_set(e, EINVAL,
-			"config.json: annotations[\"krun-oci.net.%s\"]: there is no network to have rules for",
-			out->negress ? "egress" : "listen");
+		r = err_set(e, EINVAL, "config.json: annotations[\"krun-oci.net.%s\"]: %s",
+			out->negress ? "egress" : "listen",
+			nic.kind
+				? "rules are for krun-oci.net=tsi, an interface has the host's filters"
+				: "there is no network to have rules for");
 	return r;
 }

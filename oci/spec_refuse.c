@@ -239,7 +239,7 @@ static bool unified(const struct spec *s, char where[static WHERE_MAX])
 	return false;
 }
 
-static bool on(const char *value)
+bool spec_annotation_on(const char *value)
 {
 	return value && *value && strcmp(value, "0") != 0 && strcmp(value, "false") != 0;
 }
@@ -248,14 +248,13 @@ static bool annotations(const struct spec *s, char where[static WHERE_MAX])
 {
 	static const char *const KEYS[] = {
 		"krun.use_passt",
-		"krun.tap_name",
 		"krun.gpu_flags",
 		"krun.nested_virt",
 		"krun.variant",
 	};
 
 	for (size_t i = 0; !s->annotations_ignored && i < ARRAY_SIZE(KEYS); i++)
-		if (on(spec_annotation(s, KEYS[i]))) {
+		if (spec_annotation_on(spec_annotation(s, KEYS[i]))) {
 			(void)snprintf(where, WHERE_MAX, "annotations[\"%s\"]", KEYS[i]);
 			return true;
 		}

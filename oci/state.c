@@ -135,6 +135,9 @@ static int make_json(const struct container *c, char **out, size_t *len)
 	jw_u64(&w, "hooks", c->hooks);
 	jw_u64(&w, "vcpus", c->vcpus);
 	jw_u64(&w, "ram", c->ram);
+	jw_u64(&w, "nic", c->nic);
+	jw_u64(&w, "netInode", c->net_inode);
+	jw_u64(&w, "netIndex", c->net_index);
 	jw_end(&w);
 	return jw_finish(&w, out, len);
 }
@@ -252,12 +255,20 @@ static int no_such(const struct container *c, struct error *e)
 	return err_set(e, ENOENT, "container \"%s\" does not exist", c->id);
 }
 
+/* What is not there in the state of a version that did not record it: 0 then. */
+static uint64_t get_later(const struct json *root, const char *key)
+{
+	int64_t v = 0;
+
+	return json_get_i64(root, key, &v) ? (uint64_t)v : 0;
+}
+
 static int read_state(struct container *c, struct error *e)
 {
 	CLEAN(json_freep) struct json_doc *doc = NULL;
 	CLEAN_FREE char *text = NULL;
 	const struct json *root;
-	int64_t pid = 0, start = 0, owner = 0, kept = 0, hooks = 0, cpus = 0, ram = 0;
+	int64_t pid = 0, start = 0, owner = 0, kept = 0, hooks = 0;
 	size_t len = 0;
 	int r = read_file_at(c->dir_fd, "state.json", STATE_MAX, &text, &len);
 
@@ -289,9 +300,11 @@ static int read_state(struct container *c, struct error *e)
 	c->owner = (uint32_t)owner;
 	c->cgroup_kept = (size_t)kept;
 	c->hooks = (uint32_t)hooks;
-	/* not there in the state of a version that did not record them */
-	c->vcpus = json_get_i64(root, "vcpus", &cpus) ? (uint32_t)cpus : 0;
-	c->ram = json_get_i64(root, "ram", &ram) ? (uint64_t)ram : 0;
+	c->vcpus = (uint32_t)get_later(root, "vcpus");
+	c->ram = get_later(root, "ram");
+	c->nic = (uint32_t)get_later(root, "nic");
+	c->net_inode = get_later(root, "netInode");
+	c->net_index = (uint32_t)get_later(root, "netIndex");
 	return 0;
 }
 

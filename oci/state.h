@@ -61,6 +61,11 @@ struct container {
 	uint32_t vcpus;	    /* what the VM was made with; 0: none, or not recorded */
 	uint64_t ram;	    /* bytes */
 	uint32_t hooks;	    /* HOOK_BIT()s of the kinds that the config has */
+	uint32_t nic;	    /* enum spec_nic_kind: start makes it */
+	/* the interface whose frames go to the guest: its network namespace, and its number there;
+	 * 0: none */
+	uint64_t net_inode;
+	uint32_t net_index;
 };
 
 void container_free(

@@ -12,7 +12,7 @@
  * A pause is in two steps: the guest writes back its files, within a time limit, then the CPUs and
  * devices stop.
  */
-/* #syscalls:main accept4 close poll read recvmsg sendto timerfd_settime */
+/* #syscalls:main accept4 close poll pread64 read recvmsg sendto timerfd_settime */
 #include <errno.h>
 #include <inttypes.h>
 #include <poll.h>
@@ -27,6 +27,7 @@
 #include "oci/ctl.h"
 #include "oci/guest_blob.h"
 #include "oci/netaddrs.h"
+#include "oci/nic.h"
 #include "oci/vmloop.h"
 #include "util/cleanup.h"
 #include "util/log.h"
@@ -119,6 +120,8 @@ static void ctl_start(struct vmloop *l, int conn)
 	if (!l->p->spec->process.set)
 		return vmctl_answer(conn, EINVAL,
 			"config.json: process: the config has none, there is nothing to start");
+	if (l->p->nic.kind && !l->nic_up)
+		return vmctl_answer(conn, EINVAL, "the container has no network interface yet");
 	if (l->p->tty_fd >= 0)
 		vmloop_pass_size(l);
 	if (l->p->net.tsi)
@@ -127,6 +130,40 @@ static void ctl_start(struct vmloop *l, int conn)
 	if (!l->start_seq)
 		return vmctl_answer(conn, ENOMEM, "cannot ask the guest to start");
 	l->start_conn = conn;
+}
+
+/* What is behind the guest's interface, and what the guest is to make of it. */
+static int take_nic(struct vmloop *l, uint32_t bytes, int *fds, struct error *e)
+{
+	CLEAN_FREE uint8_t *head = bytes <= NIC_BYTES_MAX ? malloc(bytes) : NULL;
+	int r;
+
+	if (!head || fds[0] < 0 || fds[1] < 0)
+		return err_set(e, EINVAL, "no network interface came along");
+	if (pread(fds[1], head, bytes, 0) != (ssize_t)bytes)
+		return err_set(e, EPROTO, "the description of the network interface is short");
+	r = vmm_nic_attach(l->vm, 0, TAKE_FD(fds[0]), e);
+	if (r)
+		return r;
+	l->nic_seq = agent_send(&l->agent, MSG_NIC, head, bytes);
+	return l->nic_seq ? 0 : err_sys(e, ENOMEM, "cannot describe the network to the guest");
+}
+
+static void ctl_nic(struct vmloop *l, int conn, const struct ctl_req *q, int *fds)
+{
+	struct error e = { 0 };
+
+	if (!l->p->nic.kind)
+		return vmctl_answer(conn, ENODEV, "the VM has no network interface");
+	if (l->nic_up)
+		return vmctl_answer(conn, EALREADY, "the network interface is there already");
+	if (l->phase != PHASE_CREATED || l->nic_conn >= 0)
+		return vmctl_answer(conn, EBUSY, "the container is not waiting for its network");
+	if (!q->arg)
+		return vmctl_answer(conn, 0, "");
+	if (take_nic(l, q->arg, fds, &e))
+		return vmctl_answer(conn, e.code, e.msg);
+	l->nic_conn = conn;
 }
 
 static void ctl_signal(struct vmloop *l, int conn, const struct ctl_req *q)
@@ -253,6 +290,8 @@ static void ctl_request(struct vmloop *l, int conn, const struct ctl_req *q, int
 		vmexec_ps(&l->exec, conn, q);
 	else if (q->op == CTL_START)
 		ctl_start(l, conn);
+	else if (q->op == CTL_NIC)
+		ctl_nic(l, conn, q, fds);
 	else if (q->op == CTL_SIGNAL)
 		ctl_signal(l, conn, q);
 	else if (q->op == CTL_PAUSE)

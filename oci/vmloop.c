@@ -101,6 +101,18 @@ void vmloop_pass_size(struct vmloop *l)
 	(void)agent_send(&l->agent, MSG_WINSIZE, &w, sizeof(w));
 }
 
+/* A network whose machines nobody gives addresses is no reason not to start: those of a tap that
+ * was there may be the workload's to set. */
+static void nic_is_set(struct vmloop *l, const struct agent_reply *r)
+{
+	bool silent = r->status == -ETIMEDOUT && l->p->nic.kind == SPEC_NIC_TAP;
+
+	if (silent)
+		log_warn("nobody has given the guest an address by DHCP");
+	l->nic_up = silent || !r->status;
+	vmctl_answer(TAKE_FD(l->nic_conn), silent ? 0 : r->status, r->text);
+}
+
 static void on_reply(void *arg, const struct agent_reply *r)
 {
 	struct vmloop *l = arg;
@@ -129,6 +141,8 @@ static void on_reply(void *arg, const struct agent_reply *r)
 	if (r->seq == l->net_seq && r->status)
 		log_warn("the guest does not show all addresses of its network: %s",
 			err_text(r->status));
+	if (r->seq == l->nic_seq && l->nic_conn >= 0)
+		return nic_is_set(l, r);
 	if (r->seq == l->sync_seq && l->pause_conn >= 0)
 		return vmctl_synced(l);
 	if (r->seq == l->update_seq && l->update_conn >= 0)
@@ -398,6 +412,7 @@ int vmloop_new(struct vmproc *p, struct vmm *vm, struct vmloop **out, struct err
 		.vm = vm,
 		.status_fd = p->status_fd,
 		.start_conn = -1,
+		.nic_conn = -1,
 		.update_conn = -1,
 		.pause_conn = -1,
 		.ready_conn = -1,

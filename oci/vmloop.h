@@ -33,11 +33,13 @@ struct vmloop {
 	int watcher[WATCHERS]; /* or -1 */
 	int status_fd;
 	enum phase phase, unpaused; /* @unpaused: what it was before it was paused */
-	uint32_t create_seq, start_seq, update_seq, net_seq, sync_seq;
+	uint32_t create_seq, start_seq, update_seq, net_seq, nic_seq, sync_seq;
 	int pause_conn;	       /* waits for the guest's files to be written back, or -1 */
 	int update_conn;       /* waits for the guest to have changed a limit, or -1 */
 	int ready_conn;	       /* waits for the container to say that it is ready, or -1 */
 	bool ready;	       /* it has */
+	int nic_conn;	       /* waits for the guest to have its network interface, or -1 */
+	bool nic_up;	       /* it has */
 	int start_conn;	       /* control connection that waits for the start, or -1 */
 	bool exited;	       /* the workload has ended with @code */
 	uint64_t streams_open; /* STREAM_BIT() of the output streams that are not finished */

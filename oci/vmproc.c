@@ -36,6 +36,7 @@
 #include "oci/hooks.h"
 #include "oci/initramfs.h"
 #include "oci/kernel.h"
+#include "oci/nic.h"
 #include "oci/resolve.h"
 #include "oci/sandbox.h"
 #include "oci/sync.h"
@@ -141,6 +142,8 @@ static int build_vm(struct vmproc *p, struct vmm *vm, int root_fd, int done_fd, 
 
 	if (!initrd)
 		return err_sys(e, ENOMEM, "initramfs");
+	if (p->nic.kind)
+		nic_device(&p->nic, p->c->id, &cfg.nic[cfg.nnics++]);
 	cfg.ndisks = p->ndisks;
 	(void)memcpy(cfg.disk, p->disk, sizeof(cfg.disk));
 	(void)snprintf(cfg.fs[0].tag, sizeof(cfg.fs[0].tag), "root");

@@ -28,6 +28,7 @@ struct vmproc {
 	struct caller_limits limits;	  /* the CLI's */
 	char cmdline[KERNEL_CMDLINE_MAX]; /* of the guest's kernel, without its devices */
 	struct vmm_net net;
+	struct spec_nic nic;
 	struct vmm_disk disk[VMM_MAX_DISKS];
 	unsigned ndisks;
 	int sync_fd; /* to the CLI */

@@ -77,6 +77,7 @@ unit_programs = \
 	tests/unit/test_net \
 	tests/unit/test_net_tap \
 	tests/unit/test_netaddrs \
+	tests/unit/test_nic \
 	tests/unit/test_notify \
 	tests/unit/test_ns \
 	tests/unit/test_ops \
@@ -254,6 +255,7 @@ guest_files = \
 	tests/e2e/losses-lib.sh \
 	tests/e2e/many.sh \
 	tests/e2e/memory.sh \
+	tests/e2e/net-device.sh \
 	tests/e2e/net-lib.sh \
 	tests/e2e/net-programs.sh \
 	tests/e2e/notify.sh \

@@ -65,7 +65,7 @@ static void rules(void)
 static void wrong_ones(void)
 {
 	static const char *const BAD[][3] = {
-		{ "krun-oci.net", "TSI", "\"TSI\" is not \"tsi\" or \"none\"" },
+		{ "krun-oci.net", "TSI", "\"TSI\" is not \"tsi\", \"tap\" or \"none\"" },
 		{ "krun-oci.net", "", "is not \"tsi\"" },
 		{ "krun-oci.net.ingress", "allow all", "\"krun-oci.net.ingress\"" },
 		{ "krun-oci.network", "none", "there is no such one" },
@@ -128,11 +128,86 @@ static void no_rules_for_no_network(void)
 	CHECK(strstr(e.msg, "krun-oci.net.listen"));
 }
 
+static int read_nic(const char *annotations, struct spec_nic *nic, struct error *e)
+{
+	CLEAN_FREE char *text = NULL;
+	CLEAN(spec_freep) struct spec *s = NULL;
+	struct vmm_net net;
+	int r;
+
+	if (asprintf(&text,
+		    "{\"ociVersion\":\"1.0.0\",\"root\":{\"path\":\"r\"},"
+		    "\"annotations\":{%s}}",
+		    annotations) < 0 ||
+		spec_parse(text, strlen(text), &s, e))
+		abort();
+	*e = (struct error){ 0 };
+	r = spec_net(s, &net, e);
+	if (!r)
+		r = spec_nic(s, nic, e);
+	/* one or the other */
+	return r ? r : net.tsi == (!nic->kind && !strstr(annotations, "none")) ? 0 : -EPROTO;
+}
+
+#define NET(v)	 "\"krun-oci.net\":\"" v "\""
+#define IF(v)	 "\"krun-oci.net.interface\":\"" v "\""
+#define NAMED(v) "\"krun.tap_name\":\"" v "\""
+
+static void interfaces(void)
+{
+	static const struct {
+		const char *text;
+		enum spec_nic_kind kind;
+		const char *name;
+	} GOOD[] = {
+		{ "", SPEC_NIC_NONE, "" },
+		{ NET("none"), SPEC_NIC_NONE, "" },
+		{ NET("tap"), SPEC_NIC_TAKE, "" },
+		{ NET("tap") "," IF("eth1.5-x"), SPEC_NIC_TAKE, "eth1.5-x" },
+		{ NAMED("tap0"), SPEC_NIC_TAP, "tap0" },
+		{ NAMED("fifteen-letters") "," NET("tap"), SPEC_NIC_TAP, "fifteen-letters" },
+		{ NAMED("0"), SPEC_NIC_NONE, "" },
+		{ NAMED("false") "," NET("tap"), SPEC_NIC_TAKE, "" },
+		{ NAMED("") "," NET("tsi"), SPEC_NIC_NONE, "" },
+	};
+	static const char *const BAD[][2] = {
+		{ NAMED("tap0") "," NET("tsi"), "[\"krun.tap_name\"]: does not go with" },
+		{ NAMED("tap0") "," NET("none"), "annotations[\"krun-oci.net\"]" },
+		{ NAMED("tap0") "," IF("eth0"), "[\"krun-oci.net.interface\"]" },
+		{ NAMED("sixteen--letters"),
+			"[\"krun.tap_name\"]: \"sixteen--letters\" is no name" },
+		{ NAMED("a/b"), "no name" },
+		{ NAMED("a b"), "no name" },
+		{ NAMED("tap%d"), "no name" },
+		{ NAMED(".."), "no name" },
+		{ NET("tap") "," IF(""), "[\"krun-oci.net.interface\"]: \"\" is no name" },
+		{ IF("eth0"), "it goes with krun-oci.net=tap" },
+		{ NET("none") "," IF("eth0"), "it goes with krun-oci.net=tap" },
+		{ NET("tap") ",\"krun-oci.net.egress\":\"allow all\"", "rules are for" },
+		{ NAMED("t") ",\"krun-oci.net.listen\":\"allow 1\"", "[\"krun-oci.net.listen\"]" },
+	};
+	struct spec_nic nic;
+	struct error e;
+
+	for (size_t i = 0; i < ARRAY_SIZE(GOOD); i++) {
+		CHECK_EQ(read_nic(GOOD[i].text, &nic, &e), 0);
+		CHECK_EQ(nic.kind, GOOD[i].kind);
+		CHECK_STR(nic.name, GOOD[i].name);
+	}
+	for (size_t i = 0; i < ARRAY_SIZE(BAD); i++) {
+		if (read_nic(BAD[i][0], &nic, &e) != -EINVAL || !strstr(e.msg, BAD[i][1])) {
+			printf("# %s: %s\n", BAD[i][0], e.msg);
+			test_failed_ = true;
+		}
+	}
+}
+
 static const struct test_case cases[] = {
 	TEST(on_unless_said),
 	TEST(rules),
 	TEST(wrong_ones),
 	TEST(no_rules_for_no_network),
+	TEST(interfaces),
 };
 
 int main(int argc, char **argv)

@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "oci/ctl.h"
+#include "oci/nic.h"
 #include "oci/vmloop.h"
 #include "test.h"
 #include "util/util.h"
@@ -36,6 +37,7 @@ static int begin(void)
 		.update_conn = -1,
 		.ready_conn = -1,
 		.start_conn = -1,
+		.nic_conn = -1,
 		.ctl = { .fd = lfd, .name = "ctl", .fn = vmctl_on_asked, .arg = &l } };
 	for (unsigned i = 0; i < CTL_ASKERS; i++)
 		l.asker[i].fd = -1;
@@ -110,8 +112,47 @@ static void update_that_is_given_up(void)
 	end();
 }
 
+/* What the VM was not made for, or is not there, is not started with. */
+static void an_interface_that_is_missing(void)
+{
+	struct spec s = { .process.set = true };
+	int a, b, c, d;
+
+	CHECK(!begin());
+	p.spec = &s;
+	l.phase = PHASE_CREATED;
+	a = ask(CTL_NIC, 0);
+	CHECK_EQ(answer(a), ENODEV);
+	p.nic.kind = SPEC_NIC_TAKE;
+	b = ask(CTL_NIC, 0);
+	CHECK_EQ(answer(b), 0);
+	CHECK(!close(a) && !close(b));
+	a = ask(CTL_START, 0);
+	CHECK_EQ(answer(a), EINVAL);
+	CHECK_EQ(l.start_seq, 0);
+	/* a description without descriptors, and one that is too long */
+	b = ask(CTL_NIC, sizeof(struct msg_nic));
+	c = ask(CTL_NIC, NIC_BYTES_MAX + 1);
+	CHECK_EQ(answer(b), EINVAL);
+	CHECK_EQ(answer(c), EINVAL);
+	l.nic_up = true;
+	d = ask(CTL_NIC, 0);
+	CHECK_EQ(answer(d), EALREADY);
+	CHECK(!close(a) && !close(b) && !close(c) && !close(d));
+	a = ask(CTL_START, 0);
+	CHECK_EQ(answer(a), -1);
+	CHECK(l.start_seq && l.start_conn >= 0);
+	l.phase = PHASE_RUNNING;
+	l.nic_up = false;
+	b = ask(CTL_NIC, 0);
+	CHECK_EQ(answer(b), EBUSY);
+	CHECK(!close(a) && !close(b) && !close(l.start_conn));
+	end();
+}
+
 static const struct test_case cases[] = {
 	TEST(update_that_is_given_up),
+	TEST(an_interface_that_is_missing),
 };
 
 TEST_MAIN(cases)

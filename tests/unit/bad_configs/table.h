@@ -354,7 +354,6 @@ static const struct bad_config REFUSED_CONFIGS[] = {
 		"linux.resources.cpu.realtimeRuntime: " },
 	{ "dtdevs", TOP, "'vm':{'hwConfig':{'dtdevs':['/d']}}", "vm.hwConfig: " },
 	{ "irqs", TOP, "'vm':{'hwConfig':{'irqs':[5]}}", "vm.hwConfig: " },
-	{ "tap", TOP, "'annotations':{'krun.tap_name':'t'}", "annotations[\"krun.tap_name\"]: " },
 	{ "gpu", TOP, "'annotations':{'krun.gpu_flags':'1'}", "annotations[\"krun.gpu_flags\"]: " },
 	{ "nested", TOP, "'annotations':{'krun.nested_virt':'1'}",
 		"annotations[\"krun.nested_virt\"]: " },

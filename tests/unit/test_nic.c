@@ -1,0 +1,352 @@
+// SPDX-License-Identifier: Apache-2.0
+/* The interface of a network namespace as the guest is to have it, and its frames on a tap: in
+ * namespaces of the test's own, with a pair of interfaces that ip(8) makes. */
+#include <arpa/inet.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/if_ether.h>
+#include <linux/if_tun.h>
+#include <linux/rtnetlink.h>
+#include <net/if.h>
+#include <netpacket/packet.h>
+#include <poll.h>
+#include <sched.h>
+#include <stdlib.h>
+#include <sys/ioctl.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "oci/nic_tap.h"
+#include "oci/rtnl.h"
+#include "test.h"
+#include "util/cleanup.h"
+#include "util/util.h"
+
+#define HDR 10 /* struct virtio_net_hdr, in the kernel's first form */
+
+static struct nic_if o;
+static struct error e;
+
+/* A namespace with eth0, which is up, and its other end. */
+static bool fresh(void)
+{
+	return !unshare(CLONE_NEWNET) &&
+		!system("ip link set lo up && ip link add eth0 type veth peer name far && "
+			"ip link set eth0 addrgenmode none && ip link set far addrgenmode none && "
+			"ip link set eth0 address 02:00:00:0a:0b:0c mtu 1400 up && ip link set far up");
+}
+
+static int look(const char *name)
+{
+	CLEAN_FD int fd = rtnl_open();
+
+	e = (struct error){ 0 };
+	return nic_look(fd, name, &o, &e);
+}
+
+static bool run(const char *cmd)
+{
+	return !system(cmd);
+}
+
+/* The record @i of what was found, in words. */
+static const char *text(unsigned i)
+{
+	static char t[200];
+	const struct msg_nic_item *m = &o.item[i];
+	const uint8_t *p = m->ip, *v = m->via, *s = m->src;
+
+	if (i >= o.head.nitems)
+		return "none";
+	if (m->family == MSG_NET_INET6)
+		(void)snprintf(t, sizeof(t), "%u v6 %02x%02x..%u/%u scope %u via %02x%02x..%u",
+			m->kind, p[0], p[1], p[15], m->prefix, m->scope, v[0], v[1], v[15]);
+	else
+		(void)snprintf(t, sizeof(t),
+			"%u %u.%u.%u.%u/%u scope %u via %u.%u.%u.%u src %u.%u.%u.%u", m->kind, p[0],
+			p[1], p[2], p[3], m->prefix, m->scope, v[0], v[1], v[2], v[3], s[0], s[1],
+			s[2], s[3]);
+	return t;
+}
+
+static void what_is_there(void)
+{
+	static const uint8_t mac[6] = { 2, 0, 0, 0xa, 0xb, 0xc }, gw[6] = { 2, 0, 0, 7, 7, 7 };
+
+	CHECK(fresh());
+	CHECK(run("ip addr add 10.9.8.7/24 brd + dev eth0 && "
+		  "ip addr add 10.1.1.1 peer 10.1.1.2/32 dev eth0 noprefixroute && "
+		  "ip addr add fd77::2/64 dev eth0 nodad && "
+		  "ip neigh add 10.9.8.1 lladdr 02:00:00:07:07:07 dev eth0 nud permanent && "
+		  "ip neigh add 10.9.8.2 lladdr 02:00:00:07:07:08 dev eth0 nud stale && "
+		  /* in the wrong order for who sets them one by one */
+		  "ip route add 169.254.1.1 dev eth0 && "
+		  "ip route add default via 169.254.1.1 dev eth0 src 10.9.8.7 metric 100 && "
+		  "ip route add 169.254.7.0/24 dev eth0 proto static mtu 1300 && "
+		  "ip route add 172.20.0.0/16 via 192.0.2.1 dev eth0 onlink && "
+		  "ip route add 172.21.0.0/16 nexthop via 10.9.8.1 nexthop via 10.9.8.3 && "
+		  "ip route add 172.22.0.0/16 via 10.9.8.1 table 7 && "
+		  "ip route add 172.23.0.0/16 dev far && ip route add unreachable 172.24.0.0/16 && "
+		  "ip -6 route add default via fd77::1 dev eth0"));
+	CHECK_EQ(look("eth0"), 0);
+	CHECK_EQ(o.index, if_nametoindex("eth0"));
+	CHECK_STR(o.head.name, "eth0");
+	CHECK_EQ(o.head.mtu, 1400);
+	CHECK(!memcmp(o.head.mac, mac, sizeof(mac)) && !o.head.flags);
+	CHECK_STR(text(0), "1 10.9.8.7/24 scope 0 via 0.0.0.0 src 10.9.8.255");
+	CHECK_STR(text(1), "1 10.1.1.1/32 scope 0 via 10.1.1.2 src 0.0.0.0");
+	CHECK_EQ(o.item[1].flags, MSG_NIC_NOPREFIXROUTE);
+	CHECK_STR(text(2), "1 v6 fd77..2/64 scope 0 via 0000..0");
+	CHECK_STR(text(3), "3 10.9.8.1/0 scope 0 via 0.0.0.0 src 0.0.0.0");
+	CHECK(!memcmp(o.item[3].mac, gw, sizeof(gw)));
+	CHECK_STR(text(4), "2 169.254.1.1/32 scope 253 via 0.0.0.0 src 0.0.0.0");
+	CHECK_STR(text(5), "2 169.254.7.0/24 scope 253 via 0.0.0.0 src 0.0.0.0");
+	CHECK(o.item[5].mtu == 1300 && o.item[5].origin == RTPROT_STATIC);
+	CHECK_STR(text(6), "2 0.0.0.0/0 scope 0 via 169.254.1.1 src 10.9.8.7");
+	CHECK(o.item[6].metric == 100 && o.item[6].origin == RTPROT_BOOT);
+	CHECK_STR(text(7), "2 172.20.0.0/16 scope 0 via 192.0.2.1 src 0.0.0.0");
+	CHECK_EQ(o.item[7].flags, MSG_NIC_ONLINK);
+	CHECK_STR(text(8), "2 v6 0000..0/0 scope 0 via fd77..1");
+	CHECK_EQ(o.item[8].metric, 1024);
+	CHECK_EQ(o.head.nitems, 9);
+	/* the one of two hops */
+	CHECK_EQ(o.left, 1);
+}
+
+static void which_one(void)
+{
+	CHECK(fresh());
+	CHECK_EQ(look(""), -EINVAL);
+	CHECK(strstr(e.msg, "eth0") && strstr(e.msg, "far") && strstr(e.msg, "net.interface"));
+	CHECK_EQ(look("far"), 0);
+	CHECK_STR(o.head.name, "far");
+	CHECK_EQ(o.head.mtu, 1500);
+	CHECK_EQ(look("eth1"), -ENODEV);
+	CHECK(strstr(e.msg, "\"eth1\""));
+	CHECK_EQ(look("lo"), -EINVAL);
+	CHECK(run("ip link set far down"));
+	CHECK_EQ(look("far"), -ENETDOWN);
+	/* what is ours is nobody's to choose */
+	CHECK(run("ip tuntap add krun0 mode tap && ip link set krun0 up"));
+	CHECK_EQ(look(""), 0);
+	CHECK_STR(o.head.name, "eth0");
+	CHECK_EQ(look("krun0"), -ENODEV);
+	CHECK(run("ip link set eth0 down"));
+	CHECK_EQ(look(""), -ENODEV);
+	CHECK(strstr(e.msg, "no interface that is up"));
+}
+
+static void too_many(void)
+{
+	CHECK(fresh());
+	CHECK(run("for i in $(seq 0 255); do echo addr add 10.8.$i.1/32 dev eth0; "
+		  "echo addr add 10.8.$i.2/32 dev eth0; done | ip -batch -"));
+	CHECK_EQ(look("eth0"), 0);
+	CHECK_EQ(o.head.nitems, MSG_NIC_ITEMS);
+	CHECK(run("ip addr add 10.8.1.3/32 dev eth0"));
+	CHECK_EQ(look("eth0"), -E2BIG);
+	CHECK(strstr(e.msg, "eth0 has more than 512"));
+}
+
+static int take(void)
+{
+	CLEAN_FD int fd = rtnl_open();
+
+	e = (struct error){ 0 };
+	return look("eth0") ? -1 : nic_take(fd, &o, &e);
+}
+
+static int release(void)
+{
+	CLEAN_FD int fd = rtnl_open();
+
+	return nic_release(fd, (int)if_nametoindex("eth0"));
+}
+
+static int far_socket(void)
+{
+	struct sockaddr_ll a = { .sll_family = AF_PACKET,
+		.sll_protocol = htons(0x88b5),
+		.sll_ifindex = (int)if_nametoindex("far") };
+	int fd = socket(AF_PACKET, SOCK_RAW | SOCK_CLOEXEC, htons(0x88b5));
+
+	return fd < 0 || bind(fd, (struct sockaddr *)&a, sizeof(a)) ? -1 : fd;
+}
+
+/* Reads until it is a frame of ours: its payload's first byte, or -1 after a while. */
+static int heard(int fd, size_t hdr)
+{
+	struct pollfd p = { .fd = fd, .events = POLLIN };
+	uint8_t b[2048];
+
+	while (poll(&p, 1, 5000) == 1) {
+		ssize_t n = read(fd, b, sizeof(b));
+
+		if (n > (ssize_t)hdr + 14 && b[hdr + 12] == 0x88 && b[hdr + 13] == 0xb5)
+			return b[hdr + 14];
+	}
+	return -1;
+}
+
+static bool say(int fd, size_t hdr, uint8_t what)
+{
+	uint8_t b[HDR + 60] = { 0 };
+
+	memset(b + hdr, 0xff, 6);
+	b[hdr + 6] = 2;
+	b[hdr + 12] = 0x88;
+	b[hdr + 13] = 0xb5;
+	b[hdr + 14] = what;
+	return write(fd, b, hdr + 60) == (ssize_t)(hdr + 60);
+}
+
+/* The interface's frames are the tap's, both ways; when that has gone, and it was cleaned up, the
+ * namespace's again. */
+static void taken(void)
+{
+	struct ifreq r = { 0 };
+	int tap, far, own;
+
+	CHECK(fresh());
+	far = far_socket();
+	tap = take();
+	CHECK_STR(e.msg, "");
+	CHECK(far >= 0 && tap >= 0);
+	CHECK_EQ(ioctl(tap, TUNGETIFF, &r), 0);
+	CHECK_EQ(r.ifr_flags & (IFF_TAP | IFF_NO_PI | IFF_VNET_HDR),
+		IFF_TAP | IFF_NO_PI | IFF_VNET_HDR);
+	CHECK(run("ip link show krun0 | grep -q 'NOARP,UP.* mtu 1400.* qlen 1000'"));
+	CHECK(run("test -z \"$(ip addr show krun0 | grep inet)\""));
+	CHECK(say(tap, HDR, 1));
+	CHECK_EQ(heard(far, 0), 1);
+	CHECK(say(far, 0, 2));
+	CHECK_EQ(heard(tap, HDR), 2);
+	/* it is in use, and not to be cleaned up */
+	CHECK_EQ(take(), -EBUSY);
+	CHECK(strstr(e.msg, "another container's"));
+	CHECK_EQ(release(), 0);
+	CHECK(say(far, 0, 3));
+	CHECK_EQ(heard(tap, HDR), 3);
+	(void)close(tap);
+	CHECK(run("! ip link show krun0 2>/dev/null"));
+	CHECK(run("tc qdisc show dev eth0 ingress | grep -q ingress"));
+	CHECK_EQ(release(), 0);
+	CHECK(run("test -z \"$(tc qdisc show dev eth0 ingress)\""));
+	CHECK_EQ(release(), 0);
+	own = socket(AF_PACKET, SOCK_RAW | SOCK_CLOEXEC, htons(0x88b5));
+	CHECK(say(far, 0, 4));
+	CHECK_EQ(heard(own, 0), 4);
+	(void)close(own);
+	(void)close(far);
+}
+
+/* What a container that was killed has left does not keep the next one from it. */
+static void taken_again(void)
+{
+	int tap, far;
+
+	CHECK(fresh());
+	far = far_socket();
+	for (uint8_t i = 0; i < 3; i++) {
+		tap = take();
+		CHECK(tap >= 0);
+		CHECK(say(far, 0, i));
+		CHECK_EQ(heard(tap, HDR), i);
+		(void)close(tap);
+	}
+	/* nor a start that was killed half way */
+	CHECK_EQ(release(), 0);
+	CHECK(run("tc qdisc add dev eth0 ingress"));
+	tap = take();
+	CHECK(tap >= 0);
+	(void)close(tap);
+	(void)close(far);
+}
+
+/* So small a packet has no IPv6. */
+static void a_small_mtu(void)
+{
+	int tap;
+
+	CHECK(fresh());
+	CHECK(run("ip link set eth0 mtu 1000"));
+	tap = take();
+	CHECK_STR(e.msg, "");
+	CHECK(tap >= 0 && run("ip link show krun0 | grep -q 'UP.* mtu 1000 '"));
+	(void)close(tap);
+}
+
+/* Of others nothing is touched, and nothing of ours is left. */
+static void somebody_elses(void)
+{
+	static const char *const how[] = {
+		"tc qdisc add dev eth0 clsact",
+		"tc qdisc add dev eth0 ingress && tc filter add dev eth0 ingress protocol all prio 9 "
+		"u32 match u32 0 0 action mirred egress redirect dev far",
+	};
+
+	for (unsigned i = 0; i < ARRAY_SIZE(how); i++) {
+		CHECK(fresh());
+		CHECK(run(how[i]));
+		CHECK_EQ(take(), -EBUSY);
+		CHECK(strstr(e.msg, "somebody else's"));
+		CHECK(run("! ip link show krun0 2>/dev/null"));
+		CHECK_EQ(release(), 0);
+		CHECK(run(i ? "tc filter show dev eth0 ingress | grep -q 'pref 9'"
+			    : "tc qdisc show dev eth0 | grep -q clsact"));
+	}
+}
+
+static int open_named(const char *name)
+{
+	CLEAN_FD int fd = rtnl_open();
+
+	e = (struct error){ 0 };
+	return nic_open_tap(fd, name, &e);
+}
+
+static void a_tap_that_is_there(void)
+{
+	int a;
+
+	CHECK(fresh());
+	CHECK_EQ(open_named("tap7"), -ENODEV);
+	CHECK(strstr(e.msg, "no tap \"tap7\""));
+	CHECK_EQ(open_named("eth0"), -ENODEV);
+	CHECK(run("! ip link show tap7 2>/dev/null"));
+	CHECK(run("ip tuntap add tap7 mode tap && ip tuntap add tun7 mode tun && "
+		  "ip tuntap add many7 mode tap multi_queue"));
+	a = open_named("tap7");
+	CHECK(a >= 0);
+	CHECK_EQ(open_named("tap7"), -EBUSY);
+	(void)close(a);
+	CHECK(run("ip link show tap7 >/dev/null"));
+	CHECK_EQ(open_named("tun7"), -EINVAL);
+	CHECK_EQ(open_named("many7"), -EINVAL);
+	CHECK(strstr(e.msg, "\"many7\""));
+}
+
+int main(int argc, char **argv)
+{
+	static const struct test_case cases[] = {
+		TEST(what_is_there),
+		TEST(which_one),
+		TEST(too_many),
+		TEST(taken),
+		TEST(taken_again),
+		TEST(a_small_mtu),
+		TEST(somebody_elses),
+		TEST(a_tap_that_is_there),
+	};
+
+	if (unshare(CLONE_NEWNET)) {
+		printf("1..0 # SKIP no network namespace: %s\n", strerror(errno));
+		return 77;
+	}
+	if (system("exec >/dev/null 2>&1; ip tuntap add t0 mode tap && "
+		   "ip link add v0 type veth peer name v1 && tc qdisc add dev v0 ingress")) {
+		printf("1..0 # SKIP no taps, pairs of interfaces or ingress hooks here\n");
+		return 77;
+	}
+	return test_run_(cases, ARRAY_SIZE(cases), argc, argv);
+}
