@@ -379,12 +379,13 @@ bundle_files = \
 	tests/bundles/hello.c \
 	tests/bundles/make
 
-# list: tests/bench/clients.sh tests/bench/compile.sh tests/bench/diskdev.c tests/bench/disks tests/bench/files tests/bench/fsdev.c tests/bench/net.c tests/bench/net.sh tests/bench/run tests/soak/*
+# list: tests/bench/clients.sh tests/bench/compile.sh tests/bench/diskdev.c tests/bench/disks tests/bench/fields.sh tests/bench/files tests/bench/fsdev.c tests/bench/net.c tests/bench/net.sh tests/bench/run tests/soak/*
 bench_files = \
 	tests/bench/clients.sh \
 	tests/bench/compile.sh \
 	tests/bench/diskdev.c \
 	tests/bench/disks \
+	tests/bench/fields.sh \
 	tests/bench/files \
 	tests/bench/fsdev.c \
 	tests/bench/net.c \
