@@ -7,7 +7,8 @@
 #include "oci/spec.h"
 #include "util/err.h"
 
-/* What reaches a file of the host, or takes back what the host's configuration asks for. */
+/* What reaches a file or an interface of the host, or takes back what the host's configuration asks
+ * for. */
 static bool needs_trust(const struct spec_kv *kv)
 {
 	static const char disk[] = "krun-oci.disk.";
@@ -15,7 +16,11 @@ static bool needs_trust(const struct spec_kv *kv)
 	/* a path without the slash stays below the bundle; of .options the value is no path */
 	if (!strncmp(kv->key, disk, sizeof(disk) - 1))
 		return kv->value[0] == '/';
-	return !strcmp(kv->key, SPEC_IGNORE_KEY) || !strncmp(kv->key, "run.oci.hooks.", 14);
+	/* an interface that is taken over is lost to all others of its namespace */
+	if (!strcmp(kv->key, "krun-oci.net"))
+		return strcmp(kv->value, "tsi") != 0 && strcmp(kv->value, "none") != 0;
+	return !strcmp(kv->key, SPEC_IGNORE_KEY) || !strncmp(kv->key, "run.oci.hooks.", 14) ||
+		!strcmp(kv->key, "krun-oci.net.interface") || !strcmp(kv->key, "krun.tap_name");
 }
 
 int spec_check_trust(const struct spec *s, struct error *e)

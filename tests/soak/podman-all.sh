@@ -158,7 +158,7 @@ python3 - "$work/notify" <<'P' >"$work/told" &
 import socket, sys
 s = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
 s.bind(sys.argv[1])
-s.settimeout(120)
+s.settimeout(240)
 while True:
     m = s.recv(4096).decode()
     print(m.replace("\n", " "), flush=True)
@@ -166,8 +166,19 @@ while True:
 P
 teller=$!
 wait_for 20 test -S "$work/notify"
-NOTIFY_SOCKET=$work/notify pod run -d --name n1 --sdnotify=container "${none[@]}" $image sh -c 'sleep 1; notify READY=1; sleep 1000' >"$work/out" 2>"$work/err" || die "--sdnotify=container"
-wait $teller || die "nobody said READY=1"
+# who waits for whom, should it never be told
+all_stand() {
+	ps -eo pid,ppid,stat,wchan:24,args --forest | grep -v '\]$' | cut -c1-200
+	for p in $(pgrep 'krun-oci|conmon'); do
+		echo "$p: $(readlink "/proc/$p/fd"/* | grep -v '^/' | paste -sd' ')"
+		tr '\0' '\n' <"/proc/$p/environ" | grep NOTIFY
+	done
+	ss -xp
+	podman logs n1
+}
+NOTIFY_SOCKET=$work/notify timeout 200 podman --log-level=error run -d --name n1 --sdnotify=container "${none[@]}" $image \
+	sh -c 'sleep 1; notify READY=1; sleep 1000' >"$work/out" 2>"$work/err" || { all_stand >>"$work/stands" 2>&1; die "--sdnotify=container"; }
+wait $teller || { all_stand >>"$work/stands" 2>&1; die "nobody said READY=1"; }
 grep -q READY=1 "$work/told" || die "READY=1 is not what was said: $(cat "$work/told")"
 ok "--sdnotify=container"
 status 0 pod rm --force --time 0 n1
