@@ -322,7 +322,6 @@ struct child {
 	int share;
 	dev_t share_dev;
 	int tty; /* the slave, or -1 */
-	bool limits_done;
 };
 
 _Noreturn void child_main(struct child *c);

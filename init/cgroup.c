@@ -112,28 +112,6 @@ static void events_changed(struct agent *a, struct ev *ev, uint32_t events)
 	cgroup_check_oom(a);
 }
 
-/* Root of the user namespace may manage what is below its cgroup, as it could with a cgroup of its
- * own on a host. */
-static void delegate(int fd, const struct blob_view *s)
-{
-	static const char *const files[] = { "cgroup.procs", "cgroup.subtree_control",
-		"cgroup.threads" };
-	uid_t uid = (uid_t)-1;
-	gid_t gid = (gid_t)-1;
-
-	for (size_t i = 0; i < s->nidmaps; i++) {
-		if (s->idmaps[i].inside)
-			continue;
-		if (s->idmaps[i].is_gid)
-			gid = s->idmaps[i].outside;
-		else
-			uid = s->idmaps[i].outside;
-	}
-	(void)fchown(fd, uid, gid);
-	for (size_t i = 0; i < sizeof(files) / sizeof(files[0]); i++)
-		(void)fchownat(fd, files[i], uid, gid, 0);
-}
-
 int cgroup_make(struct agent *a, const struct blob_view *s, struct fail *f)
 {
 	if (a->cg_fd < 0) {
@@ -148,8 +126,6 @@ int cgroup_make(struct agent *a, const struct blob_view *s, struct fail *f)
 		if (a->cg_events.fd >= 0 && !agent_watch(a, &a->cg_events, EPOLLPRI))
 			events_changed(a, &a->cg_events, 0);
 	}
-	if (s->nidmaps)
-		delegate(a->cg_fd, s);
 	return cgroup_write_all(a->cg_fd, s->cgroup, s->ncgroup, f);
 }
 

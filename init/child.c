@@ -9,17 +9,11 @@
  * the container with the rights of the guest's root, tells the agent that it is ready and sleeps on
  * its socket. One byte releases it: it takes on the user, capabilities and the rest of the
  * process's settings and executes the program.
- *
- * A user namespace is entered last of the set-up, because device nodes and the root's filesystem
- * need the rights of the initial one; mount, uts and cgroup namespaces are then unshared once more,
- * so that the container's root owns them. The pid and ipc namespaces stay the initial user
- * namespace's.
  */
 #include "child.h"
 #include "sys.h"
 
 #include <errno.h>
-#include <grp.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -28,7 +22,6 @@
 #include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
-#include <sys/wait.h>
 
 #define K_TIOCSPTLCK  0x40045431u
 #define K_TIOCGPTN    0x80045430u
@@ -162,84 +155,6 @@ static int set_time_offsets(struct child *c, struct fail *f)
 	return 0;
 }
 
-static int write_map(struct child *c, bool gid)
-{
-	char map[4096];
-	size_t n = 0;
-
-	for (size_t i = 0; i < c->s->nidmaps; i++) {
-		const struct blob_idmap *m = &c->s->idmaps[i];
-		int k;
-
-		if (m->is_gid != gid)
-			continue;
-		k = snprintf(
-			map + n, sizeof(map) - n, "%u %u %u\n", m->inside, m->outside, m->count);
-		if (k < 0 || (size_t)k >= sizeof(map) - n)
-			return -E2BIG;
-		n += (size_t)k;
-	}
-	return write_at(c->proc_self, gid ? "gid_map" : "uid_map", map, n);
-}
-
-/* The maps are written by a child that stays outside and so has the right to. */
-static int make_userns(struct child *c, struct fail *f)
-{
-	int pp[2], st = 0, err;
-	char b = 0;
-	pid_t pid;
-
-	if (pipe2(pp, O_CLOEXEC))
-		return fail_set(f, errno, "user namespace", NULL);
-	pid = fork();
-	if (pid < 0)
-		return fail_set(f, errno, "user namespace", NULL);
-	if (!pid) {
-		(void)close(pp[1]);
-		err = read(pp[0], &b, 1) == 1 ? write_map(c, false) : -ECANCELED;
-		if (!err)
-			err = write_map(c, true);
-		_exit(-err & 0xff);
-	}
-	(void)close(pp[0]);
-	err = syscall(SYS_unshare, K_CLONE_NEWUSER) ? -errno : 0;
-	if (!err && write(pp[1], &b, 1) != 1)
-		err = -EIO;
-	(void)close(pp[1]);
-	while (waitpid(pid, &st, 0) < 0 && errno == EINTR)
-		;
-	if (!err && st)
-		err = WIFEXITED(st) ? -WEXITSTATUS(st) : -EIO;
-	if (err)
-		return fail_set(f, err, "user namespace", NULL);
-	return 0;
-}
-
-/* uid 0 of a user namespace that was just entered. */
-static int become_root(struct fail *f)
-{
-	if (setgroups(0, NULL) || setresgid(0, 0, 0) || setresuid(0, 0, 0))
-		return fail_set(f, errno, "root of the user namespace", NULL);
-	return 0;
-}
-
-static int enter_userns(struct child *c, struct fail *f)
-{
-	unsigned again = K_CLONE_NEWNS | (c->namespaces & (K_CLONE_NEWUTS | K_CLONE_NEWCGROUP));
-	int err;
-
-	if (!(c->namespaces & K_CLONE_NEWUSER))
-		return 0;
-	err = process_limits(c, f);
-	if (!err)
-		err = make_userns(c, f);
-	if (!err)
-		err = become_root(f);
-	if (!err && syscall(SYS_unshare, again))
-		err = fail_set(f, errno, "namespaces of the user namespace", NULL);
-	return err;
-}
-
 /* A pty of the container's own devpts; *@master goes to the agent, the slave stays in c->tty. */
 static int open_tty(struct child *c, int *master, char name[32], struct fail *f)
 {
@@ -303,23 +218,16 @@ static int make_container(struct child *c, int *master, struct fail *f)
 		err = devices_console(c, name, f);
 	if (!err)
 		err = set_time_offsets(c, f);
-	if (!err)
-		err = enter_userns(c, f);
 	return err;
 }
 
 static int join_container(struct child *c, int *master, struct fail *f)
 {
-	bool user = c->namespaces & K_CLONE_NEWUSER;
 	char name[32];
 	int err = 0;
 
-	if (user)
-		err = process_limits(c, f);
-	if (!err && syscall(SYS_setns, c->init_pidfd, c->namespaces))
+	if (syscall(SYS_setns, c->init_pidfd, c->namespaces))
 		err = fail_set(f, errno, "joining the container", NULL);
-	if (!err && user)
-		err = become_root(f);
 	if (!err && c->s->p.stdio & BLOB_STDIO(PROTO_TTY))
 		err = open_tty(c, master, name, f);
 	return err;

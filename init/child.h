@@ -49,10 +49,7 @@ int hooks_run(struct child *c, struct fail *f);
 int notify_make(struct child *c, int *sock, struct fail *f);
 
 /* process.c */
-/* What needs the rights of the initial user namespace: rlimits, oom_score_adj, scheduling. Once per
- * process. */
-int process_limits(struct child *c, struct fail *f);
-/* Applies the rest and executes the program; returns only on failure, with *@stage. */
+/* Applies the settings and executes the program; returns only on failure, with *@stage. */
 int process_exec(struct child *c, uint32_t *stage, struct fail *f);
 
 #endif

@@ -54,15 +54,12 @@ static int set_sched(const struct blob_process *p, struct fail *f)
 	return 0;
 }
 
-int process_limits(struct child *c, struct fail *f)
+static int set_limits(struct child *c, struct fail *f)
 {
 	const struct blob_process *p = &c->s->p;
 	char num[16];
 	int err;
 
-	if (c->limits_done)
-		return 0;
-	c->limits_done = true;
 	if (p->flags & BLOB_P_OOM) {
 		(void)snprintf(num, sizeof(num), "%d", p->oom_score_adj);
 		err = child_write_self(c, "oom_score_adj", num);
@@ -224,7 +221,7 @@ static int apply(struct child *c, struct fail *f)
 	bool retry = false;
 	int last = last_cap(), err;
 
-	err = process_limits(c, f);
+	err = set_limits(c, f);
 	if (!err)
 		err = set_stdio(c, f);
 	if (!err && p->flags & BLOB_P_PERSONALITY && personality(p->personality) < 0)

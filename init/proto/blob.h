@@ -29,7 +29,6 @@
 #define BLOB_MAX_PATHS	  4096 /* masked, and as many readonly */
 #define BLOB_MAX_DEVICES  1024
 #define BLOB_MAX_SYSCTLS  1024
-#define BLOB_MAX_IDMAPS	  680 /* uid and gid ranges together */
 #define BLOB_MAX_TIMEOFFS 2
 #define BLOB_MAX_CGROUP	  128
 #define BLOB_MAX_HOOKS	  256
@@ -66,7 +65,6 @@ enum blob_tag {
 	BLOB_T_READONLY = 22,	/* string, absolute path */
 	BLOB_T_DEVICE = 23,	/* blob_device, then string: absolute path */
 	BLOB_T_SYSCTL = 24,	/* strings: dotted name (a slash is a dot within a part), value */
-	BLOB_T_IDMAP = 25,	/* blob_idmap */
 	BLOB_T_TIMEOFF = 26,	/* blob_timeoff */
 	BLOB_T_HOOK = 27,	/* blob_hook, then string: absolute path */
 	BLOB_T_HOOK_ARG = 28,	/* string, of the hook before it; at least one, argv[0] included */
@@ -170,9 +168,8 @@ struct blob_fd {
 	0x08000000u /* CLONE_NEW*: the namespaces made in the guest. pid and mount always are */
 #define BLOB_NS_UTS    0x04000000u
 #define BLOB_NS_CGROUP 0x02000000u
-#define BLOB_NS_USER   0x10000000u /* needs BLOB_T_IDMAP records */
 #define BLOB_NS_TIME   0x00000080u
-#define BLOB_NS_ALL    0x1e000080u
+#define BLOB_NS_ALL    0x0e000080u
 
 #define BLOB_C_ROOT_RO		1u
 #define BLOB_C_ROOT_NOSUID	2u
@@ -222,13 +219,6 @@ struct blob_device {
 	uint32_t mode; /* 07777 */
 	uint32_t uid;
 	uint32_t gid;
-};
-
-struct blob_idmap {
-	uint32_t is_gid;
-	uint32_t inside;
-	uint32_t outside;
-	uint32_t count;
 };
 
 struct blob_timeoff {
@@ -303,11 +293,6 @@ PROTO_AT(blob_device, minor, 8, 4);
 PROTO_AT(blob_device, mode, 12, 4);
 PROTO_AT(blob_device, uid, 16, 4);
 PROTO_AT(blob_device, gid, 20, 4);
-PROTO_SIZE(blob_idmap, 16);
-PROTO_AT(blob_idmap, is_gid, 0, 4);
-PROTO_AT(blob_idmap, inside, 4, 4);
-PROTO_AT(blob_idmap, outside, 8, 4);
-PROTO_AT(blob_idmap, count, 12, 4);
 PROTO_SIZE(blob_hook, 8);
 PROTO_AT(blob_hook, timeout, 0, 4);
 PROTO_AT(blob_hook, flags, 4, 4);
@@ -347,8 +332,6 @@ void blob_put_root(struct blob_w *w, const char *type, const char *source, const
 void blob_put_mount(struct blob_w *w, const struct blob_mount *m, const char *type,
 	const char *source, const char *dest, const char *data);
 void blob_put_device(struct blob_w *w, const struct blob_device *d, const char *path);
-void blob_put_idmap(
-	struct blob_w *w, int is_gid, uint32_t inside, uint32_t outside, uint32_t count);
 void blob_put_hook(struct blob_w *w, const struct blob_hook *h, const char *path);
 void blob_put_timeoff(struct blob_w *w, uint32_t clock, int64_t secs, uint32_t nsecs);
 /*
@@ -407,8 +390,6 @@ struct blob_view {
 	size_t ndevices;
 	struct blob_view_pair *sysctls, *cgroup;
 	size_t nsysctls, ncgroup;
-	struct blob_idmap *idmaps;
-	size_t nidmaps;
 	struct blob_timeoff *timeoffs;
 	size_t ntimeoffs;
 	struct blob_view_hook *hooks;

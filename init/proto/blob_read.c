@@ -42,7 +42,6 @@ static const struct blob_tag_info tags[BLOB_TAGS] = {
 	[BLOB_T_READONLY] = { C, 0, 1, 0, BLOB_MAX_PATHS, BLOB_MAX_PATH },
 	[BLOB_T_DEVICE] = { C, sizeof(struct blob_device), 1, 0, BLOB_MAX_DEVICES, BLOB_MAX_PATH },
 	[BLOB_T_SYSCTL] = { C, 0, 2, 0, BLOB_MAX_SYSCTLS, BLOB_MAX_PATH },
-	[BLOB_T_IDMAP] = { C, sizeof(struct blob_idmap), 0, 0, BLOB_MAX_IDMAPS, 0 },
 	[BLOB_T_TIMEOFF] = { C, sizeof(struct blob_timeoff), 0, 0, BLOB_MAX_TIMEOFFS, 0 },
 	[BLOB_T_HOOK] = { C, sizeof(struct blob_hook), 1, 0, BLOB_MAX_HOOKS, BLOB_MAX_PATH },
 	[BLOB_T_HOOK_ARG] = { C, 0, 1, 0, BLOB_MAX_ARGS, BLOB_MAX_STR },
@@ -170,7 +169,6 @@ static int make_arrays(struct rd *r, struct blob_view *s)
 		{ &s->devices, r->counts[BLOB_T_DEVICE], sizeof(*s->devices) },
 		{ &s->sysctls, r->counts[BLOB_T_SYSCTL], sizeof(*s->sysctls) },
 		{ &s->cgroup, r->counts[BLOB_T_CGROUP], sizeof(*s->cgroup) },
-		{ &s->idmaps, r->counts[BLOB_T_IDMAP], sizeof(*s->idmaps) },
 		{ &s->timeoffs, r->counts[BLOB_T_TIMEOFF], sizeof(*s->timeoffs) },
 		{ &s->hooks, r->counts[BLOB_T_HOOK], sizeof(*s->hooks) },
 		{ &s->hook_strs,
@@ -240,8 +238,6 @@ static int check_container(struct rd *r, const struct blob_container *c)
 		return bad(r, "unknown flags of the container");
 	if (!check_propagation(c->root_propagation))
 		return bad(r, "wrong propagation of the root");
-	if (!!(c->namespaces & BLOB_NS_USER) != !!r->counts[BLOB_T_IDMAP])
-		return bad(r, "a user namespace without id maps, or maps without one");
 	return 0;
 }
 
@@ -399,9 +395,6 @@ static int fill_container_tag(
 	case BLOB_T_HOOK_STATE:
 		s->hook_state = str;
 		return 0;
-	case BLOB_T_IDMAP:
-		memcpy(&s->idmaps[s->nidmaps], p, sizeof(*s->idmaps));
-		return s->idmaps[s->nidmaps++].is_gid > 1 ? bad(r, "a wrong id map") : 0;
 	default: /* BLOB_T_TIMEOFF */
 		memcpy(&s->timeoffs[s->ntimeoffs], p, sizeof(*s->timeoffs));
 		return s->timeoffs[s->ntimeoffs++].nsecs >= 1000000000u

@@ -204,15 +204,6 @@ void blob_put_device(struct blob_w *w, const struct blob_device *d, const char *
 	blob_put(w, BLOB_T_DEVICE, d, sizeof(*d), &path, 1);
 }
 
-void blob_put_idmap(struct blob_w *w, int is_gid, uint32_t inside, uint32_t outside, uint32_t count)
-{
-	struct blob_idmap m = {
-		.is_gid = !!is_gid, .inside = inside, .outside = outside, .count = count
-	};
-
-	blob_put(w, BLOB_T_IDMAP, &m, sizeof(m), NULL, 0);
-}
-
 void blob_put_hook(struct blob_w *w, const struct blob_hook *h, const char *path)
 {
 	blob_put(w, BLOB_T_HOOK, h, sizeof(*h), &path, 1);

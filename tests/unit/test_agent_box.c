@@ -234,36 +234,6 @@ static void optional_mount(void)
 	CHECK(strstr(h_log, "nosuchfs") != NULL);
 }
 
-static void user_namespace(void)
-{
-	struct box b, e;
-
-	begin(&b);
-	b.c.namespaces = BLOB_NS_USER | BLOB_NS_UTS | BLOB_NS_IPC | BLOB_NS_CGROUP;
-	b.p.uid = 5;
-	b.p.gid = 6;
-	blob_put_idmap(&b.w, 0, 0, 100000, 65536);
-	blob_put_idmap(&b.w, 1, 0, 200000, 65536);
-	box_fs(&b, "proc", "/proc", "");
-	box_sh(&b, "id -u; id -g; cat /proc/self/uid_map /proc/self/gid_map; read x; exit 0");
-	CHECK_EQ(box_make(&b), 0);
-	CHECK_EQ(h_ask_proc(MSG_START, 1), 0);
-	box_begin(&e, BLOB_EXEC);
-	box_sh(&e, "id -u; cat /proc/self/uid_map; hostname new && hostname");
-	CHECK_EQ(box_send(&e, 2, 0, h_ctrl), 0);
-	CHECK(h_slurp(e.fd[1], out, sizeof(out)) > 0);
-	CHECK(h_wait_exit(2));
-	CHECK_STR(out, "0\n         0     100000      65536\nnew\n");
-	box_end(&e);
-	CHECK(!shutdown(b.fd[0], SHUT_WR));
-	CHECK(h_slurp(b.fd[1], out, sizeof(out)) > 0);
-	CHECK_STR(
-		out, "5\n6\n         0     100000      65536\n         0     200000      65536\n");
-	CHECK(h_wait_exit(1));
-	box_end(&b);
-	CHECK(h_stop_agent());
-}
-
 static void time_namespace(void)
 {
 	struct box b;
@@ -729,7 +699,6 @@ static const struct test_case cases[] = {
 	TEST(masks),
 	TEST(sysctl_and_bad_config),
 	TEST(optional_mount),
-	TEST(user_namespace),
 	TEST(time_namespace),
 	TEST(seccomp),
 	TEST(dangling_links),

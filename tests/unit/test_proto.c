@@ -121,8 +121,6 @@ static int make_create(uint8_t **buf, size_t *len)
 	blob_put_str(&w, BLOB_T_READONLY, "/proc/sys");
 	blob_put_device(&w, &d, "/dev/fuse");
 	blob_put_pair(&w, BLOB_T_SYSCTL, "net.ipv4.ip_forward", "1");
-	blob_put_idmap(&w, 0, 0, 100000, 65536);
-	blob_put_idmap(&w, 1, 0, 200000, 65536);
 	blob_put_timeoff(&w, 7, -5, 999999999);
 	blob_put_hook(&w, &h, "/bin/first");
 	blob_put_str(&w, BLOB_T_HOOK_ARG, "first");
@@ -467,8 +465,6 @@ static void read_create(void)
 	CHECK_STR(s.devices[0].path, "/dev/fuse");
 	CHECK_STR(s.sysctls[0].name, "net.ipv4.ip_forward");
 	CHECK_STR(s.sysctls[0].value, "1");
-	CHECK_EQ(s.nidmaps, 2);
-	CHECK_EQ(s.idmaps[1].outside, 200000);
 	CHECK_EQ(s.timeoffs[0].secs, -5);
 	CHECK_EQ(s.nhooks, 2);
 	CHECK_EQ(s.hooks[0].h.timeout, 5);
@@ -586,9 +582,16 @@ static void slashing_sysctl(struct blob_w *w)
 	blob_put_pair(w, BLOB_T_SYSCTL, "net.//.//.etc.passwd", "1");
 }
 
-static void map_without_userns(struct blob_w *w)
+/* A namespace and a tag that the agent has no code for, within what the tables span. */
+static void user_namespace(struct blob_w *w)
 {
-	blob_put_idmap(w, 0, 0, 0, 1);
+	uint32_t ns = 0x10000000;
+	uint16_t tag = 25;
+
+	memcpy(w->buf + w->len - sizeof(struct blob_container) + 4, &ns, sizeof(ns));
+	blob_put_timeoff(w, 0, 1, 0);
+	memcpy(w->buf + w->len - sizeof(struct blob_timeoff) - sizeof(struct blob_rec), &tag,
+		sizeof(tag));
 }
 
 static void hostname_in_exec(struct blob_w *w)
@@ -669,7 +672,7 @@ static void writer_and_reader_refuse(void)
 	CHECK_EQ(try_one(escaping_cgroup, BLOB_UPDATE), -EPROTO);
 	CHECK_EQ(try_one(escaping_sysctl, BLOB_CREATE), -EPROTO);
 	CHECK_EQ(try_one(slashing_sysctl, BLOB_CREATE), -EPROTO);
-	CHECK_EQ(try_one(map_without_userns, BLOB_CREATE), -EPROTO);
+	CHECK_EQ(try_one(user_namespace, BLOB_CREATE), -EPROTO);
 	CHECK_EQ(try_one(hostname_in_exec, BLOB_EXEC), -EPROTO);
 	CHECK_EQ(try_one(wrong_shape, BLOB_CREATE), -EINVAL);
 	CHECK_EQ(try_one(many_rlimits, BLOB_EXEC), -EPROTO);
