@@ -32,8 +32,7 @@
 #include "util/cleanup.h"
 #include "util/util.h"
 
-#define FS_DATA_MAX   (SPEC_LIM_MOUNT_DATA + 32)
-#define GUEST_NR_OPEN 1048576 /* fs.nr_open, as every kernel begins with it */
+#define FS_DATA_MAX (SPEC_LIM_MOUNT_DATA + 32)
 
 _Static_assert(RLIM_NLIMITS <= BLOB_MAX_RLIMITS, "all of them fit");
 _Static_assert(BLOB_NS_IPC == CLONE_NEWIPC && BLOB_NS_UTS == CLONE_NEWUTS &&
@@ -44,9 +43,6 @@ void caller_limits(struct caller_limits *l)
 {
 	for (unsigned i = 0; i < RLIM_NLIMITS; i++)
 		l->have[i] = !getrlimit((__rlimit_resource_t)i, &l->v[i]);
-	/* a host may have raised its fs.nr_open, and a limit above it is an error */
-	l->v[RLIMIT_NOFILE].rlim_cur = MIN(l->v[RLIMIT_NOFILE].rlim_cur, (rlim_t)GUEST_NR_OPEN);
-	l->v[RLIMIT_NOFILE].rlim_max = MIN(l->v[RLIMIT_NOFILE].rlim_max, (rlim_t)GUEST_NR_OPEN);
 }
 
 static void put_rlimits(

@@ -20,7 +20,7 @@ struct caller_limits {
 	bool have[RLIM_NLIMITS];
 };
 
-/* The command's own, before it raises any: cut to what the guest's kernel takes. */
+/* The command's own, before it raises any. */
 void caller_limits(struct caller_limits *l);
 
 /*

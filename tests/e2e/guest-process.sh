@@ -65,7 +65,7 @@ look() { # runs it; the result is $work/look
 say "root, with much set"
 edit b '.process.args=["/look"] | .process.cwd="/new/dir" | .process.env=["PATH=/bin:/usr/bin","A=b c","EMPTY="]
 	| .process.user={"uid":0,"gid":0,"umask":54,"additionalGids":[5,2000]}
-	| .process.rlimits=[{"type":"RLIMIT_NOFILE","soft":512,"hard":600},{"type":"RLIMIT_CORE","soft":0,"hard":1024}]
+	| .process.rlimits=[{"type":"RLIMIT_NOFILE","soft":512,"hard":2000000},{"type":"RLIMIT_CORE","soft":0,"hard":1024}]
 	| .process.oomScoreAdj=321 | .hostname="a-name" | .domainname="a-domain"
 	| .process.capabilities={"bounding":["CAP_CHOWN","CAP_KILL"],"permitted":["CAP_CHOWN","CAP_KILL"],"effective":["CAP_CHOWN"],"inheritable":["CAP_KILL"],"ambient":["CAP_KILL"]}
 	| .linux.sysctl={"net.ipv4.ip_unprivileged_port_start":"77","kernel.msgmax":"4242"}
@@ -82,7 +82,7 @@ check "CapInh" 0000000000000020 "$(value CapInh)"
 check "CapAmb" 0000000000000020 "$(value CapAmb)"
 check "NoNewPrivs" 1 "$(value NoNewPrivs)"
 check "Seccomp" 2 "$(value Seccomp)"
-check "RLIMIT_NOFILE" "512 600" "$(value nofile)"
+check "RLIMIT_NOFILE, above what a kernel begins with" "512 2000000" "$(value nofile)"
 check "RLIMIT_CORE" "0 2" "$(value core)"
 check "oom_score_adj" 321 "$(value oom)"
 check "cwd, made where it is missing" /new/dir "$(value cwd)"
