@@ -315,6 +315,7 @@ struct child {
 	int fds[PROC_FDS]; /* stdin, stdout, stderr, which are not used with a terminal; the rest */
 	size_t nfds;
 	int init_pidfd; /* exec: whose namespaces to join; else -1 */
+	pid_t held;	/* exec: that process, where it was not started yet; else 0 */
 	uint32_t namespaces;
 	int proc_self; /* directories of the agent's /proc */
 	int proc_sys;

@@ -221,13 +221,27 @@ static int make_container(struct child *c, int *master, struct fail *f)
 	return err;
 }
 
+/* A process that has not been executed yet is itself still in the agent's time namespace. */
+static int open_time(struct child *c)
+{
+	char path[48];
+
+	if (!c->held || !(c->namespaces & K_CLONE_NEWTIME))
+		return -1;
+	(void)snprintf(path, sizeof(path), "/proc/%d/ns/time_for_children", (int)c->held);
+	return open(path, O_RDONLY | O_CLOEXEC);
+}
+
 static int join_container(struct child *c, int *master, struct fail *f)
 {
+	int err = 0, time_ns = open_time(c);
 	char name[32];
-	int err = 0;
 
-	if (syscall(SYS_setns, c->init_pidfd, c->namespaces))
+	if (syscall(SYS_setns, c->init_pidfd, c->namespaces) ||
+		(time_ns >= 0 && syscall(SYS_setns, time_ns, K_CLONE_NEWTIME)))
 		err = fail_set(f, errno, "joining the container", NULL);
+	if (time_ns >= 0)
+		(void)close(time_ns);
 	if (!err && c->s->p.stdio & BLOB_STDIO(PROTO_TTY))
 		err = open_tty(c, master, name, f);
 	return err;

@@ -368,6 +368,14 @@ static int check_can_exec(struct agent *a, struct fail *f)
 	return 0;
 }
 
+/* The container's own process while it waits for its start, else 0. */
+static pid_t held_init(struct agent *a)
+{
+	const struct proc *init = proc_find(a, PROTO_PROC_INIT);
+
+	return init && init->state == PROC_HELD ? init->pid : 0;
+}
+
 int proc_spawn(struct agent *a, struct conn *c, uint16_t type, uint32_t seq, uint32_t id,
 	uint32_t flags, const struct blob_view *s, struct fail *f)
 {
@@ -395,6 +403,7 @@ int proc_spawn(struct agent *a, struct conn *c, uint16_t type, uint32_t seq, uin
 		ch.sync = sp[1];
 		ch.namespaces = a->namespaces;
 		ch.init_pidfd = create ? -1 : a->init_pidfd;
+		ch.held = create ? 0 : held_init(a);
 		memcpy(ch.fds, pp.child, sizeof(ch.fds));
 		ch.nfds = pp.n;
 		p->pid = clone_child(a, create, a->namespaces, cg, &pidfd, f);

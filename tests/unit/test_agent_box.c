@@ -236,16 +236,30 @@ static void optional_mount(void)
 
 static void time_namespace(void)
 {
-	struct box b;
+	static const char script[] =
+		"awk '$2==\"864000\"{print $1}' /proc/self/timens_offsets; awk '{print ($1>864000)}' /proc/uptime";
+	struct box b, e;
 
 	begin(&b);
 	b.c.namespaces = BLOB_NS_TIME;
 	blob_put_timeoff(&b.w, 7, 864000, 0);
 	box_fs(&b, "proc", "/proc", "");
-	box_sh(&b,
-		"awk '$2==\"864000\"{print $1}' /proc/self/timens_offsets; awk '{print ($1>864000)}' /proc/uptime");
-	CHECK_EQ(RUN(&b, out), 0);
+	box_sh(&b, script);
+	CHECK_EQ(box_make(&b), 0);
+	/* before the start, too, when the container's process is not in its namespace yet */
+	box_begin(&e, BLOB_EXEC);
+	box_sh(&e, script);
+	CHECK_EQ(box_send(&e, 2, 0, h_ctrl), 0);
+	CHECK(h_slurp(e.fd[1], out, sizeof(out)) > 0);
+	CHECK(h_wait_exit(2));
 	CHECK_STR(out, "boottime\n1\n");
+	box_end(&e);
+	CHECK_EQ(h_ask_proc(MSG_START, 1), 0);
+	CHECK(h_slurp(b.fd[1], out, sizeof(out)) > 0);
+	CHECK_STR(out, "boottime\n1\n");
+	CHECK(h_wait_exit(1));
+	box_end(&b);
+	CHECK(h_stop_agent());
 }
 
 /* A filter that makes uname() fail with 99, with and without no_new_privs, as root and as a user
