@@ -54,7 +54,7 @@ void vmloop_set_phase(struct vmloop *l, enum phase ph)
 		log_err("cannot write the container's status");
 }
 
-/* The last thing: the status, then whoever waits for a start. */
+/* The last thing, but for who waits for a start: the next question would be for the state. */
 static void finish(struct vmloop *l, int code)
 {
 	l->code = code;
@@ -77,9 +77,9 @@ static void fail_create(struct vmloop *l, int code, const char *text)
 
 static void fail_start(struct vmloop *l, int status, int code, const char *text)
 {
+	finish(l, code);
 	if (l->start_conn >= 0)
 		vmctl_answer(TAKE_FD(l->start_conn), status, text);
-	finish(l, code);
 }
 
 static void maybe_finish(struct vmloop *l)

@@ -107,6 +107,7 @@ unit_programs = \
 	tests/unit/test_vmctl \
 	tests/unit/test_vmdk \
 	tests/unit/test_vmexec \
+	tests/unit/test_vmloop \
 	tests/unit/test_vmm \
 	tests/unit/test_vmm_balloon \
 	tests/unit/test_vmm_end \
@@ -456,6 +457,7 @@ thread_programs = \
 	tests/unit/test_vmctl \
 	tests/unit/test_vmdk \
 	tests/unit/test_vmexec \
+	tests/unit/test_vmloop \
 	tests/unit/test_vmm \
 	tests/unit/test_vmm_balloon \
 	tests/unit/test_vmm_end \
