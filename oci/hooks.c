@@ -85,13 +85,20 @@ static int state_fd(const char *text, size_t len)
 	return r ? r : TAKE_FD(fd);
 }
 
-/* Where its output goes: our own, or the file that one of crun's annotations names. */
-static int output_fd(const struct spec *s, const char *key, int own, struct error *e)
+/* Where its output goes: our own, or the file that one of crun's annotations names. Without it
+ * hooks that clean up run all the same. */
+static int output_fd(
+	const struct spec *s, enum spec_hook_kind kind, const char *key, int own, struct error *e)
 {
 	const char *path = spec_annotation(s, key);
 	int fd = path ? open(path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC | O_NOCTTY, 0644)
 		      : fcntl(own, F_DUPFD_CLOEXEC, 3);
 
+	if (fd < 0 && kind == SPEC_HOOK_POSTSTOP) {
+		log_warn("poststop hooks: annotations[\"%s\"]: \"%.120s\": %s", key,
+			path ? path : "", err_text(errno));
+		fd = open("/dev/null", O_WRONLY | O_CLOEXEC);
+	}
 	return fd >= 0 ? fd
 		       : err_sys(e, errno, "config.json: annotations[\"%s\"]: \"%.120s\"", key,
 				 path ? path : "");
@@ -213,8 +220,8 @@ static void close_fds(struct hook_fds *d)
 	}
 }
 
-static int open_fds(
-	const struct spec *s, const struct hook_state *st, struct hook_fds *d, struct error *e)
+static int open_fds(const struct spec *s, enum spec_hook_kind kind, const struct hook_state *st,
+	struct hook_fds *d, struct error *e)
 {
 	CLEAN_FREE char *text = NULL;
 	size_t len = 0;
@@ -223,10 +230,10 @@ static int open_fds(
 	d->state = r ? r : state_fd(text, len);
 	if (d->state < 0)
 		return err_sys(e, d->state, "the state for hooks");
-	d->out = output_fd(s, "run.oci.hooks.stdout", STDOUT_FILENO, e);
+	d->out = output_fd(s, kind, "run.oci.hooks.stdout", STDOUT_FILENO, e);
 	if (d->out < 0)
 		return d->out;
-	d->err = output_fd(s, "run.oci.hooks.stderr", STDERR_FILENO, e);
+	d->err = output_fd(s, kind, "run.oci.hooks.stderr", STDERR_FILENO, e);
 	if (d->err < 0)
 		return d->err;
 	/* the bundle may be gone when the container is deleted, and hooks are to run all the same
@@ -242,8 +249,16 @@ int hooks_run(const struct spec *s, enum spec_hook_kind kind, const struct hook_
 {
 	CLEAN(close_fds) struct hook_fds d = { -1, -1, -1, -1 };
 	const struct spec_hooks *h = &s->hooks[kind];
-	int r = h->n ? open_fds(s, st, &d, e) : 0;
+	struct error lost = { 0 };
+	int r = h->n ? open_fds(s, kind, st, &d, &lost) : 0;
 
+	/* the container is gone by then, and whoever deletes it cannot mend anything */
+	if (r && kind == SPEC_HOOK_POSTSTOP) {
+		log_warn("poststop hooks: %s", lost.msg);
+		return 0;
+	}
+	if (r)
+		return err_set(e, r, "%s", lost.msg);
 	for (size_t i = 0; i < h->n && !r; i++) {
 		struct error why = { 0 };
 

@@ -34,7 +34,8 @@ struct hook_state {
 /*
  * Runs the hooks of @kind in their order. The first that fails (cannot be executed, exits with
  * anything but 0, is killed, takes longer than it may) ends it: -errno and "error running KIND hook
- * #N: ...". Of poststop hooks a failure is a warning and the next one runs.
+ * #N: ...". Of poststop hooks a failure is a warning, also of what they are to be given, and the
+ * next one runs: 0.
  */
 int hooks_run(const struct spec *s, enum spec_hook_kind kind, const struct hook_state *st,
 	struct error *e);

@@ -131,6 +131,25 @@ static void poststop_goes_on(void)
 	drop(s);
 }
 
+/* A delete does not fail, nor do they stay away, because there is no place for their output. */
+static void poststop_without_output(void)
+{
+	struct spec *s = config("{'poststop':[" SH("echo 1 >>saw; echo 2") "]}");
+	struct spec_kv kv[] = { { "run.oci.hooks.stdout", "/no/such/file" } };
+	struct error e = { 0 };
+
+	s->annotations = kv;
+	s->n_annotations = ARRAY_SIZE(kv);
+	logged[0] = 0;
+	CHECK_EQ(run(s, SPEC_HOOK_POSTSTOP, &e), 0);
+	CHECK(!e.msg[0]);
+	CHECK_STR(logged,
+		"poststop hooks: annotations[\"run.oci.hooks.stdout\"]: \"/no/such/file\": No such file "
+		"or directory");
+	CHECK_STR(what_it_saw(), "1\n");
+	drop(s);
+}
+
 static void fails(const char *hook, int code, const char *text)
 {
 	char all[1024];
@@ -232,6 +251,7 @@ static const struct test_case cases[] = {
 	TEST(env_is_inherited),
 	TEST(order_and_failure),
 	TEST(poststop_goes_on),
+	TEST(poststop_without_output),
 	TEST(all_failures),
 	TEST(ends_with_the_container),
 	TEST(outlives_the_container),
