@@ -121,9 +121,26 @@ rm "$work/ids/made"
 one='.uidMappings=[{containerID:0,hostID:1000,size:1}] | .gidMappings=[{containerID:0,hostID:1000,size:1}]'
 shift_owner $base 0
 shift_owner $((base + 1000)) 1000
-ids "$one" 'stat -c "%u %g" /ids/root /ids/user; echo x >/ids/made && stat -c "%u %g" /ids/made; cat /ids/root' '.process.user={uid:1000,gid:1000}'
-check "by mappings of its own, without a user namespace" "0 1000 1000 65534 65534 1000 1000 of-root 0 0" \
+mkdir "$work/ids/below" "$work/other"
+echo below >"$work/other/root"
+mount --bind "$work/other" "$work/ids/below"
+mounted=("$work/ids/below")
+unmount() { while [ ${#mounted[@]} -gt 0 ]; do umount "${mounted[-1]}" && unset 'mounted[-1]'; done; }
+trap 'unmount; cleanup' EXIT
+ids "$one" 'stat -c "%u %g" /ids/root /ids/user /ids/below/root; echo x >/ids/made && stat -c "%u %g" /ids/made; cat /ids/root' '.process.user={uid:1000,gid:1000}'
+check "by mappings of its own, without a user namespace, but not what is mounted below" "0 1000 1000 65534 65534 0 0 1000 1000 of-root 0 0" \
 	"$rc $(paste -sd' ' "$work/out") $(stat -c '%u %g' "$work/ids/made")"
+ids "$one | .options+=[\"ridmap\"]" 'stat -c "%u %g" /ids/root /ids/below/root; echo x >/ids/below/made && stat -c "%u %g" /ids/below/made' '.process.user={uid:1000,gid:1000}'
+check "that too with ridmap" "0 1000 1000 1000 1000 1000 1000 0 0" "$rc $(paste -sd' ' "$work/out") $(stat -c '%u %g' "$work/other/made")"
+mkdir "$work/other/kernel"
+mount --bind /sys/kernel "$work/ids/below/kernel"
+mounted+=("$work/ids/below/kernel")
+ids "$one | .options+=[\"ridmap\"]" true
+check "one below that cannot be mapped is an error" 1 "$rc"
+err_has 'the ids of "/ids" cannot be mapped'
+unmount
+rmdir "$work/ids/below"
+trap cleanup EXIT
 ids "$one" 'echo x 2>&1 >/ids/none | sed "s/.*: //"; ls /ids'
 check "who has no id on the other side makes no file" "0 Value too large for defined data type made root user" "$rc $(paste -sd' ' "$work/out")"
 ids '.options+=["idmap"]' true
