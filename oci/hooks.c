@@ -3,21 +3,24 @@
 /*
  * How it works
  *
- * posix_spawn(), which shares the address space until the exec: it may be called in the VMM process
- * too, where a fork would copy a virtual machine. It also tells why an exec failed. The state is a
- * memfd and not a pipe, so that a hook that reads none of it, or closes its stdin, holds nobody.
- * The hook is awaited by a pidfd, beside that of the container: who deletes a container by force
- * while its hook hangs need not wait for the hook.
+ * A clone that shares the address space until the exec, as posix_spawn() makes one: it may be made
+ * in the VMM process too, where a fork would copy a virtual machine, and it tells why an exec
+ * failed. (posix_spawn() itself cannot ask for a signal when the parent dies.) The state is a memfd
+ * and not a pipe, so that a hook that reads none of it, or closes its stdin, holds nobody. The hook
+ * is awaited by a pidfd, beside that of the container: who deletes a container by force while its
+ * hook hangs need not wait for the hook.
  */
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
 #include <poll.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/prctl.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <time.h>
@@ -27,7 +30,6 @@
 #include "oci/fsutil.h"
 #include "oci/hooks.h"
 #include "oci/json_write.h"
-#include "oci/spawn.h"
 #include "util/cleanup.h"
 #include "util/log.h"
 
@@ -104,35 +106,67 @@ static int output_fd(
 				 path ? path : "");
 }
 
+#define STACK_BYTES 65536 /* until the exec */
+
 /* The descriptors of one kind's hooks. */
 struct hook_fds {
 	int state, out, err, bundle;
 };
 
-static int spawn(const struct spec_hook *h, const struct hook_fds *d, pid_t *pid)
+/* What a hook's process is started with. */
+struct begin {
+	const struct spec_hook *h;
+	const struct hook_fds *d;
+	pid_t bound_to; /* it dies with this process, which is its parent; 0: it does not */
+	int err;
+};
+
+/* In the hook's process, in our memory and on another stack, while we wait. */
+static int begin(void *arg)
 {
+	const struct sigaction dfl = { .sa_handler = SIG_DFL };
+	struct begin *b = arg;
+	const struct spec_hook *h = b->h;
+	const struct hook_fds *d = b->d;
 	char *self[] = { (char *)(uintptr_t)h->path, NULL };
-	posix_spawn_file_actions_t fa;
-	posix_spawnattr_t at;
+	sigset_t none;
+
+	for (int sig = 1; sig < NSIG; sig++)
+		(void)sigaction(sig, &dfl, NULL);
+	(void)sigemptyset(&none);
+	(void)sigprocmask(SIG_SETMASK, &none, NULL);
+	/* the parent may have died before the call */
+	if (b->bound_to && (prctl(PR_SET_PDEATHSIG, SIGKILL) || getppid() != b->bound_to))
+		b->err = -ESRCH;
+	else if (!setpgid(0, 0) && dup2(d->state, STDIN_FILENO) >= 0 &&
+		dup2(d->out, STDOUT_FILENO) >= 0 && dup2(d->err, STDERR_FILENO) >= 0 &&
+		!fchdir(d->bundle) && !close_range(3, ~0U, 0))
+		(void)execve(
+			h->path, h->args.n ? h->args.v : self, h->env_set ? h->env.v : environ);
+	b->err = b->err ? b->err : -errno;
+	return 127;
+}
+
+static int spawn(const struct spec_hook *h, const struct hook_fds *d, bool bound, pid_t *pid)
+{
+	struct begin b = { .h = h, .d = d, .bound_to = bound ? getpid() : 0 };
+	char *stack = mmap(NULL, STACK_BYTES, PROT_READ | PROT_WRITE,
+		MAP_PRIVATE | MAP_ANONYMOUS | MAP_STACK, -1, 0);
+	sigset_t all, old;
 	int r;
 
-	(void)posix_spawn_file_actions_init(&fa);
-	spawn_attr(&at, POSIX_SPAWN_SETPGROUP);
-	r = posix_spawn_file_actions_adddup2(&fa, d->state, STDIN_FILENO);
-	if (!r)
-		r = posix_spawn_file_actions_adddup2(&fa, d->out, STDOUT_FILENO);
-	if (!r)
-		r = posix_spawn_file_actions_adddup2(&fa, d->err, STDERR_FILENO);
-	if (!r)
-		r = posix_spawn_file_actions_addfchdir_np(&fa, d->bundle);
-	if (!r)
-		r = posix_spawn_file_actions_addclosefrom_np(&fa, 3);
-	if (!r)
-		r = posix_spawn(pid, h->path, &fa, &at, h->args.n ? h->args.v : self,
-			h->env_set ? h->env.v : environ);
-	(void)posix_spawn_file_actions_destroy(&fa);
-	(void)posix_spawnattr_destroy(&at);
-	return -r;
+	if (stack == MAP_FAILED)
+		return -errno;
+	/* a handler of ours must not run there */
+	(void)sigfillset(&all);
+	(void)sigprocmask(SIG_SETMASK, &all, &old);
+	*pid = clone(begin, stack + STACK_BYTES, CLONE_VM | CLONE_VFORK | SIGCHLD, &b);
+	r = *pid < 0 ? -errno : b.err;
+	(void)sigprocmask(SIG_SETMASK, &old, NULL);
+	(void)munmap(stack, STACK_BYTES);
+	while (*pid > 0 && r && waitpid(*pid, NULL, 0) < 0 && errno == EINTR)
+		;
+	return r;
 }
 
 #define REST_MS 5000 /* of a poststart hook whose container has ended; under LOCK_MS */
@@ -185,7 +219,7 @@ static int run_one(const struct spec_hook *h, const char *name, size_t i, const 
 
 	if (lseek(d->state, 0, SEEK_SET) < 0)
 		return err_sys(e, errno, "error running %s hook #%zu: its state", name, i);
-	r = spawn(h, d, &pid);
+	r = spawn(h, d, st->bound, &pid);
 	if (r)
 		return err_sys(e, r, "error running %s hook #%zu: \"%.120s\"", name, i, h->path);
 	r = wait_hook(pid, h->timeout, st, &status);

@@ -28,6 +28,7 @@ struct hook_state {
 	const char *status; /* "created", "running", "stopped" */
 	pid_t pid;	    /* of the container as the hook sees it; 0: none */
 	int watch_fd;	    /* a pidfd: when it ends, so does the hook; -1: none */
+	bool bound;	    /* the hook dies with the process that runs it */
 	bool outlives;	    /* but not when the workload ended by itself, as its status tells */
 };
 

@@ -205,7 +205,9 @@ static void forget_environ(void)
 static int run_hooks(const struct vmproc *p, struct error *e)
 {
 	const struct spec_hooks *h = p->spec->hooks;
-	struct hook_state st = { .c = p->c, .status = "created", .pid = getpid(), .watch_fd = -1 };
+	struct hook_state st = {
+		.c = p->c, .status = "created", .pid = getpid(), .watch_fd = -1, .bound = true
+	};
 	int r = 0;
 
 	if (h[SPEC_HOOK_PRESTART].n || h[SPEC_HOOK_CREATE_RUNTIME].n) {

@@ -85,6 +85,19 @@ status 0 krun-oci delete --force "$id"
 wait "$creator" && die "the create succeeded"
 ok "a create whose hook hangs ends with a delete --force"
 
+say "a create that is killed while a createContainer hook hangs"
+edit b ".hooks = {createContainer: [{path: \"/bin/sh\", args: [\"sh\", \"-c\", \"echo \$\$ >$work/hooked; exec sleep 1000\"]}]} | .linux.namespaces |= map(select(.type != \"pid\"))"
+krun-oci create --bundle "$work/b" "$id" </dev/null >"$work/out" 2>"$work/err" &
+creator=$!
+wait_for 30 grep -q . "$work/hooked"
+hanging=$(cat "$work/hooked")
+kill -KILL "$creator"
+wait "$creator" && die "the create succeeded"
+wait_for 10 test ! -e "/proc/$hanging"
+ok "the hook goes with the VMM, also without a pid namespace"
+status 0 krun-oci delete --force "$id"
+edit b '.linux.namespaces += [{"type":"pid"}]'
+
 say "a signal to run while a hook hangs"
 run_in_background() {
 	krun-oci run --bundle "$work/b" --pid-file "$work/pid" "$id" </dev/null >"$work/out" 2>"$work/err" &

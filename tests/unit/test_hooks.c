@@ -3,7 +3,9 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <poll.h>
 #include <signal.h>
+#include <sys/prctl.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -215,6 +217,34 @@ static void outlives_the_container(void)
 	drop(s);
 }
 
+/* One that is bound dies with the process that runs hooks, however that ends. */
+static void dies_with_its_runner(void)
+{
+	struct spec *s =
+		config("{'createContainer':[" SH("echo $$ >new; mv new saw; exec sleep 1000") "]}");
+	struct hook_state st = { .c = &c, .status = "created", .watch_fd = -1, .bound = true };
+	int status = 0;
+	pid_t pid, hook;
+
+	CHECK(!prctl(PR_SET_CHILD_SUBREAPER, 1));
+	pid = fork();
+	CHECK(pid >= 0);
+	if (!pid)
+		_exit(hooks_run(s, SPEC_HOOK_CREATE_CONTAINER, &st, NULL) ? 1 : 0);
+	while (!waitpid(pid, NULL, WNOHANG) && access(saw, F_OK))
+		(void)poll(NULL, 0, 10);
+	hook = atoi(what_it_saw());
+	CHECK(hook > 1);
+	CHECK(!kill(pid, SIGKILL));
+	CHECK_EQ(waitpid(pid, NULL, 0), pid);
+	/* ours by now */
+	for (int i = 0; i < 1000 && !waitpid(hook, &status, WNOHANG); i++)
+		(void)poll(NULL, 0, 10);
+	CHECK(WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL);
+	CHECK(!prctl(PR_SET_CHILD_SUBREAPER, 0));
+	drop(s);
+}
+
 static void output_to_files(void)
 {
 	struct spec *s = config("{'prestart':[" SH("echo out; echo err >&2") "]}");
@@ -255,6 +285,7 @@ static const struct test_case cases[] = {
 	TEST(all_failures),
 	TEST(ends_with_the_container),
 	TEST(outlives_the_container),
+	TEST(dies_with_its_runner),
 	TEST(output_to_files),
 	TEST(time_limits),
 };
