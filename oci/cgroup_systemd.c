@@ -14,7 +14,6 @@
 #include <dlfcn.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <inttypes.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -74,35 +73,6 @@ int sd_scope_name(const char *path, const char *id, struct sd_scope *out, struct
 		? 0
 		: err_set(e, ENAMETOOLONG,
 			  "config.json: linux.cgroupsPath: too long for the name of a scope");
-}
-
-size_t sd_bitmap(const char *list, uint8_t *out, size_t size)
-{
-	size_t len = 0;
-
-	(void)memset(out, 0, size);
-	for (const char *p = list; *p;) {
-		char *end;
-		unsigned long a = strtoul(p, &end, 10), b = a;
-
-		if (end == p)
-			return 0;
-		if (*end == '-') {
-			p = end + 1;
-			b = strtoul(p, &end, 10);
-			if (end == p)
-				return 0;
-		}
-		if (b < a || b >= size * 8)
-			return 0;
-		for (unsigned long i = a; i <= b; i++)
-			out[i / 8] |= (uint8_t)(1U << i % 8);
-		len = MAX(len, b / 8 + 1);
-		if (*end && *end != ',')
-			return 0;
-		p = *end ? end + 1 : end;
-	}
-	return len;
 }
 
 #ifdef HAVE_SYSTEMD
@@ -218,46 +188,23 @@ static int put_bytes(sd_bus_message *m, const char *name, const uint8_t *v, size
 	return r >= 0 ? lib.sd_bus_message_close_container(m) : r;
 }
 
-/* "QUOTA PERIOD" in microseconds; systemd wants the quota of a second, in steps of 10 ms. */
-static int put_quota(sd_bus_message *m, const char *value)
-{
-	uint64_t quota = 0, period = 100000, per_sec = UINT64_MAX;
-	int r;
-
-	if (sscanf(value, "%" SCNu64 " %" SCNu64, &quota, &period) == 2 && period)
-		per_sec = (quota * 1000000 / period + 9999) / 10000 * 10000;
-	else
-		(void)sscanf(value, "max %" SCNu64, &period);
-	r = put_u64(m, "CPUQuotaPeriodUSec", period);
-	return r < 0 ? r : put_u64(m, "CPUQuotaPerSecUSec", per_sec);
-}
-
 /* One setting as a property; what has none is a file only. */
 static int put_property(sd_bus_message *m, const struct cg_setting *s)
 {
-	static const struct {
-		const char *file, *property;
-	} NUMBERS[] = {
-		{ "memory.max", "MemoryMax" },
-		{ "memory.low", "MemoryLow" },
-		{ "memory.min", "MemoryMin" },
-		{ "memory.high", "MemoryHigh" },
-		{ "memory.swap.max", "MemorySwapMax" },
-		{ "cpu.weight", "CPUWeight" },
-		{ "pids.max", "TasksMax" },
-		{ "io.weight", "IOWeight" },
-	};
+	uint64_t v = 0, period = 0;
+	const char *name = sd_number(s->file, s->value, &v);
 	uint8_t map[256];
 	size_t n;
+	int r;
 
-	for (size_t i = 0; i < ARRAY_SIZE(NUMBERS); i++) {
-		if (strcmp(s->file, NUMBERS[i].file) != 0)
-			continue;
-		return put_u64(m, NUMBERS[i].property,
-			strcmp(s->value, "max") ? strtoull(s->value, NULL, 10) : UINT64_MAX);
+	if (name)
+		return put_u64(m, name, v);
+	if (!strcmp(s->file, "cpu.max")) {
+		if (!sd_quota(s->value, &v, &period))
+			return 0;
+		r = put_u64(m, "CPUQuotaPeriodUSec", period);
+		return r < 0 ? r : put_u64(m, "CPUQuotaPerSecUSec", v);
 	}
-	if (!strcmp(s->file, "cpu.max"))
-		return put_quota(m, s->value);
 	if (strcmp(s->file, "cpuset.cpus") && strcmp(s->file, "cpuset.mems"))
 		return 0;
 	n = sd_bitmap(s->value, map, sizeof(map));

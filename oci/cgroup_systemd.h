@@ -11,6 +11,7 @@
 #define KRUN_OCI_CGROUP_SYSTEMD_H
 
 #include <stdbool.h>
+#include <stdint.h>
 #include <sys/types.h>
 
 #include "oci/cgroup_limits.h"
@@ -38,6 +39,16 @@ int sd_scope_set(const char *name, const struct cg_settings *l, struct error *e)
 /* Ends it, if it is there still. Best effort. */
 void sd_scope_stop(const char *name);
 
+/*
+ * What @value of a cgroup's @file is as a number of a unit's property: the property's name, the
+ * number in *@v, UINT64_MAX for "max". Values of `unified` are the config's own words, which the
+ * kernel reads: units ("512M") and "default 100" are understood. NULL: there is no property, or
+ * none that says the same, as for a weight of one device. Pure.
+ */
+const char *sd_number(const char *file, const char *value, uint64_t *v);
+/* "QUOTA PERIOD", "QUOTA" or "max" of cpu.max: systemd wants microseconds of each second, in steps
+ * of 10 ms, UINT64_MAX for all of them. False: it is none of these. Pure. */
+bool sd_quota(const char *value, uint64_t *per_sec, uint64_t *period);
 /* The bitmap of a CPU or node list as systemd takes it, least significant byte first; its length in
  * bytes, 0 for a list that is none. Pure. */
 size_t sd_bitmap(const char *list, uint8_t *out, size_t size);

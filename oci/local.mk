@@ -12,6 +12,7 @@ liboci_a_SOURCES = \
 	oci/cgroup.c \
 	oci/cgroup_limits.c \
 	oci/cgroup_mark.c \
+	oci/cgroup_property.c \
 	oci/cgroup_systemd.c \
 	oci/check.c \
 	oci/confine.c \

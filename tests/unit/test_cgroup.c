@@ -2,6 +2,7 @@
 /* Limits as files of a cgroup, and what systemd's driver makes of a config. */
 #include <errno.h>
 #include <fcntl.h>
+#include <inttypes.h>
 #include <unistd.h>
 
 #include "core/limits.h"
@@ -212,6 +213,90 @@ static void bitmaps(void)
 	CHECK_EQ(sd_bitmap("", b, 4), 0);
 }
 
+/* "PROPERTY=NUMBER", or "" for none. */
+static const char *property(const char *file, const char *value)
+{
+	uint64_t v = 0;
+	const char *name = sd_number(file, value, &v);
+
+	if (!name)
+		return "";
+	(void)snprintf(text, sizeof(text), "%s=%" PRIu64, name, v);
+	return text;
+}
+
+static void numbers(void)
+{
+	static const char *const none[][2] = {
+		/* of one device, not of all */
+		{ "io.weight", "8:0 4951" },
+		{ "io.weight", "252:0 10" },
+		{ "io.weight", "default" },
+		{ "io.weight", "default 8:0 100" },
+		{ "io.weight", "0" },
+		{ "io.weight", "10001" },
+		{ "io.weight", "max" },
+		{ "cpu.weight", "0" }, /* which is "idle" to systemd */
+		{ "cpu.weight", "default 100" },
+		{ "cpu.weight", "1k" },
+		{ "memory.max", "0" },
+		{ "memory.low", "" },
+		{ "memory.low", "-1" },
+		{ "memory.low", " 1" },
+		{ "memory.low", "1 2" },
+		{ "memory.low", "512MB" },
+		{ "memory.low", "512X" },
+		{ "memory.low", "512`" },
+		{ "memory.low", "0x10" },
+		{ "memory.low", "010" },
+		{ "memory.low", "16E" },
+		{ "memory.low", "18446744073709551616" },
+		{ "memory.low", "maximum" },
+		{ "memory.oom.group", "1" },
+		{ "cpu.max", "1000 1000" },
+	};
+
+	CHECK_STR(property("memory.max", "314572800"), "MemoryMax=314572800");
+	CHECK_STR(property("memory.max", "max"), "MemoryMax=18446744073709551615");
+	CHECK_STR(property("memory.low", "512M"), "MemoryLow=536870912");
+	CHECK_STR(property("memory.min", "0"), "MemoryMin=0");
+	CHECK_STR(property("memory.high", "3g"), "MemoryHigh=3221225472");
+	CHECK_STR(property("memory.swap.max", "0"), "MemorySwapMax=0");
+	CHECK_STR(property("memory.swap.max", "15E"), "MemorySwapMax=17293822569102704640");
+	CHECK_STR(property("pids.max", "114"), "TasksMax=114");
+	CHECK_STR(property("cpu.weight", "10000"), "CPUWeight=10000");
+	CHECK_STR(property("io.weight", "4951"), "IOWeight=4951");
+	CHECK_STR(property("io.weight", "default 200"), "IOWeight=200");
+	for (size_t i = 0; i < ARRAY_SIZE(none); i++)
+		CHECK_STR(property(none[i][0], none[i][1]), "");
+}
+
+/* "PER_SECOND PERIOD", or "" for none. */
+static const char *quota(const char *value)
+{
+	uint64_t per_sec = 0, period = 0;
+
+	if (!sd_quota(value, &per_sec, &period))
+		return "";
+	(void)snprintf(text, sizeof(text), "%" PRIu64 " %" PRIu64, per_sec, period);
+	return text;
+}
+
+static void quotas(void)
+{
+	static const char *const none[] = { "", "0 1000", "1000 0", "-1 1000", "1000 x",
+		"1000 1000 ", "1000 1000 1", "1000,1000", "maximum", "max ", "max 0",
+		"18446744073709551615 1000" };
+
+	CHECK_STR(quota("150000 100000"), "1500000 100000");
+	CHECK_STR(quota("1000 3000"), "340000 3000");
+	CHECK_STR(quota("50000"), "500000 100000");
+	CHECK_STR(quota("max"), "18446744073709551615 100000");
+	CHECK_STR(quota("max 20000"), "18446744073709551615 20000");
+	for (size_t i = 0; i < ARRAY_SIZE(none); i++)
+		CHECK_STR(quota(none[i]), "");
+}
+
 static const struct test_case cases[] = {
 	TEST(created),
 	TEST(updated),
@@ -219,6 +304,8 @@ static const struct test_case cases[] = {
 	TEST(offered),
 	TEST(scopes),
 	TEST(bitmaps),
+	TEST(numbers),
+	TEST(quotas),
 };
 
 TEST_MAIN(cases)
