@@ -223,8 +223,8 @@ static void annotations_of_others(void)
 
 	CHECK(s);
 	CHECK_EQ(s->warnings.n, 2);
-	CHECK(strstr(s->warnings.v[0], "\"run.oci.systemd.subgroup\" means nothing"));
-	CHECK(strstr(s->warnings.v[1], "\"org.systemd.property.TasksMax\" means nothing"));
+	CHECK(strstr(s->warnings.v[0], "\"org.systemd.property.TasksMax\" means nothing"));
+	CHECK(strstr(s->warnings.v[1], "\"run.oci.systemd.subgroup\" means nothing"));
 }
 
 static void hooks_and_annotations(void)
