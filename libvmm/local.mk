@@ -32,6 +32,7 @@ libvmmcore_a_SOURCES = \
 	libvmm/core/vm_balloon.c \
 	libvmm/core/vm_build.c \
 	libvmm/core/vm_check.c \
+	libvmm/core/vm_legacy.c \
 	libvmm/core/vm_nic.c \
 	libvmm/core/vm_probe.c \
 	libvmm/core/vm_vsock.c \
@@ -106,6 +107,8 @@ libvmmcore_a_SOURCES = \
 	libvmm/dev/net_tap.c \
 	libvmm/dev/net_tx.c \
 	libvmm/dev/rng.c \
+	libvmm/dev/rtc.c \
+	libvmm/dev/serial.c \
 	libvmm/dev/vsock.c \
 	libvmm/dev/vsock_conn.c \
 	libvmm/dev/vsock_end.c \
@@ -140,6 +143,8 @@ libvmmcore_a_SOURCES = \
 	libvmm/dev/hostfd.h \
 	libvmm/dev/net.h \
 	libvmm/dev/rekick.h \
+	libvmm/dev/rtc.h \
+	libvmm/dev/serial.h \
 	libvmm/dev/vsock.h \
 	libvmm/dev/vsock_tsi.h \
 	libvmm/include/vmm.h \
@@ -149,13 +154,16 @@ libvmmcore_a_SOURCES = \
 if ARCH_X86_64
 # list: libvmm/arch/x86_64/*.c libvmm/arch/x86_64/*.h
 libvmmcore_a_SOURCES += \
+	libvmm/arch/x86_64/acpi.c \
 	libvmm/arch/x86_64/boot.c \
 	libvmm/arch/x86_64/cpuid.c \
+	libvmm/arch/x86_64/dsdt.c \
 	libvmm/arch/x86_64/layout.c \
 	libvmm/arch/x86_64/load_bzimage.c \
 	libvmm/arch/x86_64/load_elf.c \
 	libvmm/arch/x86_64/loader.c \
 	libvmm/arch/x86_64/mptable.c \
+	libvmm/arch/x86_64/smbios.c \
 	libvmm/arch/x86_64/arch_state.h \
 	libvmm/arch/x86_64/x86.h
 endif

@@ -85,8 +85,10 @@ unit_programs = \
 	tests/unit/test_qcow2 \
 	tests/unit/test_resolve \
 	tests/unit/test_rng \
+	tests/unit/test_rtc \
 	tests/unit/test_save \
 	tests/unit/test_seccomp \
+	tests/unit/test_serial \
 	tests/unit/test_signals \
 	tests/unit/test_spec \
 	tests/unit/test_spec_bad \
@@ -111,6 +113,7 @@ unit_programs = \
 	tests/unit/test_vmm \
 	tests/unit/test_vmm_balloon \
 	tests/unit/test_vmm_end \
+	tests/unit/test_vmm_legacy \
 	tests/unit/test_vmm_nic \
 	tests/unit/test_vq \
 	tests/unit/test_vsock \
@@ -118,9 +121,11 @@ unit_programs = \
 	tests/unit/test_vsock_hostile \
 	tests/unit/test_vsock_map \
 	tests/unit/test_vsock_save \
+	tests/unit/test_x86_acpi \
 	tests/unit/test_x86_cpuid \
 	tests/unit/test_x86_loader \
-	tests/unit/test_x86_mptable
+	tests/unit/test_x86_mptable \
+	tests/unit/test_x86_smbios
 
 # list: tests/fuzz/fuzz_*.c stem
 fuzz_programs = \
@@ -134,6 +139,7 @@ fuzz_programs = \
 	tests/fuzz/fuzz_loader \
 	tests/fuzz/fuzz_mmio \
 	tests/fuzz/fuzz_net \
+	tests/fuzz/fuzz_pio \
 	tests/fuzz/fuzz_proto \
 	tests/fuzz/fuzz_qcow2 \
 	tests/fuzz/fuzz_save \
@@ -434,13 +440,14 @@ AM_TESTS_ENVIRONMENT = abs_top_builddir='$(abs_top_builddir)'; abs_top_srcdir='$
 test-programs: $(check_LIBRARIES) $(check_PROGRAMS)
 
 # Those that look at how threads meet.
-# list: tests/unit/test_api.c tests/unit/test_loop.c tests/unit/test_vdev*.c tests/unit/test_rng.c tests/unit/test_balloon.c tests/unit/test_vsock*.c tests/unit/test_tsi*.c tests/unit/test_fake_hv.c tests/unit/test_vm*.c tests/unit/test_vcpu*.c tests/unit/test_fs*.c tests/unit/test_hostfd.c tests/unit/test_console*.c tests/unit/test_blk*.c tests/unit/test_net.c stem
+# list: tests/unit/test_api.c tests/unit/test_loop.c tests/unit/test_vdev*.c tests/unit/test_rng.c tests/unit/test_serial.c tests/unit/test_balloon.c tests/unit/test_vsock*.c tests/unit/test_tsi*.c tests/unit/test_fake_hv.c tests/unit/test_vm*.c tests/unit/test_vcpu*.c tests/unit/test_fs*.c tests/unit/test_hostfd.c tests/unit/test_console*.c tests/unit/test_blk*.c tests/unit/test_net.c stem
 thread_programs = \
 	tests/unit/test_api \
 	tests/unit/test_loop \
 	tests/unit/test_vdev_mmio \
 	tests/unit/test_vdev_save \
 	tests/unit/test_rng \
+	tests/unit/test_serial \
 	tests/unit/test_balloon \
 	tests/unit/test_vsock \
 	tests/unit/test_vsock_fair \
@@ -461,6 +468,7 @@ thread_programs = \
 	tests/unit/test_vmm \
 	tests/unit/test_vmm_balloon \
 	tests/unit/test_vmm_end \
+	tests/unit/test_vmm_legacy \
 	tests/unit/test_vmm_nic \
 	tests/unit/test_fs_cred \
 	tests/unit/test_fs_dax \

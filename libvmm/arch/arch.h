@@ -16,12 +16,21 @@
 #include "core/mem.h"
 #include "util/err.h"
 
+/* Where a device that is not virtio's lies on the port bus, and its interrupt input. */
+struct arch_uart {
+	uint16_t port;
+	uint8_t gsi;
+};
+
 /* Constants of the architecture, as data. */
 struct arch_layout {
 	uint64_t mmio_base; /* first virtio-mmio window */
 	uint64_t mmio_end;
 	const uint8_t *gsis; /* interrupt inputs in the order they are given to devices */
 	unsigned ngsis;
+	const struct arch_uart *uarts; /* places for serial ports */
+	unsigned nuarts;
+	struct arch_uart rtc;	     /* port 0: none. With a clock its input is no other device's */
 	uint64_t gap_start, gap_end; /* RAM goes around this hole */
 };
 extern const struct arch_layout arch_layout;
@@ -45,12 +54,26 @@ struct arch_kernel {
 	uint8_t notes[ARCH_KERNEL_NOTES];
 };
 
+/* What a kernel is told of one virtio-mmio device. */
+struct arch_vdev {
+	uint64_t base;
+	unsigned gsi;
+};
+
 struct arch_boot_params {
 	unsigned vcpus;
 	const char *cmdline; /* complete, shorter than LIM_CMDLINE */
 	const void *initrd;  /* bytes to place, or NULL */
 	uint64_t initrd_len;
 	bool prefer_pvh; /* when the kernel offers both */
+	bool acpi;	 /* ACPI tables too, which have @vdevs */
+	const struct arch_vdev *vdevs;
+	unsigned nvdevs;
+	unsigned nuarts; /* serial ports: the first of arch_layout.uarts */
+	bool rtc;
+	bool smbios; /* a table that names the machine, and has these strings */
+	const char *const *oem_strings;
+	unsigned noem_strings;
 };
 
 /* Adds RAM regions for @bytes around the gap. */
@@ -79,8 +102,8 @@ struct arch_reset {
 	void *arg;
 };
 
-/* Legacy register ranges that must answer (x86: none but the reset ports). @r is borrowed for as
- * long as the bus lives. */
-int arch_add_legacy(struct bus *pio, const struct arch_reset *r) NODISCARD;
+/* Legacy register ranges that must answer (x86: none but the ports that reset, and with @acpi the
+ * one that switches off). @r is borrowed for as long as the bus lives. */
+int arch_add_legacy(struct bus *pio, bool acpi, const struct arch_reset *r) NODISCARD;
 
 #endif

@@ -25,6 +25,13 @@
 #define LIM_CONSOLE_PORTS 7	      /* two queues each, and two for control: LIM_VQS */
 #define LIM_CONSOLE_BUF	  (64U << 10) /* bytes held per port while its fd is full */
 
+#define LIM_SERIALS   4		  /* as many as PCs have places for */
+#define LIM_SERIAL_TX (64U << 10) /* bytes held per port while its fd is full */
+#define LIM_SERIAL_RX 256	  /* bytes that the guest has not read; Linux takes 256 at once */
+
+#define LIM_SMBIOS_STRINGS 255	       /* OEM strings: their number is one byte */
+#define LIM_SMBIOS	   (60U << 10) /* bytes of them, each with its end */
+
 #define LIM_BLK_DISKS	 8
 #define LIM_BLK_QUEUES	 4
 #define LIM_BLK_INFLIGHT 128	      /* requests of one disk that the host is at */

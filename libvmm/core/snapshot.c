@@ -97,6 +97,7 @@ static int save_state(struct vmm *vm, struct save_out *s, struct error *e)
 		if (r)
 			return save_error(s, r, vm->slot[i].v->cls->name, e);
 	}
+	vm_legacy_save(vm, s);
 	save_end(s, vm_at);
 	return s->err ? err_sys(e, s->err, "cannot save the VM") : 0;
 }
@@ -261,6 +262,8 @@ static int load(struct vmm *vm, struct vmm_config *cfg, int fd, struct error *e)
 		r = mem_image_load(&vm->mem, fd, ram_at, e);
 	if (!r)
 		r = load_devices(vm, &s, e);
+	if (!r && vm_legacy_load(vm, &s))
+		r = err_set(e, EINVAL, "saved VM: no state of its serial ports or clock");
 	if (!r && load_done(&s))
 		r = err_set(e, EINVAL, "saved VM: more state than devices");
 	return r;

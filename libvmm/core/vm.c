@@ -99,6 +99,7 @@ void vmm_free(struct vmm *vm)
 		loop_thread_join(vm->io);
 	}
 	devices_fini(vm);
+	vm_legacy_free(vm);
 	for (unsigned i = 0; i < vm->nvcpus; i++)
 		hv_vcpu_free(vm->vcpu[i].hv);
 	hv_close(vm->hv);
@@ -188,6 +189,8 @@ int vmm_start(struct vmm *vm, struct error *e)
 		vm_end(vm, VMM_END_FAILED, "threads could not be started");
 		return r;
 	}
+	if (!vm->loaded)
+		vm_legacy_resume(vm);
 	r = vm->loaded ? vmm_resume(vm) : 0;
 	return r ? err_set(e, -r, "the VM ended before it was resumed: %s", vm->why) : 0;
 }
@@ -257,6 +260,7 @@ int vmm_pause(struct vmm *vm)
 	}
 	for (unsigned i = 0; i < vm->nslots; i++)
 		vdev_pause(vm->slot[i].v);
+	vm_legacy_pause(vm);
 	vm->devices_paused = true;
 	return 0;
 }
@@ -272,6 +276,7 @@ int vmm_resume(struct vmm *vm)
 		hv_vcpu_resumed(vm->vcpu[i].hv);
 	for (unsigned i = 0; i < vm->nslots; i++)
 		vdev_resume(vm->slot[i].v);
+	vm_legacy_resume(vm);
 	vcpus_go(vm, VM_RUN);
 	return 0;
 }
@@ -297,4 +302,6 @@ void vmm_stats(const struct vmm *vm, struct vmm_stats *out)
 	}
 	for (unsigned i = 0; i < vm->nslots; i++)
 		out->irqs += __atomic_load_n(&vm->slot[i].irq.count, __ATOMIC_RELAXED);
+	for (unsigned i = 0; i < vm->nserials; i++)
+		out->irqs += __atomic_load_n(&vm->serial[i].irq.count, __ATOMIC_RELAXED);
 }

@@ -38,6 +38,14 @@ struct vcpu {
 	uint64_t mmio_exits, pio_exits; /* relaxed atomic */
 };
 
+struct serial;
+struct rtc;
+
+struct vm_serial {
+	struct serial *s;
+	struct irq_line irq;
+};
+
 struct vm_slot {
 	struct vdev *v;
 	struct mmio t;
@@ -63,9 +71,13 @@ struct vmm {
 	void *on_thread_arg;
 	struct vm_slot slot[LIM_VDEVS];
 	unsigned nslots;
+	unsigned ngsis; /* of the architecture's list: given out, or passed over */
 	struct vdev *console, *vsock, *balloon; /* also in slot[] */
 	struct vdev *nic[VMM_MAX_NICS];
 	unsigned nnics;
+	struct vm_serial serial[LIM_SERIALS];
+	unsigned nserials;
+	struct rtc *rtc; /* or NULL */
 	struct vcpu vcpu[LIM_VCPUS];
 	unsigned nvcpus;
 	struct arch_cpuid cpuid; /* what the hypervisor can give */
@@ -108,6 +120,22 @@ int vm_add_memory(struct vmm *vm, const struct vmm_config *cfg, struct error *e)
 int vm_map_memory(struct vmm *vm, struct error *e);
 int vm_check_config(const struct vmm_config *cfg, bool load, struct error *e);
 void vm_close_config(struct vmm_config *cfg);
+
+/* Binds @l, whose gsi is set, to that input: by an event descriptor where there is such a thing. */
+int vm_wire_irq(struct vmm *vm, struct irq_line *l, struct error *e);
+
+/*
+ * vm_legacy.c: serial ports and the clock. add() before the virtio devices, on the thread that
+ * builds; they are quiet until resume(). pause(), resume(), save() and load() with the vCPUs parked
+ * or not there; drain() on the io loop; free() when no thread is left.
+ */
+int vm_legacy_add(struct vmm *vm, struct vmm_config *cfg, struct error *e);
+void vm_legacy_pause(struct vmm *vm);
+void vm_legacy_resume(struct vmm *vm);
+bool vm_legacy_drain(struct vmm *vm); /* nothing is left that the host will take */
+void vm_legacy_save(struct vmm *vm, struct save_out *s);
+int vm_legacy_load(struct vmm *vm, struct save_in *s) NODISCARD;
+void vm_legacy_free(struct vmm *vm);
 
 /* mem_image.c: RAM to and from a file, holes for zero pages. @off is the file offset of the first
  * byte of RAM. */

@@ -10,8 +10,8 @@
  * ioeventfd straight to the owner loop where the hypervisor can, its interrupts by irqfd. Nothing
  * here is undone on error: vmm_free() takes whatever is there.
  *
- * This file knows devices by name; in core/ none other does, but vm_vsock.c, vm_nic.c and
- * vm_balloon.c.
+ * This file knows devices by name; in core/ none other does, but vm_vsock.c, vm_nic.c, vm_balloon.c
+ * and vm_legacy.c, which has the serial ports and the clock.
  */
 #include <errno.h>
 #include <stdio.h>
@@ -69,6 +69,14 @@ void vm_close_config(struct vmm_config *cfg)
 		if (out >= 0 && out != in)
 			(void)close(out);
 	}
+	for (unsigned i = 0; i < VMM_MAX_SERIALS && i < cfg->nserials; i++) {
+		int in = TAKE_FD(cfg->serial[i].in_fd), out = TAKE_FD(cfg->serial[i].out_fd);
+
+		if (in >= 0)
+			(void)close(in);
+		if (out >= 0 && out != in)
+			(void)close(out);
+	}
 	for (unsigned i = 0; i < VMM_MAX_VSOCK_PORTS && i < cfg->nvsock_ports; i++) {
 		if (cfg->vsock_port[i].listen && cfg->vsock_port[i].fd >= 0)
 			(void)close(TAKE_FD(cfg->vsock_port[i].fd));
@@ -108,24 +116,24 @@ static void device_fatal(void *arg, const char *device, const char *why)
 	vm_end(arg, VMM_END_FAILED, "the guest's %s device broke: %s", device, why);
 }
 
-static int wire_irq(struct vmm *vm, struct vm_slot *s, struct error *e)
+int vm_wire_irq(struct vmm *vm, struct irq_line *l, struct error *e)
 {
 	int r;
 
-	s->irq.raise = raise_by_call;
-	s->irq.arg = vm;
-	s->irq.efd = -1;
+	l->raise = raise_by_call;
+	l->arg = vm;
+	l->efd = -1;
 	if (!hv_features(vm->hv)->irqfd)
 		return 0;
-	s->irq.efd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-	if (s->irq.efd < 0)
+	l->efd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	if (l->efd < 0)
 		return err_sys(e, errno, "eventfd");
-	r = hv_irqfd(vm->hv, s->irq.efd, s->irq.gsi);
+	r = hv_irqfd(vm->hv, l->efd, l->gsi);
 	if (r == -ENOTSUP) {
-		(void)close(TAKE_FD(s->irq.efd));
+		(void)close(TAKE_FD(l->efd));
 		return 0;
 	}
-	return r ? err_sys(e, r, "irqfd for interrupt %u", s->irq.gsi) : 0;
+	return r ? err_sys(e, r, "irqfd for interrupt %u", l->gsi) : 0;
 }
 
 static int wire_kicks(struct vmm *vm, struct vm_slot *s, struct error *e)
@@ -150,14 +158,18 @@ static int add_device(struct vmm *vm, struct vdev *v, char *cmdline, struct erro
 	struct vm_slot *s = &vm->slot[n];
 	int r;
 
-	if (n >= LIM_VDEVS || n >= arch_layout.ngsis) {
+	/* a clock's input is its own, whether it is used or not: drivers ask for it */
+	if (vm->rtc && vm->ngsis < arch_layout.ngsis &&
+		arch_layout.gsis[vm->ngsis] == arch_layout.rtc.gsi)
+		vm->ngsis++;
+	if (n >= LIM_VDEVS || vm->ngsis >= arch_layout.ngsis) {
 		v->cls->destroy(v);
 		return err_set(e, ENOSPC, "more than %u devices", n);
 	}
 	vm->nslots++;
 	s->v = v;
 	s->base = arch_layout.mmio_base + (uint64_t)n * MMIO_LEN;
-	s->irq.gsi = arch_layout.gsis[n];
+	s->irq.gsi = arch_layout.gsis[vm->ngsis++];
 	s->irq.efd = -1;
 	v->irq = &s->irq;
 	v->host.fatal = device_fatal;
@@ -166,7 +178,7 @@ static int add_device(struct vmm *vm, struct vdev *v, char *cmdline, struct erro
 	r = bus_add(&vm->mmio, s->base, MMIO_LEN, &mmio_bus_ops, &s->t);
 	if (r)
 		return err_sys(e, r, "register window of %s", v->cls->name);
-	r = wire_irq(vm, s, e);
+	r = vm_wire_irq(vm, &s->irq, e);
 	if (!r)
 		r = wire_kicks(vm, s, e);
 	if (!r && cmdline && arch_describe_vdev(cmdline, LIM_CMDLINE, s->base, s->irq.gsi))
@@ -231,7 +243,7 @@ static int add_console(struct vmm *vm, struct vmm_config *cfg, char *cmdline, st
 }
 
 struct drain {
-	struct vdev *console;
+	struct vmm *vm;
 	bool done;
 };
 
@@ -239,14 +251,16 @@ static void drain(void *arg)
 {
 	struct drain *d = arg;
 
-	d->done = console_drain(d->console);
+	d->done = vm_legacy_drain(d->vm);
+	if (d->vm->console)
+		d->done &= console_drain(d->vm->console);
 }
 
 bool vmm_drain(struct vmm *vm, unsigned ms)
 {
-	struct drain d = { .console = vm->console };
+	struct drain d = { .vm = vm };
 
-	if (!vm->started || !vm->console)
+	if (!vm->started || (!vm->console && !vm->nserials))
 		return true;
 	for (;;) {
 		unsigned step = MIN(ms, (unsigned)DRAIN_STEP_MS);
@@ -423,6 +437,8 @@ int vm_add_devices(struct vmm *vm, struct vmm_config *cfg, char *cmdline, struct
 	vm->on_thread_arg = cfg->on_thread_arg;
 	if (!r)
 		r = loop_new("fs", &vm->fs, e);
+	if (!r)
+		r = vm_legacy_add(vm, cfg, e);
 	if (!r && cfg->console)
 		r = add_console(vm, cfg, cmdline, e);
 	if (!r && cfg->rng)
@@ -438,22 +454,33 @@ int vm_add_devices(struct vmm *vm, struct vmm_config *cfg, char *cmdline, struct
 	if (!r && cfg->balloon)
 		r = add_balloon(vm, cmdline, e);
 	vm->reset = (struct arch_reset){ .reset = guest_reset, .arg = vm };
-	if (!r && arch_add_legacy(&vm->pio, &vm->reset))
-		r = err_set(e, ENOSPC, "no room for the reset port");
+	if (!r && arch_add_legacy(&vm->pio, cfg->acpi, &vm->reset))
+		r = err_set(e, ENOSPC, "no room for the reset ports");
 	return r;
 }
 
 static int load_and_boot(
 	struct vmm *vm, const struct vmm_config *cfg, const char *cmdline, struct error *e)
 {
+	struct arch_vdev vdevs[LIM_VDEVS];
 	struct arch_boot_params p = { .vcpus = cfg->vcpus,
 		.cmdline = cmdline,
 		.initrd = cfg->initrd,
 		.initrd_len = cfg->initrd_len,
-		.prefer_pvh = cfg->prefer_pvh };
+		.prefer_pvh = cfg->prefer_pvh,
+		.acpi = cfg->acpi,
+		.vdevs = vdevs,
+		.nvdevs = vm->nslots,
+		.nuarts = vm->nserials,
+		.rtc = cfg->rtc,
+		.smbios = cfg->smbios,
+		.oem_strings = cfg->oem_strings,
+		.noem_strings = cfg->noem_strings };
 	struct arch_kernel k;
 	int r = arch_load_kernel(&vm->mem, cfg->kernel_fd, cfg->prefer_pvh, &k, e);
 
+	for (unsigned i = 0; i < vm->nslots; i++)
+		vdevs[i] = (struct arch_vdev){ vm->slot[i].base, vm->slot[i].irq.gsi };
 	if (!r)
 		r = arch_boot_setup(&vm->mem, &p, &k, e);
 	for (unsigned i = 0; !r && i < cfg->vcpus; i++) {

@@ -68,9 +68,9 @@ int vm_check_config(const struct vmm_config *cfg, bool load, struct error *e)
 	if (!load && cfg->cmdline && strlen(cfg->cmdline) >= LIM_CMDLINE)
 		return err_set(e, E2BIG, "kernel command line: over %u bytes", LIM_CMDLINE - 1);
 	if (cfg->nfs > VMM_MAX_FS || cfg->nports > VMM_MAX_PORTS || cfg->ndisks > VMM_MAX_DISKS ||
-		cfg->nnics > VMM_MAX_NICS)
+		cfg->nnics > VMM_MAX_NICS || cfg->nserials > VMM_MAX_SERIALS)
 		return err_set(e, EINVAL,
-			"too many file systems, disks, network interfaces or console ports");
+			"too many file systems, disks, network interfaces, console or serial ports");
 	for (unsigned i = 0; i < cfg->ndisks; i++) {
 		const struct vmm_disk *d = &cfg->disk[i];
 

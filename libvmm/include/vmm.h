@@ -34,6 +34,7 @@ struct vmm;
 #define VMM_MAX_DISKS	    8
 #define VMM_MAX_NICS	    8
 #define VMM_MAX_PORTS	    7
+#define VMM_MAX_SERIALS	    4
 #define VMM_VCPUS_MAX	    16
 #define VMM_GUEST_CID	    3
 #define VMM_MAX_VSOCK_PORTS 32
@@ -146,6 +147,12 @@ struct vmm_port {
 	bool console;
 };
 
+/* A serial port as PCs have them (a 16550A): ttyS0, ttyS1 in the order of the config. Slow, since
+ * each byte is a trap; for kernels that have no other console. fds as those of a port. */
+struct vmm_serial {
+	int in_fd, out_fd;
+};
+
 struct vmm_vsock_done {
 	uint32_t id;
 	int32_t error; /* 0, or -EPIPE: the reader went away, or the stream was reset, before its
@@ -218,6 +225,17 @@ struct vmm_config {
 	bool ram_memfd;	    /* shareable memory instead of private anonymous */
 	bool no_thp;	    /* do not ask for transparent huge pages */
 	bool pit;	    /* an interval timer, which kernels without KVM support want */
+	/* ACPI tables beside the MP table, a reset and a sleep register that they name: for kernels
+	 * of distributions, which have neither MP tables nor devices on the command line. */
+	bool acpi;
+	/* The clock of a PC, which tells the host's time, UTC: for kernels without KVM support. It
+	 * takes an interrupt input, so that there can be one device less. */
+	bool rtc;
+	/* An SMBIOS table, with OEM strings if there are any: at most 255, and 60 KiB in all;
+	 * borrowed until vmm_build() returns. */
+	bool smbios;
+	const char *const *oem_strings;
+	unsigned noem_strings;
 
 	int kernel_fd; /* ELF vmlinux or bzImage; taken over; -1 only for vmm_load() */
 	bool prefer_pvh;
@@ -250,6 +268,8 @@ struct vmm_config {
 	bool console; /* a virtio console; without ports its output goes to the log, line by line */
 	struct vmm_port port[VMM_MAX_PORTS];
 	unsigned nports;
+	struct vmm_serial serial[VMM_MAX_SERIALS];
+	unsigned nserials;
 };
 
 /* How a VM ended. */
@@ -283,8 +303,8 @@ bool vmm_panicked(const struct vmm *vm);
 enum vmm_end vmm_wait(struct vmm *vm);
 /* Any thread: asks the vCPUs to end; vmm_wait() returns soon after. */
 void vmm_stop(struct vmm *vm);
-/* Once it has ended: waits, at most @ms, until the host has what the guest wrote to its console and
- * the console's ports. False: some of it is left. */
+/* Once it has ended: waits, at most @ms, until the host has what the guest wrote to its console,
+ * the console's ports and serial ports. False: some of it is left. */
 bool vmm_drain(struct vmm *vm, unsigned ms);
 void vmm_free(struct vmm *vm); /* NULL is fine */
 

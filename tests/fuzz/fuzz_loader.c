@@ -4,7 +4,7 @@
  * was loaded.
  *
  * The first byte of the input chooses: bit 0 PVH preferred, bit 1 with an initrd, bits 2-5 vCPUs
- * less one. The rest is the file.
+ * less one, bit 6 with ACPI tables. The rest is the file.
  */
 #include <errno.h>
 #include <string.h>
@@ -24,6 +24,7 @@ static void boot(struct mem *m, const struct arch_kernel *k, uint8_t choice)
 		.cmdline = "quiet",
 		.initrd = choice & 2 ? initrd : NULL,
 		.initrd_len = sizeof(initrd),
+		.acpi = choice & 64,
 	};
 	struct error e = { 0 };
 	struct arch_regs r;

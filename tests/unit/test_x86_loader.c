@@ -288,6 +288,14 @@ static void bzimage_loads(void)
 	CHECK_EQ(zp[0x210], 0xff);
 	CHECK_EQ(get_le32(zp + 0x228), X86_CMDLINE);
 	CHECK_EQ(zp[0x1ef], 0); /* the sentinel */
+	CHECK_EQ(get_le64(zp + 0x70), 0);
+	p.acpi = true;
+	CHECK_EQ(arch_boot_setup(&m, &p, &k, &e), 0);
+	CHECK_EQ(mem_read(&m, zp, GPA(X86_ZERO_PAGE), sizeof(zp)), 0);
+	CHECK_EQ(get_le64(zp + 0x70), X86_ACPI);
+	CHECK_EQ(zp[0x1e8], 4); /* ranges of memory */
+	CHECK_EQ(mem_read(&m, zp, GPA(X86_ACPI), 8), 0);
+	CHECK(!memcmp(zp, "RSD PTR ", 8));
 	mem_destroy(&m);
 }
 
@@ -419,12 +427,16 @@ static void memory_maps(void)
 		struct x86_range r[X86_E820_MAX];
 
 		CHECK_EQ(begin(t[i].bytes), 0);
-		CHECK_EQ(x86_memory_map(&m, r), t[i].n);
+		CHECK_EQ(x86_memory_map(&m, false, r), t[i].n);
 		CHECK(r[0].addr == 0 && r[0].len == 0x9fc00 && r[0].type == 1);
 		CHECK(r[1].addr == 0x9fc00 && r[1].len == 0x400 && r[1].type == 2);
 		CHECK(r[2].addr == 0x100000 && r[2].len == t[i].low - 0x100000 && r[2].type == 1);
 		if (t[i].n == 4)
 			CHECK(r[3].addr == 0x100000000 && r[3].len == t[i].high && r[3].type == 1);
+		/* with tables in a BIOS's area that is nobody's RAM */
+		CHECK_EQ(x86_memory_map(&m, true, r), t[i].n + 1);
+		CHECK(r[2].addr == 0xe0000 && r[2].len == 0x20000 && r[2].type == 2);
+		CHECK(r[3].addr == 0x100000 && r[3].len == t[i].low - 0x100000 && r[3].type == 1);
 		CHECK_EQ(mem_ram_bytes(&m), t[i].bytes);
 		mem_destroy(&m);
 	}
@@ -465,6 +477,12 @@ static void pvh_data(void)
 	CHECK_EQ(mem_read(&m, map, GPA(get_le64(info + 40)), sizeof(map)), 0);
 	CHECK_EQ(get_le64(map + 48), 0x100000);
 	CHECK_EQ(get_le64(map + 56), RAM - 0x100000);
+	CHECK_EQ(get_le64(info + 32), 0);
+	p.acpi = true;
+	CHECK_EQ(arch_boot_setup(&m, &p, &k, &e), 0);
+	CHECK_EQ(mem_read(&m, info, GPA(r.rbx), sizeof(info)), 0);
+	CHECK_EQ(get_le64(info + 32), X86_ACPI);
+	CHECK_EQ(get_le32(info + 48), 4);
 	mem_destroy(&m);
 }
 
@@ -505,11 +523,11 @@ static void count_reset(void *arg)
 static void reset_ports(void)
 {
 	const struct arch_reset r = { .reset = count_reset, .arg = &resets };
-	const uint8_t fe = 0xfe, six = 6, none = 0;
+	const uint8_t fe = 0xfe, six = 6, none = 0, s5 = 5 << 2 | 0x20;
 	uint8_t b = 0;
 	struct bus bus = { 0 };
 
-	CHECK_EQ(arch_add_legacy(&bus, &r), 0);
+	CHECK_EQ(arch_add_legacy(&bus, false, &r), 0);
 	bus_freeze(&bus);
 	CHECK(bus_read(&bus, 0x64, &b, 1));
 	CHECK_EQ(b & 2, 0); /* who wants to write need not wait */
@@ -523,6 +541,28 @@ static void reset_ports(void)
 	CHECK_EQ(resets, 2);
 	CHECK(!bus_read(&bus, 0x60, &b, 1));
 	CHECK_EQ(b, 0xff);
+	CHECK(!bus_write(&bus, 0x600, &s5, 1)); /* only with ACPI */
+}
+
+static void sleep_register(void)
+{
+	const struct arch_reset r = { .reset = count_reset, .arg = &resets };
+	const uint8_t s5 = 5 << 2 | 0x20, s3 = 3 << 2 | 0x20, s5_not_now = 5 << 2;
+	const uint8_t wide[2] = { s5, 0 };
+	struct bus bus = { 0 };
+	uint8_t b[2] = { 1, 1 };
+
+	resets = 0;
+	CHECK_EQ(arch_add_legacy(&bus, true, &r), 0);
+	bus_freeze(&bus);
+	CHECK(bus_read(&bus, 0x600, b, 2) && !b[0] && !b[1]);
+	CHECK(bus_write(&bus, 0x600, &s3, 1));
+	CHECK(bus_write(&bus, 0x600, &s5_not_now, 1));
+	CHECK(bus_write(&bus, 0x601, &s5, 1)); /* the status register */
+	CHECK(bus_write(&bus, 0x600, wide, 2));
+	CHECK_EQ(resets, 0);
+	CHECK(bus_write(&bus, 0x600, &s5, 1));
+	CHECK_EQ(resets, 1);
 }
 
 static const struct test_case cases[] = {
@@ -540,6 +580,7 @@ static const struct test_case cases[] = {
 	TEST(pvh_data),
 	TEST(page_tables),
 	TEST(reset_ports),
+	TEST(sleep_register),
 };
 
 TEST_MAIN(cases)

@@ -5,8 +5,9 @@
  * How it works: two entry protocols. The 64-bit one of Linux wants paging on with the low memory
  * mapped one to one, and rsi at the zero page (boot_params). PVH wants 32-bit protected mode
  * without paging and ebx at a start-info block. Both get the command line, the initrd and the
- * memory map at the same places. The initrd lies as high as it may, so that it is out of the way of
- * a kernel that unpacks or moves itself.
+ * memory map at the same places, and the tables that describe the machine: always the MP table, and
+ * on demand those of ACPI and SMBIOS. The initrd lies as high as it may, so that it is out of the
+ * way of a kernel that unpacks or moves itself.
  */
 #include <errno.h>
 #include <string.h>
@@ -16,6 +17,7 @@
 #include "util/util.h"
 
 /* offsets in the zero page */
+#define ZP_ACPI_RSDP	 0x070
 #define ZP_E820_ENTRIES	 0x1e8
 #define ZP_SETUP_HEADER	 0x1f1
 #define ZP_BOOT_FLAG	 0x1fe
@@ -90,13 +92,14 @@ static int place_initrd(struct mem *m, const struct arch_boot_params *p,
 	return put(m, out->initrd, p->initrd, p->initrd_len, e);
 }
 
-static int write_zero_page(
-	struct mem *m, const struct arch_kernel *k, const struct placed *pl, struct error *e)
+static int write_zero_page(struct mem *m, const struct arch_boot_params *p,
+	const struct arch_kernel *k, const struct placed *pl, struct error *e)
 {
 	uint8_t zp[X86_PAGE] = { 0 };
 	struct x86_range r[X86_E820_MAX];
-	unsigned n = x86_memory_map(m, r);
+	unsigned n = x86_memory_map(m, p->acpi || p->smbios, r);
 
+	put_le64(zp + ZP_ACPI_RSDP, p->acpi ? X86_ACPI : 0);
 	if (k->notes_len) {
 		memcpy(zp + ZP_SETUP_HEADER, k->notes, MIN(k->notes_len, ARCH_KERNEL_NOTES));
 	} else {
@@ -136,12 +139,13 @@ static int write_page_tables(struct mem *m, struct error *e)
 	return r ? r : put(m, X86_PML4, one, sizeof(one), e);
 }
 
-static int write_pvh(struct mem *m, const struct placed *pl, struct error *e)
+static int write_pvh(
+	struct mem *m, const struct arch_boot_params *p, const struct placed *pl, struct error *e)
 {
 	uint8_t info[PVH_INFO_LEN] = { 0 }, mod[PVH_MODULE_LEN] = { 0 };
 	uint8_t map[X86_E820_MAX * PVH_MAP_LEN] = { 0 };
 	struct x86_range r[X86_E820_MAX];
-	unsigned n = x86_memory_map(m, r);
+	unsigned n = x86_memory_map(m, p->acpi || p->smbios, r);
 	int err;
 
 	put_le32(info, PVH_MAGIC);
@@ -153,6 +157,7 @@ static int write_pvh(struct mem *m, const struct placed *pl, struct error *e)
 		put_le64(mod + 8, pl->initrd_len);
 	}
 	put_le64(info + 24, X86_CMDLINE);
+	put_le64(info + 32, p->acpi ? X86_ACPI : 0);
 	put_le64(info + 40, X86_PVH_MEMMAP);
 	put_le32(info + 48, n);
 	for (unsigned i = 0; i < n; i++) {
@@ -200,12 +205,16 @@ int arch_boot_setup(struct mem *m, const struct arch_boot_params *p, const struc
 		r = write_tables(m, pvh, e);
 	if (!r)
 		r = x86_write_mptable(m, p->vcpus, e);
+	if (!r && p->acpi)
+		r = x86_write_acpi(m, p, e);
+	if (!r && p->smbios)
+		r = x86_write_smbios(m, p->oem_strings, p->noem_strings, e);
 	if (r)
 		return r;
 	if (pvh)
-		return write_pvh(m, &pl, e);
+		return write_pvh(m, p, &pl, e);
 	r = write_page_tables(m, e);
-	return r ? r : write_zero_page(m, k, &pl, e);
+	return r ? r : write_zero_page(m, p, k, &pl, e);
 }
 
 static struct arch_seg flat(uint16_t sel, uint8_t type, bool code64, bool code32)

@@ -1,6 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
-/* x86_64: memory layout, device windows and their description, the registers of a PC that must
- * answer. */
+/*
+ * x86_64: memory layout, device windows and their description, the registers of a PC that must
+ * answer.
+ *
+ * How it works: RAM lies around one hole, which has the windows of devices, the IOAPIC and the
+ * LAPICs. What a PC has at fixed places is a table here, for others to read. Of the registers, only
+ * those by which a guest ends itself are served: two that reset, and the sleep register of ACPI. A
+ * reset is the end of the VM, since no firmware is there to begin again with.
+ */
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
@@ -8,28 +15,33 @@
 #include "arch/x86_64/x86.h"
 #include "util/util.h"
 
-#define I8042_STATUS	0x64 /* also its command register */
-#define I8042_CMD_RESET 0xfe
 /* All ones but "input buffer full": who wants to reset need not wait, who looks for a keyboard sees
  * a full buffer that never drains. */
 #define I8042_STATUS_VALUE 0xfd
-#define CF9_RESET	   0xcf9
 #define CF9_DO_RESET	   0x04
+#define SLEEP_ENABLE	   0x20
+#define SLEEP_TYPE(v)	   ((v) >> 2 & 7)
 
 /* ISA inputs that no device of ours is born with, then the IOAPIC's upper ones. */
 static const uint8_t gsis[] = { 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 21, 22,
 	23 };
+
+static const struct arch_uart uarts[] = { { 0x3f8, 4 }, { 0x2f8, 3 }, { 0x3e8, 4 }, { 0x2e8, 3 } };
 
 const struct arch_layout arch_layout = {
 	.mmio_base = X86_GAP_START,
 	.mmio_end = X86_MMIO_END,
 	.gsis = gsis,
 	.ngsis = ARRAY_SIZE(gsis),
+	.uarts = uarts,
+	.nuarts = ARRAY_SIZE(uarts),
+	.rtc = { 0x70, 8 },
 	.gap_start = X86_GAP_START,
 	.gap_end = X86_GAP_END,
 };
 
 _Static_assert(ARRAY_SIZE(gsis) == LIM_VDEVS, "as many interrupt inputs as devices");
+_Static_assert(ARRAY_SIZE(uarts) == LIM_SERIALS, "as many places as serial ports");
 _Static_assert(X86_GAP_START + LIM_VDEVS * X86_PAGE <= X86_MMIO_END, "windows fit");
 
 int arch_add_ram(struct mem *m, uint64_t bytes, const struct mem_ram_opts *o, struct error *e)
@@ -55,13 +67,15 @@ uint64_t x86_low_end(const struct mem *m)
 	return 0;
 }
 
-unsigned x86_memory_map(const struct mem *m, struct x86_range r[X86_E820_MAX])
+unsigned x86_memory_map(const struct mem *m, bool bios, struct x86_range r[X86_E820_MAX])
 {
 	uint64_t low = x86_low_end(m);
 	unsigned n = 0;
 
 	r[n++] = (struct x86_range){ 0, X86_EBDA, X86_E820_RAM };
 	r[n++] = (struct x86_range){ X86_EBDA, X86_EBDA_END - X86_EBDA, X86_E820_RESERVED };
+	if (bios)
+		r[n++] = (struct x86_range){ X86_ACPI, X86_HIMEM - X86_ACPI, X86_E820_RESERVED };
 	if (low > X86_HIMEM)
 		r[n++] = (struct x86_range){ X86_HIMEM, low - X86_HIMEM, X86_E820_RAM };
 	for (unsigned i = 0; i < m->n; i++)
@@ -97,7 +111,7 @@ static void i8042_write(void *arg, uint64_t off, const uint8_t *data, unsigned l
 	const struct arch_reset *r = arg;
 
 	(void)off;
-	if (len == 1 && data[0] == I8042_CMD_RESET)
+	if (len == 1 && data[0] == X86_I8042_RESET)
 		r->reset(r->arg);
 }
 
@@ -117,12 +131,31 @@ static void cf9_write(void *arg, uint64_t off, const uint8_t *data, unsigned len
 		r->reset(r->arg);
 }
 
-int arch_add_legacy(struct bus *pio, const struct arch_reset *r)
+static void sleep_read(void *arg, uint64_t off, uint8_t *data, unsigned len)
+{
+	(void)arg;
+	(void)off;
+	memset(data, 0, len);
+}
+
+/* Control at 0; status at 1, where nothing ever is to be cleared. */
+static void sleep_write(void *arg, uint64_t off, const uint8_t *data, unsigned len)
+{
+	const struct arch_reset *r = arg;
+
+	if (!off && len == 1 && (data[0] & SLEEP_ENABLE) && SLEEP_TYPE(data[0]) == X86_SLEEP_OFF)
+		r->reset(r->arg);
+}
+
+int arch_add_legacy(struct bus *pio, bool acpi, const struct arch_reset *r)
 {
 	static const struct bus_ops i8042 = { .read = i8042_read, .write = i8042_write };
 	static const struct bus_ops cf9 = { .read = cf9_read, .write = cf9_write };
+	static const struct bus_ops sleep = { .read = sleep_read, .write = sleep_write };
 	void *arg = (void *)(uintptr_t)r; /* bus_range's argument is not const; it is only read */
-	int err = bus_add(pio, I8042_STATUS, 1, &i8042, arg);
+	int err = bus_add(pio, X86_I8042_CMD, 1, &i8042, arg);
 
-	return err < 0 ? err : bus_add(pio, CF9_RESET, 1, &cf9, arg);
+	if (!err)
+		err = bus_add(pio, X86_CF9, 1, &cf9, arg);
+	return err || !acpi ? err : bus_add(pio, X86_SLEEP_CTL, 2, &sleep, arg);
 }

@@ -53,7 +53,7 @@ static uint8_t *add(struct table *t, uint8_t type, unsigned n)
 	return p;
 }
 
-static uint8_t checksum(const uint8_t *b, unsigned n)
+uint8_t x86_checksum(const uint8_t *b, size_t n)
 {
 	uint8_t sum = 0;
 
@@ -125,13 +125,13 @@ int x86_write_mptable(struct mem *m, unsigned vcpus, struct error *e)
 	memcpy(mpc + 16, "MICROVM     ", 12);
 	put_le16(mpc + 34, (uint16_t)t.entries);
 	put_le32(mpc + 36, X86_LAPIC);
-	mpc[7] = checksum(mpc, t.len - MPF_LEN);
+	mpc[7] = x86_checksum(mpc, t.len - MPF_LEN);
 
 	memcpy(mpf, "_MP_", 4);
 	put_le32(mpf + 4, (uint32_t)(X86_EBDA + MPF_LEN));
 	mpf[8] = 1; /* length in units of 16 bytes */
 	mpf[9] = SPEC_REV;
-	mpf[10] = checksum(mpf, MPF_LEN);
+	mpf[10] = x86_checksum(mpf, MPF_LEN);
 	r = mem_write(m, GPA(X86_EBDA), t.b, t.len);
 	return r < 0 ? err_set(e, r, "no RAM for the processor table") : 0;
 }

@@ -1,0 +1,297 @@
+// SPDX-License-Identifier: Apache-2.0
+/* A VM with the devices and tables of a PC, over the fake hypervisor: built, driven by ports, saved
+ * and loaded, ended. */
+#include <elf.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <sys/mman.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "core/vm.h"
+#include "tests/fake/fake_hv.h"
+#include "tests/unit/test.h"
+#include "util/bytes.h"
+#include "vmm.h"
+
+#define MIB   (1ULL << 20)
+#define ENTRY 0x200000ULL
+#define COM1  0x3f8
+#define COM2  0x2f8
+
+static struct vmm *vm;
+static struct error e;
+static int host[2] = { -1, -1 }; /* the other ends of the serial ports */
+static const char *const strings[] = { "of the test" };
+
+static int kernel_file(void)
+{
+	struct {
+		Elf64_Ehdr h;
+		Elf64_Phdr p;
+		uint8_t code[1024];
+	} f = { .h = { .e_ident = ELFMAG,
+			.e_type = ET_EXEC,
+			.e_machine = EM_X86_64,
+			.e_entry = ENTRY,
+			.e_phoff = sizeof(Elf64_Ehdr),
+			.e_phentsize = sizeof(Elf64_Phdr),
+			.e_phnum = 1 },
+		.p = { .p_type = PT_LOAD,
+			.p_offset = sizeof(Elf64_Ehdr) + sizeof(Elf64_Phdr),
+			.p_paddr = ENTRY,
+			.p_filesz = 64,
+			.p_memsz = 4096 },
+		.code = { 0xf4, 0xeb, 0xfd } };
+	int fd = memfd_create("kernel", MFD_CLOEXEC);
+
+	f.h.e_ident[EI_CLASS] = ELFCLASS64;
+	f.h.e_ident[EI_DATA] = ELFDATA2LSB;
+	return write(fd, &f, sizeof(f)) == (ssize_t)sizeof(f) ? fd : -1;
+}
+
+/* @n serial ports, and what a distribution's kernel wants. */
+static struct vmm_config config(unsigned n)
+{
+	struct vmm_config c = { .vcpus = 2,
+		.ram_bytes = 32 * MIB,
+		.no_thp = true,
+		.kernel_fd = kernel_file(),
+		.cmdline = "quiet",
+		.rng = true,
+		.console = true,
+		.vsock = true,
+		.balloon = true,
+		.acpi = true,
+		.rtc = true,
+		.smbios = true,
+		.oem_strings = strings,
+		.noem_strings = 1,
+		.nserials = n };
+
+	for (unsigned i = 0; i < n && i < VMM_MAX_SERIALS; i++) {
+		int sv[2] = { -1, -1 };
+
+		c.serial[i] = (struct vmm_serial){ -1, -1 };
+		if (i >= 2 || socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, sv))
+			continue;
+		c.serial[i].in_fd = c.serial[i].out_fd = sv[0];
+		host[i] = sv[1];
+	}
+	return c;
+}
+
+static int up(struct vmm_config c)
+{
+	e = (struct error){ 0 };
+	fake_hv_set_opts(NULL);
+	if (!vmm_new(-1, &vm, &e) && !vmm_build(vm, &c, &e) && !vmm_start(vm, &e))
+		return 0;
+	printf("# %s\n", e.msg);
+	return -1;
+}
+
+static void down(void)
+{
+	vmm_free(vm);
+	vm = NULL;
+	for (unsigned i = 0; i < 2; i++) {
+		if (host[i] >= 0)
+			(void)close(host[i]);
+		host[i] = -1;
+	}
+}
+
+static bool out(uint16_t port, uint8_t v)
+{
+	return !fake_hv_pio_write(fake_hv_last(), 0, port, v, 1);
+}
+
+static unsigned in(uint16_t port)
+{
+	uint32_t v = 0xdead;
+
+	return fake_hv_pio_read(fake_hv_last(), 0, port, &v, 1) ? 0xdead : v;
+}
+
+static bool host_gets(unsigned i, const char *text)
+{
+	char b[64] = "";
+	size_t n = strlen(text);
+
+	return recv(host[i], b, n, MSG_WAITALL) == (ssize_t)n && !memcmp(b, text, n);
+}
+
+/* Input that the io loop has put there some time. */
+static bool guest_gets(uint16_t port, char c)
+{
+	for (unsigned i = 0; i < 5000; i++) {
+		if (in((uint16_t)(port + 5)) & 1)
+			return in(port) == (unsigned char)c;
+		(void)poll(NULL, 0, 1);
+	}
+	return false;
+}
+
+static void serial_ports(void)
+{
+	uint64_t irqs;
+
+	CHECK_EQ(up(config(2)), 0);
+	CHECK(out(COM1, 'o') && out(COM1, 'k') && host_gets(0, "ok"));
+	CHECK(out(COM2, '2') && host_gets(1, "2"));
+	irqs = fake_hv_irqs(fake_hv_last(), 4);
+	CHECK(out(COM1 + 1, 3));
+	CHECK_EQ(fake_hv_irqs(fake_hv_last(), 4), irqs + 1);
+	CHECK_EQ(in(COM1 + 2), 2);
+	CHECK(out(COM1 + 4, 8));
+	CHECK_EQ(write(host[0], "i", 1), 1);
+	CHECK(guest_gets(COM1, 'i'));
+	CHECK(fake_hv_irqs(fake_hv_last(), 4) >= irqs + 2);
+	CHECK_EQ(fake_hv_irqs(fake_hv_last(), 3), 0);
+	CHECK(out(COM2 + 1, 2));
+	CHECK_EQ(fake_hv_irqs(fake_hv_last(), 3), 1);
+	CHECK_EQ(in(0x3e8 + 5), 0xff); /* no third one */
+	down();
+	CHECK_EQ(up(config(4)), 0);
+	CHECK_EQ(in(0x3e8 + 5), 0x60);
+	CHECK_EQ(in(0x2e8 + 5), 0x60);
+	down();
+	CHECK_EQ(up(config(0)), 0);
+	CHECK_EQ(in(COM1 + 5), 0xff);
+	down();
+	CHECK(up(config(5)));
+	down();
+}
+
+/* What the guest wrote last is the host's when the VM has ended, though nobody has read it yet. */
+static void drained(void)
+{
+	const struct hv_exit off = { .kind = HV_EXIT_PIO,
+		.write = true,
+		.addr = 0x600,
+		.len = 1,
+		.count = 1,
+		.data = &(uint8_t){ 5 << 2 | 0x20 } };
+	static char b[65536];
+	unsigned n = 0;
+	ssize_t r;
+
+	CHECK_EQ(up(config(1)), 0);
+	for (unsigned i = 0; i < 100; i++)
+		CHECK(out(COM1, 'x'));
+	CHECK_EQ(fake_hv_push(fake_hv_last(), 0, &off), 0);
+	CHECK_EQ(vmm_wait(vm), VMM_END_GUEST);
+	CHECK(vmm_drain(vm, 10000));
+	while (n < 100 && (r = read(host[0], b, sizeof(b))) > 0)
+		n += (unsigned)r;
+	CHECK_EQ(n, 100);
+	down();
+}
+
+static void clock_and_inputs(void)
+{
+	uint64_t gsis = 0;
+	struct vmm_config c;
+
+	CHECK_EQ(up(config(0)), 0);
+	CHECK(out(0x70, 0x0b));
+	CHECK_EQ(in(0x71), 2);
+	for (unsigned i = 0; i < vm->nslots; i++)
+		gsis |= 1ULL << vm->slot[i].irq.gsi;
+	CHECK_EQ(gsis, 1 << 5 | 1 << 6 | 1 << 7 | 1 << 9); /* 8 is the clock's */
+	down();
+	c = config(0);
+	c.rtc = false;
+	CHECK_EQ(up(c), 0);
+	CHECK_EQ(in(0x71), 0xff);
+	CHECK_EQ(vm->slot[3].irq.gsi, 8);
+	down();
+}
+
+static void tables(void)
+{
+	struct vmm_config c = config(1);
+	const uint8_t *zp, *acpi, *smbios;
+	bool named = false;
+
+	CHECK_EQ(up(c), 0);
+	zp = fake_hv_ram(fake_hv_last(), 0x7000, 4096);
+	acpi = fake_hv_ram(fake_hv_last(), 0xe0000, 0x10000);
+	smbios = fake_hv_ram(fake_hv_last(), 0xf0000, 0x10000);
+	CHECK(zp && get_le64(zp + 0x70) == 0xe0000 && !memcmp(acpi, "RSD PTR ", 8));
+	CHECK(memmem(acpi, 0x10000, "VR03", 4) && !memmem(acpi, 0x10000, "VR04", 4));
+	CHECK(memmem(acpi, 0x10000, "COM1", 4) && !memmem(acpi, 0x10000, "COM2", 4));
+	CHECK(memmem(acpi, 0x10000, "RTC_", 4));
+	CHECK(!memcmp(smbios, "_SM3_", 5));
+	named = memmem(smbios, 0x10000, strings[0], strlen(strings[0]) + 1);
+	CHECK(named);
+	down();
+	c = config(0);
+	c.acpi = c.smbios = false;
+	CHECK_EQ(up(c), 0);
+	zp = fake_hv_ram(fake_hv_last(), 0x7000, 4096);
+	acpi = fake_hv_ram(fake_hv_last(), 0xe0000, 0x20000);
+	CHECK(zp && !get_le64(zp + 0x70));
+	for (unsigned i = 0; i < 0x20000; i++)
+		CHECK(!acpi[i]);
+	CHECK(out(0x600, 5 << 2 | 0x20)); /* nothing is there */
+	CHECK_EQ(vmm_state(vm), VMM_RUNNING);
+	down();
+}
+
+/* In a file and out of it, into a VM that has the same ports and no other. */
+static void saved_and_loaded(void)
+{
+	int fd = memfd_create("saved", MFD_CLOEXEC);
+	struct vmm_config c = config(2);
+
+	c.console = c.vsock = c.balloon = false;
+	CHECK_EQ(up(c), 0);
+	CHECK(out(COM1 + 4, 8));
+	CHECK(out(COM1 + 1, 1) && out(COM2 + 7, 99) && out(0x70, 0x40) && out(0x71, 0x77));
+	CHECK_EQ(write(host[0], "i", 1), 1);
+	for (unsigned i = 0; i < 5000 && !(in(COM1 + 5) & 1); i++)
+		(void)poll(NULL, 0, 1);
+	CHECK_EQ(vmm_pause(vm), 0);
+	CHECK_EQ(write(host[0], "not now", 7), 7);
+	CHECK_EQ(vmm_save(vm, fd, &e), 0);
+	down();
+
+	c = config(2);
+	c.console = c.vsock = c.balloon = false;
+	(void)close(c.kernel_fd);
+	c.kernel_fd = -1;
+	CHECK(!vmm_new(-1, &vm, &e) && !vmm_load(vm, &c, fd, &e) && !vmm_start(vm, &e));
+	CHECK_EQ(in(COM1), 'i');
+	CHECK_EQ(in(COM2 + 7), 99);
+	CHECK_EQ(in(0x71), 0x77);
+	CHECK(out(COM1, 'o') && host_gets(0, "o"));
+	CHECK_EQ(write(host[0], "k", 1), 1);
+	CHECK(guest_gets(COM1, 'k'));
+	down();
+
+	for (unsigned n = 0; n < 4; n++) {
+		if (n == 2)
+			continue;
+		c = config(n);
+		c.console = c.vsock = c.balloon = false;
+		(void)close(c.kernel_fd);
+		c.kernel_fd = -1;
+		CHECK(!vmm_new(-1, &vm, &e));
+		CHECK_EQ(vmm_load(vm, &c, fd, &e), -EINVAL);
+		down();
+	}
+	(void)close(fd);
+}
+
+static const struct test_case cases[] = {
+	TEST(serial_ports),
+	TEST(drained),
+	TEST(clock_and_inputs),
+	TEST(tables),
+	TEST(saved_and_loaded),
+};
+
+TEST_MAIN(cases)
