@@ -74,6 +74,10 @@ struct api_console {
 	int in, out, err; /* or -1 */
 };
 
+struct api_serial {
+	int in, out; /* or -1 */
+};
+
 struct api_ctx {
 	uint32_t id;
 	unsigned vcpus;
@@ -114,6 +118,8 @@ struct api_ctx {
 	unsigned nconsoles;
 	struct api_port port[LIM_API_CONSOLE_PORTS];
 	unsigned nports;
+	struct api_serial serial[LIM_SERIALS];
+	unsigned nserials;
 
 	char *kernel, *initramfs, *cmdline; /* kernel NULL: the library's */
 	uint32_t kernel_format;

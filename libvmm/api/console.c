@@ -5,8 +5,9 @@
  *
  * Consoles are numbered in the order of their calls, both kinds together, as programs count them.
  * The ports of all of them end up on one virtio console, since the guest looks for them by name;
- * port 0 of that is the kernel's own. Descriptors are looked at here, so that one that is not open
- * is an error of the call that named it and not of the start.
+ * port 0 of that is the kernel's own. Serial ports are counted by themselves. Descriptors are
+ * looked at here, so that one that is not open is an error of the call that named it and not of the
+ * start.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -132,9 +133,15 @@ int32_t krun_add_serial_console_default(uint32_t ctx_id, int input_fd, int outpu
 {
 	CLEAN(api_put) struct api_ctx *c = api_get(ctx_id);
 
-	(void)input_fd;
-	(void)output_fd;
-	return c ? -ENOTSUP : -ENOENT;
+	if (!c)
+		return -ENOENT;
+	if ((input_fd >= 0 && !api_fd_ok(input_fd)) || (output_fd >= 0 && !api_fd_ok(output_fd)))
+		return -EINVAL;
+	if (c->nserials == LIM_SERIALS)
+		return -ENOSPC;
+	c->serial[c->nserials++] =
+		(struct api_serial){ .in = MAX(input_fd, -1), .out = MAX(output_fd, -1) };
+	return 0;
 }
 
 int32_t krun_set_kernel_console(uint32_t ctx_id, const char *console_id)

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-/* The devices of the VM that krun_start_enter() makes: shares, vsock, consoles; nics.c has the
- * network interfaces. */
+/* The devices of the VM that krun_start_enter() makes: shares, vsock, consoles, serial ports;
+ * nics.c has the network interfaces. */
 /*
  * How it works
  *
@@ -209,6 +209,25 @@ static int add_consoles(struct start *s, struct error *e)
 	return r;
 }
 
+static int add_serials(struct start *s, struct error *e)
+{
+	const struct api_ctx *c = s->c;
+
+	for (unsigned i = 0; i < c->nserials; i++) {
+		struct vmm_serial *v = &s->cfg.serial[s->cfg.nserials++];
+		int in = c->serial[i].in, out = c->serial[i].out;
+
+		*v = (struct vmm_serial){ -1, -1 };
+		if (in >= 0)
+			v->in_fd = fcntl(in, F_DUPFD_CLOEXEC, 3);
+		if (out >= 0)
+			v->out_fd = in == out ? v->in_fd : fcntl(out, F_DUPFD_CLOEXEC, 3);
+		if ((in >= 0 && v->in_fd < 0) || (out >= 0 && v->out_fd < 0))
+			return err_sys(e, errno, "serial port %u", i);
+	}
+	return 0;
+}
+
 int start_devices(struct start *s, struct error *e)
 {
 	int r = add_shares(s, e);
@@ -217,6 +236,8 @@ int start_devices(struct start *s, struct error *e)
 		r = start_nics(s, e);
 	if (!r)
 		r = add_vsock(s, e);
+	if (!r)
+		r = add_serials(s, e);
 	return r ? r : add_consoles(s, e);
 }
 
@@ -230,6 +251,14 @@ void start_devices_undo(struct start *s)
 		if (s->cfg.port[i].out_fd >= 0)
 			(void)close(s->cfg.port[i].out_fd);
 	}
+	for (unsigned i = 0; i < s->cfg.nserials; i++) {
+		int in = TAKE_FD(s->cfg.serial[i].in_fd), out = TAKE_FD(s->cfg.serial[i].out_fd);
+
+		if (in >= 0)
+			(void)close(in);
+		if (out >= 0 && out != in)
+			(void)close(out);
+	}
 	for (unsigned i = 0; i < s->cfg.nvsock_ports; i++) {
 		if (s->cfg.vsock_port[i].fd >= 0)
 			(void)close(s->cfg.vsock_port[i].fd);
@@ -238,7 +267,7 @@ void start_devices_undo(struct start *s)
 		if (s->cfg.nic[i].fd >= 0)
 			(void)close(s->cfg.nic[i].fd);
 	}
-	s->cfg.nfs = s->cfg.nports = s->cfg.nvsock_ports = s->cfg.nnics = 0;
+	s->cfg.nfs = s->cfg.nports = s->cfg.nserials = s->cfg.nvsock_ports = s->cfg.nnics = 0;
 	start_nics_unname(s);
 	/* the VM may have taken the descriptors over; the names are ours in every case */
 	for (unsigned i = 0; i < s->nvsock; i++) {

@@ -2,6 +2,7 @@
 /* The machine: processors, memory, what this library and this host can do. */
 #include <errno.h>
 #include <fcntl.h>
+#include <string.h>
 #include <unistd.h>
 
 #include "api/api.h"
@@ -96,6 +97,22 @@ int32_t krun_setgid(uint32_t ctx_id, gid_t gid)
 int32_t krun_set_smbios_oem_strings(uint32_t ctx_id, const char *const oem_strings[])
 {
 	CLEAN(api_put) struct api_ctx *c = api_get(ctx_id);
+	struct api_list l = { .v = NULL };
+	size_t bytes = 0;
+	int r;
 
-	return c ? api_set_list(&c->smbios, oem_strings) : -ENOENT;
+	if (!c)
+		return -ENOENT;
+	r = api_set_list(&l, oem_strings);
+	for (size_t i = 0; !r && i < l.n; i++)
+		bytes += strlen(l.v[i]) + 2; /* an empty one becomes a space */
+	if (!r && (l.n > LIM_SMBIOS_STRINGS || bytes > LIM_SMBIOS))
+		r = -ENOSPC;
+	if (r) {
+		api_list_free(&l);
+		return r;
+	}
+	api_list_free(&c->smbios);
+	c->smbios = l;
+	return 0;
 }

@@ -143,6 +143,11 @@ static int build(struct start *s, struct error *e)
 	s->cfg.vcpus = s->c->vcpus;
 	s->cfg.ram_bytes = (uint64_t)s->c->ram_mib << 20;
 	s->cfg.pit = s->kernel.foreign;
+	/* any kernel of the caller's may be a distribution's */
+	s->cfg.acpi = s->cfg.rtc = s->c->kernel != NULL;
+	s->cfg.smbios = s->cfg.acpi || s->c->smbios.n;
+	s->cfg.oem_strings = (const char *const *)s->c->smbios.v;
+	s->cfg.noem_strings = (unsigned)s->c->smbios.n;
 	s->cfg.cmdline = s->line;
 	s->cfg.cmdline_end = s->line_end;
 	s->cfg.rng = s->cfg.balloon = true;
@@ -151,7 +156,7 @@ static int build(struct start *s, struct error *e)
 	s->cfg.vsock_done_fd = s->done[1];
 	r = vmm_build(s->vm, &s->cfg, e);
 	s->kernel.fd = -1;
-	s->cfg.nfs = s->cfg.nports = s->cfg.nvsock_ports = s->cfg.nnics = 0;
+	s->cfg.nfs = s->cfg.nports = s->cfg.nserials = s->cfg.nvsock_ports = s->cfg.nnics = 0;
 	return r;
 }
 

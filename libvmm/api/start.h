@@ -97,12 +97,13 @@ int work_blob(const struct work *w, const struct api_ctx *c, unsigned stdio, int
 struct stdio {
 	int fd[3]; /* or -1; borrowed, but for @file */
 	int tty;   /* or -1: a terminal in place of the three */
+	int raw;   /* @tty, else the terminal that a serial port reads, or -1 */
 	int file;  /* of krun_set_console_output(), or -1 */
 };
 
 /* @own: a first process of the caller's, for which each stream that is no terminal has a port. */
 int stdio_find(const struct api_ctx *c, bool own, struct stdio *s, struct error *e) NODISCARD;
-/* The terminal as a cable to the guest's, until stdio_restore(). */
+/* The terminal @raw as a cable to the guest's, until stdio_restore(). */
 void stdio_raw(const struct stdio *s);
 void stdio_restore(void);
 

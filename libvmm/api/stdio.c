@@ -33,7 +33,7 @@ int stdio_find(const struct api_ctx *c, bool own, struct stdio *s, struct error 
 {
 	const struct api_console *k = NULL;
 
-	*s = (struct stdio){ .fd = { -1, -1, -1 }, .tty = -1, .file = -1 };
+	*s = (struct stdio){ .fd = { -1, -1, -1 }, .tty = -1, .raw = -1, .file = -1 };
 	for (unsigned i = 0; i < c->nconsoles && !k; i++) {
 		if (!c->console[i].multiport)
 			k = &c->console[i];
@@ -56,6 +56,11 @@ int stdio_find(const struct api_ctx *c, bool own, struct stdio *s, struct error 
 	/* the agent's terminal is all three: one more descriptor would get nothing */
 	if (!own && s->fd[2] >= 0 && isatty(s->fd[2]) != 1)
 		s->tty = -1;
+	s->raw = s->tty;
+	for (unsigned i = 0; i < c->nserials && s->raw < 0; i++) {
+		if (c->serial[i].in >= 0 && isatty(c->serial[i].in) == 1)
+			s->raw = c->serial[i].in;
+	}
 	return 0;
 }
 
@@ -63,14 +68,14 @@ void stdio_raw(const struct stdio *s)
 {
 	struct termios t;
 
-	if (s->tty < 0 || tcgetattr(s->tty, &before))
+	if (s->raw < 0 || tcgetattr(s->raw, &before))
 		return;
 	t = before;
 	cfmakeraw(&t);
-	if (tcsetattr(s->tty, TCSANOW, &t))
+	if (tcsetattr(s->raw, TCSANOW, &t))
 		log_warn("the terminal stays as it is: %s", err_text(errno));
 	else
-		raw_fd = s->tty;
+		raw_fd = s->raw;
 }
 
 void stdio_restore(void)

@@ -116,8 +116,10 @@ int32_t krun_has_feature(uint64_t feature);
 int32_t krun_setuid(uint32_t ctx_id, uid_t uid);
 int32_t krun_setgid(uint32_t ctx_id, gid_t gid);
 
-/* OEM strings of the machine's SMBIOS table, which x86_64 guests do not get: checked, kept, not
- * used. An empty list clears. */
+/* OEM strings of the machine's SMBIOS table (type 11, seen in /sys/firmware/dmi by kernels that
+ * have DMI): at most 255, and 60 KiB in all (-ENOSPC); an empty one is a space there. An empty list
+ * clears. A kernel of krun_set_kernel() finds such a table in any case, others with strings alone.
+ */
 int32_t krun_set_smbios_oem_strings(uint32_t ctx_id, const char *const oem_strings[]);
 
 /* ---- Files: directories shared by virtio-fs ---- */
@@ -311,7 +313,13 @@ int32_t krun_add_console_port_tty(
 int32_t krun_add_console_port_inout(
 	uint32_t ctx_id, uint32_t console_id, const char *name, int input_fd, int output_fd);
 
-/* A serial console (ttyS0): -ENOTSUP. */
+/*
+ * A serial port (a 16550A: ttyS0 to ttyS3 in the order of the calls) between two descriptors, -1
+ * for none. The kernel's console is there by krun_set_kernel_console("ttyS0"), or with a command
+ * line of the caller's; of our kernel it is not, as that has no driver for it. A terminal that is
+ * read is a cable to the guest's until the end, unless the workload has one. -EINVAL: a descriptor
+ * is not open; -ENOSPC: there are 4.
+ */
 int32_t krun_add_serial_console_default(uint32_t ctx_id, int input_fd, int output_fd);
 
 /* The value of console= on the kernel's command line. -EINVAL: empty, or not one word. */

@@ -182,6 +182,8 @@ static void machine(void)
 {
 	static const char *const strings[] = { "a", "", "c", NULL };
 	static const char *const none[] = { NULL };
+	static const char *many[257];
+	static char fat[60 << 10];
 	int32_t max = krun_get_max_vcpus();
 
 	begin();
@@ -207,6 +209,14 @@ static void machine(void)
 	CHECK_EQ(krun_set_smbios_oem_strings(ctx, NULL), -EINVAL);
 	CHECK_EQ(krun_set_smbios_oem_strings(ctx, strings), 0);
 	CHECK_EQ(krun_set_smbios_oem_strings(ctx, none), 0);
+	memset(fat, 'x', sizeof(fat) - 1);
+	for (unsigned i = 0; i < 256; i++)
+		many[i] = "";
+	CHECK_EQ(krun_set_smbios_oem_strings(ctx, many), -ENOSPC);
+	many[255] = NULL;
+	CHECK_EQ(krun_set_smbios_oem_strings(ctx, many), 0);
+	many[0] = fat;
+	CHECK_EQ(krun_set_smbios_oem_strings(ctx, many), -ENOSPC);
 	end();
 }
 
@@ -465,7 +475,10 @@ static void consoles(void)
 	for (int i = 3; i < LIM_API_CONSOLES; i++)
 		CHECK_EQ(krun_add_virtio_console_multiport(ctx), i);
 	CHECK_EQ(krun_add_virtio_console_multiport(ctx), -ENOSPC);
-	CHECK_EQ(krun_add_serial_console_default(ctx, 0, 1), -ENOTSUP);
+	CHECK_EQ(krun_add_serial_console_default(ctx, 999, 1), -EINVAL);
+	for (unsigned i = 0; i < 4; i++)
+		CHECK_EQ(krun_add_serial_console_default(ctx, -1, 1), 0);
+	CHECK_EQ(krun_add_serial_console_default(ctx, -1, -1), -ENOSPC);
 	CHECK_EQ(krun_set_kernel_console(ctx, NULL), -EINVAL);
 	CHECK_EQ(krun_set_kernel_console(ctx, ""), -EINVAL);
 	CHECK_EQ(krun_set_kernel_console(ctx, "a b"), -EINVAL);
