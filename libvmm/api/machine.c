@@ -27,7 +27,8 @@ int32_t krun_set_nested_virt(uint32_t ctx_id, bool enabled)
 
 	if (!c)
 		return -ENOENT;
-	return enabled ? -ENOTSUP : 0;
+	c->nested = enabled;
+	return 0;
 }
 
 int32_t krun_check_nested_virt(void)

@@ -141,6 +141,7 @@ static int build(struct start *s, struct error *e)
 	if (r)
 		return r;
 	s->cfg.vcpus = s->c->vcpus;
+	s->cfg.nested = s->c->nested;
 	s->cfg.ram_bytes = (uint64_t)s->c->ram_mib << 20;
 	s->cfg.pit = s->kernel.foreign;
 	/* any kernel of the caller's may be a distribution's */

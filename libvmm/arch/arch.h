@@ -92,6 +92,9 @@ void arch_boot_regs(const struct arch_kernel *k, unsigned index, struct arch_reg
  * it cannot back. */
 void arch_cpuid(
 	const struct arch_cpuid *supported, unsigned index, unsigned vcpus, struct arch_cpuid *out);
+/* Adds to @c, of arch_cpuid(), what a guest needs to run guests of its own. False: the hypervisor
+ * does not support that. */
+bool arch_cpuid_nested(const struct arch_cpuid *supported, struct arch_cpuid *c) NODISCARD;
 /* Appends the tokens that tell the guest of one virtio-mmio device to the string in
  * @cmdline[@size]; -ENOSPC, string unchanged. */
 int arch_describe_vdev(char *cmdline, unsigned size, uint64_t base, unsigned gsi);

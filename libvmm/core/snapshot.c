@@ -111,6 +111,8 @@ int vmm_save(struct vmm *vm, int fd, struct error *e)
 
 	if (!vm->devices_paused)
 		return err_set(e, EINVAL, "a VM is saved while it is paused");
+	if (vm->nested)
+		return err_set(e, ENOTSUP, "a VM that may run guests of its own cannot be saved");
 	r = save_state(vm, &s, e);
 	if (r)
 		return r;

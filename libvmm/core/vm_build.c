@@ -491,6 +491,9 @@ static int load_and_boot(
 		if (r)
 			break;
 		arch_cpuid(&vm->cpuid, i, cfg->vcpus, &cpuid);
+		if (cfg->nested && !arch_cpuid_nested(&vm->cpuid, &cpuid))
+			return err_set(e, ENOTSUP,
+				"this host's KVM does not let a guest run guests (parameter \"nested\" of kvm_intel or kvm_amd)");
 		r = hv_vcpu_set_cpuid(vm->vcpu[i].hv, &cpuid, e);
 		if (r)
 			break;
@@ -520,6 +523,7 @@ static int build(struct vmm *vm, struct vmm_config *cfg, struct error *e)
 		return r;
 	(void)snprintf(cmdline, sizeof(cmdline), "%s", cfg->cmdline ? cfg->cmdline : "");
 	vm->nvcpus = cfg->vcpus;
+	vm->nested = cfg->nested;
 	r = vm_add_memory(vm, cfg, e);
 	if (!r)
 		r = hv_irqchip(vm->hv, cfg->pit, e);

@@ -63,6 +63,8 @@ int vm_check_config(const struct vmm_config *cfg, bool load, struct error *e)
 		return err_set(e, EINVAL,
 			"RAM: %llu bytes is not a multiple of 4096 of at least 32 MiB",
 			(unsigned long long)cfg->ram_bytes);
+	if (load && cfg->nested)
+		return err_set(e, ENOTSUP, "a VM that may run guests of its own cannot be loaded");
 	if (!load && cfg->kernel_fd < 0)
 		return err_set(e, EINVAL, "no kernel");
 	if (!load && cfg->cmdline && strlen(cfg->cmdline) >= LIM_CMDLINE)

@@ -83,7 +83,8 @@ int32_t krun_free_ctx(uint32_t ctx_id);
  */
 int32_t krun_set_vm_config(uint32_t ctx_id, uint8_t num_vcpus, uint32_t ram_mib);
 
-/* Whether the guest may run guests of its own: -ENOTSUP for true. */
+/* Whether the guest may run guests of its own. krun_start_enter() is -ENOTSUP where this host does
+ * not let it (krun_check_nested_virt()). */
 int32_t krun_set_nested_virt(uint32_t ctx_id, bool enabled);
 
 /* Whether this host's KVM could: 1 or 0. */

@@ -225,6 +225,10 @@ struct vmm_config {
 	bool ram_memfd;	    /* shareable memory instead of private anonymous */
 	bool no_thp;	    /* do not ask for transparent huge pages */
 	bool pit;	    /* an interval timer, which kernels without KVM support want */
+	/* The guest may run guests of its own (-ENOTSUP where the host's KVM does not let it). What
+	 * it is then in the middle of cannot be saved: vmm_save() and vmm_load() answer -ENOTSUP.
+	 */
+	bool nested;
 	/* ACPI tables beside the MP table, a reset and a sleep register that they name: for kernels
 	 * of distributions, which have neither MP tables nor devices on the command line. */
 	bool acpi;

@@ -166,6 +166,27 @@ static void taken_out(void)
 	}
 }
 
+/* For guests of its own a guest gets the one feature that the host has for it. */
+static void nested(void)
+{
+	for (unsigned amd = 0; amd < 2; amd++) {
+		make_host(amd);
+		arch_cpuid(&host, 0, 2, &out);
+		if (amd)
+			host.e[1].ecx &= ~(1U << 5);
+		CHECK(arch_cpuid_nested(&host, &out));
+		CHECK_EQ(!!(get(1, 0)->ecx & 1U << 5), !amd);
+		CHECK_EQ(!!(get(0x80000001, 0)->ecx & 1U << 2), amd);
+		CHECK_EQ(!!get(0x8000000a, 0), amd);
+		CHECK(!(get(1, 0)->ecx & 1U << 15) && !get(0xa, 0)); /* nothing else */
+	}
+	for (unsigned i = 0; i < host.n; i++)
+		host.e[i].ecx = 0;
+	arch_cpuid(&host, 0, 2, &out);
+	CHECK(!arch_cpuid_nested(&host, &out));
+	CHECK(!(get(0x80000001, 0)->ecx & 1U << 2) && !get(0x8000000a, 0));
+}
+
 /* A table that is full already must not be written past its end. */
 static void full_table(void)
 {
@@ -185,6 +206,7 @@ static const struct test_case cases[] = {
 	TEST(one_cpu),
 	TEST(largest),
 	TEST(taken_out),
+	TEST(nested),
 	TEST(full_table),
 };
 

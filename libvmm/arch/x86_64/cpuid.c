@@ -3,10 +3,10 @@
  * x86_64: the processor that a vCPU sees.
  *
  * How it works: the hypervisor's list of what it supports is the start and the upper bound. Taken
- * out is what it cannot back for us (performance counters, nested virtualisation, processor trace,
- * enclaves); put in is what depends on the machine that we make: one socket, a core for each vCPU,
- * one thread each, APIC id = index. Where it says how many share something, the number is rounded
- * up to a power of two, as the registers ask for.
+ * out is what it cannot back for us (performance counters, nested virtualisation unless it is asked
+ * for, processor trace, enclaves); put in is what depends on the machine that we make: one socket,
+ * a core for each vCPU, one thread each, APIC id = index. Where it says how many share something,
+ * the number is rounded up to a power of two, as the registers ask for.
  */
 #include <string.h>
 
@@ -19,6 +19,9 @@
 #define VENDOR_HYGON_EBX 0x6f677948U /* "Hygo" */
 #define EXT_BASE	 0x80000000U
 #define EXT_MAX		 0x80000021U
+#define SVM_LEAF	 0x8000000aU
+#define CPU_VMX		 BIT(5) /* ecx of leaf 1 */
+#define CPU_SVM		 BIT(2) /* ecx of 0x80000001 */
 #define LEVEL_SMT	 1U
 #define LEVEL_CORE	 2U
 
@@ -57,7 +60,7 @@ static bool hidden(uint32_t leaf, const struct cpu *c)
 	case 0x1c:	 /* branch records */
 	case 0x1f:	 /* made anew */
 	case 0x23:	 /* performance counters */
-	case 0x8000000a: /* nested virtualisation */
+	case SVM_LEAF:	 /* nested virtualisation */
 	case 0x8000001f: /* memory encryption */
 	case 0x80000022: /* performance counters */
 		return true;
@@ -192,4 +195,23 @@ void arch_cpuid(
 		add_topology(out, 0xb, &c);
 	if (max >= 0x1f && !c.amd)
 		add_topology(out, 0x1f, &c);
+}
+
+bool arch_cpuid_nested(const struct arch_cpuid *supported, struct arch_cpuid *c)
+{
+	const struct arch_cpuid_leaf *basic = find(supported, 1, 0);
+	const struct arch_cpuid_leaf *ext = find(supported, 0x80000001, 0);
+	const struct arch_cpuid_leaf *svm = find(supported, SVM_LEAF, 0);
+	uint32_t vmx = basic ? basic->ecx & CPU_VMX : 0;
+	uint32_t amd = ext && svm && c->n < ARCH_CPUID_MAX ? ext->ecx & CPU_SVM : 0;
+
+	for (unsigned i = 0; i < c->n; i++) {
+		if (c->e[i].leaf == 1)
+			c->e[i].ecx |= vmx;
+		if (c->e[i].leaf == 0x80000001)
+			c->e[i].ecx |= amd;
+	}
+	if (amd)
+		c->e[c->n++] = *svm;
+	return vmx || amd;
 }
