@@ -496,8 +496,8 @@ static void with_threads(void)
 	}
 	(void)pthread_join(t, NULL);
 	CHECK(got <= sent);
-	CHECK(irqs);
 	loop_thread_join(loop);
+	CHECK(irqs);
 	done();
 }
 
