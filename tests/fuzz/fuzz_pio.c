@@ -100,7 +100,7 @@ static void access_port(struct machine *m, struct fuzz_in *in)
 	static const uint16_t base[] = { 0x3f8, 0x70, 0x64, 0xcf9, 0x600 };
 	uint8_t where = fuzz_u8(in), how = fuzz_u8(in), v[8];
 	uint64_t port = base[where % 5] + (where / 5) % 10;
-	unsigned len = 1U << (how & 3), times = 1U << (how >> 4);
+	unsigned len = 1U << (how & 3), times = how >> 4 == 15 ? 16384 : 1U << (how >> 5);
 
 	fuzz_bytes(in, v, sizeof(v));
 	/* a string instruction is as many accesses */
