@@ -109,6 +109,8 @@ libvmmcore_a_SOURCES = \
 	libvmm/dev/rng.c \
 	libvmm/dev/rtc.c \
 	libvmm/dev/serial.c \
+	libvmm/dev/vhost_user.c \
+	libvmm/dev/vhost_user_msg.c \
 	libvmm/dev/vsock.c \
 	libvmm/dev/vsock_conn.c \
 	libvmm/dev/vsock_end.c \
@@ -145,6 +147,7 @@ libvmmcore_a_SOURCES = \
 	libvmm/dev/rekick.h \
 	libvmm/dev/rtc.h \
 	libvmm/dev/serial.h \
+	libvmm/dev/vhost_user.h \
 	libvmm/dev/vsock.h \
 	libvmm/dev/vsock_tsi.h \
 	libvmm/include/vmm.h \

@@ -110,6 +110,7 @@ static void on_thread(enum vmm_thread which, void *arg)
 		[VMM_THREAD_FS] = CONFINE_FS,
 		[VMM_THREAD_BLK] = CONFINE_BLK,
 		[VMM_THREAD_NET] = CONFINE_NET,
+		[VMM_THREAD_VHOST] = CONFINE_IO, /* no container has one */
 		[VMM_THREAD_VCPU] = CONFINE_VCPU,
 	};
 	struct error e = { 0 };

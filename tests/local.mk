@@ -13,6 +13,7 @@ libfake_a_SOURCES = \
 	tests/fake/fake_kern_name.c \
 	tests/fake/fake_kern_window.c \
 	tests/fake/fake_tsi.c \
+	tests/fake/fake_vhost.c \
 	tests/fake/fake_vsock.c \
 	tests/fake/fsop_gen.c \
 	tests/fake/fsop_native.c \
@@ -22,6 +23,7 @@ libfake_a_SOURCES = \
 	tests/fake/fake_hv.h \
 	tests/fake/fake_kern.h \
 	tests/fake/fake_tsi.h \
+	tests/fake/fake_vhost.h \
 	tests/fake/fake_vsock.h \
 	tests/fake/fsop.h
 
@@ -106,6 +108,7 @@ unit_programs = \
 	tests/unit/test_tsi_save \
 	tests/unit/test_vdev_mmio \
 	tests/unit/test_vdev_save \
+	tests/unit/test_vhost_user \
 	tests/unit/test_vmctl \
 	tests/unit/test_vmdk \
 	tests/unit/test_vmexec \
@@ -115,6 +118,7 @@ unit_programs = \
 	tests/unit/test_vmm_end \
 	tests/unit/test_vmm_legacy \
 	tests/unit/test_vmm_nic \
+	tests/unit/test_vmm_vhost \
 	tests/unit/test_vq \
 	tests/unit/test_vsock \
 	tests/unit/test_vsock_fair \
@@ -146,6 +150,7 @@ fuzz_programs = \
 	tests/fuzz/fuzz_snapshot \
 	tests/fuzz/fuzz_spec \
 	tests/fuzz/fuzz_tsi \
+	tests/fuzz/fuzz_vhost_user \
 	tests/fuzz/fuzz_vq \
 	tests/fuzz/fuzz_vsock
 
@@ -470,6 +475,7 @@ thread_programs = \
 	tests/unit/test_vmm_end \
 	tests/unit/test_vmm_legacy \
 	tests/unit/test_vmm_nic \
+	tests/unit/test_vmm_vhost \
 	tests/unit/test_fs_cred \
 	tests/unit/test_fs_dax \
 	tests/unit/test_fs_dax_file \

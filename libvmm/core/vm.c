@@ -91,6 +91,8 @@ void vmm_free(struct vmm *vm)
 	if (vm->started) {
 		vm_end(vm, VMM_END_STOPPED, "stopped");
 		vcpus_join(vm);
+		if (vm->vhost)
+			loop_thread_join(vm->vhost);
 		if (vm->net)
 			loop_thread_join(vm->net);
 		if (vm->blk)
@@ -103,6 +105,7 @@ void vmm_free(struct vmm *vm)
 	for (unsigned i = 0; i < vm->nvcpus; i++)
 		hv_vcpu_free(vm->vcpu[i].hv);
 	hv_close(vm->hv);
+	loop_free(vm->vhost);
 	loop_free(vm->net);
 	loop_free(vm->blk);
 	loop_free(vm->fs);
@@ -143,6 +146,13 @@ static void net_begins(void *arg)
 	vm->on_thread(VMM_THREAD_NET, vm->on_thread_arg);
 }
 
+static void vhost_begins(void *arg)
+{
+	const struct vmm *vm = arg;
+
+	vm->on_thread(VMM_THREAD_VHOST, vm->on_thread_arg);
+}
+
 /*
  * Starts threads with every signal blocked: those of the process are for the caller's own threads.
  * The one that kicks a vCPU is the hypervisor layer's affair, which unblocks it where it runs one.
@@ -161,6 +171,8 @@ static int start_threads(struct vmm *vm, struct error *e)
 		r = loop_thread_start(vm->blk, e);
 	if (!r && vm->net)
 		r = loop_thread_start(vm->net, e);
+	if (!r && vm->vhost)
+		r = loop_thread_start(vm->vhost, e);
 	if (!r && vm->on_thread) {
 		loop_call(vm->io, io_begins, vm);
 		loop_call(vm->fs, fs_begins, vm);
@@ -168,6 +180,8 @@ static int start_threads(struct vmm *vm, struct error *e)
 			loop_call(vm->blk, blk_begins, vm);
 		if (vm->net)
 			loop_call(vm->net, net_begins, vm);
+		if (vm->vhost)
+			loop_call(vm->vhost, vhost_begins, vm);
 	}
 	for (unsigned i = 0; !r && i < vm->nvcpus; i++)
 		r = vcpu_start(&vm->vcpu[i], e);

@@ -67,6 +67,7 @@ struct vmm {
 	struct arch_reset reset;
 	struct loop *io, *fs;
 	struct loop *blk, *net; /* NULL without disks, without interfaces */
+	struct loop *vhost;	/* NULL without vhost-user devices */
 	void (*on_thread)(enum vmm_thread which, void *arg); /* of struct vmm_config */
 	void *on_thread_arg;
 	struct vm_slot slot[LIM_VDEVS];

@@ -40,6 +40,8 @@ _Static_assert((int)VMM_DISK_RAW == (int)DISK_RAW && (int)VMM_DISK_QCOW2 == (int
 _Static_assert(LIM_NET_NICS == VMM_MAX_NICS && (int)VMM_NIC_STREAM == (int)NET_STREAM &&
 		(int)VMM_NIC_DGRAM == (int)NET_DGRAM && (int)VMM_NIC_TAP == (int)NET_TAP,
 	"one number, one list, two names");
+_Static_assert(
+	LIM_VHU_DEVS == VMM_MAX_VHOST_USER && LIM_VQS == VMM_MAX_QUEUES, "one number, two names");
 _Static_assert(LIM_VSOCK_PORTS == VMM_MAX_VSOCK_PORTS, "one number, two names");
 _Static_assert(sizeof(struct vsock_done) == sizeof(struct vmm_vsock_done), "one report, two names");
 
@@ -60,6 +62,10 @@ void vm_close_config(struct vmm_config *cfg)
 	for (unsigned i = 0; i < VMM_MAX_NICS && i < cfg->nnics; i++) {
 		if (cfg->nic[i].fd >= 0)
 			(void)close(TAKE_FD(cfg->nic[i].fd));
+	}
+	for (unsigned i = 0; i < VMM_MAX_VHOST_USER && i < cfg->nvhost_user; i++) {
+		if (cfg->vhost_user[i].fd >= 0)
+			(void)close(TAKE_FD(cfg->vhost_user[i].fd));
 	}
 	for (unsigned i = 0; i < VMM_MAX_PORTS && i < cfg->nports; i++) {
 		int in = TAKE_FD(cfg->port[i].in_fd), out = TAKE_FD(cfg->port[i].out_fd);
@@ -85,7 +91,8 @@ void vm_close_config(struct vmm_config *cfg)
 
 int vm_add_memory(struct vmm *vm, const struct vmm_config *cfg, struct error *e)
 {
-	struct mem_ram_opts o = { .memfd = cfg->ram_memfd, .thp = !cfg->no_thp };
+	struct mem_ram_opts o = { .memfd = cfg->ram_memfd || cfg->nvhost_user,
+		.thp = !cfg->no_thp };
 
 	return arch_add_ram(&vm->mem, cfg->ram_bytes, &o, e);
 }
@@ -282,16 +289,17 @@ static uint64_t fs_node_bytes(const struct vmm *vm, unsigned n)
 	return MIN(bytes, LIM_FS_NODE_SUM) / n;
 }
 
-static int add_fs(struct vmm *vm, struct vmm_fs *f, unsigned n, char *cmdline, struct error *e)
+static int add_fs(struct vmm *vm, const struct vmm_config *cfg, struct vmm_fs *f, char *cmdline,
+	struct error *e)
 {
 	struct fs_cfg c = { .root_fd = TAKE_FD(f->root_fd),
 		.readonly = f->readonly,
 		.cache = (enum fs_cache)f->cache,
 		.drop_idle = f->drop_idle,
 		.nat = f->nat,
-		.dax_len = f->drop_idle ? 0 : f->dax_bytes,
+		.dax_len = f->drop_idle || cfg->nvhost_user ? 0 : f->dax_bytes,
 		.exit_code = f->exit_code,
-		.node_bytes = fs_node_bytes(vm, n) };
+		.node_bytes = fs_node_bytes(vm, cfg->nfs) };
 	struct vdev *v;
 	int r;
 
@@ -333,6 +341,25 @@ static int add_disk(struct vmm *vm, struct vmm_disk *d, char *cmdline, struct er
 	}
 	(void)memcpy(c.serial, d->serial, sizeof(c.serial));
 	r = blk_new(vm->blk, &vm->mem, &c, &v, e);
+	return r ? r : add_device(vm, v, cmdline, e);
+}
+
+static int add_vhost_user(struct vmm *vm, struct vmm_vhost_user *d, char *cmdline, struct error *e)
+{
+	struct vhost_user_cfg c = { .fd = TAKE_FD(d->fd),
+		.type = d->type,
+		.nqueues = d->queues,
+		.essential = d->essential };
+	struct vdev *v;
+	int r = vm->vhost ? 0 : loop_new("vhost", &vm->vhost, e);
+
+	if (r) {
+		(void)close(c.fd);
+		return r;
+	}
+	(void)memcpy(c.name, d->name, sizeof(c.name));
+	(void)memcpy(c.qsize, d->queue_size, sizeof(c.qsize));
+	r = vhost_user_new(vm->vhost, &vm->mem, &c, &v, e);
 	return r ? r : add_device(vm, v, cmdline, e);
 }
 
@@ -444,9 +471,11 @@ int vm_add_devices(struct vmm *vm, struct vmm_config *cfg, char *cmdline, struct
 	if (!r && cfg->rng)
 		r = add_rng(vm, cmdline, e);
 	for (unsigned i = 0; !r && i < cfg->nfs; i++)
-		r = add_fs(vm, &cfg->fs[i], cfg->nfs, cmdline, e);
+		r = add_fs(vm, cfg, &cfg->fs[i], cmdline, e);
 	for (unsigned i = 0; !r && i < cfg->ndisks; i++)
 		r = add_disk(vm, &cfg->disk[i], cmdline, e);
+	for (unsigned i = 0; !r && i < cfg->nvhost_user; i++)
+		r = add_vhost_user(vm, &cfg->vhost_user[i], cmdline, e);
 	for (unsigned i = 0; !r && i < cfg->nnics; i++)
 		r = add_nic(vm, &cfg->nic[i], cmdline, e);
 	if (!r && cfg->vsock)

@@ -70,15 +70,25 @@ int vm_check_config(const struct vmm_config *cfg, bool load, struct error *e)
 	if (!load && cfg->cmdline && strlen(cfg->cmdline) >= LIM_CMDLINE)
 		return err_set(e, E2BIG, "kernel command line: over %u bytes", LIM_CMDLINE - 1);
 	if (cfg->nfs > VMM_MAX_FS || cfg->nports > VMM_MAX_PORTS || cfg->ndisks > VMM_MAX_DISKS ||
-		cfg->nnics > VMM_MAX_NICS || cfg->nserials > VMM_MAX_SERIALS)
+		cfg->nnics > VMM_MAX_NICS || cfg->nserials > VMM_MAX_SERIALS ||
+		cfg->nvhost_user > VMM_MAX_VHOST_USER)
 		return err_set(e, EINVAL,
-			"too many file systems, disks, network interfaces, console or serial ports");
+			"too many file systems, disks, network interfaces, vhost-user devices, console or serial ports");
 	for (unsigned i = 0; i < cfg->ndisks; i++) {
 		const struct vmm_disk *d = &cfg->disk[i];
 
 		if (d->fd < 0 || (unsigned)d->format > VMM_DISK_VMDK ||
 			(unsigned)d->sync > VMM_DISK_SYNC_FULL || d->queues > LIM_BLK_QUEUES)
 			return err_set(e, EINVAL, "disk %u: no image, or no such option", i);
+	}
+	if (cfg->nvhost_user && load)
+		return err_set(e, ENOTSUP, "a VM with vhost-user devices cannot be loaded");
+	for (unsigned i = 0; i < cfg->nvhost_user; i++) {
+		const struct vmm_vhost_user *d = &cfg->vhost_user[i];
+
+		if (d->fd < 0 || d->queues > VMM_MAX_QUEUES)
+			return err_set(e, EINVAL, "vhost-user device %u: no socket, or %u queues",
+				i, d->queues);
 	}
 	for (unsigned i = 0; i < cfg->nfs; i++) {
 		const struct vmm_fs *f = &cfg->fs[i];

@@ -133,6 +133,24 @@ int net_new(struct loop *loop, struct mem *mem, const struct net_cfg *cfg, struc
  * descriptor. */
 int net_attach(struct vdev *v, int fd, struct error *e);
 
+/*
+ * A device of another process. vmm.h has the same with its explanations. The back end is waited
+ * for, here and on @loop, which should have nothing else to do than such devices; @mem has RAM of
+ * memfds and nothing else.
+ */
+struct vhost_user_cfg {
+	int fd; /* a unix stream socket, connected; owned */
+	uint32_t type;
+	unsigned nqueues;	 /* 0: as many as the back end has, or is usual */
+	uint16_t qsize[LIM_VQS]; /* 0: as the one before; the first: LIM_VHU_QUEUE */
+	char name[37];		 /* for the log; of a file system its tag */
+	bool essential;
+	unsigned wait_ms; /* for one answer; 0: LIM_VHU_WAIT_MS */
+};
+
+int vhost_user_new(struct loop *loop, struct mem *mem, const struct vhost_user_cfg *cfg,
+	struct vdev **out, struct error *e);
+
 /* What struct vmm_vsock_done says, for those who do not see vmm.h. */
 struct vsock_done {
 	uint32_t id;

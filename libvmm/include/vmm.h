@@ -33,6 +33,8 @@ struct vmm;
 #define VMM_MAX_FS_AT	    32 /* mounts of one share with caching of their own */
 #define VMM_MAX_DISKS	    8
 #define VMM_MAX_NICS	    8
+#define VMM_MAX_VHOST_USER  8
+#define VMM_MAX_QUEUES	    16 /* of one device */
 #define VMM_MAX_PORTS	    7
 #define VMM_MAX_SERIALS	    4
 #define VMM_VCPUS_MAX	    16
@@ -61,7 +63,9 @@ struct vmm_fs {
 	/* What the host unmounts below the directory must go (slave mounts): descriptors of files
 	 * that the guest has not open are kept for less than a second. */
 	bool drop_idle;
-	/* 0: no window; nor with @drop_idle, as a mapping keeps its mount busy like a descriptor */
+	/* 0: no window; nor with @drop_idle, as a mapping keeps its mount busy like a descriptor,
+	 * nor beside a vhost-user device, whose back end would be given addresses that it cannot
+	 * see */
 	uint64_t dax_bytes;
 	/* Atomic, borrowed until vmm_free(): gets the argument of ioctl 0x7602 on any file or
 	 * directory of the share, by which libkrun's init tells how it ended. NULL: no such ioctl.
@@ -140,6 +144,24 @@ struct vmm_nic {
 	bool later;
 };
 
+/*
+ * A device that another process serves by vhost-user, a disk of qemu-storage-daemon's or a
+ * directory of virtiofsd's for example. That process gets all of the guest's memory, which is
+ * shared memory then, whatever ram_memfd says: it is trusted with the guest, though not with this
+ * process. When it goes away, or breaks the protocol, the device is of no more use, and a line in
+ * the log says why. A VM that has one is neither saved nor loaded (-ENOTSUP).
+ */
+struct vmm_vhost_user {
+	int fd; /* a unix stream socket, connected; taken over. It is used within vmm_build() */
+	/* virtio's number: 2 a disk, 3 console, 4 random numbers, 17 clock, 18 input, 25 sound, 26
+	 * a file system, 36 CAN; -ENOTSUP for others */
+	uint32_t type;
+	unsigned queues;		     /* 0: as many as the back end has, or is usual */
+	uint16_t queue_size[VMM_MAX_QUEUES]; /* 0: as the one before; the first: 256 */
+	char name[37];	/* NUL-terminated; of a file system its tag, of others for the log */
+	bool essential; /* the VM ends when the device breaks */
+};
+
 /* A port of the virtio console. fds are taken over by vmm_build(); -1: none. */
 struct vmm_port {
 	int in_fd, out_fd;
@@ -204,10 +226,11 @@ struct vmm_net {
 };
 
 enum vmm_thread {
-	VMM_THREAD_IO,	/* console, random numbers, vsock, balloon */
-	VMM_THREAD_FS,	/* shares; starts workers of its own */
-	VMM_THREAD_BLK, /* disks, when there are any; starts workers of its own */
-	VMM_THREAD_NET, /* network interfaces, when there are any */
+	VMM_THREAD_IO,	  /* console, random numbers, vsock, balloon */
+	VMM_THREAD_FS,	  /* shares; starts workers of its own */
+	VMM_THREAD_BLK,	  /* disks, when there are any; starts workers of its own */
+	VMM_THREAD_NET,	  /* network interfaces, when there are any */
+	VMM_THREAD_VHOST, /* vhost-user devices, when there are any */
 	VMM_THREAD_VCPU,
 };
 
@@ -254,6 +277,8 @@ struct vmm_config {
 	unsigned ndisks;
 	struct vmm_nic nic[VMM_MAX_NICS];
 	unsigned nnics;
+	struct vmm_vhost_user vhost_user[VMM_MAX_VHOST_USER];
+	unsigned nvhost_user;
 	bool rng;
 	/* Memory that the guest frees is the host's again, within two seconds with a kernel that
 	 * reports free pages; and vmm_balloon_set(). */

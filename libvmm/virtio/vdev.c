@@ -55,6 +55,12 @@ void vdev_flush(struct vdev *v, unsigned q)
 		vdev_interrupt(v, VDEV_INT_USED);
 }
 
+void vdev_used(struct vdev *v)
+{
+	if (v->running)
+		vdev_interrupt(v, VDEV_INT_USED);
+}
+
 void vdev_cfg_lock(struct vdev *v)
 {
 	(void)pthread_mutex_lock(&v->cfg_lock);
@@ -147,11 +153,12 @@ int vdev_loop_listen(struct vdev *v)
 	uint64_t one = 1;
 
 	for (unsigned i = 0; i < v->nqueues; i++) {
-		int r;
+		int r = 0;
 
 		if (!v->vq[i].ready)
 			continue;
-		r = loop_add(v->loop, &v->kick_src[i], EPOLLIN | EPOLLET);
+		if (!v->cls->elsewhere)
+			r = loop_add(v->loop, &v->kick_src[i], EPOLLIN | EPOLLET);
 		if (!r && write(v->kick_fd[i], &one, sizeof(one)) < 0 && errno != EAGAIN)
 			r = -errno;
 		if (r)

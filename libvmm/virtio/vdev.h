@@ -53,6 +53,9 @@ struct vdev_class {
 	const uint16_t *qsizes; /* nqueues entries; the last one repeats */
 	unsigned cfg_len;	/* bytes of config space */
 	bool essential;		/* when it breaks the VM ends with an error that names it */
+	/* Another process serves the queues, and waits for their kick_fd: kicks do not come here,
+	 * and vq_*() is for the core alone. */
+	bool elsewhere;
 
 	/*
 	 * Requests that are in flight when the VM is saved have had no effect yet: they may be
@@ -143,6 +146,8 @@ void vdev_fini(struct vdev *v);
 
 /* On the owner loop: returns pushed entries of @q and interrupts if the driver asked for it. */
 void vdev_flush(struct vdev *v, unsigned q);
+/* On the owner loop: interrupts, as another process has returned entries. */
+void vdev_used(struct vdev *v);
 /* Around every change of v->cfg once the guest may run, on any thread; nothing else may be waited
  * for in between. */
 void vdev_cfg_lock(struct vdev *v);

@@ -56,9 +56,31 @@ int fake_guest_init(struct fake_guest *g, uint64_t bytes)
 	return r;
 }
 
+int fake_guest_init_shared(struct fake_guest *g, uint64_t bytes)
+{
+	const struct mem_ram_opts o = { .memfd = true };
+	int r;
+
+	memset(g, 0, sizeof(*g));
+	g->bytes = bytes;
+	g->half = bytes / 2;
+	g->shared = true;
+	mem_init(&g->mem);
+	r = mem_add_ram(&g->mem, GPA(FAKE_RAM_GPA), g->half, &o, NULL);
+	if (!r)
+		r = mem_add_ram(&g->mem, GPA(FAKE_RAM_GPA + g->half), g->half, &o, NULL);
+	if (r)
+		return r;
+	g->lo = g->mem.r[0].hva;
+	g->hi = g->mem.r[1].hva;
+	return 0;
+}
+
 void fake_guest_fini(struct fake_guest *g)
 {
 	mem_destroy(&g->mem);
+	if (g->shared)
+		return;
 	free(g->lo);
 	free(g->hi);
 }

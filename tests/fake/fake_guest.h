@@ -29,9 +29,11 @@ struct fake_guest {
 	uint8_t *lo, *hi;
 	uint64_t bytes, half; /* all of RAM; where the second region begins, from FAKE_RAM_GPA */
 	uint64_t used;	      /* bump allocator */
+	bool shared;	      /* lo and hi are mappings of memfds */
 };
 
-int fake_guest_init(struct fake_guest *g, uint64_t bytes); /* a multiple of 8192 */
+int fake_guest_init(struct fake_guest *g, uint64_t bytes);	  /* a multiple of 8192 */
+int fake_guest_init_shared(struct fake_guest *g, uint64_t bytes); /* RAM of memfds */
 void fake_guest_fini(struct fake_guest *g);
 /* Guest memory, zeroed, wholly in one region; aborts when there is no more. */
 gpa_t fake_alloc(struct fake_guest *g, uint64_t n, uint64_t align);
