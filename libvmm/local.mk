@@ -206,6 +206,7 @@ libkrunapi_a_SOURCES = \
 	libvmm/api/text.c \
 	libvmm/api/tree.c \
 	libvmm/api/unpack.c \
+	libvmm/api/vhost.c \
 	libvmm/api/vsock.c \
 	libvmm/api/work.c \
 	libvmm/api/workload.c \

@@ -296,6 +296,7 @@ guest_files = \
 	tests/e2e/update.sh \
 	tests/e2e/userns.sh \
 	tests/e2e/version.sh \
+	tests/e2e/vhost-user.sh \
 	tests/e2e/counter.c \
 	tests/e2e/disk.c \
 	tests/e2e/fault.c \

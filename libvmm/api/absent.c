@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-/* GPU, displays, input, sound, devices of other processes: what this library does not have. */
+/* GPU, displays, input, sound: what this library does not have. */
 #include <errno.h>
 
 #include "api/api.h"
@@ -87,14 +87,4 @@ int32_t krun_set_snd_device(uint32_t ctx_id, bool enable)
 	int r = absent(ctx_id, true);
 
 	return r == -ENOTSUP && !enable ? 0 : r;
-}
-
-int32_t krun_add_vhost_user_device(uint32_t ctx_id, uint32_t device_type, const char *socket_path,
-	const char *name, uint16_t num_queues, const uint16_t *queue_sizes)
-{
-	(void)num_queues;
-	(void)queue_sizes;
-	return absent(ctx_id,
-		device_type && !api_check(socket_path, LIM_API_PATH) && *socket_path &&
-			(!name || !api_check(name, LIM_API_PATH)));
 }

@@ -52,6 +52,12 @@ struct api_net {
 	uint32_t features, flags;
 };
 
+struct api_vhost {
+	char *path, *name; /* name: or NULL */
+	uint32_t type;
+	uint16_t nqueues, size[LIM_VQS]; /* 0: not said */
+};
+
 struct api_vsock_port {
 	uint32_t port;
 	bool listen;
@@ -99,6 +105,8 @@ struct api_ctx {
 
 	struct api_net net[LIM_API_NETS];
 	unsigned nnets;
+	struct api_vhost vhost[LIM_API_VHOST];
+	unsigned nvhost;
 	int passt_fd; /* or -1 */
 	char *gvproxy;
 	uint8_t mac[6];

@@ -74,6 +74,10 @@ void api_free(struct api_ctx *c)
 	}
 	for (unsigned i = 0; i < c->nnets; i++)
 		free(c->net[i].path);
+	for (unsigned i = 0; i < c->nvhost; i++) {
+		free(c->vhost[i].path);
+		free(c->vhost[i].name);
+	}
 	for (unsigned i = 0; i < c->nvsock; i++)
 		free(c->vsock[i].path);
 	for (unsigned i = 0; i < c->nports; i++)

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 /* The devices of the VM that krun_start_enter() makes: shares, vsock, consoles, serial ports;
- * nics.c has the network interfaces. */
+ * nics.c has the network interfaces, vhost.c what other processes serve. */
 /*
  * How it works
  *
@@ -235,6 +235,8 @@ int start_devices(struct start *s, struct error *e)
 	if (!r)
 		r = start_nics(s, e);
 	if (!r)
+		r = start_vhost(s, e);
+	if (!r)
 		r = add_vsock(s, e);
 	if (!r)
 		r = add_serials(s, e);
@@ -267,7 +269,10 @@ void start_devices_undo(struct start *s)
 		if (s->cfg.nic[i].fd >= 0)
 			(void)close(s->cfg.nic[i].fd);
 	}
+	for (unsigned i = 0; i < s->cfg.nvhost_user; i++)
+		(void)close(s->cfg.vhost_user[i].fd);
 	s->cfg.nfs = s->cfg.nports = s->cfg.nserials = s->cfg.nvsock_ports = s->cfg.nnics = 0;
+	s->cfg.nvhost_user = 0;
 	start_nics_unname(s);
 	/* the VM may have taken the descriptors over; the names are ours in every case */
 	for (unsigned i = 0; i < s->nvsock; i++) {

@@ -151,13 +151,15 @@ static int build(struct start *s, struct error *e)
 	s->cfg.noem_strings = (unsigned)s->c->smbios.n;
 	s->cfg.cmdline = s->line;
 	s->cfg.cmdline_end = s->line_end;
-	s->cfg.rng = s->cfg.balloon = true;
+	s->cfg.balloon = true;
+	s->cfg.rng = !start_has_vhost(s->c, KRUN_VIRTIO_DEVICE_RNG);
 	/* nobody but the agent knocks */
 	s->cfg.vsock_knock_port = s->kernel.boot == BOOT_OWN ? 0 : PROTO_KNOCK_PORT;
 	s->cfg.vsock_done_fd = s->done[1];
 	r = vmm_build(s->vm, &s->cfg, e);
 	s->kernel.fd = -1;
 	s->cfg.nfs = s->cfg.nports = s->cfg.nserials = s->cfg.nvsock_ports = s->cfg.nnics = 0;
+	s->cfg.nvhost_user = 0;
 	return r;
 }
 

@@ -145,6 +145,13 @@ int start_nics(struct start *s, struct error *e) NODISCARD;
 /* Removes the names of their sockets. */
 void start_nics_unname(struct start *s);
 
+/* ---- vhost.c ---- */
+
+/* Is there a vhost-user device of this virtio type? */
+bool start_has_vhost(const struct api_ctx *c, uint32_t type);
+/* As start_devices(), of devices that other processes serve. */
+int start_vhost(struct start *s, struct error *e) NODISCARD;
+
 /* ---- run.c ---- */
 
 #define RUN_NO_CODE INT32_MAX

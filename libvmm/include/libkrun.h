@@ -438,7 +438,10 @@ int32_t krun_set_snd_device(uint32_t ctx_id, bool enable);
 #define KRUN_VIRTIO_DEVICE_CAN	   36
 
 /* A device that another process serves by vhost-user: its virtio type, the socket's path, a name or
- * NULL, how many queues (0: ask) and their sizes or NULL. -ENOTSUP. */
+ * NULL, how many queues (0: ask) and their sizes (with 0 queues up to a 0) or NULL. It is connected
+ * to at the start. Beside the types above but VSOCK these are 2, a disk, and 26, a file system, of
+ * which the name is the tag; -ENOTSUP for others. The process gets all of the guest's memory. With
+ * an RNG the guest has no other; with any of them file systems have no DAX window. */
 int32_t krun_add_vhost_user_device(uint32_t ctx_id, uint32_t device_type, const char *socket_path,
 	const char *name, uint16_t num_queues, const uint16_t *queue_sizes);
 

@@ -156,6 +156,17 @@ static int shut_down(char **a)
 	return enter(ctx);
 }
 
+/* ROOT DISK-SOCKET DIRECTORY-SOCKET PROGRAM [ARG...]: devices that other processes serve. */
+static int vhost_user(char **a)
+{
+	uint32_t ctx = begin(a[0]);
+
+	CALL(krun_add_vhost_user_device(ctx, 2, a[1], NULL, 0, NULL));
+	CALL(krun_add_vhost_user_device(ctx, 26, a[2], "theirs", 0, NULL));
+	CALL(krun_set_exec(ctx, a[3], (const char *const *)(a + 4), env));
+	return enter(ctx);
+}
+
 /* ROOT UID PROGRAM [ARG...] */
 static int user(char **a)
 {
@@ -199,6 +210,7 @@ int main(int argc, char **argv)
 		{ "output", 3, output },
 		{ "shutdown", 3, shut_down },
 		{ "user", 3, user },
+		{ "vhost-user", 4, vhost_user },
 		{ "errors", 1, errors },
 	};
 

@@ -582,11 +582,34 @@ static void absent(void)
 	CHECK_EQ(krun_add_input_device_fd(ctx, 0), -ENOTSUP);
 	CHECK_EQ(krun_set_snd_device(ctx, true), -ENOTSUP);
 	CHECK_EQ(krun_set_snd_device(ctx, false), 0);
+	end();
+}
+
+static void vhost_user(void)
+{
+	char tag[38] = { 0 }, path[109] = { 0 };
+
+	begin();
+	memset(tag, 't', sizeof(tag) - 1);
+	memset(path, '/', sizeof(path) - 1);
 	CHECK_EQ(krun_add_vhost_user_device(ctx, 4, NULL, NULL, 0, NULL), -EINVAL);
 	CHECK_EQ(krun_add_vhost_user_device(ctx, 4, "", NULL, 0, NULL), -EINVAL);
 	CHECK_EQ(krun_add_vhost_user_device(ctx, 0, "/s", NULL, 0, NULL), -EINVAL);
 	CHECK_EQ(krun_add_vhost_user_device(ctx, 4, "/s", bad, 0, NULL), -EINVAL);
-	CHECK_EQ(krun_add_vhost_user_device(ctx, 4, "/s", "rng", 0, NULL), -ENOTSUP);
+	CHECK_EQ(krun_add_vhost_user_device(ctx, 19, "/s", NULL, 0, NULL), -ENOTSUP);
+	CHECK_EQ(krun_add_vhost_user_device(ctx, 1, "/s", NULL, 0, NULL), -ENOTSUP);
+	CHECK_EQ(krun_add_vhost_user_device(ctx, 26, "/s", NULL, 0, NULL), -EINVAL);
+	CHECK_EQ(krun_add_vhost_user_device(ctx, 26, "/s", tag, 0, NULL), -EINVAL);
+	CHECK_EQ(krun_add_vhost_user_device(ctx, 4, path, NULL, 0, NULL), -EINVAL);
+	CHECK_EQ(krun_add_vhost_user_device(ctx, 4, "/s", NULL, 17, NULL), -EINVAL);
+	CHECK_EQ(
+		krun_add_vhost_user_device(ctx, 4, "/s", NULL, 2, (uint16_t[]){ 64, 65 }), -EINVAL);
+	CHECK_EQ(krun_add_vhost_user_device(ctx, 4, "/s", NULL, 1, (uint16_t[]){ 2048 }), -EINVAL);
+	CHECK_EQ(krun_add_vhost_user_device(ctx, 2, "/s", "rng", 2, (uint16_t[]){ 64, 128 }), 0);
+	CHECK_EQ(krun_add_vhost_user_device(ctx, 4, "/s", NULL, 0, (uint16_t[]){ 64, 0 }), 0);
+	for (int i = 2; i < 8; i++)
+		CHECK_EQ(krun_add_vhost_user_device(ctx, 26, "/s", "tag", 0, NULL), 0);
+	CHECK_EQ(krun_add_vhost_user_device(ctx, 26, "/s", "tag", 0, NULL), -ENOSPC);
 	end();
 }
 
@@ -626,6 +649,6 @@ static void threads(void)
 static const struct test_case cases[] = { TEST(contexts), TEST(no_context), TEST(no_context_either),
 	TEST(logging), TEST(machine), TEST(shares), TEST(volumes), TEST(first_process), TEST(disks),
 	TEST(nets), TEST(ports), TEST(vsock), TEST(consoles), TEST(console_ports), TEST(kernels),
-	TEST(workload), TEST(rlimits), TEST(absent), TEST(threads) };
+	TEST(workload), TEST(rlimits), TEST(absent), TEST(vhost_user), TEST(threads) };
 
 TEST_MAIN(cases)
