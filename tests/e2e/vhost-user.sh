@@ -42,6 +42,9 @@ wait_for 60 test -S "$work/dir.sock"
 timeout 1000 "$work/prog" vhost-user "$root" "$work/disk.sock" "$work/dir.sock" /bin/sh -c '
 	echo "$(cat /sys/block/vda/size) sectors"
 	dd if=/dev/vda bs=64k count=16 2>/dev/null | md5sum
+	# a reset: the rings are stopped, and begin anew
+	d=$(basename "$(readlink -f /sys/block/vda/device)")
+	cd /sys/bus/virtio/drivers/virtio_blk; echo "$d" >unbind; [ ! -e /sys/block/vda ] || echo still there; echo "$d" >bind; cd /
 	dd if=/dev/vda bs=4k count=100 iflag=direct 2>/dev/null | md5sum
 	dd if=/blob of=/dev/vda bs=50000 seek=200 conv=fsync 2>/dev/null || echo cannot write
 	dd if=/blob of=/dev/vda bs=4k seek=8192 count=64 oflag=direct 2>/dev/null || echo cannot write directly
