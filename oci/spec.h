@@ -519,6 +519,9 @@ int spec_cache_rules(const struct spec *s, int root_fd, struct vmm_fs *f, struct
  * annotation krun-oci.virtiofs.dax. */
 int spec_dax(const struct spec *s, uint64_t ram, uint64_t *bytes, struct error *e);
 
+/* spec_dax.c: whether guest RAM is to be in the host's huge pages, by krun-oci.hugepages. */
+int spec_hugepages(const struct spec *s, bool *huge, struct error *e);
+
 /* Whether a row of that table carries this field's name; the rows by number, NULL at the end. */
 bool spec_is_refused(const char *field);
 const char *spec_refused_field(size_t i);
@@ -562,6 +565,7 @@ struct vm_size {
 	uint64_t guest_max; /* memory.max of the workload in the guest; 0: none */
 	uint64_t host_max;  /* memory.max of the container's cgroup on the host; 0: none */
 	uint64_t dax;	    /* bytes of the window for files; 0: none */
+	bool hugepages;	    /* RAM is a multiple of 2 MiB and in the host's huge pages */
 };
 
 /*
@@ -575,7 +579,8 @@ uint64_t spec_host_ram(void);
  * The size of the guest. CPUs: krun.cpus, else vm.hwConfig.vcpus, else min(cpuset,
  * ceil(quota/period)), else image_cpus, else VM_CPUS_DEFAULT; never above LIM_VCPUS; @host_cpus (of
  * the caller's affinity) bounds all but the two explicit ones. RAM: krun.ram_mib above 128, else
- * vm.hwConfig.memory, else memory.limit rounded up to MiB, else image_ram, else VM_RAM_DEFAULT.
+ * vm.hwConfig.memory, else memory.limit rounded up to MiB, else image_ram, else VM_RAM_DEFAULT;
+ * with krun-oci.hugepages rounded down to 2 MiB.
  * -EINVAL and @e for a bad annotation or one above memory.limit.
  */
 int spec_vm_size(const struct spec *s, unsigned host_cpus, struct vm_size *out, struct error *e);

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-/* The annotation krun-oci.virtiofs.dax: how large a window the guest has for the share's files. */
+/* The annotations krun-oci.virtiofs.dax, how large a window the guest has for the share's files,
+ * and krun-oci.hugepages. */
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -50,4 +51,16 @@ int spec_dax(const struct spec *s, uint64_t ram, uint64_t *bytes, struct error *
 			(unsigned long long)mib, (unsigned long long)(ram / MIB));
 	*bytes = mib * MIB;
 	return 0;
+}
+
+int spec_hugepages(const struct spec *s, bool *huge, struct error *e)
+{
+	const char *text = spec_annotation(s, "krun-oci.hugepages");
+
+	*huge = text && !strcmp(text, "on");
+	if (!text || *huge || !strcmp(text, "off"))
+		return 0;
+	return err_set(e, EINVAL,
+		"config.json: annotations[\"krun-oci.hugepages\"]: %.80s is neither on nor off",
+		text);
 }

@@ -7,8 +7,8 @@
 #include "oci/spec.h"
 #include "util/err.h"
 
-/* What reaches a file or an interface of the host, or takes back what the host's configuration asks
- * for. */
+/* What reaches a file, an interface or the pool of huge pages of the host, or takes back what the
+ * host's configuration asks for. */
 static bool needs_trust(const struct spec_kv *kv)
 {
 	static const char disk[] = "krun-oci.disk.";
@@ -20,7 +20,8 @@ static bool needs_trust(const struct spec_kv *kv)
 	if (!strcmp(kv->key, "krun-oci.net"))
 		return strcmp(kv->value, "tsi") != 0 && strcmp(kv->value, "none") != 0;
 	return !strcmp(kv->key, SPEC_IGNORE_KEY) || !strncmp(kv->key, "run.oci.hooks.", 14) ||
-		!strcmp(kv->key, "krun-oci.net.interface") || !strcmp(kv->key, "krun.tap_name");
+		!strcmp(kv->key, "krun-oci.net.interface") || !strcmp(kv->key, "krun.tap_name") ||
+		!strcmp(kv->key, "krun-oci.hugepages");
 }
 
 int spec_check_trust(const struct spec *s, struct error *e)

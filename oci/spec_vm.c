@@ -192,6 +192,10 @@ int spec_vm_size(const struct spec *s, unsigned host_cpus, struct vm_size *out, 
 	if (!r)
 		r = ram_size(s, limit, &out->ram, e);
 	if (!r)
+		r = spec_hugepages(s, &out->hugepages, e);
+	if (!r && out->hugepages)
+		out->ram = ALIGN_DOWN(out->ram, 2 * MIB);
+	if (!r)
 		r = spec_dax(s, out->ram, &out->dax, e);
 	if (!r && limit)
 		out->host_max = out->ram + VM_OVERHEAD_BYTES + LIM_FS_NODE_RAM(out->ram);

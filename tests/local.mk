@@ -258,6 +258,7 @@ guest_files = \
 	tests/e2e/fs-x.sh \
 	tests/e2e/guest-process.sh \
 	tests/e2e/hooks.sh \
+	tests/e2e/hugepages.sh \
 	tests/e2e/images.sh \
 	tests/e2e/kill9.sh \
 	tests/e2e/krun-api.sh \

@@ -10,6 +10,7 @@
  */
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/memfd.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <unistd.h>
@@ -18,7 +19,7 @@
 #include "core/mem_pin.h"
 
 #define PAGE 4096ULL
-#define HUGE (2ULL << 20)
+#define HUGE ((uint64_t)MEM_HUGE_PAGE)
 
 void mem_init(struct mem *m)
 {
@@ -89,9 +90,22 @@ static void *mem_reserve(gpa_t gpa, uint64_t len)
 	return p + head;
 }
 
-static int mem_open_memfd(uint64_t len)
+/* A page that is missing when the guest touches it would end the guest: all are taken now, which
+ * also a limit of the cgroup's can refuse. */
+static int mem_take_huge(int fd, uint64_t len)
 {
-	int r, fd = memfd_create("guest-ram", MFD_CLOEXEC | MFD_ALLOW_SEALING);
+	int r;
+
+	do
+		r = fallocate(fd, 0, 0, (off_t)len) < 0 ? -errno : 0;
+	while (r == -EINTR);
+	return r == -ENOMEM ? -ENOSPC : r;
+}
+
+static int mem_open_memfd(uint64_t len, bool huge)
+{
+	unsigned flags = MFD_CLOEXEC | MFD_ALLOW_SEALING | (huge ? MFD_HUGETLB | MFD_HUGE_2MB : 0);
+	int r, fd = memfd_create("guest-ram", flags);
 
 	if (fd < 0)
 		return -errno;
@@ -102,31 +116,53 @@ static int mem_open_memfd(uint64_t len)
 		(void)close(fd);
 		return r;
 	}
+	r = huge ? mem_take_huge(fd, len) : 0;
+	if (r) {
+		(void)close(fd);
+		return r;
+	}
 	return fd;
+}
+
+static int mem_no_memfd(int r, uint64_t len, bool huge, struct error *e)
+{
+	if (r == -ENOSPC && huge)
+		return err_set(e, ENOSPC,
+			"%llu MiB of guest RAM in huge pages: the host has too few free ones of "
+			"2 MiB (/proc/sys/vm/nr_hugepages), or a hugetlb limit of the cgroup forbids it",
+			(unsigned long long)len >> 20);
+	if (huge)
+		return err_sys(e, r, "guest RAM in huge pages of 2 MiB");
+	return err_sys(e, r, "memfd for guest RAM");
 }
 
 int mem_add_ram(
 	struct mem *m, gpa_t gpa, uint64_t len, const struct mem_ram_opts *o, struct error *e)
 {
-	struct mem_region new = { .gpa = gpa.v, .len = len, .kind = MEM_RAM, .fd = -1 };
+	struct mem_region new = {
+		.gpa = gpa.v, .len = len, .kind = MEM_RAM, .fd = -1, .huge = o->huge
+	};
+	bool memfd = o->memfd || o->huge;
 	int r = mem_check_place(m, gpa, len);
 	void *p;
 
+	if (!r && o->huge && (gpa.v | len) % HUGE)
+		r = -EINVAL;
 	if (r)
 		return err_sys(e, r, "guest RAM of %llu bytes at 0x%llx", (unsigned long long)len,
 			(unsigned long long)gpa.v);
-	if (o->memfd) {
+	if (memfd) {
 		new.backing = MEM_MEMFD;
-		new.fd = mem_open_memfd(len);
+		new.fd = mem_open_memfd(len, o->huge);
 		if (new.fd < 0)
-			return err_sys(e, new.fd, "memfd for guest RAM");
+			return mem_no_memfd(new.fd, len, o->huge, e);
 	}
 	new.hva = mem_reserve(gpa, len);
 	p = MAP_FAILED;
 	if (new.hva)
 		p = mmap(new.hva, len, PROT_READ | PROT_WRITE,
 			MAP_FIXED | MAP_NORESERVE |
-				(o->memfd ? MAP_SHARED : MAP_PRIVATE | MAP_ANONYMOUS),
+				(memfd ? MAP_SHARED : MAP_PRIVATE | MAP_ANONYMOUS),
 			new.fd, 0);
 	if (p == MAP_FAILED) {
 		r = -errno;
@@ -139,7 +175,7 @@ int mem_add_ram(
 	/* Both are wishes: a kernel without the feature says EINVAL. The new mapping has lost the
 	 * flag of the reservation. */
 	(void)madvise(p, len, MADV_DONTDUMP);
-	if (o->thp)
+	if (o->thp && !o->huge)
 		(void)madvise(p, len, MADV_HUGEPAGE);
 	mem_insert(m, &new);
 	return 0;
@@ -289,6 +325,14 @@ uint64_t mem_ram_bytes(const struct mem *m)
 	for (unsigned i = 0; i < m->n; i++)
 		sum += m->r[i].kind == MEM_RAM ? m->r[i].len : 0;
 	return sum;
+}
+
+bool mem_gives_back(const struct mem *m)
+{
+	for (unsigned i = 0; i < m->n; i++)
+		if (m->r[i].kind == MEM_RAM && !m->r[i].huge)
+			return true;
+	return false;
 }
 
 uint64_t mem_top(const struct mem *m)

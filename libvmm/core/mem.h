@@ -49,6 +49,7 @@ struct mem_region {
 	uint64_t fd_off;
 	bool readonly; /* the guest may not write (KVM_MEM_READONLY), nor a device for it */
 	bool borrowed; /* by mem_add_borrowed(): not ours to unmap */
+	bool huge; /* MEM_MEMFD of the host's huge pages, all of them taken: none is given back */
 };
 
 struct mem {
@@ -64,10 +65,15 @@ void mem_destroy(struct mem *m); /* unmaps and closes everything */
 struct mem_ram_opts {
 	bool memfd; /* else private anonymous */
 	bool thp;   /* ask for transparent huge pages */
+	bool huge;  /* a memfd of 2 MiB pages of the host's pool */
 };
 
-/* Maps @len bytes (MAP_NORESERVE, nothing touched) at @gpa. -EEXIST when it overlaps another
- * region. */
+/*
+ * Maps @len bytes (MAP_NORESERVE, nothing touched) at @gpa. -EEXIST when it overlaps another
+ * region. With @huge, where both are multiples of MEM_HUGE_PAGE, every page is taken here, and
+ * -ENOSPC says that the host has too few: one that is missing later would end the guest.
+ */
+#define MEM_HUGE_PAGE (2U << 20)
 int mem_add_ram(
 	struct mem *m, gpa_t gpa, uint64_t len, const struct mem_ram_opts *o, struct error *e);
 /* A window of PROT_NONE that mem_shm_map() fills. */
@@ -114,11 +120,14 @@ int mem_shm_settle(struct mem *m, gpa_t window, uint64_t off, uint64_t len);
 /*
  * Gives pages back to the host; the guest reads zeroes there afterwards (or the file, if MEM_FILE).
  * RAM only, page-aligned, may cross regions; -EINVAL / -EFAULT with nothing done when the range is
- * not such, else the errno of the first region that failed.
+ * not such, else the errno of the first region that failed. -EOPNOTSUPP: huge pages, which stay.
  */
 int mem_discard(struct mem *m, gpa_t gpa, uint64_t len);
 /* The same for the whole pages within [@hva, @hva + len), a piece of what mem_iov() gave. */
 int mem_discard_iov(struct mem *m, const void *hva, uint64_t len);
+
+/* Whether any RAM can be given back. */
+bool mem_gives_back(const struct mem *m);
 
 /* Total bytes of RAM; the end of the highest region (for placing windows). */
 uint64_t mem_ram_bytes(const struct mem *m);

@@ -102,6 +102,8 @@ int mem_shm_settle(struct mem *m, gpa_t window, uint64_t off, uint64_t len)
 
 static int region_discard(const struct mem_region *r, uint64_t off, uint64_t len)
 {
+	if (r->huge)
+		return -EOPNOTSUPP;
 	if (r->borrowed) {
 		memset(r->hva + off, 0, len);
 		return 0;

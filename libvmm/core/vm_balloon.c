@@ -9,6 +9,8 @@ int vmm_balloon_set(struct vmm *vm, uint64_t bytes)
 {
 	if (!vm->balloon)
 		return -ENODEV;
+	if (!mem_gives_back(&vm->mem))
+		return -ENOTSUP;
 	if (bytes > mem_ram_bytes(&vm->mem))
 		return -EINVAL;
 	balloon_set(vm->balloon, bytes);

@@ -92,7 +92,8 @@ void vm_close_config(struct vmm_config *cfg)
 int vm_add_memory(struct vmm *vm, const struct vmm_config *cfg, struct error *e)
 {
 	struct mem_ram_opts o = { .memfd = cfg->ram_memfd || cfg->nvhost_user,
-		.thp = !cfg->no_thp };
+		.thp = !cfg->no_thp,
+		.huge = cfg->hugepages };
 
 	return arch_add_ram(&vm->mem, cfg->ram_bytes, &o, e);
 }

@@ -63,6 +63,10 @@ int vm_check_config(const struct vmm_config *cfg, bool load, struct error *e)
 		return err_set(e, EINVAL,
 			"RAM: %llu bytes is not a multiple of 4096 of at least 32 MiB",
 			(unsigned long long)cfg->ram_bytes);
+	if (cfg->hugepages && cfg->ram_bytes % MEM_HUGE_PAGE)
+		return err_set(e, EINVAL,
+			"RAM in huge pages: %llu bytes is not a multiple of 2 MiB",
+			(unsigned long long)cfg->ram_bytes);
 	if (load && cfg->nested)
 		return err_set(e, ENOTSUP, "a VM that may run guests of its own cannot be loaded");
 	if (!load && cfg->kernel_fd < 0)

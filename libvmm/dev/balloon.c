@@ -317,6 +317,9 @@ int balloon_new(struct loop *loop, struct mem *mem, struct vdev **out, struct er
 		free(b);
 		return r;
 	}
+	/* what cannot be given back need not be reported, nor asked for */
+	if (!mem_gives_back(mem))
+		b->v.offered &= ~F_REPORTING;
 	/* reports are whole blocks of free memory, many in one */
 	for (unsigned q = Q_STATS; q < QUEUES; q++)
 		b->v.vq[q].chain_bytes = LIM_BALLOON_REPORT;

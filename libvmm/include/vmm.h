@@ -247,6 +247,12 @@ struct vmm_config {
 	uint64_t ram_bytes; /* multiple of 4096, at least 32 MiB */
 	bool ram_memfd;	    /* shareable memory instead of private anonymous */
 	bool no_thp;	    /* do not ask for transparent huge pages */
+	/*
+	 * All of the RAM, a multiple of 2 MiB then, in 2 MiB pages of the host's pool, taken by
+	 * vmm_build() or vmm_load(): -ENOSPC when it has too few. Shareable memory that is never
+	 * given back.
+	 */
+	bool hugepages;
 	bool pit;	    /* an interval timer, which kernels without KVM support want */
 	/* The guest may run guests of its own (-ENOTSUP where the host's KVM does not let it). What
 	 * it is then in the middle of cannot be saved: vmm_save() and vmm_load() answer -ENOTSUP.
@@ -281,7 +287,7 @@ struct vmm_config {
 	unsigned nvhost_user;
 	bool rng;
 	/* Memory that the guest frees is the host's again, within two seconds with a kernel that
-	 * reports free pages; and vmm_balloon_set(). */
+	 * reports free pages; and vmm_balloon_set(). With @hugepages it tells figures alone. */
 	bool balloon;
 	bool vsock;
 	uint32_t vsock_knock_port; /* see vmm_vsock_connect() */
@@ -400,7 +406,8 @@ struct vmm_balloon {
 /*
  * Any thread, needs a balloon (-ENODEV). The guest is asked to do without @bytes of its RAM, which
  * are the host's until it is asked for less; it takes some back by itself before it kills a process
- * for want of memory. Returns at once: vmm_balloon() tells how far it is.
+ * for want of memory. Returns at once: vmm_balloon() tells how far it is. -ENOTSUP: its RAM is in
+ * huge pages, which stay.
  */
 int vmm_balloon_set(struct vmm *vm, uint64_t bytes);
 /* Any thread. What the guest has told last, and asks it to tell anew: for current figures call

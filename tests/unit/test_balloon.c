@@ -8,15 +8,16 @@
 #include "unit/test.h"
 #include "util/bytes.h"
 
-#define ALL	   (~0ULL)
-#define STATS	   (1ULL << 1)
-#define PAGE	   4096U
-#define FILL	   0x5a
-#define INFLATE	   0
-#define DEFLATE	   1
-#define STATS_Q	   2
-#define REPORT	   3
-#define REPORT_5TH 4
+#define ALL	    (~0ULL)
+#define F_REPORTING (1ULL << 5)
+#define STATS	    (1ULL << 1)
+#define PAGE	    4096U
+#define FILL	    0x5a
+#define INFLATE	    0
+#define DEFLATE	    1
+#define STATS_Q	    2
+#define REPORT	    3
+#define REPORT_5TH  4
 
 struct rig {
 	struct fake_guest g;
@@ -88,6 +89,31 @@ static void inflated_pages_are_the_hosts(void)
 	CHECK_EQ(kept(&r, at + 64 * PAGE, 63), 0);
 	CHECK_EQ(kept(&r, at + 127 * PAGE, 1), 1);
 	CHECK_EQ(fake_guest_xfer(&r.d, DEFLATE, &out, 1, NULL, 0), 0);
+	CHECK(!vdev_is_broken(r.v));
+	rig_down(&r);
+}
+
+/* Memory that stays: the driver is not asked to report it, and what it inflates is kept. */
+static void huge_pages_stay(void)
+{
+	uint32_t pfn = 0;
+	struct fake_out out = { &pfn, sizeof(pfn) };
+	struct rig r = { 0 };
+	uint64_t at;
+
+	CHECK_EQ(fake_guest_init(&r.g, 32U << 20), 0);
+	for (unsigned i = 0; i < r.g.mem.n; i++)
+		r.g.mem.r[i].huge = true;
+	CHECK(!loop_new("test", &r.loop, NULL) && !balloon_new(r.loop, &r.g.mem, &r.v, NULL) &&
+		!fake_dev_init(&r.d, &r.g, r.v));
+	mem_freeze(&r.g.mem);
+	r.d.pump = r.loop;
+	CHECK_EQ(r.v->offered & F_REPORTING, 0);
+	CHECK_EQ(fake_dev_start(&r.d, ALL & ~F_REPORTING), 0);
+	at = touched(&r, 4);
+	pfn = htole32((uint32_t)(at / PAGE));
+	CHECK_EQ(fake_guest_xfer(&r.d, INFLATE, &out, 1, NULL, 0), 0);
+	CHECK_EQ(kept(&r, at, 4), 4);
 	CHECK(!vdev_is_broken(r.v));
 	rig_down(&r);
 }
@@ -333,6 +359,7 @@ static void saved_and_loaded(void)
 
 static const struct test_case cases[] = {
 	TEST(inflated_pages_are_the_hosts),
+	TEST(huge_pages_stay),
 	TEST(pages_that_are_no_memory),
 	TEST(requests_have_a_limit),
 	TEST(reported_pages_are_the_hosts),

@@ -259,6 +259,38 @@ static void discards(void)
 	free(b);
 }
 
+/* Huge pages are all there or an error; they are never given back. The host's pool may have none.
+ */
+static void huge_pages(void)
+{
+	const struct mem_ram_opts huge = { .huge = true, .thp = true };
+	struct error e = { 0 };
+	struct mem m;
+	int r;
+
+	mem_init(&m);
+	CHECK_EQ(mem_add_ram(&m, GPA(0), 3 * MB, &huge, &e), -EINVAL);
+	CHECK_EQ(mem_add_ram(&m, GPA(MB), 2 * MB, &huge, NULL), -EINVAL);
+	e = (struct error){ 0 };
+	CHECK_EQ(mem_add_ram(&m, GPA(0), 1ULL << 39, &huge, &e), -ENOSPC);
+	CHECK(strstr(e.msg, "too few free"));
+	CHECK(m.n == 0 && !mem_gives_back(&m));
+	r = mem_add_ram(&m, GPA(0), 4 * MB, &huge, NULL);
+	if (r) {
+		printf("# no free huge pages: what is done with them is not tried\n");
+		CHECK_EQ(r, -ENOSPC);
+		return;
+	}
+	CHECK(m.r[0].backing == MEM_MEMFD && m.r[0].fd >= 0 && m.r[0].hva[3 * MB] == 0);
+	m.r[0].hva[3 * MB] = 7;
+	CHECK(!mem_gives_back(&m));
+	CHECK_EQ(mem_discard(&m, GPA(2 * MB), 2 * MB), -EOPNOTSUPP);
+	CHECK_EQ(m.r[0].hva[3 * MB], 7);
+	CHECK_EQ(mem_add_ram(&m, GPA(4 * MB), MB, &plain, NULL), 0);
+	CHECK(mem_gives_back(&m));
+	mem_destroy(&m);
+}
+
 /* A private file mapping shows the file again. */
 static void discard_file(void)
 {
@@ -290,6 +322,7 @@ static const struct test_case cases[] = {
 	TEST(windows),
 	TEST(discards),
 	TEST(discard_file),
+	TEST(huge_pages),
 };
 
 TEST_MAIN(cases)

@@ -771,6 +771,39 @@ static void dax_size(void)
 		CHECK_EQ(dax_of(bad[i], 257, &n, &e), -EINVAL);
 }
 
+/* Huge pages by annotation: RAM is a multiple of them then. */
+static void huge_pages(void)
+{
+	static const struct {
+		const char *value;
+		uint64_t mib;
+		int result;
+		bool huge;
+	} tries[] = { { "on", 640, 0, true }, { "off", 641, 0, false }, { "", 0, -EINVAL, false },
+		{ "2M", 0, -EINVAL, false } };
+
+	for (size_t i = 0; i < sizeof(tries) / sizeof(tries[0]); i++) {
+		struct error e = { 0 };
+		struct vm_size size;
+		char text[200];
+		struct spec *s;
+
+		(void)snprintf(text, sizeof(text),
+			"{'ociVersion':'1.0.2','root':{'path':'r'},'annotations':{"
+			"'krun.ram_mib':'641','krun-oci.hugepages':'%s'}}",
+			tries[i].value);
+		s = parse(text);
+		CHECK(s != NULL);
+		if (!s)
+			return;
+		CHECK_EQ(spec_vm_size(s, 1, &size, &e), tries[i].result);
+		CHECK(tries[i].result ||
+			(size.ram == tries[i].mib << 20 && size.hugepages == tries[i].huge));
+		CHECK(!tries[i].result || strstr(e.msg, "krun-oci.hugepages"));
+		spec_free(s);
+	}
+}
+
 /* What managers call a sandbox: by an annotation, or by exactly the arguments of theirs. */
 static void sandboxes(void)
 {
@@ -878,6 +911,7 @@ static const struct test_case CASES[] = {
 	TEST(loading),
 	TEST(cache_rules),
 	TEST(dax_size),
+	TEST(huge_pages),
 	TEST(sandboxes),
 	TEST(left_out),
 	TEST(shared_names),

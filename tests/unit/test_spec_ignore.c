@@ -155,6 +155,7 @@ static void trusted_annotations(void)
 		{ "'krun-oci.net':'passt'", true },
 		{ "'krun-oci.net.interface':'eth0'", true },
 		{ "'krun.tap_name':'tap0'", true },
+		{ "'krun-oci.hugepages':'on'", true },
 		{ "'krun-oci.net':'none'", false },
 		{ "'krun-oci.net':'tsi','krun-oci.net.egress':'deny any'", false },
 		{ "'krun-oci.disk.0':'image'", false },

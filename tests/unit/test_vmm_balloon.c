@@ -3,6 +3,7 @@
 
 #include <elf.h>
 #include <errno.h>
+#include <string.h>
 #include <sys/mman.h>
 #include <unistd.h>
 
@@ -87,8 +88,36 @@ static void asked_for(void)
 	vmm_free(vm);
 }
 
+/* The host's pool of huge pages may have none free, which is an error with a reason. */
+static void huge_pages(void)
+{
+	struct vmm_config c = { .vcpus = 1,
+		.ram_bytes = 33 * MIB,
+		.hugepages = true,
+		.kernel_fd = kernel_file(),
+		.cmdline = "quiet",
+		.balloon = true };
+	struct error e = { 0 };
+	int r;
+
+	fake_hv_set_opts(NULL);
+	CHECK_EQ(vmm_new(-1, &vm, &e), 0);
+	CHECK_EQ(vmm_build(vm, &c, &e), -EINVAL);
+	CHECK(strstr(e.msg, "huge pages"));
+	vmm_free(vm);
+	c.ram_bytes = 32 * MIB;
+	c.kernel_fd = kernel_file();
+	e = (struct error){ 0 };
+	CHECK_EQ(vmm_new(-1, &vm, &e), 0);
+	r = vmm_build(vm, &c, &e);
+	CHECK(r ? r == -ENOSPC && strstr(e.msg, "nr_hugepages") != NULL
+		: vmm_balloon_set(vm, MIB) == -ENOTSUP);
+	vmm_free(vm);
+}
+
 static const struct test_case cases[] = {
 	TEST(without_one),
+	TEST(huge_pages),
 	TEST(asked_for),
 };
 
