@@ -194,6 +194,7 @@ libkrunapi_a_SOURCES = \
 	libvmm/api/ctx.c \
 	libvmm/api/devices.c \
 	libvmm/api/disk.c \
+	libvmm/api/drives.c \
 	libvmm/api/kernel.c \
 	libvmm/api/log.c \
 	libvmm/api/machine.c \

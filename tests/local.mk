@@ -262,6 +262,7 @@ guest_files = \
 	tests/e2e/images.sh \
 	tests/e2e/kill9.sh \
 	tests/e2e/krun-api.sh \
+	tests/e2e/krun-disks.sh \
 	tests/e2e/lib.sh \
 	tests/e2e/lifecycle.sh \
 	tests/e2e/locks.sh \

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-/* The devices of the VM that krun_start_enter() makes: shares, vsock, consoles, serial ports;
- * nics.c has the network interfaces, vhost.c what other processes serve. */
+/* The devices of the VM that krun_start_enter() makes: shares, vsock, consoles, serial ports; nics.c
+ * has the network interfaces, drives.c the disks, vhost.c what other processes serve. */
 /*
  * How it works
  *
@@ -269,10 +269,12 @@ void start_devices_undo(struct start *s)
 		if (s->cfg.nic[i].fd >= 0)
 			(void)close(s->cfg.nic[i].fd);
 	}
+	for (unsigned i = 0; i < s->cfg.ndisks; i++)
+		(void)close(s->cfg.disk[i].fd);
 	for (unsigned i = 0; i < s->cfg.nvhost_user; i++)
 		(void)close(s->cfg.vhost_user[i].fd);
 	s->cfg.nfs = s->cfg.nports = s->cfg.nserials = s->cfg.nvsock_ports = s->cfg.nnics = 0;
-	s->cfg.nvhost_user = 0;
+	s->cfg.ndisks = s->cfg.nvhost_user = 0;
 	start_nics_unname(s);
 	/* the VM may have taken the descriptors over; the names are ours in every case */
 	for (unsigned i = 0; i < s->nvsock; i++) {

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-/* Disks: checked and kept; krun_has_feature() says whether the VM can have them. */
+/* Disks: checked and kept until krun_start_enter(). */
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -9,23 +9,15 @@
 
 #define ID_MAX 256
 
-/* The result of a call whose arguments were good. */
-static int built(void)
-{
-	return krun_has_feature(KRUN_FEATURE_BLK) == 1 ? 0 : -ENOTSUP;
-}
-
 static int set_path(uint32_t ctx_id, const char *path, bool root)
 {
 	CLEAN(api_put) struct api_ctx *c = api_get(ctx_id);
-	int r;
 
 	if (!c)
 		return -ENOENT;
 	if (!path || !*path)
 		return -EINVAL;
-	r = api_set(root ? &c->root_disk : &c->data_disk, path, LIM_API_PATH);
-	return r ? r : built();
+	return api_set(root ? &c->root_disk : &c->data_disk, path, LIM_API_PATH);
 }
 
 int32_t krun_set_root_disk(uint32_t ctx_id, const char *disk_path)
@@ -75,7 +67,7 @@ int32_t krun_add_disk3(uint32_t ctx_id, const char *block_id, const char *disk_p
 		return r;
 	}
 	c->disk[c->ndisks++] = d;
-	return built();
+	return 0;
 }
 
 int32_t krun_set_root_disk_remount(
@@ -93,13 +85,12 @@ int32_t krun_set_root_disk_remount(
 		if (!strcmp(c->fs[i].tag, KRUN_FS_ROOT_TAG))
 			return -EINVAL;
 	}
-	if (built())
-		return -ENOTSUP;
 	if (fstype && !strcmp(fstype, "auto"))
 		fstype = NULL;
 	if (api_set_or_null(&c->remount_type, fstype, LIM_API_PATH) ||
 		api_set_or_null(&c->remount_opts, options, LIM_API_PATH) ||
 		api_set(&c->remount_dev, device, LIM_API_PATH))
 		return -ENOMEM;
-	return 0;
+	/* it stays asked for: the start refuses */
+	return -ENOTSUP;
 }

@@ -66,7 +66,8 @@ int32_t krun_has_feature(uint64_t feature)
 {
 	if (feature > KRUN_FEATURE_INIT_BLOB)
 		return -EINVAL;
-	return feature == KRUN_FEATURE_INIT_BLOB || feature == KRUN_FEATURE_NET;
+	return feature == KRUN_FEATURE_INIT_BLOB || feature == KRUN_FEATURE_NET ||
+		feature == KRUN_FEATURE_BLK;
 }
 
 int32_t krun_setuid(uint32_t ctx_id, uid_t uid)

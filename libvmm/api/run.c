@@ -364,6 +364,8 @@ int run(const struct run_cfg *cfg, struct error *e)
 	}
 	/* what is on its way to slow readers would end with the process; no more may come */
 	vmm_stop(cfg->vm);
+	/* what the guest was told is done is in its disks, also where it flushed nothing */
+	vmm_settle(cfg->vm);
 	if (!vmm_drain(cfg->vm, DRAIN_SECONDS * 1000))
 		log_warn("console output was lost: nobody read it within %d s", DRAIN_SECONDS);
 	stdio_restore();

@@ -4,10 +4,10 @@
  * How it works
  *
  * Everything that can be wrong is looked at before the VM exists, as far as that can be known:
- * kernel, directories, sockets, console file. /dev/kvm is opened before the change of user, which
- * may lose the right to, and after that change come the VM and what it opens. Then run() has the
- * process, and what run() returns ends it, without handlers of the program's: in the original's
- * contract it is _exit().
+ * kernel, directories, sockets, console file. /dev/kvm and the disks are opened before the change
+ * of user, which may lose the right to, and after that change come the VM and what it opens. Then
+ * run() has the process, and what run() returns ends it, without handlers of the program's: in the
+ * original's contract it is _exit().
  *
  * What fails before that point goes back as an error, and nothing is left of it but the limit of
  * open files, and the user. The umask is the program's, for its sockets and files; the threads that
@@ -35,9 +35,9 @@
 
 static int check(const struct api_ctx *c, struct error *e)
 {
-	if (c->ndisks || c->root_disk || c->data_disk)
-		return err_set(
-			e, ENOTSUP, "disks were asked for, which this library does not have");
+	if (c->remount_dev)
+		return err_set(e, ENOTSUP,
+			"a disk was asked for as the root, which this library does not have");
 	if (!start_root(c) && !c->initramfs)
 		return err_set(e, EINVAL, "there is no root: krun_set_root()");
 	return 0;
@@ -125,8 +125,10 @@ static int look(struct start *s, struct error *e)
 
 static int build(struct start *s, struct error *e)
 {
-	int r = change_user(s->c, e);
+	int r = start_disks(s, e);
 
+	if (!r)
+		r = change_user(s->c, e);
 	raise_open_files();
 	if (!r && pipe2(s->done, O_CLOEXEC | O_NONBLOCK))
 		r = err_sys(e, errno, "pipe");
@@ -159,7 +161,7 @@ static int build(struct start *s, struct error *e)
 	r = vmm_build(s->vm, &s->cfg, e);
 	s->kernel.fd = -1;
 	s->cfg.nfs = s->cfg.nports = s->cfg.nserials = s->cfg.nvsock_ports = s->cfg.nnics = 0;
-	s->cfg.nvhost_user = 0;
+	s->cfg.ndisks = s->cfg.nvhost_user = 0;
 	return r;
 }
 

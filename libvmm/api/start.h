@@ -152,6 +152,11 @@ bool start_has_vhost(const struct api_ctx *c, uint32_t type);
 /* As start_devices(), of devices that other processes serve. */
 int start_vhost(struct start *s, struct error *e) NODISCARD;
 
+/* ---- drives.c ---- */
+
+/* As start_devices(), of the disks; by the user who called. */
+int start_disks(struct start *s, struct error *e) NODISCARD;
+
 /* ---- run.c ---- */
 
 #define RUN_NO_CODE INT32_MAX

@@ -44,11 +44,11 @@ run krun-oci --trust-annotations run --bundle "$work/b" "$id"
 qemu-img check -q "$work/q" && qemu-img convert -f qcow2 -O raw "$work/q" "$work/q.raw"
 check "what was written and never flushed" "$(head -c 1048576 /dev/zero | tr '\000' w | sha256sum)" "$(head -c 1048576 "$work/q.raw" | sha256sum)"
 
-# Killed under load.
-for round in 1 2; do
+# Killed under load; by KILLS as often as one likes.
+for round in $(seq 1 "${KILLS:-2}"); do
 	rm -f "$work/src/safe"
 	rm -f "$work/q"
-	qemu-img create -q -f qcow2 -o cluster_size=$((round == 1 ? 65536 : 4096)) "$work/q" 16M
+	qemu-img create -q -f qcow2 -o cluster_size=$((round % 2 ? 65536 : 4096)) "$work/q" 16M
 	guest 'disk load /dev/vda /mnt/safe' "$(disk 0 "$work/q" format=qcow2)"
 	run krun-oci --trust-annotations create --bundle "$work/b" "$id"
 	[ "$rc" = 0 ] || die "create: exit status $rc"

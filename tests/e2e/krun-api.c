@@ -167,6 +167,29 @@ static int vhost_user(char **a)
 	return enter(ctx);
 }
 
+/* ROOT RAW QCOW2 READONLY PROGRAM [ARG...]: three disks, each by another call. */
+static int disks(char **a)
+{
+	uint32_t ctx = begin(a[0]);
+
+	CALL(krun_add_disk3(ctx, "raw", a[1], KRUN_DISK_FORMAT_RAW, false, false, KRUN_SYNC_NONE));
+	CALL(krun_add_disk2(ctx, "qcow2", a[2], KRUN_DISK_FORMAT_QCOW2, false));
+	CALL(krun_add_disk(ctx, "readonly", a[3], true));
+	CALL(krun_set_exec(ctx, a[4], (const char *const *)(a + 5), env));
+	return enter(ctx);
+}
+
+/* ROOT RAW DATA PROGRAM [ARG...]: as it was done before those. */
+static int old_disks(char **a)
+{
+	uint32_t ctx = begin(a[0]);
+
+	CALL(krun_set_data_disk(ctx, a[2]));
+	CALL(krun_set_root_disk(ctx, a[1]));
+	CALL(krun_set_exec(ctx, a[3], (const char *const *)(a + 4), env));
+	return enter(ctx);
+}
+
 /* ROOT UID PROGRAM [ARG...] */
 static int user(char **a)
 {
@@ -212,6 +235,8 @@ int main(int argc, char **argv)
 		{ "user", 3, user },
 		{ "vhost-user", 4, vhost_user },
 		{ "errors", 1, errors },
+		{ "disks", 5, disks },
+		{ "old-disks", 4, old_disks },
 	};
 
 	for (size_t i = 0; i < sizeof(programs) / sizeof(programs[0]); i++) {

@@ -1,0 +1,64 @@
+#!/bin/bash
+# SPDX-License-Identifier: Apache-2.0
+# Disks of programs that were written for libkrun (tests/e2e/krun-api.c): what the guest sees of them, and what is in the images afterwards.
+# timeout: 900
+# shellcheck source=lib.sh
+. "$(dirname "$0")/lib.sh"
+build=${KRUN_BUILD:-$top}
+# shellcheck disable=SC2154 # of lib.sh: $top, $work, $rc
+[ -e "$build/libkrun.so" ] || skip "no libkrun.so (./configure --enable-libkrun)"
+command -v qemu-img >/dev/null || skip "no qemu-img (tests/deps images installs it)"
+export LD_LIBRARY_PATH=$build
+
+gcc -O1 -I"$top/libvmm/include" -o "$work/prog" "$top/tests/e2e/krun-api.c" -L"$build" -lkrun -lpthread 2>"$work/err" ||
+	die "cannot compile tests/e2e/krun-api.c"
+bundle b busybox
+root=$work/b/rootfs
+gcc -O1 -static -o "$root/bin/disk" "$top/tests/e2e/disk.c" 2>"$work/err" || die "cannot compile tests/e2e/disk.c"
+prog() { run timeout 300 "$work/prog" "$@"; }
+
+mkdir "$work/images" && cd "$work/images"
+truncate -s 4M raw
+head -c 2M /dev/urandom >below
+qemu-img create -q -f qcow2 -F raw -b below q 8M
+head -c 3M /dev/urandom >ro
+# shellcheck disable=SC2016 # the guest's shell expands these
+prog disks "$root" "$work/images/raw" "$work/images/q" "$work/images/ro" /bin/sh -c 'set -e; cd /sys/block
+	for d in vda vdb vdc; do echo $d $(cat $d/size $d/ro $d/queue/write_cache); done
+	head -c 2097152 /dev/vdb | sha256sum; sha256sum </dev/vdc
+	disk fill /dev/vda 3; disk check /dev/vda 3; disk fill /dev/vdb 5; disk check /dev/vdb 5
+	if dd if=/dev/zero of=/dev/vdc bs=4096 count=1 conv=fsync 2>/dev/null; then echo written; fi; exit 9'
+[ "$rc" = 9 ] || die "three disks: exit status $rc"
+check "sizes, which is read-only, which has nothing to flush; what is below an image" \
+	"$(printf '%s\n' 'vda 8192 0 write through' 'vdb 16384 0 write back' 'vdc 6144 1 write back' "$(sha256sum <below)" "$(sha256sum <ro)")" \
+	"$(cat "$work/out")"
+"$root/bin/disk" check raw 3 || die "raw: not what the guest wrote"
+qemu-img check -q q && qemu-img convert -f qcow2 -O raw q q.raw
+"$root/bin/disk" check q.raw 5 || die "qcow2: not what the guest wrote"
+ok "the images hold what the guest wrote, and qemu-img calls the qcow2 one clean"
+
+# Not flushed, and the VM ends: the guest was told that it is written.
+qemu-img create -q -f qcow2 q 8M
+truncate -s 1M ro
+prog disks "$root" "$work/images/raw" "$work/images/q" "$work/images/ro" \
+	/bin/sh -c 'head -c 1048576 /dev/zero | tr "\000" w | dd of=/dev/vdb bs=64k iflag=fullblock oflag=direct 2>/dev/null'
+check "the program ends" 0 "$rc"
+qemu-img check -q q && qemu-img convert -f qcow2 -O raw q q.raw
+check "what was written and never flushed" "$(head -c 1048576 /dev/zero | tr '\000' w | sha256sum)" "$(head -c 1048576 q.raw | sha256sum)"
+
+# What an image names may be beside it and nowhere else.
+qemu-img create -q -f qcow2 -F raw -b /etc/passwd q 8M
+prog disks "$root" "$work/images/raw" "$work/images/q" "$work/images/ro" /bin/true
+[ "$rc" != 0 ] || die "a file of the host's below an image"
+err_has "backing file"
+
+loop=$(losetup --find --show raw 2>"$work/err") || loop=''
+if [ -n "$loop" ]; then
+	prog old-disks "$root" "$loop" "$work/images/ro" /bin/sh -c 'disk check /dev/vda 3; cat /sys/block/vda/size /sys/block/vdb/size | paste -sd" "'
+	losetup -d "$loop"
+	[ "$rc" = 0 ] || die "a block device: exit status $rc"
+	check "a block device, and the calls for a root and a data disk" "8192 2048" "$(cat "$work/out")"
+else
+	echo "# no loop devices here: a block device is not tried"
+fi
+done_testing
