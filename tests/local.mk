@@ -235,6 +235,7 @@ guest_files = \
 	tests/e2e/confine.sh \
 	tests/e2e/containerd-lib.sh \
 	tests/e2e/ctr.sh \
+	tests/e2e/debian-kernel.sh \
 	tests/e2e/delete.sh \
 	tests/e2e/disk.sh \
 	tests/e2e/docker.sh \

@@ -88,6 +88,28 @@ static int kernel(char **a)
 	return enter(ctx);
 }
 
+/* KERNEL INITRAMFS CMDLINE SHARE: a distribution's kernel. Its console is the serial port, on our
+ * input and output; a share, and a port of the virtio console, are there by their drivers. It may
+ * run guests, where this host lets it. */
+static int distribution(char **a)
+{
+	static const char *const strings[] = { "first string", "io.systemd.credential:x=y", NULL };
+	uint32_t ctx = begin(NULL);
+	int ports;
+
+	CALL(krun_set_vm_config(ctx, 2, 512));
+	CALL(krun_set_kernel(ctx, a[0], KRUN_KERNEL_FORMAT_RAW, a[1], a[2]));
+	CALL(krun_set_nested_virt(ctx, krun_check_nested_virt() == 1));
+	CALL(krun_set_smbios_oem_strings(ctx, strings));
+	CALL(krun_disable_implicit_console(ctx));
+	CALL(krun_add_serial_console_default(ctx, 0, 1));
+	ports = krun_add_virtio_console_multiport(ctx);
+	CALL(ports);
+	CALL(krun_add_console_port_inout(ctx, (uint32_t)ports, "data", -1, 2));
+	CALL(krun_add_virtiofs(ctx, "share", a[3]));
+	return enter(ctx);
+}
+
 /* ROOT OUT-SOCKET IN-SOCKET PROGRAM [ARG...]: 1234 of the guest to the host, 1235 the other way. */
 static int vsock(char **a)
 {
@@ -228,6 +250,7 @@ int main(int argc, char **argv)
 		{ "chroot", 2, chroot_like },
 		{ "config", 3, config },
 		{ "kernel", 6, kernel },
+		{ "distribution", 4, distribution },
 		{ "vsock", 4, vsock },
 		{ "consoles", 4, consoles },
 		{ "output", 3, output },
