@@ -43,7 +43,7 @@ if [ "${PODMAN_RUNTIME:-krun-oci}" = krun-oci ]; then
 	status 0 pod build --quiet --annotation krun-oci.disk.0=/etc/hostname --tag localhost/greedy "$work"
 	run pod run --rm "${run_opts[@]}" localhost/greedy true
 	[ "$rc" != 0 ] || die "an image has chosen a disk for itself"
-	err_has '"krun-oci.disk.0": an image may have set it'
+	err_has 'annotations["krun-oci.disk.0"]: an image may have set it'
 	status 0 podman --log-level=error --runtime-flag trust-annotations run --rm "${run_opts[@]}" localhost/greedy test -b /dev/vda
 fi
 
