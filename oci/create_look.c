@@ -173,14 +173,16 @@ static int size_vm(struct create *x, struct error *e)
 			   sizeof(x->p.cmdline), e);
 }
 
-/* To take an interface over in the caller's namespace would cut the host off. */
+/* To take an interface over in the caller's namespace would cut the host off, and passt would have
+ * all of its ports. */
 static int check_nic(const struct create *x, struct error *e)
 {
-	if (x->p.nic.kind != SPEC_NIC_TAKE ||
+	if ((x->p.nic.kind != SPEC_NIC_TAKE && x->p.nic.kind != SPEC_NIC_PASST) ||
 		(x->spec->linux_.ns[SPEC_NS_NETWORK].set && !x->p.ns.own_net))
 		return 0;
 	return err_set(e, EINVAL,
-		"config.json: annotations[\"krun-oci.net\"]: \"tap\" takes an interface over, which needs a network namespace of the container's own in linux.namespaces");
+		"config.json: annotations[\"krun-oci.net\"]: \"%s\" needs a network namespace of the container's own in linux.namespaces",
+		x->p.nic.kind == SPEC_NIC_TAKE ? "tap" : "passt");
 }
 
 /* Opens what needs the caller's rights and the host's view; nothing is made yet. */

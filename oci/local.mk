@@ -45,6 +45,7 @@ liboci_a_SOURCES = \
 	oci/netaddrs.c \
 	oci/nic.c \
 	oci/nic_look.c \
+	oci/nic_passt.c \
 	oci/nic_tap.c \
 	oci/notify.c \
 	oci/ns.c \
@@ -121,6 +122,7 @@ liboci_a_SOURCES = \
 	oci/netaddrs.h \
 	oci/nic.h \
 	oci/nic_look.h \
+	oci/nic_passt.h \
 	oci/nic_tap.h \
 	oci/notify.h \
 	oci/ns.h \

@@ -25,13 +25,14 @@
 
 #include "oci/ctl.h"
 #include "oci/nic.h"
+#include "oci/nic_passt.h"
 #include "oci/nic_tap.h"
 #include "oci/rtnl.h"
 #include "util/cleanup.h"
 #include "util/log.h"
 #include "util/util.h"
 
-#define ASK_MS 2000  /* the VMM's main loop */
+#define ASK_MS 10000 /* the VMM's main loop */
 #define SET_MS 60000 /* a guest that asks for an address */
 
 /* What the guest is offered to leave to a tap, and to have left to it. */
@@ -44,7 +45,8 @@
 struct job {
 	const struct spec_nic *nic; /* NULL: nic_release() of @index */
 	int ns_fd, user_fd;
-	uint64_t inode; /* of the namespace */
+	uint64_t inode;		    /* of the namespace */
+	const char *ports, *cgroup; /* for passt */
 	int index;
 };
 
@@ -97,13 +99,17 @@ static int work(const struct job *j, struct result *r, int fds[2])
 		return err_sys(&r->e, fd, "netlink");
 	if (!j->nic)
 		return nic_release(fd, j->index);
-	if (j->nic->kind == SPEC_NIC_TAKE) {
+	if (j->nic->kind != SPEC_NIC_TAP) {
 		ret = nic_look(fd, j->nic->name, &o, &r->e);
 		if (ret)
 			return ret;
+		r->left = o.left;
+	}
+	if (j->nic->kind == SPEC_NIC_TAKE) {
 		fds[0] = nic_take(fd, &o, &r->e);
 		r->index = fds[0] < 0 ? 0 : o.index;
-		r->left = o.left;
+	} else if (j->nic->kind == SPEC_NIC_PASST) {
+		fds[0] = nic_passt(&o, j->ports, j->cgroup, &r->e);
 	} else {
 		o.head = (struct msg_nic){ .name = "eth0", .flags = MSG_NIC_DHCP };
 		fds[0] = nic_open_tap(fd, j->nic->name, &r->e);
@@ -213,10 +219,11 @@ static int open_job(const struct container *c, struct job *j, struct error *e)
 			e, j->ns_fd < 0 ? j->ns_fd : errno, "the container's network namespace");
 	j->inode = st.st_ino;
 	/* that would cut the host off; create has looked already, but at paths */
-	if (j->nic->kind == SPEC_NIC_TAKE && !stat("/proc/self/ns/net", &own) &&
+	if (j->nic->kind != SPEC_NIC_TAP && !stat("/proc/self/ns/net", &own) &&
 		own.st_ino == st.st_ino)
 		return err_set(e, EINVAL,
-			"krun-oci.net=tap takes an interface over, and the container's network namespace is the caller's own");
+			"krun-oci.net=%s: the container's network namespace is the caller's own",
+			j->nic->kind == SPEC_NIC_TAKE ? "tap" : "passt");
 	return 0;
 }
 
@@ -291,9 +298,12 @@ int nic_start(struct container *c, const struct spec *s, struct error *e)
 {
 	struct job j = { .ns_fd = -1, .user_fd = -1 };
 	struct error why = { 0 };
+	char ports[SPEC_PORTS_MAX];
 	struct spec_nic nic;
 	int r = spec_nic(s, &nic, e);
 
+	if (!r && nic.kind == SPEC_NIC_PASST)
+		r = spec_ports(s, ports, e);
 	if (r || !nic.kind)
 		return r;
 	r = ask(c, 0, NULL, 0, &why);
@@ -302,6 +312,8 @@ int nic_start(struct container *c, const struct spec *s, struct error *e)
 	if (r)
 		return err_set(e, r, "%s", why.msg);
 	j.nic = &nic;
+	j.ports = ports;
+	j.cgroup = c->cgroup;
 	r = make(c, &j, e);
 	close_job(&j);
 	return r;
@@ -348,7 +360,10 @@ void nic_device(const struct spec_nic *nic, const char *id, struct vmm_nic *out)
 	*out = (struct vmm_nic){
 		.kind = VMM_NIC_TAP, .fd = -1, .later = true, .offloads = OFFLOADS
 	};
-	(void)nic;
+	if (nic->kind == SPEC_NIC_PASST) {
+		out->kind = VMM_NIC_STREAM;
+		out->mtu = NIC_PASST_MTU;
+	}
 	/* of its own, and the same each time: who hands out addresses knows it by that */
 	for (const char *p = id; *p; p++)
 		h = (h ^ (uint8_t)*p) * 16777619U;

@@ -13,6 +13,7 @@
  */
 #include <arpa/inet.h>
 #include <errno.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "oci/spec_net.h"
@@ -220,23 +221,30 @@ int spec_nic(const struct spec *s, struct spec_nic *out, struct error *e)
 {
 	const char *net = spec_annotation(s, "krun-oci.net"), *tap = set(s, "krun.tap_name"),
 		   *name = spec_annotation(s, "krun-oci.net.interface");
+	bool passt = set(s, "krun.use_passt");
 
 	*out = (struct spec_nic){ .kind = SPEC_NIC_NONE };
 	if (tap && net && strcmp(net, "tap") != 0)
 		return conflict("krun.tap_name", "krun-oci.net", e);
+	if (tap && passt)
+		return conflict("krun.tap_name", "krun.use_passt", e);
 	if (tap && name)
 		return conflict("krun.tap_name", "krun-oci.net.interface", e);
 	if (tap) {
 		out->kind = SPEC_NIC_TAP;
 		return get_name("krun.tap_name", tap, out, e);
 	}
+	if (passt && net && strcmp(net, "passt") != 0)
+		return conflict("krun.use_passt", "krun-oci.net", e);
 	if (net && !strcmp(net, "tap"))
 		out->kind = SPEC_NIC_TAKE;
+	if (passt || (net && !strcmp(net, "passt")))
+		out->kind = SPEC_NIC_PASST;
 	if (!name)
 		return 0;
 	if (!out->kind)
 		return err_set(e, EINVAL,
-			"config.json: annotations[\"krun-oci.net.interface\"]: it goes with krun-oci.net=tap");
+			"config.json: annotations[\"krun-oci.net.interface\"]: it goes with krun-oci.net=tap and passt");
 	return get_name("krun-oci.net.interface", name, out, e);
 }
 
@@ -254,11 +262,14 @@ int spec_net(const struct spec *s, struct vmm_net *out, struct error *e)
 	out->tsi = !nic.kind && (!net || !strcmp(net, "tsi"));
 	if (net && !nic.kind && !out->tsi && strcmp(net, "none") != 0)
 		return err_set(e, EINVAL,
-			"config.json: annotations[\"krun-oci.net\"]: %s is not \"tsi\", \"tap\" or \"none\"",
+			"config.json: annotations[\"krun-oci.net\"]: %s is not \"tsi\", \"tap\", \"passt\" or \"none\"",
 			QUOTE(net));
 	r = rules(s, "krun-oci.net.egress", true, out->egress, &out->negress, e);
 	if (!r)
 		r = rules(s, "krun-oci.net.listen", false, out->listen, &out->nlisten, e);
+	/* those are passt's, which the VMM knows nothing of */
+	if (!r && nic.kind == SPEC_NIC_PASST)
+		out->nlisten = 0;
 	if (!r && !out->tsi && (out->negress || out->nlisten))
 		r = err_set(e, EINVAL, "config.json: annotations[\"krun-oci.net.%s\"]: %s",
 			out->negress ? "egress" : "listen",
@@ -266,4 +277,41 @@ int spec_net(const struct spec *s, struct vmm_net *out, struct error *e)
 				? "rules are for krun-oci.net=tsi, an interface has the host's filters"
 				: "there is no network to have rules for");
 	return r;
+}
+
+/* Is @port allowed? As the VMM decides it of TSI's. */
+static bool allowed(const struct vmm_net_rule *r, unsigned n, unsigned port)
+{
+	for (unsigned i = 0; i < n; i++) {
+		if (port >= r[i].first_port && port <= r[i].last_port)
+			return !r[i].deny;
+	}
+	return !n || r[n - 1].deny;
+}
+
+int spec_ports(const struct spec *s, char out[static SPEC_PORTS_MAX], struct error *e)
+{
+	struct vmm_net_rule r[VMM_MAX_NET_RULES];
+	unsigned n, first = 0;
+	size_t at = 0;
+	int ret = rules(s, "krun-oci.net.listen", false, r, &n, e);
+
+	if (ret)
+		return ret;
+	out[0] = '\0';
+	for (unsigned p = 1; p <= 65536; p++) {
+		bool yes = p < 65536 && allowed(r, n, p);
+
+		if (yes && !first)
+			first = p;
+		if (yes || !first)
+			continue;
+		/* 64 rules make 65 ranges at most, each of 12 bytes */
+		at += (size_t)snprintf(out + at, SPEC_PORTS_MAX - at,
+			first == p - 1 ? "%s%u" : "%s%u-%u", at ? "," : "", first, p - 1);
+		first = 0;
+	}
+	if (!at || !strcmp(out, "1-65535"))
+		(void)snprintf(out, SPEC_PORTS_MAX, "%s", at ? "all" : "none");
+	return 0;
 }

@@ -247,7 +247,6 @@ bool spec_annotation_on(const char *value)
 static bool annotations(const struct spec *s, char where[static WHERE_MAX])
 {
 	static const char *const KEYS[] = {
-		"krun.use_passt",
 		"krun.gpu_flags",
 		"krun.nested_virt",
 		"krun.variant",

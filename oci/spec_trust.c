@@ -21,7 +21,8 @@ static bool needs_trust(const struct spec_kv *kv)
 		return strcmp(kv->value, "tsi") != 0 && strcmp(kv->value, "none") != 0;
 	return !strcmp(kv->key, SPEC_IGNORE_KEY) || !strncmp(kv->key, "run.oci.hooks.", 14) ||
 		!strcmp(kv->key, "krun-oci.net.interface") || !strcmp(kv->key, "krun.tap_name") ||
-		!strcmp(kv->key, "krun-oci.hugepages");
+		!strcmp(kv->key, "krun-oci.hugepages") ||
+		(!strcmp(kv->key, "krun.use_passt") && spec_annotation_on(kv->value));
 }
 
 int spec_check_trust(const struct spec *s, struct error *e)

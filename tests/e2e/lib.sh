@@ -231,7 +231,7 @@ created() { # ID BUNDLE [OPTION...]
 	local c=$1 b=$2 end=$((EPOCHSECONDS + create_seconds))
 	shift 2
 	: >"$work/$c.exits"
-	monitor "$work/$c.exits" krun-oci create --bundle "$work/$b" --pid-file "$work/$c.pid" "$@" "$c" </dev/null >"$work/$c.out" 2>"$work/$c.err" &
+	monitor "$work/$c.exits" krun-oci "${create_flags[@]}" create --bundle "$work/$b" --pid-file "$work/$c.pid" "$@" "$c" </dev/null >"$work/$c.out" 2>"$work/$c.err" &
 	monitors+=($!)
 	until [ -s "$work/$c.exits" ]; do
 		[ "$EPOCHSECONDS" -lt "$end" ] || die "create $c does not end"
@@ -240,6 +240,7 @@ created() { # ID BUNDLE [OPTION...]
 	rc=$(head -n 1 "$work/$c.exits" | cut -d' ' -f2)
 }
 monitors=()
+create_flags=() # the runtime's own, before the verb
 create_seconds=120 # after which it hangs
 
 # What the VMM of ID ended with; waits for it.

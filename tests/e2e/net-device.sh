@@ -22,6 +22,8 @@ for p in $net $far; do
 done
 in_net() { nsenter --net="/proc/$net/ns/net" "$@"; }
 in_far() { nsenter --net="/proc/$far/ns/net" "$@"; }
+in_net_bg() { exec nsenter --net="/proc/$net/ns/net" "$@"; } # with &: then $! is what is to be killed
+in_far_bg() { exec nsenter --net="/proc/$far/ns/net" "$@"; }
 in_net ip link set lo up
 
 bundle b busybox --args '["sh","-c","mkdir /tmp/www; head -c 1000000 /dev/urandom >/tmp/www/big; httpd -p 80 -h /tmp/www; sleep 1000"]'
@@ -29,10 +31,11 @@ edit b ".linux.namespaces |= map(if .type == \"network\" then .path = \"/proc/$n
 edit b '.annotations["krun-oci.net"] = "tap" | .mounts += [{ destination: "/tmp", type: "tmpfs", source: "tmpfs" }]'
 cp "$work/b/config.json" "$work/config.plain"
 
+create_flags=(--trust-annotations)
 say "what cannot be"
 edit b '.linux.namespaces |= map(select(.type != "network"))'
 status 1 krun-oci --trust-annotations create --bundle "$work/b" "$id" </dev/null
-err_has 'annotations["krun-oci.net"]: "tap" takes an interface over, which needs a network namespace'
+err_has 'annotations["krun-oci.net"]: "tap" needs a network namespace of the container'"'"'s own'
 cp "$work/config.plain" "$work/b/config.json"
 
 say "a namespace that is complete only when the container starts"
@@ -72,7 +75,7 @@ check "one interface beside loopback" 2 "$(krun-oci exec "$id" ls /sys/class/net
 say "TCP both ways, whole segments at a time"
 mkdir "$work/www"
 head -c 1000000 /dev/urandom >"$work/www/big"
-in_far busybox httpd -f -p 8080 -h "$work/www" &
+in_far_bg busybox httpd -f -p 8080 -h "$work/www" &
 web=$!
 sum=$(md5sum <"$work/www/big")
 wait_for 30 in_far busybox wget -q -O /dev/null http://10.9.8.7/big
@@ -83,11 +86,6 @@ check "from the guest" "$sum  -" "$(in_far busybox wget -q -O - http://10.9.8.7/
 check "from the guest, IPv6" "$sum  -" "$(in_far busybox wget -q -O - 'http://[fd77::7]/big' | md5sum)"
 in_net ip -s link show krun0 | tr -s ' ' >"$work/out"
 out_has "NOARP,UP"
-
-say "the interface is one container's"
-status 1 krun-oci --trust-annotations run --bundle "$work/b" "$id-2"
-err_has "interface eth0 of the network namespace is another container's already"
-check "nothing is left of the other" 1 "$(krun-oci list -q | grep -c -- "$id")"
 
 say "a VMM that is killed; the namespace lives on"
 kill -KILL "$(cat "$work/$id.pid")"
@@ -111,7 +109,7 @@ in_net ip address add 10.7.7.1/24 dev tap5
 in_net ip link set tap5 up
 printf '%s\n' 'start 10.7.7.5' 'end 10.7.7.5' 'interface tap5' "lease_file $work/leases" 'option subnet 255.255.255.0' 'option router 10.7.7.1' >"$work/udhcpd.conf"
 : >"$work/leases"
-in_net busybox udhcpd -f "$work/udhcpd.conf" >"$work/udhcpd.log" 2>&1 &
+in_net_bg busybox udhcpd -f "$work/udhcpd.conf" >"$work/udhcpd.log" 2>&1 &
 web=$!
 status 0 krun-oci start "$id"
 status 0 krun-oci exec "$id" ip route
@@ -119,6 +117,31 @@ check "its address and route" "default via 10.7.7.1 dev eth0 10.7.7.0/24 dev eth
 wait_for 30 in_net busybox wget -q -O /dev/null http://10.7.7.5/big
 status 0 krun-oci delete --force "$id"
 check "the tap stays" 1 "$(in_net ip -o link show tap5 | wc -l)"
+kill "$web"
+wait "$web" 2>/dev/null || true
+web=''
+
+say "passt, with the addresses of one interface of two"
+command -v passt >/dev/null || die "no passt (tests/deps e2e installs it)"
+edit b 'del(.annotations["krun.tap_name"]) | .annotations += { "krun.use_passt": "1", "krun-oci.net.listen": "allow 80", "krun-oci.net.interface": "eth0" }'
+created "$id" b
+check "made" 0 "$rc"
+status 0 krun-oci start "$id"
+in_far_bg busybox httpd -f -p 8080 -h "$work/www" &
+web=$!
+check "addresses and MTU" "10.9.8.7/24 fd77::7/64 mtu 65520" "$(krun-oci exec "$id" ip address show dev eth0 | grep -o -e '10.9.8.7/24' -e 'fd77::7/64' -e 'mtu [0-9]*' | sort | words -)"
+sum=$(md5sum <"$work/www/big")
+wait_for 30 in_far busybox wget -q -O /dev/null http://10.9.8.7/big
+check "to the guest" "$sum" "$(krun-oci exec "$id" sh -c 'wget -q -O - http://10.9.8.1:8080/big | md5sum')"
+sum=$(krun-oci exec "$id" md5sum /tmp/www/big | cut -d' ' -f1)
+check "from the guest" "$sum  -" "$(in_far busybox wget -q -O - http://10.9.8.7/big | md5sum)"
+check "from the guest, IPv6" "$sum  -" "$(in_far busybox wget -q -O - 'http://[fd77::7]/big' | md5sum)"
+check "it is in the container's cgroup" 1 "$(xargs -I{} cat /proc/{}/comm <"/sys/fs/cgroup$(cut -d: -f3 "/proc/$(cat "$work/$id.pid")/cgroup")/cgroup.procs" | grep -c passt)"
+kill -KILL "$(cat "$work/$id.pid")"
+passt_gone() { [ -z "$(in_net ss -Hltn 'sport = :80')" ]; }
+wait_for 10 passt_gone
+ok "it ends with the VMM"
+status 0 krun-oci delete "$id"
 kill "$web"
 wait "$web" 2>/dev/null || true
 web=''

@@ -16,6 +16,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "oci/nic_passt.h"
 #include "oci/nic_tap.h"
 #include "oci/rtnl.h"
 #include "test.h"
@@ -326,6 +327,59 @@ static void a_tap_that_is_there(void)
 	CHECK(strstr(e.msg, "\"many7\""));
 }
 
+static int start_passt(const char *ports)
+{
+	e = (struct error){ 0 };
+	return look("eth0") ? -1 : nic_passt(&o, ports, NULL, &e);
+}
+
+/* Who asks for the router is answered: its end of the stream is alive. */
+static bool answers(int fd)
+{
+	static const uint8_t ask[46] = { 0, 0, 0, 42, [4] = 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 2,
+		1, 1, 1, 1, 1, 8, 6, 0, 1, 8, 0, 6, 4, 0, 1, 2, 1, 1, 1, 1, 1, 10, 9, 8, 7, 0, 0, 0,
+		0, 0, 0, 10, 9, 8, 1 };
+	struct pollfd p = { .fd = fd, .events = POLLIN };
+	uint8_t b[256];
+
+	return send(fd, ask, sizeof(ask), MSG_NOSIGNAL) == (ssize_t)sizeof(ask) &&
+		poll(&p, 1, 5000) == 1 && recv(fd, b, 46, MSG_WAITALL) == 46 && b[16] == 8 &&
+		b[17] == 6 && b[25] == 2 && !memcmp(b + 32, ask + 42, 4);
+}
+
+static void passt(void)
+{
+	static const uint8_t none[6];
+	const char *path = getenv("PATH");
+	CLEAN_FREE char *kept = strdup(path ? path : "");
+	int fd;
+
+	if (!run("command -v passt >/dev/null"))
+		return;
+	CHECK(fresh());
+	CHECK(run("ip addr add 10.9.8.7/24 dev eth0"));
+	/* nothing that it could pass on to */
+	CHECK_EQ(start_passt("none"), -EIO);
+	CHECK(!strncmp(e.msg, "passt has given up: ", 20) && strlen(e.msg) > 20);
+	CHECK(run("ip route add default via 10.9.8.1"));
+	fd = start_passt("8099,8101-8102");
+	CHECK_STR(e.msg, "");
+	CHECK(fd >= 0);
+	CHECK(o.head.mtu == NIC_PASST_MTU && !memcmp(o.head.mac, none, 6));
+	CHECK_STR(text(0), "1 10.9.8.7/24 scope 0 via 0.0.0.0 src 0.0.0.0");
+	CHECK(answers(fd));
+	CHECK(run("test $(ss -Hltn | grep -c -e :8099 -e :8101 -e :8102) = 3"));
+	CHECK(run("test $(ss -Hlun | grep -c :8102) = 1"));
+	(void)close(fd);
+	/* it ends with the connection */
+	CHECK(run(
+		"for i in $(seq 100); do test -z \"$(ss -Hltn)\" && exit 0; sleep 0.1; done; exit 1"));
+	CHECK(!setenv("PATH", "/nowhere", 1));
+	CHECK_EQ(start_passt("none"), -ENOENT);
+	CHECK(strstr(e.msg, "package \"passt\""));
+	CHECK(!setenv("PATH", kept, 1));
+}
+
 int main(int argc, char **argv)
 {
 	static const struct test_case cases[] = {
@@ -337,6 +391,7 @@ int main(int argc, char **argv)
 		TEST(a_small_mtu),
 		TEST(somebody_elses),
 		TEST(a_tap_that_is_there),
+		TEST(passt),
 	};
 
 	if (unshare(CLONE_NEWNET)) {

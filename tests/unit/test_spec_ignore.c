@@ -83,7 +83,7 @@ static void ignored(void)
 
 			(void)snprintf(text, sizeof(text),
 				HEAD "'annotations':{'krun-oci.ignore':' %s,'%s}%s%s}",
-				with ? t[i].field : "", t[i].text ? "" : ",'krun.use_passt':'1'",
+				with ? t[i].field : "", t[i].text ? "" : ",'krun.variant':'sev'",
 				t[i].text ? "," : "", t[i].text ? t[i].text : "");
 			s = parse(text);
 			CHECK(s);
@@ -156,6 +156,8 @@ static void trusted_annotations(void)
 		{ "'krun-oci.net.interface':'eth0'", true },
 		{ "'krun.tap_name':'tap0'", true },
 		{ "'krun-oci.hugepages':'on'", true },
+		{ "'krun.use_passt':'1'", true },
+		{ "'krun.use_passt':'0'", false },
 		{ "'krun-oci.net':'none'", false },
 		{ "'krun-oci.net':'tsi','krun-oci.net.egress':'deny any'", false },
 		{ "'krun-oci.disk.0':'image'", false },

@@ -65,7 +65,7 @@ static void rules(void)
 static void wrong_ones(void)
 {
 	static const char *const BAD[][3] = {
-		{ "krun-oci.net", "TSI", "\"TSI\" is not \"tsi\", \"tap\" or \"none\"" },
+		{ "krun-oci.net", "TSI", "\"TSI\" is not \"tsi\", \"tap\", \"passt\" or \"none\"" },
 		{ "krun-oci.net", "", "is not \"tsi\"" },
 		{ "krun-oci.net.ingress", "allow all", "\"krun-oci.net.ingress\"" },
 		{ "krun-oci.network", "none", "there is no such one" },
@@ -149,9 +149,11 @@ static int read_nic(const char *annotations, struct spec_nic *nic, struct error 
 	return r ? r : net.tsi == (!nic->kind && !strstr(annotations, "none")) ? 0 : -EPROTO;
 }
 
-#define NET(v)	 "\"krun-oci.net\":\"" v "\""
-#define IF(v)	 "\"krun-oci.net.interface\":\"" v "\""
-#define NAMED(v) "\"krun.tap_name\":\"" v "\""
+#define NET(v)	  "\"krun-oci.net\":\"" v "\""
+#define IF(v)	  "\"krun-oci.net.interface\":\"" v "\""
+#define PASST(v)  "\"krun.use_passt\":\"" v "\""
+#define LISTEN(v) "\"krun-oci.net.listen\":\"" v "\""
+#define NAMED(v)  "\"krun.tap_name\":\"" v "\""
 
 static void interfaces(void)
 {
@@ -169,9 +171,17 @@ static void interfaces(void)
 		{ NAMED("0"), SPEC_NIC_NONE, "" },
 		{ NAMED("false") "," NET("tap"), SPEC_NIC_TAKE, "" },
 		{ NAMED("") "," NET("tsi"), SPEC_NIC_NONE, "" },
+		{ NET("passt") "," IF("eth1"), SPEC_NIC_PASST, "eth1" },
+		{ PASST("1"), SPEC_NIC_PASST, "" },
+		{ PASST("1") "," NET("passt") "," LISTEN("allow 80"), SPEC_NIC_PASST, "" },
+		{ PASST("0") "," NET("tap"), SPEC_NIC_TAKE, "" },
 	};
 	static const char *const BAD[][2] = {
 		{ NAMED("tap0") "," NET("tsi"), "[\"krun.tap_name\"]: does not go with" },
+		{ PASST("1") "," NET("tap"), "[\"krun.use_passt\"]: does not go with" },
+		{ PASST("1") "," NAMED("t"), "annotations[\"krun.use_passt\"]" },
+		{ PASST("1") "," LISTEN("allow x"), "rule 1" },
+		{ PASST("1") ",\"krun-oci.net.egress\":\"deny all\"", "rules are for" },
 		{ NAMED("tap0") "," NET("none"), "annotations[\"krun-oci.net\"]" },
 		{ NAMED("tap0") "," IF("eth0"), "[\"krun-oci.net.interface\"]" },
 		{ NAMED("sixteen--letters"),
@@ -181,8 +191,8 @@ static void interfaces(void)
 		{ NAMED("tap%d"), "no name" },
 		{ NAMED(".."), "no name" },
 		{ NET("tap") "," IF(""), "[\"krun-oci.net.interface\"]: \"\" is no name" },
-		{ IF("eth0"), "it goes with krun-oci.net=tap" },
-		{ NET("none") "," IF("eth0"), "it goes with krun-oci.net=tap" },
+		{ IF("eth0"), "it goes with krun-oci.net=tap and passt" },
+		{ NET("none") "," IF("eth0"), "it goes with krun-oci.net=tap and passt" },
 		{ NET("tap") ",\"krun-oci.net.egress\":\"allow all\"", "rules are for" },
 		{ NAMED("t") ",\"krun-oci.net.listen\":\"allow 1\"", "[\"krun-oci.net.listen\"]" },
 	};
@@ -202,12 +212,51 @@ static void interfaces(void)
 	}
 }
 
+/* As passt is told of them. */
+static void ports(void)
+{
+	static const char *const PORTS[][2] = {
+		{ NULL, "all" },
+		{ "allow all", "all" },
+		{ "deny all", "none" },
+		{ "allow 80", "80" },
+		{ "allow 80, allow 8000-8999, allow 81", "80-81,8000-8999" },
+		{ "deny 25", "1-24,26-65535" },
+		{ "deny 1-1023, allow all", "1024-65535" },
+		{ "deny 70-90, allow 1-100", "1-69,91-100" },
+		{ "deny 1, deny 65535", "2-65534" },
+		{ "deny 1-65535", "none" },
+	};
+	char many[VMM_MAX_NET_RULES * 16] = "deny 10000", out[SPEC_PORTS_MAX];
+
+	for (size_t i = 0; i <= ARRAY_SIZE(PORTS); i++) {
+		const char *rules = i < ARRAY_SIZE(PORTS) ? PORTS[i][0] : many;
+		CLEAN_FREE char *text = NULL;
+		CLEAN(spec_freep) struct spec *s = NULL;
+
+		for (unsigned k = 1; rules == many && k < VMM_MAX_NET_RULES; k++)
+			(void)sprintf(many + strlen(many), ",deny %u", 10000 + 2 * k);
+		CHECK(asprintf(&text,
+			      "{\"ociVersion\":\"1.0.0\",\"root\":{\"path\":\"r\"},"
+			      "\"annotations\":{\"%s\":\"%s\"}}",
+			      rules ? "krun-oci.net.listen" : "a", rules ? rules : "b") > 0);
+		CHECK_EQ(spec_parse(text, strlen(text), &s, NULL), 0);
+		CHECK_EQ(spec_ports(s, out, NULL), 0);
+		if (rules != many)
+			CHECK_STR(out, PORTS[i][1]);
+		else
+			CHECK(strstr(out, "1-9999,10001,10003,") == out &&
+				strstr(out, ",10127-65535"));
+	}
+}
+
 static const struct test_case cases[] = {
 	TEST(on_unless_said),
 	TEST(rules),
 	TEST(wrong_ones),
 	TEST(no_rules_for_no_network),
 	TEST(interfaces),
+	TEST(ports),
 };
 
 int main(int argc, char **argv)

@@ -427,8 +427,6 @@ static const struct bad_config REFUSED_CONFIGS[] = {
 		"vm.kernel.initrd: " },
 	{ "image", TOP, "'vm':{'image':{'path':'/i','format':'raw'}}", "vm.image: " },
 	{ "device-tree", TOP, "'vm':{'hwConfig':{'deviceTree':'/d'}}", "vm.hwConfig: " },
-	{ "passt", TOP, "'annotations':{'krun.use_passt':'1'}",
-		"annotations[\"krun.use_passt\"]: " },
 	{ "shared-bind", TOP,
 		"'mounts':[{'destination':'/m','source':'/','options':['rbind','rshared']}]",
 		"mounts[0].options: " },
