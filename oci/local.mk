@@ -44,7 +44,9 @@ liboci_a_SOURCES = \
 	oci/mounts.c \
 	oci/netaddrs.c \
 	oci/nic.c \
+	oci/nic_hook.c \
 	oci/nic_look.c \
+	oci/nic_ns.c \
 	oci/nic_passt.c \
 	oci/nic_tap.c \
 	oci/notify.c \
@@ -121,7 +123,9 @@ liboci_a_SOURCES = \
 	oci/mounts.h \
 	oci/netaddrs.h \
 	oci/nic.h \
+	oci/nic_hook.h \
 	oci/nic_look.h \
+	oci/nic_ns.h \
 	oci/nic_passt.h \
 	oci/nic_tap.h \
 	oci/notify.h \

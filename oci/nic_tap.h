@@ -11,15 +11,13 @@
 /*
  * A tap of our own, up, and from now on every frame that comes in by the interface @o goes to it,
  * every one that is written to it goes out by that. Its descriptor, with which it goes: then the
- * interface drops what comes, until nic_release() or the next of these. -EBUSY: somebody else has
- * filters there, a container that runs included; -EPERM, and others, with @e. Nothing is left then.
+ * interface drops what comes, until nic_release() (oci/nic_hook.h) or the next of these. -EBUSY:
+ * somebody else has filters there, a container that runs included; -EPERM, and others, with @e.
+ * Nothing is left then.
  */
 int nic_take(int fd, const struct nic_if *o, struct error *e);
 /* The descriptor of the tap @name, which exists and is nobody's. -ENODEV, -EBUSY, -EINVAL and @e.
  */
 int nic_open_tap(int fd, const char *name, struct error *e);
-/* Interface @index is as it was before nic_take(), whose tap has gone. Nothing to do where there is
- * none of that. 0 or -errno. */
-int nic_release(int fd, int index);
 
 #endif

@@ -80,6 +80,7 @@ unit_programs = \
 	tests/unit/test_net_tap \
 	tests/unit/test_netaddrs \
 	tests/unit/test_nic \
+	tests/unit/test_nic_ns \
 	tests/unit/test_notify \
 	tests/unit/test_ns \
 	tests/unit/test_ops \
@@ -188,6 +189,7 @@ test_headers = \
 	tests/unit/fs_dax_rig.h \
 	tests/unit/fs_tree.h \
 	tests/unit/net_rig.h \
+	tests/unit/nic_rig.h \
 	tests/unit/test.h \
 	tests/unit/tsi_krun_rig.h \
 	tests/unit/tsi_rig.h \

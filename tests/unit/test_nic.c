@@ -1,41 +1,28 @@
 // SPDX-License-Identifier: Apache-2.0
 /* The interface of a network namespace as the guest is to have it, and its frames on a tap: in
  * namespaces of the test's own, with a pair of interfaces that ip(8) makes. */
-#include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <linux/if_ether.h>
 #include <linux/if_tun.h>
 #include <linux/rtnetlink.h>
 #include <net/if.h>
-#include <netpacket/packet.h>
-#include <poll.h>
-#include <sched.h>
-#include <stdlib.h>
 #include <sys/ioctl.h>
-#include <sys/socket.h>
 #include <unistd.h>
 
+#include "nic_rig.h"
+#include "oci/nic_hook.h"
 #include "oci/nic_passt.h"
 #include "oci/nic_tap.h"
 #include "oci/rtnl.h"
-#include "test.h"
 #include "util/cleanup.h"
 #include "util/util.h"
 
-#define HDR 10 /* struct virtio_net_hdr, in the kernel's first form */
+/* A tool that fails has seen nothing. */
+#define NO_TAP	"a=$(ip link show) && ! echo \"$a\" | grep -q krun0"
+#define NO_HOOK "a=$(tc qdisc show dev eth0 ingress) && test -z \"$a\""
 
 static struct nic_if o;
 static struct error e;
-
-/* A namespace with eth0, which is up, and its other end. */
-static bool fresh(void)
-{
-	return !unshare(CLONE_NEWNET) &&
-		!system("ip link set lo up && ip link add eth0 type veth peer name far && "
-			"ip link set eth0 addrgenmode none && ip link set far addrgenmode none && "
-			"ip link set eth0 address 02:00:00:0a:0b:0c mtu 1400 up && ip link set far up");
-}
 
 static int look(const char *name)
 {
@@ -43,11 +30,6 @@ static int look(const char *name)
 
 	e = (struct error){ 0 };
 	return nic_look(fd, name, &o, &e);
-}
-
-static bool run(const char *cmd)
-{
-	return !system(cmd);
 }
 
 /* The record @i of what was found, in words. */
@@ -164,43 +146,6 @@ static int release(void)
 	return nic_release(fd, (int)if_nametoindex("eth0"));
 }
 
-static int far_socket(void)
-{
-	struct sockaddr_ll a = { .sll_family = AF_PACKET,
-		.sll_protocol = htons(0x88b5),
-		.sll_ifindex = (int)if_nametoindex("far") };
-	int fd = socket(AF_PACKET, SOCK_RAW | SOCK_CLOEXEC, htons(0x88b5));
-
-	return fd < 0 || bind(fd, (struct sockaddr *)&a, sizeof(a)) ? -1 : fd;
-}
-
-/* Reads until it is a frame of ours: its payload's first byte, or -1 after a while. */
-static int heard(int fd, size_t hdr)
-{
-	struct pollfd p = { .fd = fd, .events = POLLIN };
-	uint8_t b[2048];
-
-	while (poll(&p, 1, 5000) == 1) {
-		ssize_t n = read(fd, b, sizeof(b));
-
-		if (n > (ssize_t)hdr + 14 && b[hdr + 12] == 0x88 && b[hdr + 13] == 0xb5)
-			return b[hdr + 14];
-	}
-	return -1;
-}
-
-static bool say(int fd, size_t hdr, uint8_t what)
-{
-	uint8_t b[HDR + 60] = { 0 };
-
-	memset(b + hdr, 0xff, 6);
-	b[hdr + 6] = 2;
-	b[hdr + 12] = 0x88;
-	b[hdr + 13] = 0xb5;
-	b[hdr + 14] = what;
-	return write(fd, b, hdr + 60) == (ssize_t)(hdr + 60);
-}
-
 /* The interface's frames are the tap's, both ways; when that has gone, and it was cleaned up, the
  * namespace's again. */
 static void taken(void)
@@ -217,7 +162,7 @@ static void taken(void)
 	CHECK_EQ(r.ifr_flags & (IFF_TAP | IFF_NO_PI | IFF_VNET_HDR),
 		IFF_TAP | IFF_NO_PI | IFF_VNET_HDR);
 	CHECK(run("ip link show krun0 | grep -q 'NOARP,UP.* mtu 1400.* qlen 1000'"));
-	CHECK(run("test -z \"$(ip addr show krun0 | grep inet)\""));
+	CHECK(run("a=$(ip addr show krun0) && ! echo \"$a\" | grep -q inet"));
 	CHECK(say(tap, HDR, 1));
 	CHECK_EQ(heard(far, 0), 1);
 	CHECK(say(far, 0, 2));
@@ -229,10 +174,10 @@ static void taken(void)
 	CHECK(say(far, 0, 3));
 	CHECK_EQ(heard(tap, HDR), 3);
 	(void)close(tap);
-	CHECK(run("! ip link show krun0 2>/dev/null"));
+	CHECK(run(NO_TAP));
 	CHECK(run("tc qdisc show dev eth0 ingress | grep -q ingress"));
 	CHECK_EQ(release(), 0);
-	CHECK(run("test -z \"$(tc qdisc show dev eth0 ingress)\""));
+	CHECK(run(NO_HOOK));
 	CHECK_EQ(release(), 0);
 	own = socket(AF_PACKET, SOCK_RAW | SOCK_CLOEXEC, htons(0x88b5));
 	CHECK(say(far, 0, 4));
@@ -255,13 +200,27 @@ static void taken_again(void)
 		CHECK_EQ(heard(tap, HDR), i);
 		(void)close(tap);
 	}
-	/* nor a start that was killed half way */
+	/* the last of them knows for all of them that the hook was not there before */
 	CHECK_EQ(release(), 0);
-	CHECK(run("tc qdisc add dev eth0 ingress"));
-	tap = take();
-	CHECK(tap >= 0);
-	(void)close(tap);
+	CHECK(run(NO_HOOK));
 	(void)close(far);
+}
+
+/* A hook that is empty may be about to be filled: it is used, and stays. */
+static void an_empty_hook(void)
+{
+	CHECK(fresh());
+	CHECK(run("tc qdisc add dev eth0 ingress"));
+	for (unsigned i = 0; i < 2; i++) {
+		int tap = take();
+
+		CHECK_STR(e.msg, "");
+		CHECK(tap >= 0);
+		(void)close(tap);
+	}
+	CHECK_EQ(release(), 0);
+	CHECK(run("tc qdisc show dev eth0 ingress | grep -q ingress"));
+	CHECK(run("a=$(tc filter show dev eth0 ingress) && test -z \"$a\""));
 }
 
 /* So small a packet has no IPv6. */
@@ -277,24 +236,56 @@ static void a_small_mtu(void)
 	(void)close(tap);
 }
 
+#define ADD "tc filter add dev eth0 parent ffff: protocol ip prio 9 "
+
+/* Filters without an action, as the kernel keeps those of a policer, a class, and a mark. */
+static const char *const others[] = {
+	ADD "u32 match u32 0 0 action mirred egress redirect dev far",
+	ADD "u32 match ip src 0.0.0.0/0 police rate 1mbit burst 10k drop flowid :1",
+	ADD "u32 match u32 0 0 flowid :1",
+	ADD "fw",
+	ADD "handle 7 fw classid :1",
+};
+#define STAYS "tc filter show dev eth0 ingress | grep -q 'pref 9 '"
+
 /* Of others nothing is touched, and nothing of ours is left. */
 static void somebody_elses(void)
 {
-	static const char *const how[] = {
-		"tc qdisc add dev eth0 clsact",
-		"tc qdisc add dev eth0 ingress && tc filter add dev eth0 ingress protocol all prio 9 "
-		"u32 match u32 0 0 action mirred egress redirect dev far",
-	};
-
-	for (unsigned i = 0; i < ARRAY_SIZE(how); i++) {
+	CHECK(fresh());
+	CHECK(run("tc qdisc add dev eth0 clsact"));
+	CHECK_EQ(take(), -EBUSY);
+	CHECK_EQ(release(), 0);
+	CHECK(run("tc qdisc show dev eth0 | grep -q clsact"));
+	for (unsigned i = 0; i < ARRAY_SIZE(others); i++) {
 		CHECK(fresh());
-		CHECK(run(how[i]));
+		CHECK(run("tc qdisc add dev eth0 ingress"));
+		CHECK(run(others[i]));
 		CHECK_EQ(take(), -EBUSY);
 		CHECK(strstr(e.msg, "somebody else's"));
-		CHECK(run("! ip link show krun0 2>/dev/null"));
+		CHECK(run(NO_TAP));
 		CHECK_EQ(release(), 0);
-		CHECK(run(i ? "tc filter show dev eth0 ingress | grep -q 'pref 9'"
-			    : "tc qdisc show dev eth0 | grep -q clsact"));
+		CHECK(run(STAYS));
+	}
+}
+
+/* What somebody has added beside ours outlives it. */
+static void somebody_elses_too(void)
+{
+	for (unsigned i = 0; i < ARRAY_SIZE(others); i++) {
+		int tap;
+
+		CHECK(fresh());
+		tap = take();
+		CHECK(tap >= 0);
+		CHECK(run(others[i]));
+		CHECK_EQ(take(), -EBUSY);
+		CHECK(strstr(e.msg, "another container's"));
+		(void)close(tap);
+		CHECK_EQ(take(), -EBUSY);
+		CHECK(strstr(e.msg, "somebody else's"));
+		CHECK_EQ(release(), 0);
+		CHECK(run(STAYS));
+		CHECK(run("! tc filter show dev eth0 ingress 2>&1 | grep -q 'pref 1 '"));
 	}
 }
 
@@ -314,7 +305,7 @@ static void a_tap_that_is_there(void)
 	CHECK_EQ(open_named("tap7"), -ENODEV);
 	CHECK(strstr(e.msg, "no tap \"tap7\""));
 	CHECK_EQ(open_named("eth0"), -ENODEV);
-	CHECK(run("! ip link show tap7 2>/dev/null"));
+	CHECK(run("a=$(ip link show) && ! echo \"$a\" | grep -q tap7"));
 	CHECK(run("ip tuntap add tap7 mode tap && ip tuntap add tun7 mode tun && "
 		  "ip tuntap add many7 mode tap multi_queue"));
 	a = open_named("tap7");
@@ -388,20 +379,15 @@ int main(int argc, char **argv)
 		TEST(too_many),
 		TEST(taken),
 		TEST(taken_again),
+		TEST(an_empty_hook),
 		TEST(a_small_mtu),
 		TEST(somebody_elses),
+		TEST(somebody_elses_too),
 		TEST(a_tap_that_is_there),
 		TEST(passt),
 	};
 
-	if (unshare(CLONE_NEWNET)) {
-		printf("1..0 # SKIP no network namespace: %s\n", strerror(errno));
+	if (!possible())
 		return 77;
-	}
-	if (system("exec >/dev/null 2>&1; ip tuntap add t0 mode tap && "
-		   "ip link add v0 type veth peer name v1 && tc qdisc add dev v0 ingress")) {
-		printf("1..0 # SKIP no taps, pairs of interfaces or ingress hooks here\n");
-		return 77;
-	}
 	return test_run_(cases, ARRAY_SIZE(cases), argc, argv);
 }
