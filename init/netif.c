@@ -41,7 +41,7 @@ static int add_link(int fd, const struct msg_netaddr *m)
 	nl_attr_end(&r, outer);
 	err = nl_ask(fd, &r);
 	/* the link-local address of the namespace comes like the others */
-	return err ? err : nl_link_up(fd, (int)m->ifindex);
+	return err ? err : nl_link_up(fd, (int)m->ifindex, false);
 }
 
 static int add_address(int fd, const struct msg_netaddr *m)

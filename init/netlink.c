@@ -80,7 +80,7 @@ static int set_flags(int fd, int index, unsigned flags)
 	return nl_ask(fd, &r);
 }
 
-int nl_link_up(int fd, int index)
+static int no_link_local(int fd, int index)
 {
 	const uint8_t none = IN6_ADDR_GEN_MODE_NONE;
 	struct ifinfomsg i = { .ifi_index = index };
@@ -95,7 +95,12 @@ int nl_link_up(int fd, int index)
 	/* by itself: with others the kernel takes it after they are done, or not at all */
 	err = nl_ask(fd, &r);
 	/* there is no IPv6, or none on an interface of so small an MTU */
-	if (err && err != -EAFNOSUPPORT)
-		return err;
-	return set_flags(fd, index, IFF_UP);
+	return err == -EAFNOSUPPORT ? 0 : err;
+}
+
+int nl_link_up(int fd, int index, bool link_local)
+{
+	int err = link_local ? 0 : no_link_local(fd, index);
+
+	return err ? err : set_flags(fd, index, IFF_UP);
 }

@@ -6,6 +6,7 @@
 #ifndef KRUN_INIT_NETLINK_H
 #define KRUN_INIT_NETLINK_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <linux/netlink.h>
@@ -25,7 +26,7 @@ struct rtattr *nl_attr(struct nl_req *r, unsigned short type, const void *p, siz
 void nl_attr_end(struct nl_req *r, struct rtattr *at);
 /* Sends it and waits for the kernel's answer, which comes with the call: 0 or -errno. */
 int nl_ask(int fd, struct nl_req *r);
-/* Brings interface @index up, which makes no link-local address by itself. */
-int nl_link_up(int fd, int index);
+/* Brings interface @index up; without @link_local it makes no address of IPv6 for the link. */
+int nl_link_up(int fd, int index, bool link_local);
 
 #endif

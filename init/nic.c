@@ -7,7 +7,9 @@
  * gets the name, the hardware address and the MTU of the namespace's interface, then addresses,
  * neighbours and routes in the order in which they come: the host has put those routes first that
  * others need. Addresses of IPv6 are used at once, as the namespace has looked for a second one
- * already; and no link-local one is made that the namespace has not.
+ * already; and where it is a namespace's, no link-local one is made that the namespace has not.
+ * Nor does the guest listen to routers, or have IPv6, where the namespace does not: that is set
+ * while the link is down.
  *
  * DHCP runs in a child of the loop, which waits for nobody.
  */
@@ -16,6 +18,7 @@
 
 #include <arpa/inet.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <linux/if_addr.h>
 #include <linux/if_link.h>
 #include <linux/neighbour.h>
@@ -155,7 +158,7 @@ static bool valid(const struct msg_nic *n, const uint8_t *items, size_t len)
 	size_t name = strnlen(n->name, sizeof(n->name));
 	struct msg_nic_item m;
 
-	if (!name || name == sizeof(n->name) || n->reserved || n->flags & ~MSG_NIC_DHCP ||
+	if (!name || name == sizeof(n->name) || n->reserved || n->flags & ~MSG_NIC_FLAGS ||
 		n->nitems > MSG_NIC_ITEMS || len != n->nitems * sizeof(m))
 		return false;
 	for (size_t at = 0; at < len; at += sizeof(m)) {
@@ -164,6 +167,42 @@ static bool valid(const struct msg_nic *n, const uint8_t *items, size_t len)
 			return false;
 	}
 	return true;
+}
+
+/* The settings of IPv6 that @flags turns off: before it is up, and before the config's own, which
+ * come when the container starts. A kernel without IPv6 has none of them. */
+static int restrict_ip6(const struct msg_nic *n, struct fail *f)
+{
+	static const struct {
+		uint8_t flag;
+		const char *name, *value;
+	} off[] = {
+		{ MSG_NIC_NO_RA, "accept_ra", "0" },
+		{ MSG_NIC_NO_AUTOCONF, "autoconf", "0" },
+		{ MSG_NIC_NO_AUTOCONF, "accept_ra_pinfo", "0" },
+		{ MSG_NIC_NO_RA_ROUTER, "accept_ra_defrtr", "0" },
+		{ MSG_NIC_NO_IP6, "disable_ipv6", "1" },
+	};
+
+	for (size_t i = 0; i < sizeof(off) / sizeof(off[0]); i++) {
+		char path[80];
+		int fd, err = 0;
+
+		if (!(n->flags & off[i].flag))
+			continue;
+		(void)snprintf(
+			path, sizeof(path), "/proc/sys/net/ipv6/conf/%s/%s", n->name, off[i].name);
+		fd = open(path, O_WRONLY | O_CLOEXEC);
+		if (fd < 0 && errno == ENOENT)
+			continue;
+		if (fd < 0 || write(fd, off[i].value, 1) != 1)
+			err = errno;
+		if (fd >= 0)
+			(void)close(fd);
+		if (err)
+			return fail_set(f, err, "network interface", off[i].name);
+	}
+	return 0;
 }
 
 static int set_all(int fd, const struct msg_nic *n, const uint8_t *items, struct fail *f)
@@ -176,7 +215,10 @@ static int set_all(int fd, const struct msg_nic *n, const uint8_t *items, struct
 	err = set_link(fd, index, n);
 	if (err)
 		return fail_set(f, err, "network interface", n->name);
-	err = nl_link_up(fd, index);
+	err = restrict_ip6(n, f);
+	if (err)
+		return err;
+	err = nl_link_up(fd, index, !(n->flags & MSG_NIC_NO_LINK_LOCAL));
 	if (err)
 		return fail_set(f, err, "network interface", n->name);
 	for (uint32_t i = 0; !err && i < n->nitems; i++) {

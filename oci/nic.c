@@ -137,6 +137,16 @@ static int make(struct container *c, struct nic_job *j, struct error *e)
 	return r;
 }
 
+/* Of all interfaces: it was set in the guest when the container was made. */
+static bool tells_ip6(const struct spec *s)
+{
+	for (size_t i = 0; i < s->linux_.n_sysctl; i++) {
+		if (!strcmp(s->linux_.sysctl[i].key, "net.ipv6.conf.all.disable_ipv6"))
+			return true;
+	}
+	return false;
+}
+
 int nic_start(struct container *c, const struct spec *s, struct error *e)
 {
 	struct nic_job j = { .ns_fd = -1, .user_fd = -1 };
@@ -156,6 +166,7 @@ int nic_start(struct container *c, const struct spec *s, struct error *e)
 		return err_set(e, r, "%s", why.msg);
 	j.nic = &nic;
 	j.ports = ports;
+	j.told_ip6 = tells_ip6(s);
 	j.cgroup = c->cgroup;
 	r = make(c, &j, e);
 	close_job(&j);

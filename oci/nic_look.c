@@ -10,10 +10,14 @@
  *
  * The guest gets what a route of its table "main" by this interface says. What our records have no
  * words for (several hops, another family's router, a source, a type of service) is counted.
+ *
+ * A namespace often refuses what a kernel does by itself with IPv6, so that no neighbour can become
+ * its router. That is carried over, too.
  */
 #include <errno.h>
 #include <linux/if_addr.h>
 #include <linux/if_link.h>
+#include <linux/ipv6.h>
 #include <linux/neighbour.h>
 #include <net/if.h>
 #include <net/if_arp.h>
@@ -59,9 +63,32 @@ static void add_name(char *names, const char *name)
 	(void)snprintf(names + n, NAMES - n, "%s%s", n ? ", " : "", name);
 }
 
+/* What the interface does not do of IPv6: a guest's own would. Nothing is known of it where the
+ * host has no IPv6. */
+static uint8_t refusals(const struct rtattr *spec)
+{
+	const struct rtattr *family[AF_INET6 + 1], *in[IFLA_INET6_CONF + 1];
+	int32_t v[DEVCONF_DISABLE_IPV6 + 1];
+	uint8_t f = MSG_NIC_NO_LINK_LOCAL;
+
+	rtnl_nested(spec, family, ARRAY_SIZE(family));
+	rtnl_nested(family[AF_INET6], in, ARRAY_SIZE(in));
+	if (!in[IFLA_INET6_CONF] || RTA_PAYLOAD(in[IFLA_INET6_CONF]) < sizeof(v))
+		return f | MSG_NIC_NO_IP6 | MSG_NIC_NO_RA;
+	(void)memcpy(v, RTA_DATA(in[IFLA_INET6_CONF]), sizeof(v));
+	/* a router listens to others only when told by "2" */
+	if (v[DEVCONF_ACCEPT_RA] < (v[DEVCONF_FORWARDING] ? 2 : 1))
+		f |= MSG_NIC_NO_RA;
+	if (!v[DEVCONF_AUTOCONF] || !v[DEVCONF_ACCEPT_RA_PINFO])
+		f |= MSG_NIC_NO_AUTOCONF;
+	if (!v[DEVCONF_ACCEPT_RA_DEFRTR])
+		f |= MSG_NIC_NO_RA_ROUTER;
+	return v[DEVCONF_DISABLE_IPV6] ? f | MSG_NIC_NO_IP6 : f;
+}
+
 static int on_link(void *arg, const struct nlmsghdr *h, const void *p, size_t n)
 {
-	const struct rtattr *a[IFLA_LINKINFO + 1];
+	const struct rtattr *a[IFLA_AF_SPEC + 1];
 	struct links *l = arg;
 	char name[IFNAMSIZ] = "";
 	struct ifinfomsg i;
@@ -84,6 +111,7 @@ static int on_link(void *arg, const struct nlmsghdr *h, const void *p, size_t n)
 	add_name(l->names, name);
 	l->fit++;
 	l->out->index = i.ifi_index;
+	l->out->head.flags = refusals(a[IFLA_AF_SPEC]);
 	(void)memcpy(l->out->head.name, name, sizeof(name));
 	(void)rtnl_get(a[IFLA_ADDRESS], l->out->head.mac, sizeof(l->out->head.mac));
 	(void)rtnl_get(a[IFLA_MTU], &l->out->head.mtu, sizeof(l->out->head.mtu));

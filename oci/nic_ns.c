@@ -171,6 +171,8 @@ static int work(const struct nic_job *j, int sock, int fd, struct result *r, int
 						 : use_tap(j->nic->name, &o, fd, r);
 	if (fds[0] < 0)
 		return fds[0];
+	if (j->told_ip6)
+		o.head.flags &= (uint8_t)~MSG_NIC_NO_IP6;
 	fds[1] = describe(&o, &r->bytes, &r->e);
 	return MIN(fds[1], 0);
 }

@@ -11,6 +11,7 @@
 #ifndef KRUN_OCI_NIC_NS_H
 #define KRUN_OCI_NIC_NS_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "oci/spec_net.h"
@@ -19,7 +20,8 @@
 struct nic_job {
 	const struct spec_nic *nic; /* what to make; NULL: nic_release() of @index */
 	const char *ports, *cgroup; /* for passt */
-	int ns_fd, user_fd;	    /* the namespace, and its user namespace or -1: borrowed */
+	bool told_ip6; /* whether the guest has IPv6 is the config's word, not the namespace's */
+	int ns_fd, user_fd; /* the namespace, and its user namespace or -1: borrowed */
 	int index;
 };
 

@@ -269,7 +269,14 @@ struct msg_nic {
 
 #define MSG_NIC_DHCP \
 	1u /* asks for an IPv4 address; -ETIMEDOUT: nobody answered, all else is done */
-#define MSG_NIC_ITEMS 512
+/* Set before it is up, and only ever to less than the guest has of it: */
+#define MSG_NIC_NO_LINK_LOCAL 2u  /* makes no address of IPv6 for the link by itself */
+#define MSG_NIC_NO_IP6	      4u  /* has no IPv6 */
+#define MSG_NIC_NO_RA	      8u  /* listens to no routers */
+#define MSG_NIC_NO_AUTOCONF   16u /* makes no address of what they say */
+#define MSG_NIC_NO_RA_ROUTER  32u /* no default route */
+#define MSG_NIC_FLAGS	      63u
+#define MSG_NIC_ITEMS	      512
 
 enum msg_nic_kind {
 	MSG_NIC_ADDR = 1,  /* ip; via: the other end's, of a link between two; src: broadcast */

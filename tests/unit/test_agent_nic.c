@@ -62,7 +62,10 @@ static const uint8_t v6[16] = { 0xfd, 0x77, [15] = 2 }, gw6[16] = { 0xfd, 0x77, 
 
 static void as_it_was(void)
 {
-	struct msg_nic n = { .mtu = 1400, .name = "net5", .mac = { 2, 0, 0, 1, 2, 3 } };
+	struct msg_nic n = { .mtu = 1400,
+		.name = "net5",
+		.flags = MSG_NIC_NO_LINK_LOCAL,
+		.mac = { 2, 0, 0, 1, 2, 3 } };
 	struct msg_nic_item m[9];
 	struct fail f = { 0 };
 
@@ -115,10 +118,50 @@ static void as_it_was(void)
 		"10.9.8.1 dev net5 lladdr 02:00:00:07:07:07 PERMANENT\n");
 }
 
+/* What the namespace refuses is refused before the link is up, and nothing else is changed. */
+static void as_it_refuses(void)
+{
+	static const struct {
+		uint8_t flags;
+		const char *is;
+	} t[] = {
+		{ 0, "1 1 1 1 0" },
+		{ MSG_NIC_NO_RA, "0 1 1 1 0" },
+		{ MSG_NIC_NO_AUTOCONF, "1 0 0 1 0" },
+		{ MSG_NIC_NO_RA_ROUTER, "1 1 1 0 0" },
+		{ MSG_NIC_NO_IP6 | MSG_NIC_NO_RA, "0 1 1 1 1" },
+	};
+	struct fail f = { 0 };
+
+	for (size_t i = 0; i < sizeof(t) / sizeof(t[0]); i++) {
+		struct msg_nic n = { .name = "eth0", .flags = t[i].flags | MSG_NIC_NO_LINK_LOCAL };
+
+		CHECK(fresh());
+		CHECK_EQ(nic_set(&n, NULL, 0, &f), 0);
+		CHECK_STR(f.text, "");
+		CHECK_STR(
+			shown("cd /proc/sys/net/ipv6/conf/eth0 && printf %s \"$(echo $(cat accept_ra "
+			      "autoconf accept_ra_pinfo accept_ra_defrtr disable_ipv6))\""),
+			t[i].is);
+		CHECK_STR(shown("ip -o addr show eth0"), "");
+	}
+}
+
+/* A tap that is nobody's model has what the kernel makes. */
+static void as_the_kernel_does(void)
+{
+	struct msg_nic n = { .name = "eth0" };
+	struct fail f = { 0 };
+
+	CHECK(fresh());
+	CHECK_EQ(nic_set(&n, NULL, 0, &f), 0);
+	CHECK_STR(shown("ip -o addr show eth0 | grep -o 'inet6 fe80:'"), "inet6 fe80:\n");
+}
+
 /* Without a word about it, it keeps what it has; and nothing that the namespace has not. */
 static void as_it_is(void)
 {
-	struct msg_nic n = { .name = "eth0" };
+	struct msg_nic n = { .name = "eth0", .flags = MSG_NIC_NO_LINK_LOCAL };
 	struct fail f = { 0 };
 
 	CHECK(fresh());
@@ -171,7 +214,7 @@ static void malformed(void)
 			n.reserved = 1;
 			break;
 		case 3:
-			n.flags = 2;
+			n.flags = 64;
 			break;
 		case 4:
 			n.nitems = 2;
@@ -207,6 +250,8 @@ int main(int argc, char **argv)
 {
 	static const struct test_case cases[] = {
 		TEST(as_it_was),
+		TEST(as_it_refuses),
+		TEST(as_the_kernel_does),
 		TEST(as_it_is),
 		TEST(what_the_kernel_refuses),
 		TEST(malformed),

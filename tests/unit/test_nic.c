@@ -75,7 +75,7 @@ static void what_is_there(void)
 	CHECK_EQ(o.index, if_nametoindex("eth0"));
 	CHECK_STR(o.head.name, "eth0");
 	CHECK_EQ(o.head.mtu, 1400);
-	CHECK(!memcmp(o.head.mac, mac, sizeof(mac)) && !o.head.flags);
+	CHECK(!memcmp(o.head.mac, mac, sizeof(mac)));
 	CHECK_STR(text(0), "1 10.9.8.7/24 scope 0 via 0.0.0.0 src 10.9.8.255");
 	CHECK_STR(text(1), "1 10.1.1.1/32 scope 0 via 10.1.1.2 src 0.0.0.0");
 	CHECK_EQ(o.item[1].flags, MSG_NIC_NOPREFIXROUTE);
@@ -117,6 +117,39 @@ static void which_one(void)
 	CHECK(run("ip link set eth0 down"));
 	CHECK_EQ(look(""), -ENODEV);
 	CHECK(strstr(e.msg, "no interface that is up"));
+}
+
+#define SYSCTL "cd /proc/sys/net/ipv6/conf/eth0 && echo "
+
+/* A namespace that refuses to be told by its neighbours has reasons. */
+static void what_it_refuses(void)
+{
+	static const struct {
+		const char *how;
+		uint8_t flags;
+	} t[] = {
+		{ "1 >accept_ra", 0 },
+		{ "0 >accept_ra", MSG_NIC_NO_RA },
+		{ "1 >accept_ra; echo 1 >forwarding", MSG_NIC_NO_RA },
+		{ "2 >accept_ra", 0 },
+		{ "0 >autoconf", MSG_NIC_NO_AUTOCONF },
+		{ "1 >autoconf; echo 0 >accept_ra_pinfo", MSG_NIC_NO_AUTOCONF },
+		{ "1 >accept_ra_pinfo; echo 0 >accept_ra_defrtr", MSG_NIC_NO_RA_ROUTER },
+		{ "1 >disable_ipv6", MSG_NIC_NO_RA_ROUTER | MSG_NIC_NO_IP6 },
+	};
+	char cmd[128];
+
+	CHECK(fresh());
+	for (unsigned i = 0; i < ARRAY_SIZE(t); i++) {
+		(void)snprintf(cmd, sizeof(cmd), SYSCTL "%s", t[i].how);
+		CHECK(run(cmd));
+		CHECK_EQ(look("eth0"), 0);
+		CHECK_EQ(o.head.flags, MSG_NIC_NO_LINK_LOCAL | t[i].flags);
+	}
+	/* so small a packet has no IPv6 */
+	CHECK(run("ip link set eth0 mtu 1000"));
+	CHECK_EQ(look("eth0"), 0);
+	CHECK_EQ(o.head.flags, MSG_NIC_NO_LINK_LOCAL | MSG_NIC_NO_IP6 | MSG_NIC_NO_RA);
 }
 
 static void too_many(void)
@@ -376,6 +409,7 @@ int main(int argc, char **argv)
 	static const struct test_case cases[] = {
 		TEST(what_is_there),
 		TEST(which_one),
+		TEST(what_it_refuses),
 		TEST(too_many),
 		TEST(taken),
 		TEST(taken_again),
