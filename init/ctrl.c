@@ -432,6 +432,8 @@ static int on_nic(struct agent *a, struct conn *c, const struct msg_hdr *h, cons
 		ctrl_fail(a, c, h->type, h->seq, MSG_STAGE_SETUP, err, f.text);
 		return 1;
 	}
+	if (!err && f.text[0])
+		ctrl_send_event(a, c, MSG_LOG, f.text, strlen(f.text));
 	if (err || !(n.flags & MSG_NIC_DHCP))
 		return err;
 	if (a->dhcp_pid)

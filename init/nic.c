@@ -11,6 +11,10 @@
  * Nor does the guest listen to routers, or have IPv6, where the namespace does not: that is set
  * while the link is down.
  *
+ * What the guest's kernel refuses ends all of it, and the device is as it was found: the host may
+ * try again. Only IPv6 may be missing, as the config can turn that off; what would be set of it is
+ * left out then.
+ *
  * DHCP runs in a child of the loop, which waits for nobody.
  */
 #include "agent.h"
@@ -62,13 +66,13 @@ static int set_link(int fd, int index, const struct msg_nic *n)
 	return nl_ask(fd, &r);
 }
 
-static int add_address(int fd, int index, const struct msg_nic_item *m)
+static int address(int fd, uint16_t type, uint16_t how, int index, const struct msg_nic_item *m)
 {
 	struct ifaddrmsg a = { .ifa_family = family_of(m),
 		.ifa_prefixlen = m->prefix,
 		.ifa_scope = m->scope,
 		.ifa_index = (uint32_t)index };
-	struct nl_req r = nl_request(RTM_NEWADDR, NLM_F_CREATE | NLM_F_REPLACE, &a, sizeof(a));
+	struct nl_req r = nl_request(type, how, &a, sizeof(a));
 	bool v6 = m->family == MSG_NET_INET6;
 	uint32_t flags = IFA_F_PERMANENT | (v6 ? IFA_F_NODAD : 0) |
 		(m->flags & MSG_NIC_NOPREFIXROUTE ? IFA_F_NOPREFIXROUTE : 0);
@@ -82,6 +86,11 @@ static int add_address(int fd, int index, const struct msg_nic_item *m)
 	if (m->metric)
 		(void)nl_attr(&r, IFA_RT_PRIORITY, &m->metric, sizeof(m->metric));
 	return nl_ask(fd, &r);
+}
+
+static int add_address(int fd, int index, const struct msg_nic_item *m)
+{
+	return address(fd, RTM_NEWADDR, NLM_F_CREATE | NLM_F_REPLACE, index, m);
 }
 
 static int add_route(int fd, int index, const struct msg_nic_item *m)
@@ -205,39 +214,88 @@ static int restrict_ip6(const struct msg_nic *n, struct fail *f)
 	return 0;
 }
 
-static int set_all(int fd, const struct msg_nic *n, const uint8_t *items, struct fail *f)
+/* Has it IPv6, which the config, the namespace or the kernel may have taken from it? */
+static bool has_ip6(const char *name)
 {
-	int index = (int)if_nametoindex(DEVICE), err;
+	char path[80], is = '1';
+	int fd;
+
+	(void)snprintf(path, sizeof(path), "/proc/sys/net/ipv6/conf/%s/disable_ipv6", name);
+	fd = open(path, O_RDONLY | O_CLOEXEC);
+	if (fd >= 0 && read(fd, &is, 1) != 1)
+		is = '1';
+	if (fd >= 0)
+		(void)close(fd);
+	return is == '0';
+}
+
+/* As it was found, so that it can be set again: routes and neighbours go with the link. */
+static void give_back(int fd, int index, const struct msg_nic *n, const uint8_t *items)
+{
+	static const struct msg_nic was = { .name = DEVICE };
+	struct ifinfomsg down = { .ifi_index = index, .ifi_change = IFF_UP };
+	struct nl_req r = nl_request(RTM_NEWLINK, 0, &down, sizeof(down));
 	struct msg_nic_item m;
 
-	if (!index)
-		return fail_set(f, ENODEV, "the machine has no network device", NULL);
-	err = set_link(fd, index, n);
+	(void)nl_ask(fd, &r);
+	for (uint32_t i = 0; i < n->nitems; i++) {
+		memcpy(&m, items + i * sizeof(m), sizeof(m));
+		if (m.kind == MSG_NIC_ADDR)
+			(void)address(fd, RTM_DELADDR, 0, index, &m);
+	}
+	(void)set_link(fd, index, &was);
+}
+
+static int set_items(
+	int fd, int index, const struct msg_nic *n, const uint8_t *items, struct fail *f)
+{
+	bool ip6 = has_ip6(n->name);
+	struct msg_nic_item m;
+	unsigned left = 0;
+	int err = 0;
+
+	for (uint32_t i = 0; !err && i < n->nitems; i++) {
+		memcpy(&m, items + i * sizeof(m), sizeof(m));
+		if (m.family == MSG_NET_INET6 && !ip6)
+			left++;
+		else
+			err = add_item(fd, index, &m, f);
+	}
+	if (!err && left)
+		(void)snprintf(f->text, sizeof(f->text),
+			"the guest has no IPv6 on %s: %u addresses, neighbours and routes are left out",
+			n->name, left);
+	return err;
+}
+
+static int set_all(int fd, int index, const struct msg_nic *n, const uint8_t *items, struct fail *f)
+{
+	int err = set_link(fd, index, n);
+
 	if (err)
 		return fail_set(f, err, "network interface", n->name);
 	err = restrict_ip6(n, f);
 	if (err)
 		return err;
 	err = nl_link_up(fd, index, !(n->flags & MSG_NIC_NO_LINK_LOCAL));
-	if (err)
-		return fail_set(f, err, "network interface", n->name);
-	for (uint32_t i = 0; !err && i < n->nitems; i++) {
-		memcpy(&m, items + i * sizeof(m), sizeof(m));
-		err = add_item(fd, index, &m, f);
-	}
-	return err;
+	return err ? fail_set(f, err, "network interface", n->name)
+		   : set_items(fd, index, n, items, f);
 }
 
 int nic_set(const struct msg_nic *n, const uint8_t *items, size_t len, struct fail *f)
 {
-	int fd, err;
+	int index = (int)if_nametoindex(DEVICE), fd, err;
 
 	if (!valid(n, items, len))
 		return -EPROTO;
+	if (!index)
+		return fail_set(f, ENODEV, "the machine has no network device", NULL);
 	fd = nl_open();
 	if (fd < 0)
 		return fail_set(f, fd, "netlink", NULL);
-	err = set_all(fd, n, items, f);
+	err = set_all(fd, index, n, items, f);
+	if (err)
+		give_back(fd, index, n, items);
 	(void)close(fd);
 	return err;
 }

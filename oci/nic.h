@@ -20,8 +20,7 @@
 #define NIC_BYTES_MAX (sizeof(struct msg_nic) + MSG_NIC_ITEMS * sizeof(struct msg_nic_item))
 
 /* @c is created. Records in its state what nic_end() has to undo. Nothing to do when the VM has all
- * of it. When it fails nothing is left, and it can be tried again, unless it was the guest that
- * could not do it. */
+ * of it. When it fails nothing is left, and it can be tried again. */
 int nic_start(struct container *c, const struct spec *s, struct error *e);
 /* The VMM of @c has gone: what nic_start() changed in a network namespace that may live on. Best
  * effort, with a warning. */

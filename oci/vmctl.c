@@ -146,7 +146,10 @@ static int take_nic(struct vmloop *l, uint32_t bytes, int *fds, struct error *e)
 	if (r)
 		return r;
 	l->nic_seq = agent_send(&l->agent, MSG_NIC, head, bytes);
-	return l->nic_seq ? 0 : err_sys(e, ENOMEM, "cannot describe the network to the guest");
+	if (l->nic_seq)
+		return 0;
+	vmm_nic_detach(l->vm, 0);
+	return err_sys(e, ENOMEM, "cannot describe the network to the guest");
 }
 
 static void ctl_nic(struct vmloop *l, int conn, const struct ctl_req *q, int *fds)

@@ -110,6 +110,9 @@ static void nic_is_set(struct vmloop *l, const struct agent_reply *r)
 	if (silent)
 		log_warn("nobody has given the guest an address by DHCP");
 	l->nic_up = silent || !r->status;
+	/* what is in the namespace is given back, and may be tried again */
+	if (!l->nic_up)
+		vmm_nic_detach(l->vm, 0);
 	vmctl_answer(TAKE_FD(l->nic_conn), silent ? 0 : r->status, r->text);
 }
 

@@ -15,3 +15,9 @@ int vmm_nic_attach(struct vmm *vm, unsigned n, int fd, struct error *e)
 	}
 	return net_attach(vm->nic[n], fd, e);
 }
+
+void vmm_nic_detach(struct vmm *vm, unsigned n)
+{
+	if (n < vm->nnics)
+		net_detach(vm->nic[n]);
+}

@@ -132,6 +132,8 @@ int net_new(struct loop *loop, struct mem *mem, const struct net_cfg *cfg, struc
  * but a vCPU's; waits for the owner loop. -EBUSY: it has one; -EINVAL: not such a one, or no such
  * descriptor. */
 int net_attach(struct vdev *v, int fd, struct error *e);
+/* Closes that, if it is there. Threads as above. */
+void net_detach(struct vdev *v);
 
 /*
  * A device of another process. vmm.h has the same with its explanations. The back end is waited

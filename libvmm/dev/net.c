@@ -73,18 +73,23 @@ void net_announced(struct net *n)
 	vdev_cfg_unlock(&n->v);
 }
 
-void net_down(struct net *n, int r)
+static void link_down(struct net *n)
 {
-	if (!n->up)
-		return;
-	log_guest("net: %s: the other side is gone: %s", n->be->ops->name,
-		r ? err_text(r) : "it has ended the connection");
 	n->up = n->blocked = false;
 	(void)hostfd_watch(&n->be->fd, 0);
 	n->be->ops->close(n->be);
 	set_status(n, 0);
 	/* what is in the ring goes nowhere, and the driver has it back */
 	rekick(&n->v, NET_TX);
+}
+
+void net_down(struct net *n, int r)
+{
+	if (!n->up)
+		return;
+	log_guest("net: %s: the other side is gone: %s", n->be->ops->name,
+		r ? err_text(r) : "it has ended the connection");
+	link_down(n);
 	n->retry_ms = RETRY_MIN_MS;
 	arm(n);
 }
@@ -124,8 +129,8 @@ static void attach(void *arg)
 	struct attach *a = arg;
 	struct net *n = a->n;
 
-	if (n->up || n->be->path[0]) {
-		a->r = n->up ? -EBUSY : -EINVAL;
+	if (n->up || !n->later) {
+		a->r = n->later ? -EBUSY : -EINVAL;
 		return;
 	}
 	n->be->fd = a->h;
@@ -139,6 +144,19 @@ static void attach(void *arg)
 	link_up(n);
 	if (n->v.running && !n->v.paused)
 		(void)net_rx(n);
+}
+
+static void detach(void *arg)
+{
+	struct net *n = arg;
+
+	if (n->later && n->up)
+		link_down(n);
+}
+
+void net_detach(struct vdev *v)
+{
+	loop_call(v->loop, detach, net_of(v));
 }
 
 int net_attach(struct vdev *v, int fd, struct error *e)
@@ -384,6 +402,7 @@ static int make(struct net *n, const struct net_cfg *cfg, struct error *e)
 		return r;
 	}
 	hostfd_bind(&n->be->fd, n->v.loop, "net", on_event, n);
+	n->later = cfg->later;
 	n->up = !cfg->later;
 	if (cfg->path[0]) {
 		n->timer_fd = timerfd_create(CLOCK_MONOTONIC, TFD_NONBLOCK | TFD_CLOEXEC);

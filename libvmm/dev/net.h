@@ -122,6 +122,7 @@ struct net {
 	struct vdev v;
 	struct net_be *be;
 	bool up;      /* the backend is there */
+	bool later;   /* ... or comes by net_attach() */
 	int timer_fd; /* of the next try to connect; -1: never */
 	struct loop_src timer;
 	unsigned retry_ms;

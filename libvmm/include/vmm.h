@@ -390,9 +390,13 @@ int vmm_vsock_reattach(struct vmm *vm, uint32_t id, int rfd, int wfd);
 /*
  * What is behind the guest's interface @n, which was made for @later: the link comes up. @fd is as
  * of struct vmm_nic, taken over in every case. Any thread but those of the VM; waits for its loop.
- * -EBUSY: there is something already; -EINVAL: no such interface, or not of its kind.
+ * -EBUSY: there is something already; -EINVAL: no such interface, not made for that, or not of its
+ * kind.
  */
 int vmm_nic_attach(struct vmm *vm, unsigned n, int fd, struct error *e);
+/* The other way: what was attached is closed when this returns, the link is down, and there may be
+ * another. Nothing where there is none. Threads as above. */
+void vmm_nic_detach(struct vmm *vm, unsigned n);
 
 void vmm_stats(const struct vmm *vm, struct vmm_stats *out);
 

@@ -57,6 +57,14 @@ in_net ip route add 192.0.2.1 dev eth0
 in_net ip route add default via 10.9.8.1 metric 100
 in_net ip -6 route add default via fd77::1 dev eth0
 in_net ip neigh add 192.0.2.1 lladdr 02:00:00:07:07:07 dev eth0 nud permanent
+# the preferred source is another interface's: the guest's kernel refuses that
+in_net ip address add 10.3.3.3/32 dev lo
+in_net ip route add 10.4.0.0/16 dev eth0 src 10.3.3.3
+status 1 krun-oci start "$id"
+err_has "route to: 10.4.0.0/16: Invalid argument"
+in_net tc qdisc show dev eth0 ingress >"$work/hooks"
+check "the namespace has its interface back" "" "$(cat "$work/hooks")"
+in_net ip route del 10.4.0.0/16
 addresses() { # COMMAND...: those of eth0 and its routes, as ip(8) of busybox lists them
 	"$@" busybox ip -o address show dev eth0 | sed 's/^[0-9]*: //;s/ *\\.*//;s/  */ /g;s/ noprefixroute//;s/ nodad//;s/ tentative//;s/ flags 02//' | sort
 	"$@" busybox ip route | sed 's/ *$//' | sort

@@ -176,6 +176,57 @@ static void as_it_is(void)
 	CHECK_STR(f.text, "the machine has no network device: No such device");
 }
 
+/* What has failed can be tried again, and leaves nothing. */
+static void a_second_try(void)
+{
+	struct msg_nic n = { .name = "net5", .nitems = 4, .flags = MSG_NIC_NO_LINK_LOCAL };
+	struct msg_nic_item m[4];
+	struct fail f = { 0 };
+
+	CHECK(fresh());
+	m[0] = V4(MSG_NIC_ADDR, 24, 10, 9, 8, 7);
+	m[1] = item(MSG_NIC_ADDR, MSG_NET_INET6, 64, v6, 16);
+	m[2] = V4(MSG_NIC_NEIGH, 0, 10, 9, 8, 1);
+	m[3] = V4(MSG_NIC_ROUTE, 8, 10, 0, 0, 0);
+	memcpy(m[3].via, IP4(192, 0, 2, 1), 4);
+	for (unsigned i = 0; i < 2; i++) {
+		f = (struct fail){ 0 };
+		CHECK_EQ(nic_set(&n, (const uint8_t *)m, sizeof(m), &f), -ENETUNREACH);
+		CHECK_STR(shown("ip -o link show eth0 | grep -o -e state.DOWN -e '[<,]UP'"),
+			"state DOWN\n");
+		CHECK_STR(shown("ip -o addr show eth0; ip route; ip -6 route show dev eth0; "
+				"ip neigh show nud permanent"),
+			"");
+	}
+	memcpy(m[3].via, IP4(10, 9, 8, 1), 4);
+	f = (struct fail){ 0 };
+	CHECK_EQ(nic_set(&n, (const uint8_t *)m, sizeof(m), &f), 0);
+	CHECK_STR(shown("ip -o addr show net5 | grep -c inet"), "2\n");
+	CHECK_STR(shown("ip route show 10.0.0.0/8 | grep -o 'via 10.9.8.1 dev net5'"),
+		"via 10.9.8.1 dev net5\n");
+}
+
+/* The config may have turned IPv6 off: what is left out is told, and is no failure. */
+static void without_ip6(void)
+{
+	struct msg_nic n = { .name = "eth0", .nitems = 3, .flags = MSG_NIC_NO_LINK_LOCAL };
+	struct msg_nic_item m[3];
+	struct fail f = { 0 };
+
+	CHECK(fresh());
+	CHECK_STR(shown("echo 1 >/proc/sys/net/ipv6/conf/all/disable_ipv6 && echo done"), "done\n");
+	m[0] = item(MSG_NIC_ADDR, MSG_NET_INET6, 64, v6, 16);
+	m[1] = V4(MSG_NIC_ADDR, 24, 10, 9, 8, 7);
+	m[2] = item(MSG_NIC_ROUTE, MSG_NET_INET6, 0, any, 16);
+	memcpy(m[2].via, gw6, 16);
+	CHECK_EQ(nic_set(&n, (const uint8_t *)m, sizeof(m), &f), 0);
+	CHECK_EQ(f.err, 0);
+	CHECK_STR(f.text,
+		"the guest has no IPv6 on eth0: 2 addresses, neighbours and routes are left out");
+	CHECK_STR(shown("ip -o addr show eth0 | grep -o 'inet6\\?.[^ ]*'"), "inet 10.9.8.7/24\n");
+	CHECK_STR(shown("echo 0 >/proc/sys/net/ipv6/conf/all/disable_ipv6 && echo done"), "done\n");
+}
+
 static void what_the_kernel_refuses(void)
 {
 	struct msg_nic n = { .name = "eth0", .nitems = 1 };
@@ -253,6 +304,8 @@ int main(int argc, char **argv)
 		TEST(as_it_refuses),
 		TEST(as_the_kernel_does),
 		TEST(as_it_is),
+		TEST(a_second_try),
+		TEST(without_ip6),
 		TEST(what_the_kernel_refuses),
 		TEST(malformed),
 	};

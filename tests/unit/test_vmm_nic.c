@@ -98,7 +98,7 @@ static void a_thread_of_its_own(void)
 static void attached_later(void)
 {
 	unsigned threads = 0;
-	int n[2];
+	int n[2], m[2];
 
 	CHECK_EQ(build((struct vmm_nic){ .kind = VMM_NIC_STREAM, .fd = -1, .later = true },
 			 &threads),
@@ -113,16 +113,48 @@ static void attached_later(void)
 	CHECK_EQ(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, n), 0);
 	CHECK_EQ(vmm_nic_attach(vm, 0, n[0], NULL), 0);
 	CHECK_EQ(send(n[1], "x", 1, MSG_NOSIGNAL), 1);
+	CHECK_EQ(vmm_nic_attach(vm, 0, -1, NULL), -EBADF);
+	CHECK_EQ(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, m), 0);
+	CHECK_EQ(vmm_nic_attach(vm, 0, m[0], NULL), -EBUSY);
+	CHECK_EQ(close(m[1]), 0);
 	CHECK_EQ(vmm_resume(vm), 0);
+	/* and go again, and another come */
+	vmm_nic_detach(vm, 1);
+	vmm_nic_detach(vm, 0);
+	vmm_nic_detach(vm, 0);
+	CHECK(send(n[1], "x", 1, MSG_NOSIGNAL) < 0 && errno == EPIPE);
+	CHECK_EQ(close(n[1]), 0);
+	CHECK_EQ(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, n), 0);
+	CHECK_EQ(vmm_nic_attach(vm, 0, n[0], NULL), 0);
+	CHECK_EQ(send(n[1], "x", 1, MSG_NOSIGNAL), 1);
 	vmm_free(vm);
 	/* that was the VM's end of it */
 	CHECK(send(n[1], "x", 1, MSG_NOSIGNAL) < 0 && errno == EPIPE);
 	CHECK_EQ(close(n[1]), 0);
 }
 
+/* One that had its other side from the beginning has lost it for good. */
+static void not_made_for_it(void)
+{
+	unsigned threads = 0;
+	int n[2], m[2];
+
+	CHECK_EQ(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, n), 0);
+	CHECK_EQ(build((struct vmm_nic){ .kind = VMM_NIC_STREAM, .fd = n[0] }, &threads), 0);
+	CHECK_EQ(vmm_start(vm, &e), 0);
+	vmm_nic_detach(vm, 0);
+	CHECK_EQ(send(n[1], "x", 1, MSG_NOSIGNAL), 1);
+	CHECK_EQ(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, m), 0);
+	CHECK_EQ(vmm_nic_attach(vm, 0, m[0], NULL), -EINVAL);
+	CHECK_EQ(close(m[1]), 0);
+	vmm_free(vm);
+	CHECK_EQ(close(n[1]), 0);
+}
+
 static const struct test_case cases[] = {
 	TEST(a_thread_of_its_own),
 	TEST(attached_later),
+	TEST(not_made_for_it),
 };
 
 TEST_MAIN(cases)
