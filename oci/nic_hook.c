@@ -206,7 +206,7 @@ static int on_filter(void *arg, const struct nlmsghdr *h, const void *p, size_t 
 	return 0;
 }
 
-static int look(int fd, int index, struct hook *k)
+static int look_once(int fd, int index, struct hook *k)
 {
 	struct tcmsg t = { .tcm_family = AF_UNSPEC, .tcm_ifindex = index };
 	int r;
@@ -219,6 +219,15 @@ static int look(int fd, int index, struct hook *k)
 	r = rtnl_list(fd, RTM_GETTFILTER, &t, sizeof(t), on_filter, k);
 	/* the kernel's list breaks off so at an old "fw": it is somebody's, which is all we ask */
 	return r == -EMSGSIZE && k->heads > k->ours ? 0 : r;
+}
+
+static int look(int fd, int index, struct hook *k)
+{
+	int r = -EAGAIN;
+
+	for (unsigned i = 0; r == -EAGAIN && i < RTNL_TRIES; i++)
+		r = look_once(fd, index, k);
+	return r;
 }
 
 /* Removes those of ours that lead nowhere; @k is as it is then, and still says what they said of

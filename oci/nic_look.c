@@ -108,7 +108,7 @@ static int on_link(void *arg, const struct nlmsghdr *h, const void *p, size_t n)
 	l->other = i.ifi_type != ARPHRD_ETHER || i.ifi_flags & IFF_LOOPBACK;
 	if (l->down || l->other || is_own_tap(name, a[IFLA_LINKINFO]))
 		return 0;
-	add_name(l->names, name);
+	add_name(l->names, QUOTE(name));
 	l->fit++;
 	l->out->index = i.ifi_index;
 	l->out->head.flags = refusals(a[IFLA_AF_SPEC]);
@@ -308,13 +308,14 @@ static int look_routes(int fd, struct nic_if *out)
 	return r;
 }
 
-int nic_look(int fd, const char *name, struct nic_if *out, struct error *e)
+static int look_once(int fd, const char *name, struct nic_if *out, struct error *e)
 {
 	const struct ifaddrmsg addr = { .ifa_family = AF_UNSPEC };
 	const struct ndmsg neigh = { .ndm_family = AF_UNSPEC };
 	int r;
 
 	(void)memset(out, 0, sizeof(*out));
+	*e = (struct error){ 0 };
 	r = find(fd, name, out, e);
 	if (r)
 		return r;
@@ -326,6 +327,19 @@ int nic_look(int fd, const char *name, struct nic_if *out, struct error *e)
 	if (r == -E2BIG)
 		return err_set(e, E2BIG,
 			"interface %s has more than %u addresses, neighbours and routes",
-			out->head.name, MSG_NIC_ITEMS);
-	return r ? err_sys(e, r, "the addresses and routes of interface %s", out->head.name) : 0;
+			QUOTE(out->head.name), MSG_NIC_ITEMS);
+	return r ? err_sys(e, r, "the addresses and routes of interface %s", QUOTE(out->head.name))
+		 : 0;
+}
+
+/* The namespace may be changed at any time, by a manager or by itself: what was seen while it was
+ * is no state that it ever had. */
+int nic_look(int fd, const char *name, struct nic_if *out, struct error *e)
+{
+	struct error why;
+	int r = -EAGAIN;
+
+	for (unsigned i = 0; r == -EAGAIN && i < RTNL_TRIES; i++)
+		r = look_once(fd, name, out, &why);
+	return r ? err_set(e, r, "%s", why.msg) : 0;
 }

@@ -133,13 +133,16 @@ int nic_open_tap(int fd, const char *name, struct error *e)
 	struct ifinfomsg i = { .ifi_family = AF_UNSPEC };
 	struct ifreq ifr = { .ifr_flags = TAP_FLAGS };
 	CLEAN_FD int tap = open_tun(e);
-	int r;
+	int r = -EAGAIN;
 
 	if (tap < 0)
 		return tap;
 	/* one that is not there would be made */
-	r = rtnl_list(fd, RTM_GETLINK, &i, sizeof(i), on_named, (void *)(uintptr_t)name);
-	if (r <= 0)
+	for (unsigned k = 0; r == -EAGAIN && k < RTNL_TRIES; k++)
+		r = rtnl_list(fd, RTM_GETLINK, &i, sizeof(i), on_named, (void *)(uintptr_t)name);
+	if (r < 0)
+		return err_sys(e, r, "the interfaces of the container's network namespace");
+	if (!r)
 		return err_set(
 			e, ENODEV, "the container's network namespace has no tap \"%s\"", name);
 	(void)snprintf(ifr.ifr_name, sizeof(ifr.ifr_name), "%s", name);

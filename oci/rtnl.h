@@ -12,6 +12,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#define RTNL_TRIES 16 /* of a list that is changed again and again */
+
 struct rtnl_req {
 	struct nlmsghdr h;
 	uint8_t body[496]; /* more than any of our requests has */
@@ -29,7 +31,8 @@ int rtnl_ask(int fd, struct rtnl_req *r);
 
 /* One entry of a list: the message, @n bytes from its header's end on. Not 0 ends the list. */
 typedef int rtnl_each_fn(void *arg, const struct nlmsghdr *h, const void *p, size_t n);
-/* Asks for the list of @type that @head describes. What @fn returned, or -errno. */
+/* Asks for the list of @type that @head describes. What @fn returned, or -errno: -EAGAIN when the
+ * kernel changed it meanwhile, and what @fn has seen is not to be relied upon. */
 int rtnl_list(int fd, uint16_t type, const void *head, size_t n, rtnl_each_fn *fn, void *arg);
 
 /* The attributes of @n bytes at @p, the last of each type below @max; those that are not there are

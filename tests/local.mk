@@ -89,6 +89,7 @@ unit_programs = \
 	tests/unit/test_resolve \
 	tests/unit/test_rng \
 	tests/unit/test_rtc \
+	tests/unit/test_rtnl \
 	tests/unit/test_save \
 	tests/unit/test_seccomp \
 	tests/unit/test_serial \

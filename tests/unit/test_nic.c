@@ -161,7 +161,7 @@ static void too_many(void)
 	CHECK_EQ(o.head.nitems, MSG_NIC_ITEMS);
 	CHECK(run("ip addr add 10.8.1.3/32 dev eth0"));
 	CHECK_EQ(look("eth0"), -E2BIG);
-	CHECK(strstr(e.msg, "eth0 has more than 512"));
+	CHECK(strstr(e.msg, "\"eth0\" has more than 512"));
 }
 
 static int take(void)
