@@ -26,10 +26,12 @@
 /* How long a VMM that was killed, and its cgroup, may take to be gone. */
 #define DESTROY_MS 10000
 
-/* Gives @c, which is created and locked, the network interface that it may have (oci/nic.h),
- * releases its process, and runs what poststart hooks there are;
- * when one of them fails the VMM is killed, and when the answer takes longer than @ms and the time
- * limits of the startContainer hooks. */
+/* Gives @c, which is created and locked, the network interface that it may have (oci/nic.h). When
+ * it fails the VMM goes on to wait. */
+int container_network(struct container *c, const struct spec *s, struct error *e);
+/* Then: releases its process, and runs what poststart hooks there are; when one of them fails the
+ * VMM is killed, and when the answer takes longer than @ms and the time limits of the
+ * startContainer hooks. */
 int container_start(struct container *c, const struct spec *s, unsigned ms, struct error *e);
 
 #endif

@@ -35,30 +35,30 @@
 	(BIT(0) | BIT(1) | BIT(7) | BIT(8) | BIT(9) | /* CSUM, GUEST_CSUM, TSO, ECN */ \
 		BIT(11) | BIT(12) | BIT(13))	      /* HOST_TSO, ECN */
 
-static int open_ns(const struct container *c, const char *which)
+/* The network namespace of the VMM process, which lives: its pid is not somebody else's. -ESRCH. */
+static int open_ns(const struct container *c, struct stat *st)
 {
+	CLEAN_FD int fd = -1;
+	CLEAN_FD int alive = -1;
 	char path[48];
-	int fd;
 
-	(void)snprintf(path, sizeof(path), "/proc/%d/ns/%s", (int)c->pid, which);
+	(void)snprintf(path, sizeof(path), "/proc/%d/ns/net", (int)c->pid);
 	fd = open(path, O_RDONLY | O_CLOEXEC);
-	return fd < 0 ? -errno : fd;
+	if (fd < 0 || fstat(fd, st))
+		return -errno;
+	alive = container_pidfd(c);
+	return alive < 0 ? -ESRCH : TAKE_FD(fd);
 }
 
-/* The namespaces of the VMM process, which lives: its pid is not somebody else's. */
 static int open_job(const struct container *c, struct nic_job *j, uint64_t *inode, struct error *e)
 {
-	CLEAN_FD int alive = -1;
 	struct stat st, own;
 
-	j->ns_fd = open_ns(c, "net");
-	j->user_fd = open_ns(c, "user");
-	alive = container_pidfd(c);
-	if (alive < 0)
+	j->ns_fd = open_ns(c, &st);
+	if (j->ns_fd == -ESRCH || j->ns_fd == -ENOENT)
 		return err_set(e, ESRCH, "container \"%s\" is not running", c->id);
-	if (j->ns_fd < 0 || fstat(j->ns_fd, &st))
-		return err_sys(
-			e, j->ns_fd < 0 ? j->ns_fd : errno, "the container's network namespace");
+	if (j->ns_fd < 0)
+		return err_sys(e, j->ns_fd, "the container's network namespace");
 	*inode = st.st_ino;
 	/* that would cut the host off; create has looked already, but at paths */
 	if (j->nic->kind != SPEC_NIC_TAP && !stat("/proc/self/ns/net", &own) &&
@@ -67,14 +67,6 @@ static int open_job(const struct container *c, struct nic_job *j, uint64_t *inod
 			"krun-oci.net=%s: the container's network namespace is the caller's own",
 			j->nic->kind == SPEC_NIC_TAKE ? "tap" : "passt");
 	return 0;
-}
-
-static void close_job(struct nic_job *j)
-{
-	if (j->ns_fd >= 0)
-		(void)close(TAKE_FD(j->ns_fd));
-	if (j->user_fd >= 0)
-		(void)close(TAKE_FD(j->user_fd));
 }
 
 static int ask(
@@ -105,7 +97,7 @@ static int record(void *arg, int index, struct error *e)
 /* The tap has gone: its other side is as it was. */
 static void undo(const struct nic_job *j, int index)
 {
-	const struct nic_job back = { .ns_fd = j->ns_fd, .user_fd = j->user_fd, .index = index };
+	const struct nic_job back = { .ns_fd = j->ns_fd, .index = index };
 	struct error why = { 0 };
 	struct nic_made ignored;
 
@@ -149,7 +141,7 @@ static bool tells_ip6(const struct spec *s)
 
 int nic_start(struct container *c, const struct spec *s, struct error *e)
 {
-	struct nic_job j = { .ns_fd = -1, .user_fd = -1 };
+	struct nic_job j = { .ns_fd = -1 };
 	struct error why = { 0 };
 	char ports[SPEC_PORTS_MAX];
 	struct spec_nic nic;
@@ -169,41 +161,50 @@ int nic_start(struct container *c, const struct spec *s, struct error *e)
 	j.told_ip6 = tells_ip6(s);
 	j.cgroup = c->cgroup;
 	r = make(c, &j, e);
-	close_job(&j);
+	if (j.ns_fd >= 0)
+		(void)close(j.ns_fd);
 	return r;
 }
 
-/* Only where it has a path can it live on. */
-static int open_left(const struct container *c)
+/* By its path, which may lead to another by now. */
+static int open_left(const struct container *c, struct stat *st)
 {
 	CLEAN(spec_freep) struct spec *s = NULL;
 	CLEAN_FD int fd = -1;
-	struct stat st;
 
 	if (spec_load(c->dir_fd, "config.json", &s, NULL, NULL, NULL) ||
 		!s->linux_.ns[SPEC_NS_NETWORK].path)
 		return -ENOENT;
-	fd = open(s->linux_.ns[SPEC_NS_NETWORK].path, O_RDONLY | O_CLOEXEC | O_NOCTTY);
-	if (fd < 0)
-		return -errno;
-	/* the path may lead to another by now */
-	return fstat(fd, &st) || st.st_ino != c->net_inode ? -ENOENT : TAKE_FD(fd);
+	fd = open(s->linux_.ns[SPEC_NS_NETWORK].path, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
+	return fd < 0 || fstat(fd, st) ? -errno : TAKE_FD(fd);
 }
 
-void nic_end(const struct container *c)
+int nic_hold(const struct container *c)
 {
-	struct nic_job j = { .user_fd = -1, .index = (int)c->net_index };
+	CLEAN_FD int fd = -1;
+	struct stat st, own;
+
+	if (!c->net_index)
+		return -ENOENT;
+	fd = open_ns(c, &st);
+	if (fd < 0)
+		fd = open_left(c, &st);
+	if (fd < 0)
+		return fd;
+	return stat("/proc/self/ns/net", &own) || st.st_dev != own.st_dev ||
+			st.st_ino != c->net_inode
+		? -ENOENT
+		: TAKE_FD(fd);
+}
+
+void nic_end(const struct container *c, int held)
+{
+	const struct nic_job j = { .ns_fd = held, .index = (int)c->net_index };
 	struct error why = { 0 };
 	struct nic_made ignored;
 
-	if (!c->net_index)
-		return;
-	j.ns_fd = open_left(c);
-	if (j.ns_fd < 0)
-		return;
-	if (nic_in_ns(&j, NULL, NULL, &ignored, &why))
+	if (held >= 0 && nic_in_ns(&j, NULL, NULL, &ignored, &why))
 		log_warn("the container's interface stays redirected to nobody: %s", why.msg);
-	(void)close(j.ns_fd);
 }
 
 void nic_device(const struct spec_nic *nic, const char *id, struct vmm_nic *out)

@@ -22,9 +22,12 @@
 /* @c is created. Records in its state what nic_end() has to undo. Nothing to do when the VM has all
  * of it. When it fails nothing is left, and it can be tried again. */
 int nic_start(struct container *c, const struct spec *s, struct error *e);
-/* The VMM of @c has gone: what nic_start() changed in a network namespace that may live on. Best
- * effort, with a warning. */
-void nic_end(const struct container *c);
+/* The network namespace in which nic_start() has changed something, for nic_end(): as long as the
+ * VMM lives it is the VMM's, then it can only be found by its path. A descriptor, or -errno. */
+int nic_hold(const struct container *c);
+/* The VMM of @c has gone: what nic_start() changed in @held, which may live on. Best effort, with a
+ * warning. */
+void nic_end(const struct container *c, int held);
 /* What the VM gets at create: an interface with nothing behind it. */
 void nic_device(const struct spec_nic *nic, const char *id, struct vmm_nic *out);
 

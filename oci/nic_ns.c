@@ -13,10 +13,12 @@
  */
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/nsfs.h>
 #include <sched.h>
 #include <signal.h>
 #include <string.h>
 #include <sys/file.h>
+#include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
@@ -48,11 +50,15 @@ union fd_room {
 
 static int enter(const struct nic_job *j, struct error *e)
 {
+	CLEAN_FD int user = -1;
+
 	if (!setns(j->ns_fd, CLONE_NEWNET))
 		return 0;
+	if (errno != EPERM)
+		return err_sys(e, errno, "the container's network namespace");
 	/* an ordinary user has rights in his user namespaces only from inside */
-	if (errno == EPERM && j->user_fd >= 0 && !setns(j->user_fd, CLONE_NEWUSER) &&
-		!setns(j->ns_fd, CLONE_NEWNET))
+	user = ioctl(j->ns_fd, NS_GET_USERNS);
+	if (user >= 0 && !setns(user, CLONE_NEWUSER) && !setns(j->ns_fd, CLONE_NEWNET))
 		return 0;
 	return err_sys(e, EPERM, "the container's network namespace cannot be entered");
 }

@@ -21,7 +21,7 @@ struct nic_job {
 	const struct spec_nic *nic; /* what to make; NULL: nic_release() of @index */
 	const char *ports, *cgroup; /* for passt */
 	bool told_ip6; /* whether the guest has IPv6 is the config's word, not the namespace's */
-	int ns_fd, user_fd; /* the namespace, and its user namespace or -1: borrowed */
+	int ns_fd;     /* the namespace: borrowed */
 	int index;
 };
 

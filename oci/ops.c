@@ -71,17 +71,19 @@ static int no_answer(const struct container *c, int vmm, unsigned ms, struct err
 		ms / 1000);
 }
 
+int container_network(struct container *c, const struct spec *s, struct error *e)
+{
+	return c->nic ? nic_start(c, s, e) : 0;
+}
+
 int container_start(struct container *c, const struct spec *s, unsigned ms, struct error *e)
 {
 	struct ctl_req q = { .op = CTL_START };
 	/* before it runs: who could not end it must not start it */
 	CLEAN_FD int vmm = container_pidfd(c);
-	CLEAN_FD int fd = -1;
-	int r = vmm >= 0 && c->nic && s ? nic_start(c, s, e) : 0;
+	CLEAN_FD int fd = ctl_connect(c, e);
+	int r;
 
-	if (r)
-		return r;
-	fd = ctl_connect(c, e);
 	if (fd < 0)
 		return fd;
 	if (vmm < 0)
@@ -108,6 +110,8 @@ static int start_created(struct container *c, struct error *e)
 	int r = c->hooks & both || c->nic ? spec_load(c->dir_fd, "config.json", &s, NULL, NULL, e)
 					  : 0;
 
+	if (!r && s)
+		r = container_network(c, s, e);
 	return r ? r : container_start(c, s, CTL_START_MS, e);
 }
 
@@ -247,13 +251,14 @@ int container_destroy(struct container *c, unsigned ms, struct error *e)
 {
 	CLEAN(spec_freep) struct spec *s = poststop_spec(c);
 	struct hook_state st = { .c = c, .status = "stopped", .watch_fd = -1 };
+	CLEAN_FD int net = nic_hold(c);
 	struct cg_mark m;
 	int r = end_vmm(c, ms);
 
 	if (r)
 		return err_sys(e, r, "cannot kill the VMM of container \"%s\" (pid %d)", c->id,
 			(int)c->pid);
-	nic_end(c);
+	nic_end(c, net);
 	/* the name of the scope, and the path of the cgroup, may be another container's by now */
 	cg_mark_of(&m, c->created, c->id);
 	if (c->scope && c->cgroup && cgroup_is_ours(c->cgroup, &m))

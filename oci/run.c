@@ -38,7 +38,7 @@ static void remove_ended(struct container *c)
 }
 
 /* The start failed: nothing stays, and the exit status is a shell's when exec() was what failed. */
-static int not_started(struct create *x)
+static int not_started(struct create *x, bool asked)
 {
 	CLEAN_FD int fd = (int)syscall(SYS_pidfd_open, x->c.pid, 0);
 	struct pollfd p = { .fd = fd, .events = POLLIN };
@@ -46,8 +46,9 @@ static int not_started(struct create *x)
 
 	if (x->o->pid_file)
 		(void)unlink(x->o->pid_file);
-	/* it ends by itself then, as soon as it has told us why */
-	if (fd >= 0 && poll(&p, 1, FAILED_MS) == 1 && waitpid(x->c.pid, &status, 0) == x->c.pid) {
+	/* it ends by itself then, as soon as it has told us why; unless it was never asked */
+	if (asked && fd >= 0 && poll(&p, 1, FAILED_MS) == 1 &&
+		waitpid(x->c.pid, &status, 0) == x->c.pid) {
 		if (WIFEXITED(status) && (WEXITSTATUS(status) == 126 || WEXITSTATUS(status) == 127))
 			code = WEXITSTATUS(status);
 		x->reaped = true;
@@ -61,16 +62,20 @@ static int not_started(struct create *x)
 static int make_and_start(struct create *x, int *code, struct error *e)
 {
 	struct error why = { 0 };
+	bool asked = false;
 	int sig, r;
 
 	if (x->foreground)
 		interrupt_begin();
 	r = create_make(x, &why);
 	if (!r) {
-		r = container_start(&x->c, x->spec, CTL_START_MS, &why);
+		r = container_network(&x->c, x->spec, &why);
+		asked = !r;
+		if (!r)
+			r = container_start(&x->c, x->spec, CTL_START_MS, &why);
 		sig = interrupt_end();
 		if (r || sig)
-			*code = not_started(x);
+			*code = not_started(x, asked);
 	} else {
 		sig = interrupt_end();
 	}

@@ -70,7 +70,7 @@ static int be_killed_later(void *arg, int index, struct error *e)
 static int take(nic_before_fn *before, void *arg, struct nic_made *m, struct error *e)
 {
 	CLEAN_FD int fd = ns();
-	const struct nic_job j = { .nic = &eth0, .ns_fd = fd, .user_fd = -1 };
+	const struct nic_job j = { .nic = &eth0, .ns_fd = fd };
 
 	return nic_in_ns(&j, before, arg, m, e);
 }
@@ -78,7 +78,7 @@ static int take(nic_before_fn *before, void *arg, struct nic_made *m, struct err
 static int release(int index)
 {
 	CLEAN_FD int fd = ns();
-	const struct nic_job j = { .ns_fd = fd, .user_fd = -1, .index = index };
+	const struct nic_job j = { .ns_fd = fd, .index = index };
 	struct nic_made m;
 	struct error e = { 0 };
 
@@ -191,6 +191,81 @@ static void one_at_a_time(void)
 	}
 }
 
+#define NOBODY 4711
+
+/* A namespace that belongs to another user namespace of an ordinary user's; it lives until @go is
+ * closed. */
+static void be_owner(int ready, int go)
+{
+	char c;
+	int fd;
+
+	if (setresgid(NOBODY, NOBODY, NOBODY) || setresuid(NOBODY, NOBODY, NOBODY))
+		_exit(1);
+	/* the host may keep these from ordinary users */
+	if (unshare(CLONE_NEWUSER))
+		_exit(errno == EPERM && write(ready, "-", 1) == 1 ? 0 : 1);
+	(void)prctl(PR_SET_DUMPABLE, 1, 0, 0, 0);
+	fd = open("/proc/self/uid_map", O_WRONLY);
+	if (write(fd, "0 4711 1", 8) != 8 || !fresh() || write(ready, "x", 1) != 1)
+		_exit(1);
+	_exit(!read(go, &c, 1) && run(NO_HOOK) ? 0 : 2);
+}
+
+static int as_nobody(pid_t owner)
+{
+	CLEAN_FD int fd = -1;
+	char path[40];
+	struct nic_job j = { .nic = &eth0 };
+	struct nic_made m;
+	struct error e = { 0 };
+
+	if (setresgid(NOBODY, NOBODY, NOBODY) || setresuid(NOBODY, NOBODY, NOBODY))
+		return 1;
+	(void)snprintf(path, sizeof(path), "/proc/%d/ns/net", (int)owner);
+	fd = open(path, O_RDONLY | O_CLOEXEC);
+	if (fd < 0)
+		return 2;
+	j.ns_fd = fd;
+	if (nic_in_ns(&j, note, NULL, &m, &e)) {
+		printf("# %s\n", e.msg);
+		return 3;
+	}
+	drop(&m);
+	j.nic = NULL;
+	j.index = m.index;
+	return nic_in_ns(&j, NULL, NULL, &m, &e) ? 4 : 0;
+}
+
+/* The rights are not where the caller is. */
+static void an_ordinary_user(void)
+{
+	int ready[2], go[2], st = -1;
+	pid_t owner, user;
+	char c;
+
+	CHECK(!pipe2(ready, O_CLOEXEC) && !pipe2(go, O_CLOEXEC));
+	owner = fork();
+	if (!owner) {
+		(void)close(go[1]);
+		be_owner(ready[1], go[0]);
+	}
+	(void)close(ready[1]);
+	CHECK_EQ(read(ready[0], &c, 1), 1);
+	if (c == 'x') {
+		user = fork();
+		if (!user)
+			_exit(as_nobody(owner));
+		CHECK_EQ(waitpid(user, &st, 0), user);
+		CHECK_EQ(st, 0);
+	}
+	(void)close(go[1]);
+	CHECK_EQ(waitpid(owner, &st, 0), owner);
+	CHECK_EQ(st, 0);
+	(void)close(ready[0]);
+	(void)close(go[0]);
+}
+
 int main(int argc, char **argv)
 {
 	static const struct test_case cases[] = {
@@ -198,6 +273,7 @@ int main(int argc, char **argv)
 		TEST(killed_before_the_record),
 		TEST(killed_after_the_record),
 		TEST(one_at_a_time),
+		TEST(an_ordinary_user),
 	};
 
 	if (!possible())
