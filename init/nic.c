@@ -93,24 +93,24 @@ static int add_address(int fd, int index, const struct msg_nic_item *m)
 	return address(fd, RTM_NEWADDR, NLM_F_CREATE | NLM_F_REPLACE, index, m);
 }
 
-static int add_route(int fd, int index, const struct msg_nic_item *m)
+static int route(int fd, uint16_t type, uint16_t how, int index, const struct msg_nic_item *m)
 {
 	struct rtmsg t = { .rtm_family = family_of(m),
 		.rtm_dst_len = m->prefix,
 		.rtm_table = RT_TABLE_MAIN,
 		.rtm_protocol = m->origin,
 		.rtm_scope = m->scope,
-		.rtm_type = RTN_UNICAST,
+		.rtm_type = m->type ? m->type : RTN_UNICAST,
 		.rtm_flags = m->flags & MSG_NIC_ONLINK ? RTNH_F_ONLINK : 0 };
-	struct nl_req r = nl_request(RTM_NEWROUTE, NLM_F_CREATE | NLM_F_EXCL, &t, sizeof(t));
+	struct nl_req r = nl_request(type, how, &t, sizeof(t));
 	struct rtattr *outer;
-	int err;
 
 	if (m->prefix)
 		(void)nl_attr(&r, RTA_DST, m->ip, ip_len(m));
 	ip_attr(&r, RTA_GATEWAY, m->via, m);
 	ip_attr(&r, RTA_PREFSRC, m->src, m);
-	(void)nl_attr(&r, RTA_OIF, &index, sizeof(index));
+	if (!m->type)
+		(void)nl_attr(&r, RTA_OIF, &index, sizeof(index));
 	if (m->metric)
 		(void)nl_attr(&r, RTA_PRIORITY, &m->metric, sizeof(m->metric));
 	if (m->mtu) {
@@ -118,7 +118,13 @@ static int add_route(int fd, int index, const struct msg_nic_item *m)
 		(void)nl_attr(&r, RTAX_MTU, &m->mtu, sizeof(m->mtu));
 		nl_attr_end(&r, outer);
 	}
-	err = nl_ask(fd, &r);
+	return nl_ask(fd, &r);
+}
+
+static int add_route(int fd, int index, const struct msg_nic_item *m)
+{
+	int err = route(fd, RTM_NEWROUTE, NLM_F_CREATE | NLM_F_EXCL, index, m);
+
 	/* that of an address's network is there already */
 	return err == -EEXIST ? 0 : err;
 }
@@ -154,10 +160,17 @@ static int add_item(int fd, int index, const struct msg_nic_item *m, struct fail
 	return fail_set(f, err, what[m->kind], name);
 }
 
+static bool valid_type(const struct msg_nic_item *m)
+{
+	return !m->type ||
+		(m->kind == MSG_NIC_ROUTE && m->type >= RTN_BLACKHOLE && m->type <= RTN_THROW);
+}
+
 static bool valid_item(const struct msg_nic_item *m)
 {
 	return m->kind >= MSG_NIC_ADDR && m->kind <= MSG_NIC_NEIGH && !m->reserved &&
-		!m->reserved2 && !(m->flags & ~(MSG_NIC_NOPREFIXROUTE | MSG_NIC_ONLINK)) &&
+		valid_type(m) && !m->reserved2 &&
+		!(m->flags & ~(MSG_NIC_NOPREFIXROUTE | MSG_NIC_ONLINK)) &&
 		(m->family == MSG_NET_INET ? m->prefix <= 32
 					   : m->family == MSG_NET_INET6 && m->prefix <= 128);
 }
@@ -229,7 +242,7 @@ static bool has_ip6(const char *name)
 	return is == '0';
 }
 
-/* As it was found, so that it can be set again: routes and neighbours go with the link. */
+/* As it was found, so that it can be set again: routes by it and neighbours go with the link. */
 static void give_back(int fd, int index, const struct msg_nic *n, const uint8_t *items)
 {
 	static const struct msg_nic was = { .name = DEVICE };
@@ -242,6 +255,8 @@ static void give_back(int fd, int index, const struct msg_nic *n, const uint8_t 
 		memcpy(&m, items + i * sizeof(m), sizeof(m));
 		if (m.kind == MSG_NIC_ADDR)
 			(void)address(fd, RTM_DELADDR, 0, index, &m);
+		else if (m.type)
+			(void)route(fd, RTM_DELROUTE, 0, index, &m);
 	}
 	(void)set_link(fd, index, &was);
 }

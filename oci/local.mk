@@ -49,6 +49,7 @@ liboci_a_SOURCES = \
 	oci/nic_ns.c \
 	oci/nic_passt.c \
 	oci/nic_tap.c \
+	oci/nic_walls.c \
 	oci/notify.c \
 	oci/ns.c \
 	oci/ops.c \

@@ -105,6 +105,22 @@ static void undo(const struct nic_job *j, int index)
 		log_warn("the container's interface stays redirected: %s", why.msg);
 }
 
+static void warn_of(const struct nic_made *m)
+{
+	if (m->left)
+		log_warn(
+			"%u routes by the interface have no words for a guest, and are not taken over",
+			m->left);
+	if (m->rules)
+		log_warn(
+			"the network namespace has %u rules of routing that do not hold for the guest",
+			m->rules);
+	if (m->tables)
+		log_warn(
+			"the network namespace has %u tables of packet filters that the guest's packets do not pass",
+			m->tables);
+}
+
 static int make(struct container *c, struct nic_job *j, struct error *e)
 {
 	struct record to = { .c = c };
@@ -114,10 +130,8 @@ static int make(struct container *c, struct nic_job *j, struct error *e)
 	if (r)
 		return r;
 	r = nic_in_ns(j, record, &to, &m, e);
-	if (!r && m.left)
-		log_warn(
-			"%u routes by the interface have no words for a guest, and are not taken over",
-			m.left);
+	if (!r)
+		warn_of(&m);
 	if (!r)
 		r = ask(c, m.bytes, m.fds, 2, e);
 	for (unsigned i = 0; i < ARRAY_SIZE(m.fds); i++) {

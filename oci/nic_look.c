@@ -8,8 +8,9 @@
  * in the guest. Of the others those without a router come first, since a router must be reachable
  * when a route by it is set.
  *
- * The guest gets what a route of its table "main" by this interface says. What our records have no
- * words for (several hops, another family's router, a source, a type of service) is counted.
+ * The guest gets what a route of its table "main" by this interface says, and those that say that
+ * something is not reached at all. What our records have no words for (several hops, another
+ * family's router, a source, a type of service) is counted.
  *
  * A namespace often refuses what a kernel does by itself with IPv6, so that no neighbour can become
  * its router. That is carried over, too.
@@ -252,6 +253,7 @@ static int add_route(struct nic_if *o, const struct rtmsg *t, const struct rtatt
 
 	if (!m)
 		return -E2BIG;
+	m->type = t->rtm_type == RTN_UNICAST ? 0 : t->rtm_type;
 	m->prefix = t->rtm_dst_len;
 	m->scope = t->rtm_scope;
 	m->origin = t->rtm_protocol;
@@ -263,6 +265,12 @@ static int add_route(struct nic_if *o, const struct rtmsg *t, const struct rtatt
 	rtnl_nested(a[RTA_METRICS], metrics, ARRAY_SIZE(metrics));
 	(void)rtnl_get(metrics[RTAX_MTU], &m->mtu, sizeof(m->mtu));
 	return 0;
+}
+
+/* What nobody is reached by, whichever interface there is. */
+static bool is_wall(const struct rtmsg *t)
+{
+	return t->rtm_type >= RTN_BLACKHOLE && t->rtm_type <= RTN_THROW;
 }
 
 static int on_route(void *arg, const struct nlmsghdr *h, const void *p, size_t n)
@@ -281,8 +289,10 @@ static int on_route(void *arg, const struct nlmsghdr *h, const void *p, size_t n
 	table = t.rtm_table;
 	(void)rtnl_get(a[RTA_TABLE], &table, sizeof(table));
 	(void)rtnl_get(a[RTA_OIF], &oif, sizeof(oif));
-	ours = oif == s->o->index || hops_by(a[RTA_MULTIPATH], s->o->index);
-	if (!ours || table != RT_TABLE_MAIN || !is_ip(t.rtm_family) || t.rtm_type != RTN_UNICAST ||
+	ours = is_wall(&t) ||
+		(t.rtm_type == RTN_UNICAST &&
+			(oif == s->o->index || hops_by(a[RTA_MULTIPATH], s->o->index)));
+	if (!ours || table != RT_TABLE_MAIN || !is_ip(t.rtm_family) ||
 		t.rtm_protocol == RTPROT_KERNEL || t.rtm_flags & RTM_F_CLONED)
 		return 0;
 	if (a[RTA_MULTIPATH] || a[RTA_VIA] || a[RTA_ENCAP] || t.rtm_src_len || t.rtm_tos) {

@@ -15,6 +15,9 @@
 struct nic_if {
 	int index;
 	unsigned left; /* routes of its that cannot be told to a guest */
+	/* walls of the namespace that hold for its own packets: rules of routing beside those that
+	 * every namespace has, and tables of netfilter */
+	unsigned rules, tables;
 	struct msg_nic head;
 	struct msg_nic_item item[MSG_NIC_ITEMS]; /* head.nitems of them, in the order to be set */
 };
@@ -24,5 +27,7 @@ struct nic_if {
  * -ENETDOWN, -EINVAL (several, or not Ethernet), -E2BIG, and @e.
  */
 int nic_look(int fd, const char *name, struct nic_if *out, struct error *e);
+/* Counts the walls; @fd as above. Best effort: what cannot be read is not there. */
+void nic_walls(int fd, struct nic_if *out);
 
 #endif

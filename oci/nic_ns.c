@@ -39,7 +39,7 @@ struct result {
 	struct error e; /* code 0: done, or */
 	bool asks;	/* it waits for a byte, or the end */
 	int index;
-	unsigned left;
+	unsigned left, rules, tables;
 	uint32_t bytes;
 };
 
@@ -146,6 +146,9 @@ static int take(int sock, const char *name, struct nic_if *o, int fd, struct res
 		return ret;
 	r->index = o->index;
 	r->left = o->left;
+	nic_walls(fd, o);
+	r->rules = o->rules;
+	r->tables = o->tables;
 	return may_take(sock, r) ? nic_take(fd, o, &r->e) : -ECANCELED;
 }
 
@@ -230,6 +233,8 @@ static int talk(int sock, nic_before_fn *before, void *arg, struct nic_made *m, 
 
 	m->index = r.index;
 	m->left = r.left;
+	m->rules = r.rules;
+	m->tables = r.tables;
 	if (!ret && r.asks) {
 		ret = before ? before(arg, r.index, e) : -EINVAL;
 		if (ret)

@@ -29,8 +29,8 @@ struct nic_made {
 	int fds[2]; /* the tap or socket, and the description as a file; the caller's to close, or
 		       -1 */
 	int index;  /* of the interface that was to be taken, or 0; set when it fails, too */
-	unsigned left;	/* of struct nic_if */
-	uint32_t bytes; /* of the description */
+	unsigned left, rules, tables; /* of struct nic_if */
+	uint32_t bytes;		      /* of the description */
 };
 
 /* Interface @index is about to be taken: whatever happens from now on, it has to be released. Not

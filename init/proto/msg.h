@@ -292,7 +292,8 @@ struct msg_nic_item {
 	uint8_t scope;	/* RT_SCOPE_* */
 	uint8_t origin; /* RTPROT_* of a route */
 	uint8_t flags;	/* MSG_NIC_NOPREFIXROUTE of an address, MSG_NIC_ONLINK of a route */
-	uint16_t reserved;
+	uint8_t type;	/* RTN_* of a route: 0, or 6 to 9 for what nobody is reached by */
+	uint8_t reserved;
 	uint32_t metric; /* of an address: of the route to its network; 0: the default */
 	uint32_t mtu;	 /* of a route; 0: the interface's */
 	uint8_t ip[16], via[16], src[16];
@@ -400,7 +401,8 @@ PROTO_AT(msg_nic_item, prefix, 2, 1);
 PROTO_AT(msg_nic_item, scope, 3, 1);
 PROTO_AT(msg_nic_item, origin, 4, 1);
 PROTO_AT(msg_nic_item, flags, 5, 1);
-PROTO_AT(msg_nic_item, reserved, 6, 2);
+PROTO_AT(msg_nic_item, type, 6, 1);
+PROTO_AT(msg_nic_item, reserved, 7, 1);
 PROTO_AT(msg_nic_item, metric, 8, 4);
 PROTO_AT(msg_nic_item, mtu, 12, 4);
 PROTO_AT(msg_nic_item, ip, 16, 16);

@@ -176,6 +176,36 @@ static void as_it_is(void)
 	CHECK_STR(f.text, "the machine has no network device: No such device");
 }
 
+/* What nobody is reached by; it goes again as the rest does. */
+static void walls(void)
+{
+	struct msg_nic n = { .name = "eth0", .nitems = 3, .flags = MSG_NIC_NO_LINK_LOCAL };
+	struct msg_nic_item m[3];
+	struct fail f = { 0 };
+
+	CHECK(fresh());
+	m[0] = V4(MSG_NIC_ROUTE, 32, 169, 254, 169, 254);
+	m[0].type = 6; /* RTN_BLACKHOLE */
+	m[0].origin = BOOT;
+	m[1] = item(MSG_NIC_ROUTE, MSG_NET_INET6, 16, v6, 16);
+	memset(m[1].ip + 2, 0, 14);
+	m[1].type = 8; /* RTN_PROHIBIT */
+	m[1].origin = BOOT;
+	m[1].metric = 1024;
+	m[2] = V4(MSG_NIC_ROUTE, 8, 10, 0, 0, 0);
+	memcpy(m[2].via, IP4(192, 0, 2, 1), 4);
+	CHECK_EQ(nic_set(&n, (const uint8_t *)m, sizeof(m), &f), -ENETUNREACH);
+	CHECK_STR(shown("ip route show type blackhole; ip -6 route show type prohibit"), "");
+	f = (struct fail){ 0 };
+	n.nitems = 2;
+	CHECK_EQ(nic_set(&n, (const uint8_t *)m, 2 * sizeof(m[0]), &f), 0);
+	CHECK_STR(shown("ip route show type blackhole | sed 's/ *$//'"),
+		"blackhole 169.254.169.254\n");
+	CHECK_STR(shown("ip -6 route show type prohibit | grep -o '^prohibit fd77::/16'"),
+		"prohibit fd77::/16\n");
+	CHECK_STR(shown("ip route flush type blackhole; ip -6 route flush type prohibit"), "");
+}
+
 /* What has failed can be tried again, and leaves nothing. */
 static void a_second_try(void)
 {
@@ -250,7 +280,7 @@ static void malformed(void)
 	struct fail f = { 0 };
 
 	CHECK(fresh());
-	for (unsigned i = 0; i < 12; i++) {
+	for (unsigned i = 0; i < 14; i++) {
 		struct msg_nic n = { .name = "eth0", .nitems = 1 };
 		struct msg_nic_item bad = m;
 
@@ -288,6 +318,13 @@ static void malformed(void)
 		case 10:
 			bad.flags = 4;
 			break;
+		case 11:
+			bad.type = 7; /* of an address */
+			break;
+		case 12:
+			bad.kind = MSG_NIC_ROUTE;
+			bad.type = 1;
+			break;
 		default:
 			bad.reserved2 = 1;
 			break;
@@ -304,6 +341,7 @@ int main(int argc, char **argv)
 		TEST(as_it_refuses),
 		TEST(as_the_kernel_does),
 		TEST(as_it_is),
+		TEST(walls),
 		TEST(a_second_try),
 		TEST(without_ip6),
 		TEST(what_the_kernel_refuses),

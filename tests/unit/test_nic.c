@@ -119,6 +119,42 @@ static void which_one(void)
 	CHECK(strstr(e.msg, "no interface that is up"));
 }
 
+/* What may not be reached, by no interface, and what our records cannot forbid. */
+static void walls(void)
+{
+	static const uint8_t type[] = { RTN_BLACKHOLE, RTN_UNREACHABLE, RTN_PROHIBIT, RTN_THROW,
+		RTN_BLACKHOLE };
+	CLEAN_FD int fd = -1;
+
+	CHECK(fresh());
+	CHECK(run(
+		"ip route add blackhole 169.254.169.254 && ip route add unreachable 10.1.0.0/16 && "
+		"ip route add prohibit 10.2.0.0/16 && ip route add throw 10.3.0.0/16 && "
+		"ip route add blackhole 10.4.0.0/16 table 7 && "
+		"ip -6 route add blackhole fd88::/16"));
+	CHECK_EQ(look("eth0"), 0);
+	CHECK_EQ(o.head.nitems, ARRAY_SIZE(type));
+	for (unsigned i = 0; i < o.head.nitems; i++) {
+		unsigned k = 0;
+
+		/* the kernel's order is that of the numbers */
+		while (k < ARRAY_SIZE(type) && type[k] != o.item[i].type)
+			k++;
+		CHECK(k < ARRAY_SIZE(type) && o.item[i].kind == MSG_NIC_ROUTE);
+	}
+	CHECK(o.item[4].family == MSG_NET_INET6 && o.item[4].type == RTN_BLACKHOLE);
+	fd = rtnl_open();
+	nic_walls(fd, &o);
+	CHECK(!o.rules && !o.tables);
+	CHECK(run("ip rule add from 10.9.8.7 table 7 && ip -6 rule add fwmark 5 prohibit"));
+	nic_walls(fd, &o);
+	CHECK_EQ(o.rules, 2);
+	if (!run("command -v nft >/dev/null") || !run("nft add table inet wall"))
+		return;
+	nic_walls(fd, &o);
+	CHECK_EQ(o.tables, 1);
+}
+
 #define SYSCTL "cd /proc/sys/net/ipv6/conf/eth0 && echo "
 
 /* A namespace that refuses to be told by its neighbours has reasons. */
@@ -410,6 +446,7 @@ int main(int argc, char **argv)
 		TEST(what_is_there),
 		TEST(which_one),
 		TEST(what_it_refuses),
+		TEST(walls),
 		TEST(too_many),
 		TEST(taken),
 		TEST(taken_again),
