@@ -10,8 +10,8 @@
  *
  * One thread drives these calls (the one that made the VM); vmm_stop(), vmm_vsock_connect(),
  * vmm_nic_attach() and vmm_stats() may be called from any. The library never exits, prints, or
- *installs a handler but the one for the signal that kicks vCPUs (SIGRTMIN+0), and has no state
- *outside struct vmm but what belongs to its own threads: a process may have several.
+ * installs a handler but the one for the signal that kicks vCPUs (SIGRTMIN+0), and has no state
+ * outside struct vmm but what belongs to its own threads: a process may have several.
  *
  * Errors are 0 or -errno with a sentence in struct error.
  */
