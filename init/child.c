@@ -222,22 +222,24 @@ static int make_container(struct child *c, int *master, struct fail *f)
 }
 
 /* A process that has not been executed yet is itself still in the agent's time namespace. */
-static int open_time(struct child *c)
+static int open_time(struct child *c, int *fd)
 {
 	char path[48];
 
+	*fd = -1;
 	if (!c->held || !(c->namespaces & K_CLONE_NEWTIME))
-		return -1;
+		return 0;
 	(void)snprintf(path, sizeof(path), "/proc/%d/ns/time_for_children", (int)c->held);
-	return open(path, O_RDONLY | O_CLOEXEC);
+	*fd = open(path, O_RDONLY | O_CLOEXEC);
+	return *fd < 0 ? -1 : 0;
 }
 
 static int join_container(struct child *c, int *master, struct fail *f)
 {
-	int err = 0, time_ns = open_time(c);
+	int err = 0, time_ns;
 	char name[32];
 
-	if (syscall(SYS_setns, c->init_pidfd, c->namespaces) ||
+	if (open_time(c, &time_ns) || syscall(SYS_setns, c->init_pidfd, c->namespaces) ||
 		(time_ns >= 0 && syscall(SYS_setns, time_ns, K_CLONE_NEWTIME)))
 		err = fail_set(f, errno, "joining the container", NULL);
 	if (time_ns >= 0)

@@ -368,12 +368,12 @@ static int check_can_exec(struct agent *a, struct fail *f)
 	return 0;
 }
 
-/* The container's own process while it waits for its start, else 0. */
+/* The container's own process until it has been executed, else 0. */
 static pid_t held_init(struct agent *a)
 {
 	const struct proc *init = proc_find(a, PROTO_PROC_INIT);
 
-	return init && init->state == PROC_HELD ? init->pid : 0;
+	return init && (init->state == PROC_HELD || init->state == PROC_STARTING) ? init->pid : 0;
 }
 
 int proc_spawn(struct agent *a, struct conn *c, uint16_t type, uint32_t seq, uint32_t id,

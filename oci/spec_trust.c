@@ -11,15 +11,12 @@
  * host's configuration asks for. */
 static bool needs_trust(const struct spec_kv *kv)
 {
-	static const char disk[] = "krun-oci.disk.";
-
-	/* a path without the slash stays below the bundle; of .options the value is no path */
-	if (!strncmp(kv->key, disk, sizeof(disk) - 1))
-		return kv->value[0] == '/';
 	/* an interface that is taken over is lost to all others of its namespace */
 	if (!strcmp(kv->key, "krun-oci.net"))
 		return strcmp(kv->value, "tsi") != 0 && strcmp(kv->value, "none") != 0;
+	/* also one below the bundle, where managers have files of their own: config.json */
 	return !strcmp(kv->key, SPEC_IGNORE_KEY) || !strncmp(kv->key, "run.oci.hooks.", 14) ||
+		!strncmp(kv->key, "krun-oci.disk.", 14) ||
 		!strcmp(kv->key, "krun-oci.net.interface") || !strcmp(kv->key, "krun.tap_name") ||
 		!strcmp(kv->key, "krun-oci.hugepages") ||
 		(!strcmp(kv->key, "krun.use_passt") && spec_annotation_on(kv->value));

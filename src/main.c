@@ -77,7 +77,7 @@ static const struct opt globals[] = {
 		"what would be refused in these fields is left out, as the annotation krun-oci.ignore does (--ignore linux.devices for --privileged)",
 		&g.ignore },
 	{ "trust-annotations", 0, OPT_FLAG, NULL,
-		"honour annotations that an image must not set: krun-oci.ignore, run.oci.hooks.*, disks by absolute paths, network interfaces",
+		"honour annotations that an image must not set: krun-oci.ignore, run.oci.hooks.*, disks, huge pages, network interfaces",
 		&g.trust },
 	{ "criu", 0, OPT_STRING, NULL, NULL, NULL },
 	{ "version", 'v', OPT_FLAG, NULL, "print the version", &g.version },

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-/* The devices of the VM that krun_start_enter() makes: shares, vsock, consoles, serial ports; nics.c
- * has the network interfaces, drives.c the disks, vhost.c what other processes serve. */
+/* The devices of the VM that krun_start_enter() makes: shares, vsock, consoles, serial ports;
+ * nics.c has the network interfaces, drives.c the disks, vhost.c what other processes serve. */
 /*
  * How it works
  *
@@ -213,6 +213,10 @@ static int add_serials(struct start *s, struct error *e)
 {
 	const struct api_ctx *c = s->c;
 
+	/* it would take the terminal, and nobody would read from it */
+	if (c->nserials && s->kernel.boot == BOOT_OWN)
+		return err_set(e, ENOTSUP,
+			"serial console: this library's own kernel has no driver for it");
 	for (unsigned i = 0; i < c->nserials; i++) {
 		struct vmm_serial *v = &s->cfg.serial[s->cfg.nserials++];
 		int in = c->serial[i].in, out = c->serial[i].out;

@@ -102,7 +102,9 @@ struct disk_cfg {
 	 * extent; its fd or -errno. NULL: such images are refused. */
 	int (*open_backing)(void *arg, const char *name);
 	void *backing_arg;
-	unsigned depth; /* private: how many images lie above */
+	unsigned depth;	    /* private: how many images lie above */
+	const char *beside; /* private: the directory of the image that names the next, with its
+			       slash, from that of the first; or NULL */
 };
 
 int blk_new(struct loop *loop, struct mem *mem, const struct disk_cfg *cfg, struct vdev **out,

@@ -243,8 +243,9 @@ static int open_backing(
 {
 	uint64_t at = get_be64(h->b + H_BACKING);
 	uint32_t n = get_be32(h->b + H_BACKING_LEN);
-	char name[NAME_MAX_ + 1];
+	char name[NAME_MAX_ + 1], path[2 * NAME_MAX_];
 	struct disk_cfg c = *cfg;
+	char *slash;
 	int r;
 
 	if (!at)
@@ -267,9 +268,16 @@ static int open_backing(
 	else
 		return err_set(e, ENOTSUP,
 			"disk: the qcow2 image does not say that its backing file is raw or qcow2");
-	c.fd = cfg->open_backing(cfg->backing_arg, name);
+	if (snprintf(path, sizeof(path), "%s%s", cfg->beside && *name != '/' ? cfg->beside : "",
+		    name) >= (int)sizeof(path))
+		return err_set(e, ENAMETOOLONG, "disk: the backing file %.100s", name);
+	c.fd = cfg->open_backing(cfg->backing_arg, path);
 	if (c.fd < 0)
-		return err_sys(e, c.fd, "disk: the backing file %.100s", name);
+		return err_sys(e, c.fd, "disk: the backing file %.100s", path);
+	/* what this one names lies beside it, not beside the first */
+	slash = strrchr(path, '/');
+	path[slash ? (size_t)(slash - path) + 1 : 0] = 0;
+	c.beside = path;
 	c.readonly = true;
 	c.direct = false;
 	c.depth++;

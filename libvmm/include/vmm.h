@@ -101,8 +101,8 @@ struct vmm_disk {
 	/*
 	 * Opens, for reading, the file that an image names: the one below a qcow2 image, the flat
 	 * extent of a VMDK. Called within vmm_build() or vmm_load(); returns its fd, which is taken
-	 * over, or -errno. The name is whatever stands in the image: which files it may mean is
-	 * this function's rule. NULL: an image with such a file is refused.
+	 * over, or -errno. The name is whatever stands in the image, a relative one made to begin
+	 * in the first image's directory: which files it may mean is this function's rule. NULL: an image with such a file is refused.
 	 */
 	int (*open_backing)(void *arg, const char *name);
 	void *backing_arg;
@@ -253,7 +253,7 @@ struct vmm_config {
 	 * given back.
 	 */
 	bool hugepages;
-	bool pit;	    /* an interval timer, which kernels without KVM support want */
+	bool pit; /* an interval timer, which kernels without KVM support want */
 	/* The guest may run guests of its own (-ENOTSUP where the host's KVM does not let it). What
 	 * it is then in the middle of cannot be saved: vmm_save() and vmm_load() answer -ENOTSUP.
 	 */

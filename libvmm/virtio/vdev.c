@@ -147,7 +147,12 @@ int vdev_init(struct vdev *v, const struct vdev_class *cls, unsigned nqueues, st
 	return 0;
 }
 
-/* Kicks become sources of the loop and every queue gets one: it may have entries already. */
+/*
+ * Kicks become sources of the loop and every queue gets one: it may have entries already. Where
+ * another process reads them nothing is written: it shares the descriptor and could make the write
+ * wait. The driver kicks once it has said DRIVER_OK, and what it kicked while we were paused
+ * counts.
+ */
 int vdev_loop_listen(struct vdev *v)
 {
 	uint64_t one = 1;
@@ -157,8 +162,9 @@ int vdev_loop_listen(struct vdev *v)
 
 		if (!v->vq[i].ready)
 			continue;
-		if (!v->cls->elsewhere)
-			r = loop_add(v->loop, &v->kick_src[i], EPOLLIN | EPOLLET);
+		if (v->cls->elsewhere)
+			continue;
+		r = loop_add(v->loop, &v->kick_src[i], EPOLLIN | EPOLLET);
 		if (!r && write(v->kick_fd[i], &one, sizeof(one)) < 0 && errno != EAGAIN)
 			r = -errno;
 		if (r)

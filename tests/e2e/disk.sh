@@ -52,7 +52,7 @@ for round in $(seq 1 "${KILLS:-2}"); do
 	guest 'disk load /dev/vda /mnt/safe' "$(disk 0 "$work/q" format=qcow2)"
 	run krun-oci --trust-annotations create --bundle "$work/b" "$id"
 	[ "$rc" = 0 ] || die "create: exit status $rc"
-	if [ $round = 1 ]; then
+	if [ "$round" = 1 ]; then
 		cp -r "$work/b/config.json" "$work/keep"
 		run krun-oci --trust-annotations run --bundle "$work/b" "$id-2"
 		[ "$rc" != 0 ] || die "one image, two machines"

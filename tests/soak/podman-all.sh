@@ -168,7 +168,7 @@ teller=$!
 wait_for 20 test -S "$work/notify"
 # who waits for whom, should it never be told
 all_stand() {
-	ps -eo pid,ppid,stat,wchan:24,args --forest | grep -v '\]$' | cut -c1-200
+	ps -eo pid,ppid,stat,wchan:24,args --forest | sed '/]$/d' | cut -c1-200
 	for p in $(pgrep 'krun-oci|conmon'); do
 		echo "$p: $(readlink "/proc/$p/fd"/* | grep -v '^/' | paste -sd' ')"
 		tr '\0' '\n' <"/proc/$p/environ" | grep NOTIFY

@@ -332,6 +332,18 @@ static void backing_files(void)
 	(void)close(fd);
 	memset(model + 4 * MIB, 0, 2 * MIB);
 	WORK("a", 2, 300);
+	/* the lower name is of a file beside the image that has it, not beside the first */
+	SH_OK("rm -rf a sub && mkdir sub && mv raw sub/low && head -c 4M /dev/urandom >low && "
+	      "(cd sub && qemu-img create -q -f qcow2 -F raw -b low mid) && "
+	      "qemu-img create -q -f qcow2 -F qcow2 -b sub/mid a %u",
+		SIZE);
+	fd = image_fd("sub/low", O_RDONLY);
+	CHECK_EQ(pread(fd, model, 4 * MIB, 0), 4 * MIB);
+	(void)close(fd);
+	memset(model + 4 * MIB, 0, 2 * MIB);
+	WORK("a", 1, 300);
+	SH_OK("mv sub/low raw && rm -rf a sub low && qemu-img create -q -f qcow2 -F raw -b raw a %u",
+		SIZE);
 	/* not allowed; and one whose format is not said */
 	cfg.fd = image_fd("a", O_RDWR);
 	CHECK_EQ(disk_open(&cfg, &d, &e), -EPERM);

@@ -160,8 +160,8 @@ static void trusted_annotations(void)
 		{ "'krun.use_passt':'0'", false },
 		{ "'krun-oci.net':'none'", false },
 		{ "'krun-oci.net':'tsi','krun-oci.net.egress':'deny any'", false },
-		{ "'krun-oci.disk.0':'image'", false },
-		{ "'krun-oci.disk.0':'image','krun-oci.disk.0.options':'ro'", false },
+		{ "'krun-oci.disk.0':'config.json'", true },
+		{ "'krun-oci.disk.0.options':'ro'", true },
 		{ "'krun.ram_mib':'512','run.oci.keep_original_groups':'1'", false },
 	};
 

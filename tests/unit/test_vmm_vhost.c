@@ -108,7 +108,7 @@ static void lives(void)
 	}
 	CHECK_EQ(windows, 0);
 	CHECK_EQ(vmm_start(vm, &e), 0);
-	CHECK(threads >> VMM_THREAD_VHOST & 1);
+	CHECK(__atomic_load_n(&threads, __ATOMIC_RELAXED) >> VMM_THREAD_VHOST & 1);
 	CHECK_EQ(vmm_pause(vm), 0);
 	CHECK_EQ(vmm_save(vm, fd, &e), -ENOTSUP);
 	CHECK(strstr(e.msg, "vhost-user disk") && strstr(e.msg, "another process serves it"));
