@@ -220,8 +220,8 @@ int dhcp_run(const char *name, int tries);
 /* netif.c: MSG_NET's payload as dummy interfaces. All are tried; the first error is the answer. */
 int netif_show(const uint8_t *list, size_t len);
 
-/* nic.c: what MSG_NIC says, but for DHCP. 0, and then there may be a warning in f->text; -EPROTO; or
- * -errno with *@f, and the device is as it was. */
+/* nic.c: what MSG_NIC says, but for DHCP. 0, and then there may be a warning in f->text; -EPROTO;
+ * or -errno with *@f, and the device is as it was. */
 int nic_set(const struct msg_nic *n, const uint8_t *items, size_t len, struct fail *f);
 
 /* sysctl.c: sysctl_set() runs in the child that makes the container, and leaves out those of

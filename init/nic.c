@@ -6,10 +6,10 @@
  * The device is there since the boot, down, as eth0 and with an address of the host's choice. It
  * gets the name, the hardware address and the MTU of the namespace's interface, then addresses,
  * neighbours and routes in the order in which they come: the host has put those routes first that
- * others need. Addresses of IPv6 are used at once, as the namespace has looked for a second one
- * already; and where it is a namespace's, no link-local one is made that the namespace has not.
- * Nor does the guest listen to routers, or have IPv6, where the namespace does not: that is set
- * while the link is down.
+ * others need. Addresses of IPv6 are used at once where the namespace has looked for a second one
+ * already, and what was given for a time is the guest's for what is left of it; and where it is a
+ * namespace's, no link-local one is made that the namespace has not. Nor does the guest listen to
+ * routers, or have IPv6, where the namespace does not: that is set while the link is down.
  *
  * What the guest's kernel refuses ends all of it, and the device is as it was found: the host may
  * try again. Only IPv6 may be missing, as the config can turn that off; what would be set of it is
@@ -74,7 +74,9 @@ static int address(int fd, uint16_t type, uint16_t how, int index, const struct 
 		.ifa_index = (uint32_t)index };
 	struct nl_req r = nl_request(type, how, &a, sizeof(a));
 	bool v6 = m->family == MSG_NET_INET6;
-	uint32_t flags = IFA_F_PERMANENT | (v6 ? IFA_F_NODAD : 0) |
+	const struct ifa_cacheinfo life = { .ifa_prefered = m->preferred, .ifa_valid = m->valid };
+	uint32_t flags = (m->valid ? 0 : IFA_F_PERMANENT) |
+		(v6 && !(m->flags & MSG_NIC_DAD) ? IFA_F_NODAD : 0) |
 		(m->flags & MSG_NIC_NOPREFIXROUTE ? IFA_F_NOPREFIXROUTE : 0);
 
 	(void)nl_attr(&r, IFA_LOCAL, m->ip, ip_len(m));
@@ -83,6 +85,8 @@ static int address(int fd, uint16_t type, uint16_t how, int index, const struct 
 	if (!v6)
 		ip_attr(&r, IFA_BROADCAST, m->src, m);
 	(void)nl_attr(&r, IFA_FLAGS, &flags, sizeof(flags));
+	if (m->valid)
+		(void)nl_attr(&r, IFA_CACHEINFO, &life, sizeof(life));
 	if (m->metric)
 		(void)nl_attr(&r, IFA_RT_PRIORITY, &m->metric, sizeof(m->metric));
 	return nl_ask(fd, &r);
@@ -113,6 +117,8 @@ static int route(int fd, uint16_t type, uint16_t how, int index, const struct ms
 		(void)nl_attr(&r, RTA_OIF, &index, sizeof(index));
 	if (m->metric)
 		(void)nl_attr(&r, RTA_PRIORITY, &m->metric, sizeof(m->metric));
+	if (m->valid)
+		(void)nl_attr(&r, RTA_EXPIRES, &m->valid, sizeof(m->valid));
 	if (m->mtu) {
 		outer = nl_attr(&r, RTA_METRICS, NULL, 0);
 		(void)nl_attr(&r, RTAX_MTU, &m->mtu, sizeof(m->mtu));
@@ -169,8 +175,8 @@ static bool valid_type(const struct msg_nic_item *m)
 static bool valid_item(const struct msg_nic_item *m)
 {
 	return m->kind >= MSG_NIC_ADDR && m->kind <= MSG_NIC_NEIGH && !m->reserved &&
-		valid_type(m) && !m->reserved2 &&
-		!(m->flags & ~(MSG_NIC_NOPREFIXROUTE | MSG_NIC_ONLINK)) &&
+		valid_type(m) && !m->reserved2 && m->preferred <= m->valid &&
+		!(m->flags & ~(MSG_NIC_NOPREFIXROUTE | MSG_NIC_ONLINK | MSG_NIC_DAD)) &&
 		(m->family == MSG_NET_INET ? m->prefix <= 32
 					   : m->family == MSG_NET_INET6 && m->prefix <= 128);
 }

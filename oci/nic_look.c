@@ -25,13 +25,15 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <unistd.h>
 
 #include "oci/nic_look.h"
 #include "oci/rtnl.h"
 #include "oci/json_text.h"
 #include "util/util.h"
 
-#define NAMES 100 /* characters of the names in a message */
+#define FOR_EVER 0xffffffffU /* seconds of a life */
+#define NAMES	 100	     /* characters of the names in a message */
 
 struct links {
 	const char *want; /* empty: whichever is up */
@@ -172,6 +174,7 @@ static int on_address(void *arg, const struct nlmsghdr *h, const void *p, size_t
 	const struct rtattr *a[IFA_RT_PRIORITY + 1];
 	uint8_t local[16] = { 0 }, other[16] = { 0 };
 	struct nic_if *o = arg;
+	struct ifa_cacheinfo life = { .ifa_prefered = FOR_EVER, .ifa_valid = FOR_EVER };
 	struct msg_nic_item *m;
 	struct ifaddrmsg i;
 	uint32_t flags;
@@ -182,15 +185,25 @@ static int on_address(void *arg, const struct nlmsghdr *h, const void *p, size_t
 	rtnl_attrs((const uint8_t *)p + NLMSG_ALIGN(sizeof(i)), n - sizeof(i), a, ARRAY_SIZE(a));
 	flags = i.ifa_flags;
 	(void)rtnl_get(a[IFA_FLAGS], &flags, sizeof(flags));
+	/* a temporary one is the kernel's own affair; its bit means something else to IPv4 */
 	if ((int)i.ifa_index != o->index || !is_ip(i.ifa_family) || flags & IFA_F_DADFAILED ||
+		(i.ifa_family == AF_INET6 && flags & IFA_F_TEMPORARY) ||
 		!get_ip(a[IFA_LOCAL] ? a[IFA_LOCAL] : a[IFA_ADDRESS], i.ifa_family, local))
+		return 0;
+	(void)rtnl_get(a[IFA_CACHEINFO], &life, sizeof(life));
+	if (!life.ifa_valid)
 		return 0;
 	m = add(o, MSG_NIC_ADDR, i.ifa_family);
 	if (!m)
 		return -E2BIG;
 	m->prefix = i.ifa_prefixlen;
 	m->scope = i.ifa_scope;
-	m->flags = flags & IFA_F_NOPREFIXROUTE ? MSG_NIC_NOPREFIXROUTE : 0;
+	m->flags = (flags & IFA_F_NOPREFIXROUTE ? MSG_NIC_NOPREFIXROUTE : 0) |
+		(flags & IFA_F_TENTATIVE ? MSG_NIC_DAD : 0);
+	if (life.ifa_valid != FOR_EVER || life.ifa_prefered != FOR_EVER) {
+		m->valid = life.ifa_valid;
+		m->preferred = MIN(life.ifa_prefered, life.ifa_valid);
+	}
 	(void)memcpy(m->ip, local, sizeof(local));
 	if (get_ip(a[IFA_ADDRESS], i.ifa_family, other) && memcmp(other, local, sizeof(other)) != 0)
 		(void)memcpy(m->via, other, sizeof(other));
@@ -246,6 +259,17 @@ static bool hops_by(const struct rtattr *a, int index)
 	return false;
 }
 
+/* Seconds that a route is left, 0 when it stays. */
+static uint32_t expires(const struct rtattr *a)
+{
+	struct rta_cacheinfo c = { 0 };
+	long hz = sysconf(_SC_CLK_TCK);
+
+	if (!rtnl_get(a, &c, sizeof(c)) || (int32_t)c.rta_expires <= 0 || hz <= 0)
+		return 0;
+	return (uint32_t)(((long)c.rta_expires + hz - 1) / hz);
+}
+
 static int add_route(struct nic_if *o, const struct rtmsg *t, const struct rtattr *const *a)
 {
 	const struct rtattr *metrics[RTAX_MTU + 1];
@@ -262,6 +286,7 @@ static int add_route(struct nic_if *o, const struct rtmsg *t, const struct rtatt
 	(void)get_ip(a[RTA_GATEWAY], t->rtm_family, m->via);
 	(void)get_ip(a[RTA_PREFSRC], t->rtm_family, m->src);
 	(void)rtnl_get(a[RTA_PRIORITY], &m->metric, sizeof(m->metric));
+	m->valid = expires(a[RTA_CACHEINFO]);
 	rtnl_nested(a[RTA_METRICS], metrics, ARRAY_SIZE(metrics));
 	(void)rtnl_get(metrics[RTAX_MTU], &m->mtu, sizeof(m->mtu));
 	return 0;

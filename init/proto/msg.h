@@ -299,10 +299,13 @@ struct msg_nic_item {
 	uint8_t ip[16], via[16], src[16];
 	uint8_t mac[6];
 	uint16_t reserved2;
+	/* seconds, ~0: always; valid 0: an address or route that stays, and is preferred */
+	uint32_t valid, preferred;
 };
 
 #define MSG_NIC_NOPREFIXROUTE 1u
 #define MSG_NIC_ONLINK	      2u
+#define MSG_NIC_DAD	      4u /* of an address: nobody knows yet whether it is somebody else's */
 
 #define PROTO_AT(s, f, off, size) \
 	_Static_assert(           \
@@ -394,7 +397,7 @@ PROTO_AT(msg_nic, name, 8, 16);
 PROTO_AT(msg_nic, mac, 24, 6);
 PROTO_AT(msg_nic, flags, 30, 1);
 PROTO_AT(msg_nic, reserved, 31, 1);
-PROTO_SIZE(msg_nic_item, 72);
+PROTO_SIZE(msg_nic_item, 80);
 PROTO_AT(msg_nic_item, kind, 0, 1);
 PROTO_AT(msg_nic_item, family, 1, 1);
 PROTO_AT(msg_nic_item, prefix, 2, 1);
@@ -410,6 +413,8 @@ PROTO_AT(msg_nic_item, via, 32, 16);
 PROTO_AT(msg_nic_item, src, 48, 16);
 PROTO_AT(msg_nic_item, mac, 64, 6);
 PROTO_AT(msg_nic_item, reserved2, 70, 2);
+PROTO_AT(msg_nic_item, valid, 72, 4);
+PROTO_AT(msg_nic_item, preferred, 76, 4);
 PROTO_SIZE(msg_oom, 8);
 PROTO_AT(msg_oom, kills, 0, 8);
 

@@ -176,6 +176,42 @@ static void as_it_is(void)
 	CHECK_STR(f.text, "the machine has no network device: No such device");
 }
 
+/* What is given for a time; and an address that the guest has to look for itself. */
+static void lives(void)
+{
+	struct msg_nic n = { .name = "eth0", .nitems = 4, .flags = MSG_NIC_NO_LINK_LOCAL };
+	struct msg_nic_item m[4];
+	struct fail f = { 0 };
+
+	CHECK(fresh());
+	m[0] = V4(MSG_NIC_ADDR, 24, 10, 9, 8, 7);
+	m[0].valid = 2000;
+	m[0].preferred = 1000;
+	m[1] = item(MSG_NIC_ADDR, MSG_NET_INET6, 64, gw6, 16);
+	m[1].valid = 0xffffffff;
+	m[2] = item(MSG_NIC_ADDR, MSG_NET_INET6, 64, v6, 16);
+	m[2].flags = MSG_NIC_DAD;
+	m[3] = item(MSG_NIC_ROUTE, MSG_NET_INET6, 0, any, 16);
+	memcpy(m[3].via, v6, 15);
+	m[3].via[15] = 9;
+	m[3].origin = BOOT;
+	m[3].valid = 3000;
+	CHECK_EQ(nic_set(&n, (const uint8_t *)m, sizeof(m), &f), 0);
+	CHECK_STR(f.text, "");
+	CHECK_STR(shown("ip -o -4 addr show eth0 | grep -o -e 'valid_lft [12]...sec' -e "
+			"'preferred_lft [0-9]*sec' | sed 's/ [0-9]*sec/ N/'"),
+		"valid_lft N\npreferred_lft N\n");
+	CHECK_STR(
+		shown("ip -o -6 addr show eth0 | grep fd77::1/ | grep -o -e deprecated -e nodad -e "
+		      "'valid_lft forever' -e 'preferred_lft 0sec'"),
+		"nodad\ndeprecated\nvalid_lft forever\npreferred_lft 0sec\n");
+	CHECK_STR(shown("ip -o -6 addr show eth0 | grep fd77::2/ | grep -o -e nodad -e "
+			"'preferred_lft forever'"),
+		"preferred_lft forever\n");
+	CHECK_STR(shown("ip -6 route show default | grep -o 'expires [23]...sec' | cut -c-7"),
+		"expires\n");
+}
+
 /* What nobody is reached by; it goes again as the rest does. */
 static void walls(void)
 {
@@ -280,7 +316,7 @@ static void malformed(void)
 	struct fail f = { 0 };
 
 	CHECK(fresh());
-	for (unsigned i = 0; i < 14; i++) {
+	for (unsigned i = 0; i < 15; i++) {
 		struct msg_nic n = { .name = "eth0", .nitems = 1 };
 		struct msg_nic_item bad = m;
 
@@ -316,7 +352,10 @@ static void malformed(void)
 			bad.family = 2;
 			break;
 		case 10:
-			bad.flags = 4;
+			bad.flags = 8;
+			break;
+		case 13:
+			bad.preferred = 1;
 			break;
 		case 11:
 			bad.type = 7; /* of an address */
@@ -341,6 +380,7 @@ int main(int argc, char **argv)
 		TEST(as_it_refuses),
 		TEST(as_the_kernel_does),
 		TEST(as_it_is),
+		TEST(lives),
 		TEST(walls),
 		TEST(a_second_try),
 		TEST(without_ip6),

@@ -155,6 +155,36 @@ static void walls(void)
 	CHECK_EQ(o.tables, 1);
 }
 
+/* What is given for a time is no longer than that, and what may be somebody else's is said so. */
+static void lives(void)
+{
+	CHECK(fresh());
+	CHECK(run("echo 100 >/proc/sys/net/ipv6/conf/eth0/dad_transmits && ip -batch - <<.\n"
+		  "addr add 10.9.8.7/24 dev eth0 valid_lft 2000 preferred_lft 1000\n"
+		  "addr add 10.9.8.8/24 dev eth0\n"
+		  "addr add fd77::1/64 dev eth0 nodad preferred_lft 0\n"
+		  "addr add fd77::2/64 dev eth0\n"
+		  "route add fd88::/64 via fd77::9 dev eth0 expires 3000\n"
+		  "route add fd89::/64 via fd77::9 dev eth0\n.\n"));
+	CHECK_EQ(look("eth0"), 0);
+	CHECK_EQ(o.head.nitems, 6);
+	for (unsigned i = 0; i < o.head.nitems; i++) {
+		const struct msg_nic_item *m = &o.item[i];
+		uint8_t last = m->ip[m->family == MSG_NET_INET6 ? 15 : 3];
+
+		if (m->kind == MSG_NIC_ADDR && last == 7)
+			CHECK(m->valid > 1000 && m->valid <= 2000 && m->preferred > 500 &&
+				m->preferred <= 1000);
+		else if (m->kind == MSG_NIC_ADDR && last == 1)
+			CHECK(m->valid == 0xffffffff && !m->preferred && !m->flags);
+		else if (m->kind == MSG_NIC_ROUTE && m->ip[1] == 0x88)
+			CHECK(m->valid > 2000 && m->valid <= 3000);
+		else
+			CHECK(!m->valid && !m->preferred);
+		CHECK_EQ(m->flags, m->kind == MSG_NIC_ADDR && last == 2 ? MSG_NIC_DAD : 0);
+	}
+}
+
 #define SYSCTL "cd /proc/sys/net/ipv6/conf/eth0 && echo "
 
 /* A namespace that refuses to be told by its neighbours has reasons. */
@@ -447,6 +477,7 @@ int main(int argc, char **argv)
 		TEST(which_one),
 		TEST(what_it_refuses),
 		TEST(walls),
+		TEST(lives),
 		TEST(too_many),
 		TEST(taken),
 		TEST(taken_again),
