@@ -102,7 +102,8 @@ struct vmm_disk {
 	 * Opens, for reading, the file that an image names: the one below a qcow2 image, the flat
 	 * extent of a VMDK. Called within vmm_build() or vmm_load(); returns its fd, which is taken
 	 * over, or -errno. The name is whatever stands in the image, a relative one made to begin
-	 * in the first image's directory: which files it may mean is this function's rule. NULL: an image with such a file is refused.
+	 * in the first image's directory: which files it may mean is this function's rule. NULL: an
+	 * image with such a file is refused.
 	 */
 	int (*open_backing)(void *arg, const char *name);
 	void *backing_arg;
