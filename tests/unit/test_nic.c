@@ -85,13 +85,15 @@ static void what_is_there(void)
 	CHECK_STR(text(4), "2 169.254.1.1/32 scope 253 via 0.0.0.0 src 0.0.0.0");
 	CHECK_STR(text(5), "2 169.254.7.0/24 scope 253 via 0.0.0.0 src 0.0.0.0");
 	CHECK(o.item[5].mtu == 1300 && o.item[5].origin == RTPROT_STATIC);
-	CHECK_STR(text(6), "2 0.0.0.0/0 scope 0 via 169.254.1.1 src 10.9.8.7");
-	CHECK(o.item[6].metric == 100 && o.item[6].origin == RTPROT_BOOT);
-	CHECK_STR(text(7), "2 172.20.0.0/16 scope 0 via 192.0.2.1 src 0.0.0.0");
-	CHECK_EQ(o.item[7].flags, MSG_NIC_ONLINK);
-	CHECK_STR(text(8), "2 v6 0000..0/0 scope 0 via fd77..1");
-	CHECK_EQ(o.item[8].metric, 1024);
-	CHECK_EQ(o.head.nitems, 9);
+	CHECK_STR(text(6), "2 172.24.0.0/16 scope 0 via 0.0.0.0 src 0.0.0.0");
+	CHECK_EQ(o.item[6].type, RTN_UNREACHABLE);
+	CHECK_STR(text(7), "2 0.0.0.0/0 scope 0 via 169.254.1.1 src 10.9.8.7");
+	CHECK(o.item[7].metric == 100 && o.item[7].origin == RTPROT_BOOT);
+	CHECK_STR(text(8), "2 172.20.0.0/16 scope 0 via 192.0.2.1 src 0.0.0.0");
+	CHECK_EQ(o.item[8].flags, MSG_NIC_ONLINK);
+	CHECK_STR(text(9), "2 v6 0000..0/0 scope 0 via fd77..1");
+	CHECK_EQ(o.item[9].metric, 1024);
+	CHECK_EQ(o.head.nitems, 10);
 	/* the one of two hops */
 	CHECK_EQ(o.left, 1);
 }
