@@ -52,7 +52,7 @@ static int open_ns(const struct container *c, struct stat *st)
 
 static int open_job(const struct container *c, struct nic_job *j, uint64_t *inode, struct error *e)
 {
-	struct stat st, own;
+	struct stat st = { 0 }, own;
 
 	j->ns_fd = open_ns(c, &st);
 	if (j->ns_fd == -ESRCH || j->ns_fd == -ENOENT)
@@ -196,7 +196,7 @@ static int open_left(const struct container *c, struct stat *st)
 int nic_hold(const struct container *c)
 {
 	CLEAN_FD int fd = -1;
-	struct stat st, own;
+	struct stat st = { 0 }, own;
 
 	if (!c->net_index)
 		return -ENOENT;

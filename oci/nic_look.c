@@ -114,6 +114,7 @@ static int on_link(void *arg, const struct nlmsghdr *h, const void *p, size_t n)
 	add_name(l->names, QUOTE(name));
 	l->fit++;
 	l->out->index = i.ifi_index;
+	l->out->no_arp = i.ifi_flags & IFF_NOARP;
 	l->out->head.flags = refusals(a[IFLA_AF_SPEC]);
 	(void)memcpy(l->out->head.name, name, sizeof(name));
 	(void)rtnl_get(a[IFLA_ADDRESS], l->out->head.mac, sizeof(l->out->head.mac));

@@ -6,6 +6,8 @@
 #ifndef KRUN_OCI_NIC_LOOK_H
 #define KRUN_OCI_NIC_LOOK_H
 
+#include <stdbool.h>
+
 #include "init/proto/msg.h"
 #include "util/err.h"
 
@@ -14,6 +16,7 @@
 
 struct nic_if {
 	int index;
+	bool no_arp;   /* who is behind it is not asked for: an ipvlan of layer 3 */
 	unsigned left; /* routes of its that cannot be told to a guest */
 	/* walls of the namespace that hold for its own packets: rules of routing beside those that
 	 * every namespace has, and tables of netfilter */

@@ -25,13 +25,15 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "oci/json_text.h"
 #include "oci/nic_hook.h"
 #include "oci/nic_tap.h"
 #include "oci/rtnl.h"
 #include "util/cleanup.h"
 #include "util/util.h"
 
-#define QUEUE_LEN  1000 /* frames that wait for a guest, as most interfaces have it */
+#define MTU_MAX	   65521U /* of a tap's */
+#define QUEUE_LEN  1000	  /* frames that wait for a guest, as most interfaces have it */
 #define TAP_FLAGS  (IFF_TAP | IFF_NO_PI | IFF_VNET_HDR)
 #define TUN_DEVICE "/dev/net/tun"
 
@@ -84,11 +86,11 @@ static int no_tap(int r, const char *name, struct error *e)
 		return err_set(e, EPERM,
 			"a tap in the container's network namespace takes CAP_NET_ADMIN there: the namespace must be the caller's own, or of a user namespace of his");
 	if (r == -EBUSY)
-		return err_set(e, EBUSY, "tap \"%s\" is in use", name);
-	return err_sys(e, r, "tap \"%s\"", name);
+		return err_set(e, EBUSY, "tap %s is in use", QUOTE(name));
+	return err_sys(e, r, "tap %s", QUOTE(name));
 }
 
-int nic_take(int fd, const struct nic_if *o, struct error *e)
+int nic_take(int fd, struct nic_if *o, struct error *e)
 {
 	struct ifreq ifr = { .ifr_name = NIC_OWN_TAP "%d", .ifr_flags = TAP_FLAGS };
 	CLEAN_FD int tap = open_tun(e);
@@ -96,12 +98,17 @@ int nic_take(int fd, const struct nic_if *o, struct error *e)
 
 	if (tap < 0)
 		return tap;
+	if (o->no_arp)
+		return err_set(e, EINVAL,
+			"interface %s of the network namespace has no ARP, and a guest would ask by that",
+			QUOTE(o->head.name));
+	o->head.mtu = MIN(o->head.mtu, MTU_MAX);
 	if (ioctl(tap, TUNSETIFF, &ifr))
 		return no_tap(-errno, NIC_OWN_TAP, e);
 	index = (int)if_nametoindex(ifr.ifr_name);
 	r = index ? set_link(fd, index, o->head.mtu) : -errno;
 	if (r)
-		return err_sys(e, r, "tap \"%s\"", ifr.ifr_name);
+		return err_sys(e, r, "tap %s", QUOTE(ifr.ifr_name));
 	r = nic_redirect(fd, ifr.ifr_name, index, o->index, e);
 	/* last: what came before went with the tap */
 	if (!r)
@@ -144,11 +151,17 @@ int nic_open_tap(int fd, const char *name, struct error *e)
 		return err_sys(e, r, "the interfaces of the container's network namespace");
 	if (!r)
 		return err_set(
-			e, ENODEV, "the container's network namespace has no tap \"%s\"", name);
+			e, ENODEV, "the container's network namespace has no tap %s", QUOTE(name));
 	(void)snprintf(ifr.ifr_name, sizeof(ifr.ifr_name), "%s", name);
-	if (!ioctl(tap, TUNSETIFF, &ifr))
-		return TAKE_FD(tap);
-	return errno == EINVAL
-		? err_set(e, EINVAL, "\"%s\" is not a tap, or one of several queues", name)
-		: no_tap(-errno, name, e);
+	if (ioctl(tap, TUNSETIFF, &ifr))
+		return errno == EINVAL
+			? err_set(e, EINVAL, "%s is not a tap, or one of several queues",
+				  QUOTE(name))
+			: no_tap(-errno, name, e);
+	/* one that has gone meanwhile is made, and goes with its descriptor; who was there stays */
+	if (ioctl(tap, TUNGETIFF, &ifr))
+		return err_sys(e, errno, "tap %s", QUOTE(name));
+	return ifr.ifr_flags & IFF_PERSIST
+		? TAKE_FD(tap)
+		: err_set(e, ENODEV, "tap %s has gone meanwhile", QUOTE(name));
 }

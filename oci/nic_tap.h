@@ -13,9 +13,9 @@
  * every one that is written to it goes out by that. Its descriptor, with which it goes: then the
  * interface drops what comes, until nic_release() (oci/nic_hook.h) or the next of these. -EBUSY:
  * somebody else has filters there, a container that runs included; -EPERM, and others, with @e.
- * Nothing is left then.
+ * -EINVAL: a guest could not use it. Nothing is left then. The MTU of @o is what a tap can have.
  */
-int nic_take(int fd, const struct nic_if *o, struct error *e);
+int nic_take(int fd, struct nic_if *o, struct error *e);
 /* The descriptor of the tap @name, which exists and is nobody's. -ENODEV, -EBUSY, -EINVAL and @e.
  */
 int nic_open_tap(int fd, const char *name, struct error *e);

@@ -307,6 +307,24 @@ static void taken_again(void)
 	(void)close(far);
 }
 
+/* What a tap cannot be, and a guest not use. */
+static void not_quite(void)
+{
+	int tap;
+
+	CHECK(fresh());
+	CHECK(run("ip link set far mtu 65535 && ip link set eth0 mtu 65535"));
+	tap = take();
+	CHECK_STR(e.msg, "");
+	CHECK(tap >= 0 && o.head.mtu == 65521 && run("ip link show krun0 | grep -q 'mtu 65521 '"));
+	(void)close(tap);
+	CHECK_EQ(release(), 0);
+	CHECK(run("ip link set eth0 arp off"));
+	CHECK_EQ(take(), -EINVAL);
+	CHECK(strstr(e.msg, "has no ARP"));
+	CHECK(run(NO_HOOK));
+}
+
 /* A hook that is empty may be about to be filled: it is used, and stays. */
 static void an_empty_hook(void)
 {
@@ -483,6 +501,7 @@ int main(int argc, char **argv)
 		TEST(too_many),
 		TEST(taken),
 		TEST(taken_again),
+		TEST(not_quite),
 		TEST(an_empty_hook),
 		TEST(a_small_mtu),
 		TEST(somebody_elses),
