@@ -214,7 +214,7 @@ static int add_serials(struct start *s, struct error *e)
 	const struct api_ctx *c = s->c;
 
 	/* it would take the terminal, and nobody would read from it */
-	if (c->nserials && s->kernel.boot == BOOT_OWN)
+	if (c->nserials && !s->kernel.foreign)
 		return err_set(e, ENOTSUP,
 			"serial console: this library's own kernel has no driver for it");
 	for (unsigned i = 0; i < c->nserials; i++) {
