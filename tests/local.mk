@@ -342,6 +342,7 @@ guest_files = \
 	tests/soak/net-many.py \
 	tests/soak/net-many.sh \
 	tests/soak/podman-all.sh \
+	tests/soak/podman-systemd-cgroup.sh \
 	tests/soak/podman-systemd.sh \
 	tests/soak/run \
 	tests/soak/validation.sh \
@@ -418,6 +419,7 @@ bench_files = \
 	tests/soak/net-many.py \
 	tests/soak/net-many.sh \
 	tests/soak/podman-all.sh \
+	tests/soak/podman-systemd-cgroup.sh \
 	tests/soak/podman-systemd.sh \
 	tests/soak/run \
 	tests/soak/validation.sh

@@ -2,7 +2,7 @@
 # shellcheck shell=bash
 # shellcheck disable=SC2034,SC2154 # names that the tests read, and those of lib.sh
 # What the tests with Podman share: a Podman whose files are all below $work, with the tree's krun-oci as its runtime, and an image
-# of busybox made here. Sourced after lib.sh.
+# of busybox made here. Sourced after lib.sh. PODMAN_CGROUPS=systemd takes Podman's other cgroup manager, its default.
 
 command -v podman >/dev/null || die "no podman (tests/deps clients installs it)"
 [ "$(id -u)" != 0 ] || [ -w /var/lib/krun-test ] || skip "podman's storage wants a scratch disk that takes overlays"
@@ -27,7 +27,7 @@ cat >"$work/containers.conf" <<END_OF_FILE
 [containers]
 log_driver = "k8s-file"
 [engine]
-cgroup_manager = "cgroupfs"
+cgroup_manager = "${PODMAN_CGROUPS:-cgroupfs}"
 events_logger = "file"
 tmp_dir = "$work/run/libpod"
 runtime = "${PODMAN_RUNTIME:-krun-oci}"
