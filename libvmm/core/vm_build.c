@@ -144,15 +144,24 @@ int vm_wire_irq(struct vmm *vm, struct irq_line *l, struct error *e)
 	return r ? err_sys(e, r, "irqfd for interrupt %u", l->gsi) : 0;
 }
 
+/* Kicks that come by the VMM are written to a descriptor, which another process may make wait. */
+static int untrapped(const struct vm_slot *s, struct error *e)
+{
+	return s->v->cls->elsewhere
+		? err_set(e, ENOTSUP, "%s: this hypervisor has no ioeventfd", s->v->cls->name)
+		: 0;
+}
+
 static int wire_kicks(struct vmm *vm, struct vm_slot *s, struct error *e)
 {
 	if (!hv_features(vm->hv)->ioeventfd)
-		return 0;
+		return untrapped(s, e);
 	for (unsigned q = 0; q < s->v->nqueues; q++) {
 		int r = hv_ioeventfd(vm->hv, s->base + MMIO_QUEUE_NOTIFY, 4, q, s->v->kick_fd[q]);
 
 		if (r == -ENOTSUP)
-			return 0; /* of this queue and those that follow the writes are trapped */
+			/* of this queue and those that follow the writes are trapped */
+			return untrapped(s, e);
 		if (r)
 			return err_sys(e, r, "ioeventfd for %s queue %u", s->v->cls->name, q);
 	}

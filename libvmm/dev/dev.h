@@ -149,7 +149,7 @@ struct vhost_user_cfg {
 	uint16_t qsize[LIM_VQS]; /* 0: as the one before; the first: LIM_VHU_QUEUE */
 	char name[37];		 /* for the log; of a file system its tag */
 	bool essential;
-	unsigned wait_ms; /* for one answer; 0: LIM_VHU_WAIT_MS */
+	unsigned wait_ms; /* for all answers of a start or reset; 0: LIM_VHU_WAIT_MS */
 };
 
 int vhost_user_new(struct loop *loop, struct mem *mem, const struct vhost_user_cfg *cfg,

@@ -232,8 +232,10 @@ static int set_up(struct vhost_user *u)
 static int vhu_start(struct vdev *v)
 {
 	struct vhost_user *u = vhu_of(v);
-	int r = set_up(u);
+	int r;
 
+	vhu_begin(&u->c);
+	r = set_up(u);
 	/* what it has been given of a device that does not run is taken back with the connection */
 	if (r)
 		lost(u, reason(r));
@@ -254,6 +256,7 @@ static void vhu_stop(struct vdev *v)
 	int r = 0;
 
 	unwatch(u);
+	vhu_begin(&u->c);
 	for (unsigned q = 0; u->c.fd >= 0 && q < v->nqueues; q++) {
 		if (!v->vq[q].ready)
 			continue;
@@ -327,7 +330,10 @@ static void write_config(void *arg)
 {
 	struct config_write *w = arg;
 	struct vhost_user *u = w->u;
-	int r = u->c.fd < 0
+	int r;
+
+	vhu_begin(&u->c);
+	r = u->c.fd < 0
 		? -EREMOTEIO
 		: vhu_tell(&u->c, VHU_SET_CONFIG, &w->c, VHU_CONFIG_HEAD + w->c.size, NULL, 0);
 
@@ -463,8 +469,10 @@ static int make(struct vhost_user *u, struct loop *loop, struct mem *mem,
 	const struct kind *k = kind_of(cfg->type);
 	uint64_t features = 0;
 	unsigned n;
-	int r = negotiate(u, &features);
+	int r;
 
+	vhu_begin(&u->c);
+	r = negotiate(u, &features);
 	if (r)
 		return err_set(e, -r, "%s: %s", u->name, reason(r));
 	if (!(features & VDEV_F_VERSION_1))

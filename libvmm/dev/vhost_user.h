@@ -3,8 +3,8 @@
  * The front end's half of the vhost-user protocol: messages on a unix stream socket, one at a time.
  *
  * All of it is the owner loop's, which may wait here for the back end, but never longer than the
- * connection's wait_ms for one message. An answer is looked at as hostile: its code, version and
- * length have to be those that were asked for, and what else comes is refused. A connection of
+ * connection's wait_ms for one piece of work. An answer is looked at as hostile: its code, version
+ * and length have to be those that were asked for, and what else comes is refused. A connection of
  * which one message went wrong is closed, as nobody knows what the next bytes of it would be.
  */
 #ifndef KRUN_DEV_VHOST_USER_H
@@ -88,12 +88,15 @@ _Static_assert(sizeof(struct vhu_header) == 12 && sizeof(struct vhu_state) == 8 
 	"as the protocol has them");
 
 struct vhu_conn {
-	int fd; /* owned; -1: closed, for good */
-	unsigned wait_ms;
-	bool reply_ack; /* VHU_PROTO_REPLY_ACK was agreed on */
+	int fd;		  /* owned; -1: closed, for good */
+	unsigned wait_ms; /* for all messages from a vhu_begin() on */
+	int64_t end;	  /* then, in ms of the monotonic clock */
+	bool reply_ack;	  /* VHU_PROTO_REPLY_ACK was agreed on */
 };
 
 void vhu_close(struct vhu_conn *c);
+/* The time for the messages that follow begins. */
+void vhu_begin(struct vhu_conn *c);
 
 /*
  * Errors of both: -ENOTCONN (it is closed), -EPIPE (the other side has closed it), -ETIMEDOUT,

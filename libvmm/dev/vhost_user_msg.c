@@ -3,11 +3,12 @@
 /*
  * How it works
  *
- * The socket is read and written without blocking, and waited for with poll() until the message's
- * time is over, so that a back end that neither reads nor answers holds nobody up for longer. The
- * header of an answer is looked at before a byte of what follows is taken. An answer to an earlier
- * question cannot be mistaken for this one's: with the first that is not as it should be, or does
- * not come, the connection ends.
+ * The socket is read and written without blocking, and waited for with poll() until the time
+ * is over that a whole piece of work has (a start, a reset, a write to config space), so that a
+ * back end that neither reads nor answers holds nobody up for longer. The header of an answer is
+ * looked at before a byte of what follows is taken. An answer to an earlier question cannot be
+ * mistaken for this one's: with the first that is not as it should be, or does not come, the
+ * connection ends.
  */
 #include <errno.h>
 #include <poll.h>
@@ -31,6 +32,11 @@ static int64_t now_ms(void)
 
 	(void)clock_gettime(CLOCK_MONOTONIC, &t);
 	return (int64_t)t.tv_sec * 1000 + t.tv_nsec / 1000000;
+}
+
+void vhu_begin(struct vhu_conn *c)
+{
+	c->end = now_ms() + c->wait_ms;
 }
 
 static int await(const struct vhu_conn *c, short events, int64_t end)
@@ -152,7 +158,7 @@ static int recv_answer(const struct vhu_conn *c, enum vhu_request what, void *p,
 int vhu_tell(struct vhu_conn *c, enum vhu_request what, const void *p, uint32_t len, const int *fds,
 	unsigned nfds)
 {
-	int64_t end = now_ms() + c->wait_ms;
+	int64_t end = c->end;
 	uint64_t bad = 0;
 	int r = send_message(c, what, c->reply_ack ? VHU_NEED_REPLY : 0, p, len, fds, nfds, end);
 
@@ -168,7 +174,7 @@ int vhu_tell(struct vhu_conn *c, enum vhu_request what, const void *p, uint32_t 
 int vhu_ask(struct vhu_conn *c, enum vhu_request what, const void *p, uint32_t len, void *answer,
 	uint32_t min, uint32_t max)
 {
-	int64_t end = now_ms() + c->wait_ms;
+	int64_t end = c->end;
 	int r = send_message(c, what, 0, p, len, NULL, 0, end);
 
 	if (!r)

@@ -86,6 +86,8 @@ static bool put(struct fake_vhost *f, const struct message *m, const void *p, ui
 	struct cmsghdr *c;
 
 	memcpy(buf + 12, p, n);
+	if (f->fault == FAKE_VHOST_SLOW && f->seen[f->fault_at])
+		(void)usleep(FAKE_VHOST_SLOW_MS * 1000);
 	if (fault == FAKE_VHOST_SILENT)
 		return true;
 	if (fault == FAKE_VHOST_OTHER)

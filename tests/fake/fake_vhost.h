@@ -12,7 +12,8 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#define FAKE_VHOST_QUEUES 4
+#define FAKE_VHOST_QUEUES  4
+#define FAKE_VHOST_SLOW_MS 60
 
 enum fake_vhost_fault {
 	FAKE_VHOST_GOOD,
@@ -28,6 +29,7 @@ enum fake_vhost_fault {
 	FAKE_VHOST_WRONG,    /* the bytes are not of what was asked for */
 	FAKE_VHOST_FDS,	     /* right, but with descriptors */
 	FAKE_VHOST_CHATTY,   /* right, and then once more */
+	FAKE_VHOST_SLOW,     /* right, but each from then on takes FAKE_VHOST_SLOW_MS */
 };
 
 struct fake_vhost {

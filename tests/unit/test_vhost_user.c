@@ -425,6 +425,30 @@ static void hostile_at_reset(void)
 	}
 }
 
+/* Each answer comes in time, all of them together do not: a start and a reset end all the same. */
+static void slow(void)
+{
+	static const uint32_t from[] = { VHU_SET_FEATURES, VHU_GET_VRING_BASE };
+	struct rig r;
+
+	for (size_t i = 0; i < ARRAY_SIZE(from); i++) {
+		rig_init(&r);
+		r.f.fault_at = from[i];
+		r.f.fault = FAKE_VHOST_SLOW;
+		CHECK_EQ(rig_make(&r,
+				 (struct vhost_user_cfg){
+					 .type = RNG, .wait_ms = FAKE_VHOST_SLOW_MS * 3 }),
+			0);
+		(void)fake_dev_start(&r.d, ALL);
+		CHECK_EQ(vdev_is_broken(r.v), i == 0);
+		r.g.used = 0;
+		fake_dev_reset(&r.d);
+		(void)fake_dev_start(&r.d, ALL);
+		CHECK(vdev_is_broken(r.v));
+		rig_down(&r);
+	}
+}
+
 static void paused_and_not_saved(void)
 {
 	struct fake_seg out, in;
@@ -452,6 +476,6 @@ static const struct test_case tests[] = { TEST(serves), TEST(old_back_end),
 	TEST(one_driver_after_another), TEST(config_of_disk), TEST(config_is_written),
 	TEST(config_of_file_system), TEST(refused), TEST(private_memory), TEST(hostile_when_made),
 	TEST(hostile_at_start), TEST(goes_away), TEST(says_too_much), TEST(hostile_at_reset),
-	TEST(paused_and_not_saved) };
+	TEST(slow), TEST(paused_and_not_saved) };
 
 TEST_MAIN(tests)

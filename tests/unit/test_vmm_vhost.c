@@ -152,6 +152,23 @@ static void refused(void)
 	c.nvhost_user = VMM_MAX_VHOST_USER + 1;
 	CHECK_EQ(make(&c), -EINVAL);
 	end();
+	/* its memory would have holes of the other process's making */
+	c = config(&threads);
+	c.hugepages = true;
+	CHECK_EQ(make(&c), -ENOTSUP);
+	CHECK(strstr(e.msg, "huge pages"));
+	end();
+	/* kicks would be written to a descriptor of the other process's */
+	for (unsigned i = 0; i < 2; i++) {
+		const struct fake_hv_opts o = { .no_ioeventfd = i, .ioeventfd_notsup = !i };
+
+		fake_hv_set_opts(&o);
+		c = config(&threads);
+		CHECK_EQ(make(&c), -ENOTSUP);
+		CHECK(strstr(e.msg, "no ioeventfd"));
+		end();
+	}
+	fake_hv_set_opts(NULL);
 }
 
 static const struct test_case tests[] = { TEST(lives), TEST(not_loaded), TEST(refused) };
