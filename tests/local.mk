@@ -195,6 +195,7 @@ test_headers = \
 	tests/unit/tsi_krun_rig.h \
 	tests/unit/tsi_rig.h \
 	tests/unit/vdev_rig.h \
+	tests/unit/vmm_rig.h \
 	tests/unit/bad_configs/make.h \
 	tests/unit/bad_configs/table.h \
 	tests/proof/proof.h \

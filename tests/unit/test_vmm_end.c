@@ -1,49 +1,20 @@
 // SPDX-License-Identifier: Apache-2.0
 /* What a VM has said when it ends: the last words of its kernel, and output for slow readers. */
-#include <elf.h>
 #include <fcntl.h>
-#include <sys/mman.h>
 #include <unistd.h>
 
 #include "arch/arch.h"
 #include "tests/fake/fake_hv.h"
 #include "tests/unit/test.h"
+#include "tests/unit/vmm_rig.h"
 #include "util/bytes.h"
 #include "vmm.h"
 
-#define MIB	(1ULL << 20)
-#define ENTRY	0x200000ULL
 #define QUEUES	0x400000ULL /* 16 KiB each */
 #define TEXT	0x410000ULL
 #define CONSOLE arch_layout.mmio_base /* the only device */
 
 static struct vmm *vm;
-
-static int kernel_file(void)
-{
-	struct {
-		Elf64_Ehdr h;
-		Elf64_Phdr p;
-		uint8_t code[1024];
-	} f = { .h = { .e_ident = ELFMAG,
-			.e_type = ET_EXEC,
-			.e_machine = EM_X86_64,
-			.e_entry = ENTRY,
-			.e_phoff = sizeof(Elf64_Ehdr),
-			.e_phentsize = sizeof(Elf64_Phdr),
-			.e_phnum = 1 },
-		.p = { .p_type = PT_LOAD,
-			.p_offset = sizeof(Elf64_Ehdr) + sizeof(Elf64_Phdr),
-			.p_paddr = ENTRY,
-			.p_filesz = sizeof(f.code),
-			.p_memsz = 4096 },
-		.code = { 0xf4, 0xeb, 0xfd } };
-	int fd = memfd_create("kernel", MFD_CLOEXEC);
-
-	f.h.e_ident[EI_CLASS] = ELFCLASS64;
-	f.h.e_ident[EI_DATA] = ELFDATA2LSB;
-	return write(fd, &f, sizeof(f)) == (ssize_t)sizeof(f) ? fd : -1;
-}
 
 static int up(unsigned nports, int out)
 {

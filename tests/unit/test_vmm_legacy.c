@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 /* A VM with the devices and tables of a PC, over the fake hypervisor: built, driven by ports, saved
  * and loaded, ended. */
-#include <elf.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
@@ -12,44 +11,17 @@
 #include "core/vm.h"
 #include "tests/fake/fake_hv.h"
 #include "tests/unit/test.h"
+#include "tests/unit/vmm_rig.h"
 #include "util/bytes.h"
 #include "vmm.h"
 
-#define MIB   (1ULL << 20)
-#define ENTRY 0x200000ULL
-#define COM1  0x3f8
-#define COM2  0x2f8
+#define COM1 0x3f8
+#define COM2 0x2f8
 
 static struct vmm *vm;
 static struct error e;
 static int host[2] = { -1, -1 }; /* the other ends of the serial ports */
 static const char *const strings[] = { "of the test" };
-
-static int kernel_file(void)
-{
-	struct {
-		Elf64_Ehdr h;
-		Elf64_Phdr p;
-		uint8_t code[1024];
-	} f = { .h = { .e_ident = ELFMAG,
-			.e_type = ET_EXEC,
-			.e_machine = EM_X86_64,
-			.e_entry = ENTRY,
-			.e_phoff = sizeof(Elf64_Ehdr),
-			.e_phentsize = sizeof(Elf64_Phdr),
-			.e_phnum = 1 },
-		.p = { .p_type = PT_LOAD,
-			.p_offset = sizeof(Elf64_Ehdr) + sizeof(Elf64_Phdr),
-			.p_paddr = ENTRY,
-			.p_filesz = 64,
-			.p_memsz = 4096 },
-		.code = { 0xf4, 0xeb, 0xfd } };
-	int fd = memfd_create("kernel", MFD_CLOEXEC);
-
-	f.h.e_ident[EI_CLASS] = ELFCLASS64;
-	f.h.e_ident[EI_DATA] = ELFDATA2LSB;
-	return write(fd, &f, sizeof(f)) == (ssize_t)sizeof(f) ? fd : -1;
-}
 
 /* @n serial ports, and what a distribution's kernel wants. */
 static struct vmm_config config(unsigned n)

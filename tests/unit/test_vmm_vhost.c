@@ -2,7 +2,6 @@
 // A VM over the fake hypervisor whose devices are other processes': what it is made of, its pause,
 // and that it is not saved.
 
-#include <elf.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <sys/mman.h>
@@ -12,41 +11,16 @@
 #include "fake/fake_hv.h"
 #include "fake/fake_vhost.h"
 #include "unit/test.h"
+#include "unit/vmm_rig.h"
 #include "util/cleanup.h"
 #include "vmm.h"
 
-#define MIB   (1ULL << 20)
-#define ENTRY 0x200000ULL
 #define GOOD  ((1ULL << 32) | (1ULL << 30))
 #define PROTO 0x209
 
 static struct fake_vhost disk, dir;
 static struct vmm *vm;
 static struct error e;
-
-static int kernel_file(void)
-{
-	struct {
-		Elf64_Ehdr h;
-		Elf64_Phdr p;
-		uint8_t code[1024];
-	} f = { .h = { .e_ident = { ELFMAG0, ELFMAG1, ELFMAG2, ELFMAG3, ELFCLASS64, ELFDATA2LSB },
-			.e_type = ET_EXEC,
-			.e_machine = EM_X86_64,
-			.e_entry = ENTRY,
-			.e_phoff = sizeof(Elf64_Ehdr),
-			.e_phentsize = sizeof(Elf64_Phdr),
-			.e_phnum = 1 },
-		.p = { .p_type = PT_LOAD,
-			.p_offset = sizeof(Elf64_Ehdr) + sizeof(Elf64_Phdr),
-			.p_paddr = ENTRY,
-			.p_filesz = 64,
-			.p_memsz = 4096 },
-		.code = { 0xf4, 0xeb, 0xfd } };
-	int fd = memfd_create("kernel", MFD_CLOEXEC);
-
-	return write(fd, &f, sizeof(f)) == (ssize_t)sizeof(f) ? fd : -1;
-}
 
 static void seen(enum vmm_thread which, void *arg)
 {
