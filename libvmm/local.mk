@@ -109,6 +109,7 @@ libvmmcore_a_SOURCES = \
 	libvmm/dev/rng.c \
 	libvmm/dev/rtc.c \
 	libvmm/dev/serial.c \
+	libvmm/dev/serial_regs.c \
 	libvmm/dev/vhost_user.c \
 	libvmm/dev/vhost_user_msg.c \
 	libvmm/dev/vsock.c \
@@ -147,6 +148,7 @@ libvmmcore_a_SOURCES = \
 	libvmm/dev/rekick.h \
 	libvmm/dev/rtc.h \
 	libvmm/dev/serial.h \
+	libvmm/dev/serial_priv.h \
 	libvmm/dev/vhost_user.h \
 	libvmm/dev/vsock.h \
 	libvmm/dev/vsock_tsi.h \

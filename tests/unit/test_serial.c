@@ -315,6 +315,31 @@ static void loopback(void)
 		CHECK_EQ(in(DATA), (uint8_t)i);
 	settle();
 	CHECK_EQ(host_reads(&b, 1), 0);
+	/* what the host says meanwhile waits there */
+	out(MCR, 0x18);
+	out(IER, 1);
+	CHECK_EQ(write(host, "h", 1), 1);
+	settle();
+	CHECK_EQ(in(LSR)&1, 0);
+	out(MCR, 8);
+	settle();
+	CHECK_EQ(in(DATA), 'h');
+	done();
+}
+
+/* A VM that was paused may be stopped: what it wrote last goes out all the same. */
+static void paused_and_drained(void)
+{
+	uint8_t b = 0;
+
+	CHECK_EQ(begin(), 0);
+	serial_pause(s);
+	out(DATA, 'z');
+	settle();
+	CHECK_EQ(host_reads(&b, 1), 0);
+	CHECK(serial_drain(s));
+	CHECK_EQ(host_reads(&b, 1), 1);
+	CHECK_EQ(b, 'z');
 	done();
 }
 
@@ -518,6 +543,7 @@ static const struct test_case cases[] = {
 	TEST(input_in_excess),
 	TEST(output_in_excess),
 	TEST(loopback),
+	TEST(paused_and_drained),
 	TEST(hang_up),
 	TEST(without_fds),
 	TEST(files),
