@@ -11,9 +11,10 @@
  * host's configuration asks for. */
 static bool needs_trust(const struct spec_kv *kv)
 {
-	/* an interface that is taken over is lost to all others of its namespace */
+	/* an interface that is taken over is lost to all others of its namespace; a value that is
+	 * none of ours is for spec_net() to name */
 	if (!strcmp(kv->key, "krun-oci.net"))
-		return strcmp(kv->value, "tsi") != 0 && strcmp(kv->value, "none") != 0;
+		return !strcmp(kv->value, "tap") || !strcmp(kv->value, "passt");
 	/* also one below the bundle, where managers have files of their own: config.json */
 	return !strcmp(kv->key, SPEC_IGNORE_KEY) || !strncmp(kv->key, "run.oci.hooks.", 14) ||
 		!strncmp(kv->key, "krun-oci.disk.", 14) ||

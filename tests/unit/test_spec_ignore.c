@@ -159,6 +159,7 @@ static void trusted_annotations(void)
 		{ "'krun.use_passt':'1'", true },
 		{ "'krun.use_passt':'0'", false },
 		{ "'krun-oci.net':'none'", false },
+		{ "'krun-oci.net':'off'", false },
 		{ "'krun-oci.net':'tsi','krun-oci.net.egress':'deny any'", false },
 		{ "'krun-oci.disk.0':'config.json'", true },
 		{ "'krun-oci.disk.0.options':'ro'", true },
