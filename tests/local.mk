@@ -77,6 +77,7 @@ unit_programs = \
 	tests/unit/test_morefds \
 	tests/unit/test_mounts \
 	tests/unit/test_net \
+	tests/unit/test_net_frames \
 	tests/unit/test_net_tap \
 	tests/unit/test_netaddrs \
 	tests/unit/test_nic \
@@ -343,6 +344,7 @@ guest_files = \
 	tests/soak/net-many.py \
 	tests/soak/net-many.sh \
 	tests/soak/podman-all.sh \
+	tests/soak/podman-database.sh \
 	tests/soak/podman-systemd-cgroup.sh \
 	tests/soak/podman-systemd.sh \
 	tests/soak/run \
@@ -420,6 +422,7 @@ bench_files = \
 	tests/soak/net-many.py \
 	tests/soak/net-many.sh \
 	tests/soak/podman-all.sh \
+	tests/soak/podman-database.sh \
 	tests/soak/podman-systemd-cgroup.sh \
 	tests/soak/podman-systemd.sh \
 	tests/soak/run \
