@@ -488,8 +488,9 @@ int vmloop_run(struct vmloop *l, int done_fd)
 		int r = loop_once(l->loop, -1);
 
 		if (r < 0 && r != -EINTR) {
-			log_err("main loop: %s", err_text(r));
-			finish(l, CODE_LOST);
+			(void)err_set(
+				&e, r, "the main thread cannot wait for events: %s", err_text(r));
+			vm_gone(l, e.msg);
 		}
 	}
 	trace_end();

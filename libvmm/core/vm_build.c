@@ -124,6 +124,22 @@ static void device_fatal(void *arg, const char *device, const char *why)
 	vm_end(arg, VMM_END_FAILED, "the guest's %s device broke: %s", device, why);
 }
 
+/* Devices that nobody serves any more: their driver would wait for ever. */
+static void loop_failed(void *arg, const char *name, int err)
+{
+	vm_end(arg, VMM_END_FAILED, "the %s thread cannot wait for events: %s", name,
+		err_text(err));
+}
+
+static int new_loop(struct vmm *vm, const char *name, struct loop **l, struct error *e)
+{
+	int r = *l ? 0 : loop_new(name, l, e);
+
+	if (!r)
+		loop_on_failure(*l, loop_failed, vm);
+	return r;
+}
+
 int vm_wire_irq(struct vmm *vm, struct irq_line *l, struct error *e)
 {
 	int r;
@@ -343,7 +359,7 @@ static int add_disk(struct vmm *vm, struct vmm_disk *d, char *cmdline, struct er
 		.open_backing = d->open_backing,
 		.backing_arg = d->backing_arg };
 	struct vdev *v;
-	int r = vm->blk ? 0 : loop_new("blk", &vm->blk, e);
+	int r = new_loop(vm, "blk", &vm->blk, e);
 
 	if (r) {
 		(void)close(c.fd);
@@ -361,7 +377,7 @@ static int add_vhost_user(struct vmm *vm, struct vmm_vhost_user *d, char *cmdlin
 		.nqueues = d->queues,
 		.essential = d->essential };
 	struct vdev *v;
-	int r = vm->vhost ? 0 : loop_new("vhost", &vm->vhost, e);
+	int r = new_loop(vm, "vhost", &vm->vhost, e);
 
 	if (r) {
 		(void)close(c.fd);
@@ -382,7 +398,7 @@ static int add_nic(struct vmm *vm, struct vmm_nic *n, char *cmdline, struct erro
 		.vfkit = n->vfkit,
 		.later = n->later };
 	struct vdev *v;
-	int r = vm->net ? 0 : loop_new("net", &vm->net, e);
+	int r = new_loop(vm, "net", &vm->net, e);
 
 	if (r) {
 		if (c.fd >= 0)
@@ -468,12 +484,12 @@ static void guest_reset(void *arg)
 
 int vm_add_devices(struct vmm *vm, struct vmm_config *cfg, char *cmdline, struct error *e)
 {
-	int r = loop_new("io", &vm->io, e);
+	int r = new_loop(vm, "io", &vm->io, e);
 
 	vm->on_thread = cfg->on_thread;
 	vm->on_thread_arg = cfg->on_thread_arg;
 	if (!r)
-		r = loop_new("fs", &vm->fs, e);
+		r = new_loop(vm, "fs", &vm->fs, e);
 	if (!r)
 		r = vm_legacy_add(vm, cfg, e);
 	if (!r && cfg->console)

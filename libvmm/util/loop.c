@@ -64,6 +64,9 @@ struct loop {
 
 	struct epoll_event batch[LOOP_BATCH];
 	int next, fetched; /* batch[next..fetched) is still to be dispatched */
+
+	void (*failed)(void *arg, const char *name, int err);
+	void *failed_arg;
 };
 
 static void loop_wake(struct loop *l)
@@ -310,7 +313,9 @@ static void *loop_thread(void *arg)
 	(void)pthread_mutex_unlock(&l->lock);
 	(void)pthread_setname_np(pthread_self(), l->name);
 	r = loop_run(l);
-	if (r)
+	if (r && l->failed)
+		l->failed(l->failed_arg, l->name, r);
+	else if (r)
 		log_err("loop %s ended: %s", l->name, err_text(r));
 	loop_close(l);
 	return NULL;
@@ -321,6 +326,12 @@ static void loop_set_life(struct loop *l, enum loop_life life)
 	(void)pthread_mutex_lock(&l->lock);
 	l->life = life;
 	(void)pthread_mutex_unlock(&l->lock);
+}
+
+void loop_on_failure(struct loop *l, void (*fn)(void *arg, const char *name, int err), void *arg)
+{
+	l->failed = fn;
+	l->failed_arg = arg;
 }
 
 int loop_thread_start(struct loop *l, struct error *e)

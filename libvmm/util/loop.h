@@ -66,6 +66,11 @@ void loop_call(struct loop *l, void (*fn)(void *arg), void *arg);
  * loop and waits; a no-op without a thread.
  */
 int loop_thread_start(struct loop *l, struct error *e);
+/*
+ * Who is told when the thread ends by itself, as epoll_wait() failed: on that thread, with -errno,
+ * before what was posted is run a last time. Before loop_thread_start().
+ */
+void loop_on_failure(struct loop *l, void (*fn)(void *arg, const char *name, int err), void *arg);
 void loop_thread_join(struct loop *l);
 
 #endif

@@ -2,7 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 # System calls of create, start, exec and delete fail, one at a time: each command tells why or works, and nothing stays behind.
 #
-# FAULTS=N is how many of each command's calls (chosen by FAULTS_SEED; "all": each of them, hours), FAULTS_OF the commands.
+# FAULTS=N is how many of each command's calls (chosen by FAULTS_SEED; "all": each of them, hours), FAULTS_OF the commands. FAULTS_FROM=NAME
+# goes on with the calls of that name and those behind it.
 # timeout: 900
 # shellcheck source=lib.sh
 . "$(dirname "$0")/lib.sh"
@@ -156,7 +157,7 @@ for cmd in ${FAULTS_OF:-create start exec delete}; do
 	n=$(wc -l <"$work/all.$cmd")
 	[ "$n" -gt 10 ] || die "$cmd: only $n calls seen"
 	if [ "$faults" = all ]; then
-		cp "$work/all.$cmd" "$work/chosen"
+		awk -v from="${FAULTS_FROM:-}" '$1 >= from' "$work/all.$cmd" >"$work/chosen"
 	else
 		shuf -n "$faults" --random-source=<(yes "$seed") "$work/all.$cmd" >"$work/chosen"
 	fi

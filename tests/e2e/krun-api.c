@@ -212,6 +212,22 @@ static int old_disks(char **a)
 	return enter(ctx);
 }
 
+/* ROOT KIND WHERE PROGRAM [ARG...]: eth0, with an address by DHCP, by a socket or a tap. */
+static int nic(char **a)
+{
+	uint8_t mac[6] = { 0x52, 0x54, 0, 7, 8, 9 };
+	uint32_t ctx = begin(a[0]), flags = NET_FLAG_DHCP_CLIENT;
+
+	if (!strcmp(a[1], "stream"))
+		CALL(krun_add_net_unixstream(ctx, a[2], -1, mac, 0, flags));
+	else if (!strcmp(a[1], "vfkit"))
+		CALL(krun_add_net_unixgram(ctx, a[2], -1, mac, 0, flags | NET_FLAG_VFKIT));
+	else
+		CALL(krun_add_net_tap(ctx, a[2], mac, COMPAT_NET_FEATURES, flags));
+	CALL(krun_set_exec(ctx, a[3], (const char *const *)(a + 4), env));
+	return enter(ctx);
+}
+
 /* ROOT UID PROGRAM [ARG...] */
 static int user(char **a)
 {
@@ -255,6 +271,7 @@ int main(int argc, char **argv)
 		{ "consoles", 4, consoles },
 		{ "output", 3, output },
 		{ "shutdown", 3, shut_down },
+		{ "nic", 4, nic },
 		{ "user", 3, user },
 		{ "vhost-user", 4, vhost_user },
 		{ "errors", 1, errors },

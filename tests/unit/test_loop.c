@@ -7,8 +7,10 @@
  * Sources are pipes. What needs two threads is decided by counts and joins, never by time.
  */
 #include <errno.h>
+#include <fcntl.h>
 #include <pthread.h>
 #include <signal.h>
+#include <string.h>
 #include <sys/epoll.h>
 #include <unistd.h>
 
@@ -213,6 +215,50 @@ static void thread_calls(void)
 	loop_free(c.l);
 }
 
+struct failure {
+	pthread_t on;
+	char name[16];
+	int err;
+	unsigned n;
+};
+
+static void has_failed(void *arg, const char *name, int err)
+{
+	struct failure *f = arg;
+
+	f->on = pthread_self();
+	(void)snprintf(f->name, sizeof(f->name), "%s", name);
+	f->err = err;
+	f->n++;
+}
+
+/* Whose epoll instance is taken away tells so, and still runs what it had accepted. */
+static void waits_no_more(void)
+{
+	int before = dup(STDERR_FILENO), other = open("/dev/null", O_RDONLY | O_CLOEXEC);
+	struct count c = { 0 };
+	struct failure f = { 0 };
+
+	/* the loop's epoll instance has the lowest free number, its eventfd the next */
+	CHECK(before >= 0 && other >= 0);
+	(void)close(before);
+	CHECK_EQ(loop_new("fails", &c.l, NULL), 0);
+	loop_on_failure(c.l, has_failed, &f);
+	CHECK_EQ(loop_thread_start(c.l, NULL), 0);
+	loop_call(c.l, count_up, &c);
+	CHECK_EQ(dup3(other, before, O_CLOEXEC), before);
+	loop_call(c.l, count_up, &c);
+	CHECK_EQ(c.n, 2);
+	loop_thread_join(c.l);
+	CHECK_EQ(f.n, 1);
+	CHECK_EQ(f.err, -EINVAL);
+	CHECK(!strcmp(f.name, "fails"));
+	CHECK(!pthread_equal(f.on, pthread_self()));
+	CHECK_EQ(loop_post(c.l, count_up, &c), -ESHUTDOWN);
+	loop_free(c.l);
+	(void)close(other);
+}
+
 struct poster {
 	struct loop *l;
 	unsigned *total; /* only the loop's thread touches it */
@@ -300,6 +346,7 @@ static const struct test_case cases[] = {
 	TEST(delete_pending),
 	TEST(posts_wait_for_run),
 	TEST(thread_calls),
+	TEST(waits_no_more),
 	TEST(many_threads),
 	TEST(end_race),
 	TEST(stop_early),
