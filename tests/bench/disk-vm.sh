@@ -14,7 +14,7 @@ disk_initrd() {
 	cp "$work/blkread" "$d/blkread"
 	{
 		echo '#!/bin/busybox sh'
-		echo '/bin/busybox mount -t devtmpfs dev /dev 2>/dev/null; exec >/dev/ttyS0'
+		echo '/bin/busybox mount -t devtmpfs dev /dev; exec >/dev/hvc0'
 		for k in "${disk_kinds[@]}"; do echo "echo \"of $k: \$(/blkread /dev/vda $k $disk_ms)\""; done
 		echo 'exec /bin/busybox poweroff -f'
 	} >"$d/init"
@@ -35,7 +35,8 @@ bench_disk() {
 	for ((i = 0; i <= (runs + 1) / 2; i++)); do
 		krun-oci --trust-annotations run -b "$work/disk" "bench-disk-$$-$i" </dev/null >"$work/disk.ours"
 		qemu-system-x86_64 -M microvm,acpi=off -enable-kvm -cpu host -m 256 -smp 1 -nodefaults -no-user-config -display none -no-reboot \
-			-kernel "$build/kernel/vmlinux" -initrd "$work/disk.initrd" -append "console=ttyS0 quiet panic=-1 tsc=reliable no_timer_check" -serial stdio \
+			-kernel "$build/kernel/vmlinux" -initrd "$work/disk.initrd" -append "quiet panic=-1 tsc=reliable no_timer_check" \
+			-chardev stdio,id=c -device virtio-serial-device -device virtconsole,chardev=c \
 			-drive "file=$work/disk.raw,format=raw,if=none,id=d,readonly=on,aio=io_uring" -device virtio-blk-device,drive=d </dev/null \
 			>"$work/disk.qemu" 2>"$work/disk.log"
 		for k in "${disk_kinds[@]}"; do

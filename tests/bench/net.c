@@ -4,7 +4,7 @@
  * How it works
  *
  *   net node PORT                        answers commands on PORT, and is a server on PORT + 1
- *   net ask PORT TEST ADDR PORT MS       has the node on PORT of loopback run a test
+ *   net ask [ADDR:]PORT TEST ADDR PORT MS  has the node there, of loopback, run a test
  *   net test TEST ADDR PORT MS           runs it here
  *   net relay PORT TO [PORT TO]...       carries TCP and UDP from loopback's PORT to its TO
  *
@@ -331,12 +331,15 @@ static int node(int port)
 	}
 }
 
-static int ask(int port, char **cmd)
+static int ask(char *whom, char **cmd)
 {
-	int fd = client(SOCK_STREAM, "127.0.0.1", port);
-	char line[128];
+	char *colon = strchr(whom, ':'), line[128];
+	int fd;
 	ssize_t n;
 
+	if (colon)
+		*colon = '\0';
+	fd = client(SOCK_STREAM, colon ? whom : "127.0.0.1", atoi(colon ? colon + 1 : whom));
 	n = snprintf(line, sizeof(line), "%s %s %s %s\n", cmd[0], cmd[1], cmd[2], cmd[3]);
 	put(fd, line, (size_t)n);
 	n = recv(fd, line, sizeof(line) - 1, 0);
@@ -453,7 +456,7 @@ int main(int argc, char **argv)
 	if (argc == 3 && !strcmp(argv[1], "node"))
 		return node(atoi(argv[2]));
 	if (argc == 7 && !strcmp(argv[1], "ask"))
-		return ask(atoi(argv[2]), argv + 3);
+		return ask(argv[2], argv + 3);
 	if (argc == 6 && !strcmp(argv[1], "test")) {
 		printf("%.1f\n", run_test(argv[2], argv[3], atoi(argv[4]), atoi(argv[5])));
 		return 0;
@@ -461,7 +464,7 @@ int main(int argc, char **argv)
 	if (argc >= 4 && !strcmp(argv[1], "relay"))
 		return relay(argc - 2, argv + 2);
 	(void)fprintf(stderr,
-		"net: node PORT | ask PORT TEST ADDR PORT MS | test TEST ADDR PORT MS |"
+		"net: node PORT | ask [ADDR:]PORT TEST ADDR PORT MS | test TEST ADDR PORT MS |"
 		" relay PORT TO...\n");
 	return 2;
 }

@@ -61,15 +61,16 @@ net_initrd() {
 	mkdir -p "$d/bin" "$d/dev" "$d/proc" "$d/sys"
 	cp "$(command -v busybox)" "$d/bin/busybox"
 	cp "$work/netbench" "$d/net"
+	# what the kernel's command line says of it is in init's environment
 	cat >"$d/init" <<-'END'
 		#!/bin/busybox sh
 		/bin/busybox mount -t proc proc /proc
 		/bin/busybox mount -t sysfs sys /sys
 		/bin/busybox ip link set lo up
-		/bin/busybox ip link set eth0 mtu 65520 up
-		/bin/busybox ip addr add 10.9.0.2/24 dev eth0
-		/bin/busybox ip route add default via 10.9.0.1
-		exec /net node 6000
+		/bin/busybox ip link set eth0 mtu ${mtu:-65520} up
+		/bin/busybox ip addr add ${addr:-10.9.0.2}/24 dev eth0
+		/bin/busybox ip route add default via ${router:-10.9.0.1}
+		exec /net node ${node:-6000}
 	END
 	chmod 755 "$d/init"
 	(cd "$d" && find . | cpio -o -H newc --quiet) >"$work/net.initrd"
