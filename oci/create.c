@@ -343,17 +343,21 @@ static int commit(struct create *x, struct error *e)
 	return r;
 }
 
-void create_undo(struct create *x)
+void create_undo(struct create *x, struct error *e)
 {
-	struct error ignored = { 0 };
+	struct error first = *e, left = { 0 };
 
 	interrupt_kills(0);
 	if (x->c.pid > 0 && !x->reaped) {
 		(void)kill(x->c.pid, SIGKILL);
 		(void)waitpid(x->c.pid, NULL, 0);
 	}
-	if (container_destroy(&x->c, DESTROY_MS, &ignored))
-		log_err("after the failed create: %s (delete --force cleans up)", ignored.msg);
+	if (!container_destroy(&x->c, DESTROY_MS, &left))
+		return;
+	*e = (struct error){ 0 };
+	(void)err_set(e, first.code ? first.code : left.code,
+		"%.150s%swhat was made stays until delete --force: %s", first.msg,
+		*first.msg ? "; " : "", left.msg);
 }
 
 /* What the container's cgroup will be called, to be on record before there is one. */
@@ -417,7 +421,7 @@ int create_make(struct create *x, struct error *e)
 	if (!r)
 		r = commit(x, e);
 	if (r)
-		create_undo(x);
+		create_undo(x, e);
 	return r;
 }
 

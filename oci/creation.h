@@ -38,8 +38,8 @@ void create_free(struct create *x);
 int create_look(struct create *x, struct error *e);
 /* create.c: looks, and makes it. When it fails nothing of it is left. */
 int create_make(struct create *x, struct error *e);
-/* Undoes what was made; the caller's error stays. What cannot be undone stays on record, so that
- * somebody can. */
-void create_undo(struct create *x);
+/* Undoes what was made. @e, the caller's error, tells also what could not be undone; that stays on
+ * record, so that somebody can. */
+void create_undo(struct create *x, struct error *e);
 
 #endif

@@ -38,7 +38,7 @@ static void remove_ended(struct container *c)
 }
 
 /* The start failed: nothing stays, and the exit status is a shell's when exec() was what failed. */
-static int not_started(struct create *x, bool asked)
+static int not_started(struct create *x, bool asked, struct error *e)
 {
 	CLEAN_FD int fd = (int)syscall(SYS_pidfd_open, x->c.pid, 0);
 	struct pollfd p = { .fd = fd, .events = POLLIN };
@@ -53,7 +53,7 @@ static int not_started(struct create *x, bool asked)
 			code = WEXITSTATUS(status);
 		x->reaped = true;
 	}
-	create_undo(x);
+	create_undo(x, e);
 	return code;
 }
 
@@ -75,7 +75,7 @@ static int make_and_start(struct create *x, int *code, struct error *e)
 			r = container_start(&x->c, x->spec, CTL_START_MS, &why);
 		sig = interrupt_end();
 		if (r || sig)
-			*code = not_started(x, asked);
+			*code = not_started(x, asked, &why);
 	} else {
 		sig = interrupt_end();
 	}

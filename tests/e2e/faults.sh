@@ -125,7 +125,7 @@ check_one() { # COMMAND NAME N ERROR
 		grep -qE '^[0-9]+ +writev?\(2,.*INJECTED' "$work/trace" || grep -q '^krun-oci: ' "$work/err" || { cat "$work/err"; die "$what: status $rc, and it does not tell why"; }
 		if [ "$1" = create ]; then
 			# the same call fails in each process, so also where the command cleans up
-			! quietly krun-oci state "$id" || grep -q '^krun-oci: after the failed create: .*delete --force' "$work/err" ||
+			! quietly krun-oci state "$id" || grep -q '^krun-oci: .*what was made stays until delete --force: ' "$work/err" ||
 				die "$what: it failed, and left a container without a word"
 			[ ! -e "$work/p" ] || die "$what: it failed, and left its pid file"
 		fi
