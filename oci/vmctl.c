@@ -82,8 +82,10 @@ void vmctl_synced(struct vmloop *l)
 			r == -EAGAIN ? "a CPU of the guest cannot be stopped now"
 				     : "the VM has ended");
 	l->unpaused = l->phase;
-	vmloop_set_phase(l, PHASE_PAUSED);
-	vmctl_answer(conn, 0, "");
+	r = vmloop_set_phase(l, PHASE_PAUSED);
+	if (r)
+		IGNORE_RESULT(vmm_resume(l->vm));
+	vmctl_answer(conn, r, r ? "cannot write the container's status" : "");
 }
 
 void vmctl_on_unsynced(struct loop_src *src, uint32_t events)
@@ -202,13 +204,14 @@ static void ctl_resume(struct vmloop *l, int conn)
 
 	if (l->phase != PHASE_PAUSED)
 		return vmctl_answer(conn, 0, "");
+	/* before anything goes on: it stays paused where that cannot be recorded */
+	r = vmloop_set_phase(l, l->unpaused);
+	if (r)
+		return vmctl_answer(conn, r, "cannot write the container's status");
 	/* waits in the stream, to be read before anything that is sent later */
 	(void)agent_resumed(&l->agent);
 	r = vmm_resume(l->vm);
-	if (r)
-		return vmctl_answer(conn, r, "the VM has ended");
-	vmloop_set_phase(l, l->unpaused);
-	vmctl_answer(conn, 0, "");
+	vmctl_answer(conn, r, r ? "the VM has ended" : "");
 }
 
 /* What a file of the workload's cgroup in the guest is to say. */

@@ -47,11 +47,15 @@
 
 #define LINGER_SECONDS 2 /* for the last bytes of connections */
 
-void vmloop_set_phase(struct vmloop *l, enum phase ph)
+static const char no_status[] = "cannot write the container's status";
+
+int vmloop_set_phase(struct vmloop *l, enum phase ph)
 {
-	l->phase = ph;
-	if (status_write(l->status_fd, ph, l->code, l->flags))
-		log_err("cannot write the container's status");
+	int r = status_write(l->status_fd, ph, l->code, l->flags);
+
+	if (!r)
+		l->phase = ph;
+	return r;
 }
 
 /* The last thing, but for who waits for a start: the next question would be for the state. */
@@ -61,7 +65,10 @@ static void finish(struct vmloop *l, int code)
 	l->quit = true;
 	/* before anybody hears of the end and looks at the images */
 	vmm_settle(l->vm);
-	vmloop_set_phase(l, PHASE_STOPPED);
+	/* else it shows when this process has ended */
+	if (vmloop_set_phase(l, PHASE_STOPPED))
+		log_err("%s", no_status);
+	l->phase = PHASE_STOPPED;
 }
 
 static void fail_create(struct vmloop *l, int code, const char *text)
@@ -133,7 +140,8 @@ static void on_reply(void *arg, const struct agent_reply *r)
 		/* who made the terminal may have set its size before we were told of changes */
 		if (l->p->tty_fd >= 0)
 			vmloop_pass_size(l);
-		vmloop_set_phase(l, PHASE_CREATED);
+		if (vmloop_set_phase(l, PHASE_CREATED))
+			return fail_create(l, EIO, no_status);
 		morefds_listen(&l->more);
 		if (sync_send(l->sync.fd, SYNC_READY))
 			finish(l, 1);
@@ -157,7 +165,8 @@ static void on_reply(void *arg, const struct agent_reply *r)
 			r->stage == MSG_STAGE_EXEC ? (r->status == -ENOENT ? 127 : 126) : CODE_LOST,
 			r->text);
 	trace_mark(TRACE_STARTED);
-	vmloop_set_phase(l, PHASE_RUNNING);
+	if (vmloop_set_phase(l, PHASE_RUNNING))
+		return fail_start(l, EIO, CODE_LOST, no_status);
 	if (l->start_conn >= 0)
 		vmctl_answer(TAKE_FD(l->start_conn), 0, "");
 }

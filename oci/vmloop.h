@@ -48,7 +48,8 @@ struct vmloop {
 	bool quit;
 };
 
-void vmloop_set_phase(struct vmloop *l, enum phase ph);
+/* Records the phase, for all who look at the state. -errno: it is what it was. */
+int vmloop_set_phase(struct vmloop *l, enum phase ph);
 /* The size of the terminal, to the guest. */
 void vmloop_pass_size(struct vmloop *l);
 

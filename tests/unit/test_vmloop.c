@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "fake/fake_hv.h"
+#include "oci/sync.h"
 #include "oci/vmloop.h"
 #include "test.h"
 #include "util/log.h"
@@ -150,7 +151,48 @@ static void failed_start_is_told_last(void)
 	end();
 }
 
+static struct agent_reply reply_to(uint32_t seq)
+{
+	return (struct agent_reply){ .seq = seq, .text = "" };
+}
+
+/* What cannot be recorded has not happened: the container that is made is none, as nobody could
+ * start it. */
+static void made_and_not_recorded(void)
+{
+	struct agent_reply r;
+	int sv[2];
+
+	CHECK(!begin(open("/dev/full", O_WRONLY | O_CLOEXEC)));
+	CHECK(!socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, sv));
+	l->phase = PHASE_CREATING;
+	l->sync.fd = sv[0];
+	l->create_seq = 7;
+	r = reply_to(7);
+	l->agent.ops->reply(l, &r);
+	CHECK_EQ(sync_wait(sv[1], SYNC_READY, &e), -EIO);
+	CHECK(strstr(e.msg, "status"));
+	CHECK(l->quit);
+	CHECK(!close(sv[0]) && !close(sv[1]));
+	end();
+}
+
+static void started_and_not_recorded(void)
+{
+	struct agent_reply r;
+
+	CHECK(!begin(open("/dev/full", O_WRONLY | O_CLOEXEC)));
+	l->start_seq = 8;
+	r = reply_to(8);
+	l->agent.ops->reply(l, &r);
+	CHECK_EQ(answered(0), EIO);
+	CHECK(l->quit && l->phase == PHASE_STOPPED);
+	end();
+}
+
 static const struct test_case cases[] = {
+	TEST(made_and_not_recorded),
+	TEST(started_and_not_recorded),
 	TEST(failed_start_is_told_last),
 };
 
