@@ -338,17 +338,20 @@ guest_files = \
 	tests/e2e/fs-posix.matrix \
 	tests/soak/crun-build \
 	tests/soak/crun-krun.sh \
+	tests/soak/disk-fio.sh \
 	tests/soak/fs-apps.sh \
 	tests/soak/net-heavy.sh \
 	tests/soak/net-http.js \
 	tests/soak/net-many.py \
 	tests/soak/net-many.sh \
+	tests/soak/nic.sh \
 	tests/soak/podman-all.sh \
 	tests/soak/podman-database.sh \
 	tests/soak/podman-systemd-cgroup.sh \
 	tests/soak/podman-systemd.sh \
 	tests/soak/run \
 	tests/soak/validation.sh \
+	tests/soak/wire.c \
 	tests/guest/boot/run \
 	tests/guest/snapshot/run \
 	tests/guest/tsi/run \
@@ -402,10 +405,12 @@ bundle_files = \
 	tests/bundles/hello.c \
 	tests/bundles/make
 
-# list: tests/bench/clients.sh tests/bench/compile.sh tests/bench/diskdev.c tests/bench/disks tests/bench/fields.sh tests/bench/files tests/bench/fsdev.c tests/bench/net.c tests/bench/net.sh tests/bench/run tests/soak/*
+# list: tests/bench/blkread.c tests/bench/clients.sh tests/bench/compile.sh tests/bench/disk-vm.sh tests/bench/diskdev.c tests/bench/disks tests/bench/fields.sh tests/bench/files tests/bench/fsdev.c tests/bench/net.c tests/bench/net.sh tests/bench/nic.sh tests/bench/run tests/soak/*
 bench_files = \
+	tests/bench/blkread.c \
 	tests/bench/clients.sh \
 	tests/bench/compile.sh \
+	tests/bench/disk-vm.sh \
 	tests/bench/diskdev.c \
 	tests/bench/disks \
 	tests/bench/fields.sh \
@@ -413,20 +418,24 @@ bench_files = \
 	tests/bench/fsdev.c \
 	tests/bench/net.c \
 	tests/bench/net.sh \
+	tests/bench/nic.sh \
 	tests/bench/run \
 	tests/soak/crun-build \
 	tests/soak/crun-krun.sh \
+	tests/soak/disk-fio.sh \
 	tests/soak/fs-apps.sh \
 	tests/soak/net-heavy.sh \
 	tests/soak/net-http.js \
 	tests/soak/net-many.py \
 	tests/soak/net-many.sh \
+	tests/soak/nic.sh \
 	tests/soak/podman-all.sh \
 	tests/soak/podman-database.sh \
 	tests/soak/podman-systemd-cgroup.sh \
 	tests/soak/podman-systemd.sh \
 	tests/soak/run \
-	tests/soak/validation.sh
+	tests/soak/validation.sh \
+	tests/soak/wire.c
 
 EXTRA_DIST += $(test_headers) $(lint_scripts) $(slow_lint_scripts) tests/lint/lib.sh tests/lint/srclist $(guest_files) $(host_files) \
 	$(bundle_files) $(bench_files) $(build_scripts) tests/coverage/run tests/deps tests/fuzz/corpus tests/fuzz/run tests/fuzz/watch tests/unit/goldens run-tests quickstart .ci/run \

@@ -14,7 +14,7 @@ disk_initrd() {
 	cp "$work/blkread" "$d/blkread"
 	{
 		echo '#!/bin/busybox sh'
-		echo '/bin/busybox mount -t devtmpfs dev /dev; exec >/dev/hvc0'
+		echo '/bin/busybox mount -t devtmpfs dev /dev; until [ -c /dev/hvc0 ]; do /bin/busybox sleep 0.1; done; exec >/dev/hvc0'
 		for k in "${disk_kinds[@]}"; do echo "echo \"of $k: \$(/blkread /dev/vda $k $disk_ms)\""; done
 		echo 'exec /bin/busybox poweroff -f'
 	} >"$d/init"
@@ -34,15 +34,15 @@ bench_disk() {
 	mv "$work/disk/new" "$work/disk/config.json"
 	for ((i = 0; i <= (runs + 1) / 2; i++)); do
 		krun-oci --trust-annotations run -b "$work/disk" "bench-disk-$$-$i" </dev/null >"$work/disk.ours"
-		qemu-system-x86_64 -M microvm,acpi=off -enable-kvm -cpu host -m 256 -smp 1 -nodefaults -no-user-config -display none -no-reboot \
+		timeout 600 qemu-system-x86_64 -M microvm,acpi=off -enable-kvm -cpu host -m 256 -smp 1 -nodefaults -no-user-config -display none -no-reboot \
 			-kernel "$build/kernel/vmlinux" -initrd "$work/disk.initrd" -append "quiet panic=-1 tsc=reliable no_timer_check" \
-			-chardev stdio,id=c -device virtio-serial-device -device virtconsole,chardev=c \
+			-chardev stdio,id=c -device virtio-serial-device,max_ports=1 -device virtconsole,chardev=c \
 			-drive "file=$work/disk.raw,format=raw,if=none,id=d,readonly=on,aio=io_uring" -device virtio-blk-device,drive=d </dev/null \
 			>"$work/disk.qemu" 2>"$work/disk.log"
 		for k in "${disk_kinds[@]}"; do
 			for p in ours qemu; do
 				# the first round warms caches up
-				sed -n "s/^of $k: \([0-9]*\).*/\1/p" "$work/disk.$p" >>"$work/disk.$([ "$i" = 0 ] && echo warm || echo "$p.$k")"
+				sed -n "s/^of $k: \([0-9][0-9]*\).*/\1/p" "$work/disk.$p" | grep . >>"$work/disk.$([ "$i" = 0 ] && echo warm || echo "$p.$k")" || { echo "tests/bench/disk-vm.sh: $p has no figure of $k" >&2; exit 1; }
 			done
 		done
 	done

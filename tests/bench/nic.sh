@@ -16,6 +16,7 @@ nic_passt() { # NAME PORT
 		[ ! -S "$work/nic.$1.sock" ] || break
 		sleep 0.1
 	done
+	[ -S "$work/nic.$1.sock" ] || { cat "$work/nic.$1.log" >&2; exit 1; }
 }
 
 nic_tap() { # NAME NET
@@ -61,15 +62,16 @@ nic_start() { # KIND
 nic_measure() { # SIDE TEST WAY
 	local at=${net_guest[$1]}
 	if [ "$3" = out ]; then
-		net_in "$work/netbench" ask "$at" "$2" "${net_host[$1]% *}" "${net_host[$1]#* }" "$net_ms"
+		net_in timeout 120 "$work/netbench" ask "$at" "$2" "${net_host[$1]% *}" "${net_host[$1]#* }" "$net_ms"
 	else
 		[[ $at == *:* ]] || at=127.0.0.1:$at
-		net_in "$work/netbench" test "$2" "${at%:*}" $((${at#*:} + 1)) "$net_ms"
+		net_in timeout 120 "$work/netbench" test "$2" "${at%:*}" $((${at#*:} + 1)) "$net_ms"
 	fi
 }
 
 bench_nic() {
 	local i kind side t way unit scale
+	[ -e "$build/libkrun.so" ] || { echo "tests/bench/nic.sh: no libkrun.so, no rows of an interface" >&2; return 0; }
 	net_pids=()
 	trap 'net_stop; rm -rf "$work"' EXIT
 	chmod 755 "$work"

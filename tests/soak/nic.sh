@@ -16,7 +16,8 @@ gcc -O2 -o "$work/wire" "$top/tests/soak/wire.c" 2>"$work/err" || die "cannot co
 bundle b net
 root=$work/b/rootfs jobs=$work/b/rootfs/srv/jobs
 mkdir "$jobs"
-cp "$(command -v busybox)" "$root/bin/busybox"
+mknod -m 666 "$root/dev/null" c 1 3
+mknod -m 666 "$root/dev/urandom" c 1 9
 
 # What the guest runs: each script that is given to it, one after the other.
 cat >"$root/srv/guest" <<'END'
@@ -38,7 +39,12 @@ start_job() { # SCRIPT
 	mv "$jobs/$job.new" "$jobs/$job.do"
 }
 end_job() { # WHAT; its output is in $work/out
-	wait_for 600 test -e "$jobs/$job.rc"
+	local end=$((EPOCHSECONDS + 600))
+	until [ -e "$jobs/$job.rc" ]; do
+		kill -0 "$vm" 2>/dev/null || die "$1: the guest has ended"
+		[ "$EPOCHSECONDS" -lt "$end" ] || die "$1: it does not end"
+		sleep 0.1
+	done
 	cp "$jobs/$job.out" "$work/out"
 	[ "$(cat "$jobs/$job.rc")" = 0 ] || { tail -n 5 "$work/out"; die "$1: status $(cat "$jobs/$job.rc") in the guest"; }
 	job=$((job + 1))
@@ -48,16 +54,20 @@ in_guest() { # SCRIPT
 	end_job "$1"
 }
 
-ip link set lo up
-unshare --net sleep infinity &
-holder=$!
-wait_for 20 sh -c "[ \"\$(readlink /proc/$holder/ns/net)\" != \"\$(readlink /proc/self/ns/net)\" ]"
-pids=("$holder")
+pids=() behind='' vm=''
 stop_all() {
+	local rc=$?
+	[ $rc = 0 ] || tail -n 8 "$work"/*.log 2>/dev/null | sed 's/^/# /' || true
 	kill "${pids[@]}" ${behind:+"$behind"} ${vm:+"$vm"} 2>/dev/null || true
+	wait 2>/dev/null || true
 	cleanup
 }
 trap stop_all EXIT
+ip link set lo up
+unshare --net sleep infinity &
+holder=$!
+pids+=("$holder")
+wait_for 20 sh -c "[ \"\$(readlink /proc/$holder/ns/net)\" != \"\$(readlink /proc/self/ns/net)\" ]"
 in_net() { nsenter --net="/proc/$holder/ns/net" "$@"; }
 in_net_bg() { exec nsenter --net="/proc/$holder/ns/net" "$@"; } # with &: then $! is what is to be killed
 in_net ip link set lo up
@@ -78,7 +88,7 @@ start_guest() { # KIND WHERE
 	rm -rf "$jobs"
 	mkdir "$jobs"
 	job=0
-	in_net_bg timeout 3000 "$work/prog" nic "$root" "$1" "$2" /bin/sh /srv/guest >"$work/guest.log" 2>&1 </dev/null &
+	in_net_bg env TMPDIR="$work" timeout 3000 "$work/prog" nic "$root" "$1" "$2" /bin/sh /srv/guest >"$work/guest.log" 2>&1 </dev/null &
 	vm=$!
 	wait_for 120 test -e "$jobs/up"
 }
@@ -89,18 +99,27 @@ end_guest() {
 	vm=''
 	check "the guest ends" 0 "$rc"
 }
-speed() { # FILE; what the receiver got
-	jq -r '.end.sum_received.bits_per_second / 1e6 | floor' "$1"
+# What the receiver got, of the report in $work/out.
+told() { # WHAT
+	local mbit
+	mbit=$(jq -er '.end.sum_received | select(.bytes > 0) | .bits_per_second / 1e4 | floor / 100' "$work/out" 2>"$work/err") || die "$1: nothing came"
+	say "$1, each: $mbit Mbit/s"
 }
-measure() { # WHAT SERVER-FOR-THE-GUEST SERVER-FOR-THE-HOST [PORT]
-	local way
+measure() { # WHAT SERVER-FOR-THE-GUEST SERVER-FOR-THE-HOST
+	local way dir
 	for way in '' -R; do
+		dir=to
+		[ -z "$way" ] || dir=from
 		in_guest "iperf3 -J -c $2 -p 5201 -t $seconds $way"
-		say "$1, the guest calls, ${way:+from}${way:-to} the host, each: $(speed "$work/out") Mbit/s"
-		in_net chroot "$root" iperf3 -J -c "$3" -p "${4:-5202}" -t "$seconds" $way >"$work/out" 2>&1 || die "$1: iperf3 to the guest"
-		say "$1, the host calls, ${way:+from}${way:-to} the guest, each: $(speed "$work/out") Mbit/s"
+		told "$1, the guest calls, $dir the host"
+		in_net timeout 600 chroot "$root" iperf3 -J -c "$3" -p 5202 -t "$seconds" $way >"$work/out" 2>&1 || die "$1: iperf3 to the guest"
+		told "$1, the host calls, $dir the guest"
 	done
 	ok "$1: iperf3 both ways, called by both"
+}
+linked() {
+	in_guest 'cat /sys/class/net/eth0/operstate'
+	grep -q up "$work/out"
 }
 frames() {
 	in_guest 'cat /sys/class/net/eth0/statistics/*x_packets'
@@ -132,21 +151,23 @@ for kind in vfkit stream; do
 	out_has 10.7.6.5/24
 	measure "$kind" 10.7.6.1 10.7.6.5
 	# TCP lives through it: what was lost is sent again
-	start_job "iperf3 -J -c 10.7.6.1 -p 5201 -t $((kills * 4))"
+	start_job "iperf3 -J -c 10.7.6.1 -p 5201 -t $((kills * 4 + 4))"
 	for ((i = 0; i < kills; i++)); do
 		sleep 2
-		kill -KILL "$behind"
+		kill -KILL "$behind" 2>/dev/null || die "$kind: what is behind it has ended: $(cat "$work/wire.log")"
 		wait "$behind" 2>/dev/null || true
 		behind_it
 	done
 	end_job "iperf3 while what is behind it was killed $kills times"
-	say "$kind, killed $kills times meanwhile, each: $(speed "$work/out") Mbit/s"
+	told "$kind, killed $kills times meanwhile"
 	ok "a connection lives through $kills kills"
-	in_guest 'cat /sys/class/net/eth0/operstate'
-	out_has up
+	in_guest 'cat /sys/class/net/eth0/carrier_down_count'
+	[ "$(cat "$work/out")" -ge 1 ] || die "$kind: the link never went down"
+	wait_for 60 linked
+	ok "$kind: its link went down, and is up"
 	frames "$kind"
 	end_guest
-	kill "$behind"
+	kill "$behind" 2>/dev/null || true
 	wait "$behind" 2>/dev/null || true
 	behind=''
 	in_net ip link del "$kind"
@@ -170,16 +191,12 @@ start_guest stream "$work/sock"
 in_guest 'ip -4 -o address show dev eth0'
 out_has 10.9.0.2/24
 measure "passt" 10.9.0.1 127.0.0.1
-kill -KILL "$behind"
+kill -KILL "$behind" 2>/dev/null || die "passt has ended: $(cat "$work/passt.log")"
 wait "$behind" 2>/dev/null || true
 passt_up
-linked() {
-	in_guest 'cat /sys/class/net/eth0/operstate'
-	grep -q up "$work/out"
-}
 wait_for 60 linked
 in_guest "iperf3 -J -c 10.9.0.1 -p 5201 -t $seconds"
-say "passt, after it was killed and started again, each: $(speed "$work/out") Mbit/s"
+told "passt, after it was killed and started again"
 ok "a new passt is a link that is up"
 frames "passt"
 end_guest

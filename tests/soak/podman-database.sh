@@ -8,7 +8,7 @@
 . "$(dirname "$0")/../e2e/podman-lib.sh"
 
 bundle d net
-ended() { pod inspect --format '{{.State.Status}} {{.State.ExitCode}} {{.State.OOMKilled}}' "$1"; }
+end_of() { pod inspect --format '{{.State.Status}} {{.State.ExitCode}} {{.State.OOMKilled}}' "$1"; }
 logged() { pod logs "$1" 2>&1 | grep -cF "$2" || true; }
 
 say "PostgreSQL"
@@ -22,7 +22,7 @@ wait_for 120 answers
 sql 'create table t(n int primary key, v text)'
 sql "insert into t select n, repeat('x', n) from generate_series(1, 2000) n"
 # the client is at work when the signal comes: "smart" waits for it, and its rows are all there
-podman exec --user postgres pg psql -h /tmp -p 5433 -Atqc "begin; insert into t select n, '' from generate_series(2001, 4000) n; select pg_sleep(3); commit" postgres \
+podman exec --user postgres pg psql -h /tmp -p 5433 -Atqc "begin; insert into t select n, '' from generate_series(2001, 4000) n; select pg_sleep(30); commit" postgres \
 	>"$work/client" 2>&1 &
 client=$!
 asleep() { [ "$(sql "select count(*) from pg_stat_activity where wait_event = 'PgSleep'")" = 1 ]; }
@@ -30,7 +30,7 @@ wait_for 60 asleep
 status 0 pod stop -t 120 pg
 wait "$client" || die "the client that was at work: $(cat "$work/client")"
 ok "the client that was at work has its commit"
-check "its end" "exited 0 false" "$(ended pg)"
+check "its end" "exited 0 false" "$(end_of pg)"
 check "it says so" 1 "$(logged pg 'database system is shut down')"
 status 0 pod start pg
 wait_for 120 answers
@@ -42,13 +42,13 @@ sql "insert into t values (5000, 'committed')"
 status 0 pod kill pg
 gone() { [ "$(pod inspect --format '{{.State.Status}}' pg)" = exited ]; }
 wait_for 60 gone
-check "its end" "exited 137 false" "$(ended pg)"
+check "its end" "exited 137 false" "$(end_of pg)"
 status 0 pod start pg
 wait_for 120 answers
 check "a recovery" 1 "$(logged pg 'was not properly shut down')"
 check "what was committed" "4001 committed" "$(sql 'select count(*), max(v) filter (where n = 5000) from t' | tr '|' ' ')"
 status 0 pod stop -t 120 pg
-check "its end" "exited 0 false" "$(ended pg)"
+check "its end" "exited 0 false" "$(end_of pg)"
 status 0 pod rm pg
 
 say "Redis"
@@ -59,11 +59,12 @@ pong() { [ "$(redis ping 2>/dev/null)" = PONG ]; }
 wait_for 120 pong
 redis eval 'for i = 1, 5000 do redis.call("set", "k" .. i, i) end' 0 >/dev/null
 status 0 pod stop -t 120 r
-check "its end" "exited 0 false" "$(ended r)"
+check "its end" "exited 0 false" "$(end_of r)"
 check "it says so" 1 "$(logged r 'ready to exit')"
 status 0 pod start r
 wait_for 120 pong
 check "all keys" "5000 5000" "$(redis dbsize) $(redis get k5000)"
 status 0 pod stop -t 120 r
+check "its end" "exited 0 false" "$(end_of r)"
 status 0 pod rm r
 done_testing
