@@ -3,7 +3,7 @@
 # System calls of create, start, exec and delete fail, one at a time: each command tells why or works, and nothing stays behind.
 #
 # FAULTS=N is how many of each command's calls (chosen by FAULTS_SEED; "all": each of them, hours), FAULTS_OF the commands. FAULTS_FROM=NAME
-# goes on with the calls of that name and those behind it.
+# and FAULTS_TO=NAME: the calls from that name to this one.
 # timeout: 900
 # shellcheck source=lib.sh
 . "$(dirname "$0")/lib.sh"
@@ -173,11 +173,11 @@ for cmd in ${FAULTS_OF:-create start exec delete}; do
 	n=$(wc -l <"$work/all.$cmd")
 	[ "$n" -gt 10 ] || die "$cmd: only $n calls seen"
 	if [ "$faults" = all ]; then
-		awk -v from="${FAULTS_FROM:-}" '$1 >= from' "$work/all.$cmd" >"$work/chosen"
+		awk -v from="${FAULTS_FROM:-}" -v to="${FAULTS_TO:-}" '$1 >= from && (to == "" || $1 <= to)' "$work/all.$cmd" >"$work/chosen"
 	else
 		shuf -n "$faults" --random-source=<(yes "$seed") "$work/all.$cmd" >"$work/chosen"
 	fi
-	[ -s "$work/chosen" ] || die "$cmd: no call is ${FAULTS_FROM:-} or comes behind it"
+	[ -s "$work/chosen" ] || die "$cmd: no call is from ${FAULTS_FROM:-} to ${FAULTS_TO:-}"
 	say "$cmd: $(wc -l <"$work/chosen") of $n calls fail"
 	n=0 found=${#wrong[@]}
 	while read -r name nth; do
