@@ -68,6 +68,7 @@ unit_programs = \
 	tests/unit/test_interrupt \
 	tests/unit/test_io \
 	tests/unit/test_iobuf \
+	tests/unit/test_irq \
 	tests/unit/test_json \
 	tests/unit/test_kernel \
 	tests/unit/test_kvm_cpuid \

@@ -17,6 +17,10 @@ void irq_raise(struct irq_line *l)
 		return;
 	}
 	/* EAGAIN: so many pulses are waiting that one more makes no difference. */
-	if (write(l->efd, &one, sizeof(one)) < 0 && errno != EAGAIN)
+	if (write(l->efd, &one, sizeof(one)) >= 0 || errno == EAGAIN)
+		return;
+	if (l->lost)
+		l->lost(l->arg, l->gsi, -errno);
+	else
 		log_err("interrupt %u: %s", l->gsi, err_text(errno));
 }

@@ -9,7 +9,10 @@ struct irq_line {
 	int efd; /* eventfd bound to @gsi, -1 when raise() is used instead; owned by the VM */
 	unsigned gsi;
 	void (*raise)(void *arg, unsigned gsi); /* edge; any thread */
-	void *arg;
+	/* the eventfd does not take it, -errno: the driver would wait for ever; any thread, may be
+	 * NULL */
+	void (*lost)(void *arg, unsigned gsi, int err);
+	void *arg;	/* of both */
 	uint64_t count; /* interrupts asked for so far, relaxed atomic: a tracked figure */
 };
 

@@ -127,7 +127,7 @@ static void device_fatal(void *arg, const char *device, const char *why)
 /* Devices that nobody serves any more: their driver would wait for ever. */
 static void loop_failed(void *arg, const char *name, int err)
 {
-	vm_end(arg, VMM_END_FAILED, "the %s thread cannot wait for events: %s", name,
+	vm_end(arg, VMM_END_FAILED, "the %s thread cannot wait for events, or be woken: %s", name,
 		err_text(err));
 }
 
@@ -140,11 +140,17 @@ static int new_loop(struct vmm *vm, const char *name, struct loop **l, struct er
 	return r;
 }
 
+static void irq_lost(void *arg, unsigned gsi, int err)
+{
+	vm_end(arg, VMM_END_FAILED, "interrupt %u cannot be raised: %s", gsi, err_text(err));
+}
+
 int vm_wire_irq(struct vmm *vm, struct irq_line *l, struct error *e)
 {
 	int r;
 
 	l->raise = raise_by_call;
+	l->lost = irq_lost;
 	l->arg = vm;
 	l->efd = -1;
 	if (!hv_features(vm->hv)->irqfd)

@@ -74,7 +74,11 @@ static void loop_wake(struct loop *l)
 	uint64_t one = 1;
 
 	/* It can only fail by EAGAIN, with the counter so high that the loop is awake anyway. */
-	if (write(l->wake.fd, &one, sizeof(one)) < 0 && errno != EAGAIN)
+	if (write(l->wake.fd, &one, sizeof(one)) >= 0 || errno == EAGAIN)
+		return;
+	if (l->failed)
+		l->failed(l->failed_arg, l->name, -errno);
+	else
 		log_err("loop %s: wake: %s", l->name, err_text(errno));
 }
 

@@ -67,8 +67,9 @@ void loop_call(struct loop *l, void (*fn)(void *arg), void *arg);
  */
 int loop_thread_start(struct loop *l, struct error *e);
 /*
- * Who is told when the thread ends by itself, as epoll_wait() failed: on that thread, with -errno,
- * before what was posted is run a last time. Before loop_thread_start().
+ * Who is told when the thread ends by itself, as epoll_wait() failed, before what was posted is run
+ * a last time; or when it cannot be woken. On the thread that found it, with -errno, possibly under
+ * the loop's lock: no call of this loop. Before loop_thread_start().
  */
 void loop_on_failure(struct loop *l, void (*fn)(void *arg, const char *name, int err), void *arg);
 void loop_thread_join(struct loop *l);
