@@ -439,7 +439,7 @@ bench_files = \
 	tests/soak/wire.c
 
 EXTRA_DIST += $(test_headers) $(lint_scripts) $(slow_lint_scripts) tests/lint/lib.sh tests/lint/srclist $(guest_files) $(host_files) \
-	$(bundle_files) $(bench_files) $(build_scripts) tests/coverage/run tests/deps tests/fuzz/corpus tests/fuzz/run tests/fuzz/watch tests/unit/goldens run-tests quickstart .ci/run \
+	$(bundle_files) $(bench_files) $(build_scripts) tests/coverage/run tests/deps tests/programs tests/fuzz/corpus tests/fuzz/run tests/fuzz/watch tests/unit/goldens run-tests quickstart .ci/run \
 	$(addsuffix .c,$(agent_programs))
 
 # A fuzz target is built of libFuzzer's main instead; objects are instrumented by SAN_FLAGS.

@@ -66,6 +66,14 @@ shared_bundle() { # NAME KIND [OPTION...]
 	bundle "$1" "$2" --rootfs "$work/rootfs-$kind" "${@:3}"
 }
 
+# A program of tests/programs as FILE.
+program() { # NAME FILE
+	"$top/tests/programs" "$1" "$2" 2>"$work/err" || die "cannot compile $1"
+}
+
+# Whether all is to be tried, and not only some of what is alike (run-tests --long).
+long() { [ -n "${LONG:-}" ]; }
+
 # Runs COMMAND; its stdout is in $work/out, stderr in $work/err, its status in $rc.
 run() { # COMMAND...
 	rc=0
