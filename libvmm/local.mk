@@ -93,6 +93,7 @@ libvmmcore_a_SOURCES = \
 	libvmm/dev/fs_save.c \
 	libvmm/dev/fs_serve.c \
 	libvmm/dev/fs_table.c \
+	libvmm/dev/fs_virt.c \
 	libvmm/dev/fs_wait.c \
 	libvmm/dev/fs_work.c \
 	libvmm/dev/fs_xattr.c \

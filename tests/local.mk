@@ -62,6 +62,7 @@ unit_programs = \
 	tests/unit/test_fs_lock \
 	tests/unit/test_fs_nodes \
 	tests/unit/test_fs_random \
+	tests/unit/test_fs_virt \
 	tests/unit/test_fs_wall \
 	tests/unit/test_hooks \
 	tests/unit/test_hostfd \
@@ -508,6 +509,7 @@ thread_programs = \
 	tests/unit/test_fs_lock \
 	tests/unit/test_fs_nodes \
 	tests/unit/test_fs_random \
+	tests/unit/test_fs_virt \
 	tests/unit/test_fs_wall \
 	tests/unit/test_hostfd \
 	tests/unit/test_console \

@@ -96,6 +96,7 @@
 #define LIM_FS_IO	     (1U << 20) /* bytes of one read or write */
 #define LIM_FS_DAX_RANGES    16384	/* of 2 MiB in all windows: a mapping of ours each */
 #define LIM_FS_NAME	     255
+#define LIM_FS_VIRT	     256 /* virtual entries of a share */
 
 /* What a program may say in one context of the krun_* API (libvmm/api). */
 #define LIM_API_CTXS	      256    /* contexts of a process at a time */

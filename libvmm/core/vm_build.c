@@ -15,6 +15,7 @@
  */
 #include <errno.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
 #include <time.h>
@@ -42,6 +43,7 @@ _Static_assert(LIM_NET_NICS == VMM_MAX_NICS && (int)VMM_NIC_STREAM == (int)NET_S
 	"one number, one list, two names");
 _Static_assert(
 	LIM_VHU_DEVS == VMM_MAX_VHOST_USER && LIM_VQS == VMM_MAX_QUEUES, "one number, two names");
+_Static_assert(LIM_FS_VIRT == VMM_MAX_FS_VIRT, "one number, two names");
 _Static_assert(LIM_VSOCK_PORTS == VMM_MAX_VSOCK_PORTS, "one number, two names");
 _Static_assert(sizeof(struct vsock_done) == sizeof(struct vmm_vsock_done), "one report, two names");
 
@@ -321,10 +323,32 @@ static uint64_t fs_node_bytes(const struct vmm *vm, unsigned n)
 	return MIN(bytes, LIM_FS_NODE_SUM) / n;
 }
 
+/* The list of @f as the device takes it, on the heap. */
+static struct fs_virt_cfg *fs_virt(const struct vmm_fs *f)
+{
+	struct fs_virt_cfg *c = calloc(f->nvirt + 1, sizeof(*c));
+
+	for (unsigned i = 0; c && i < f->nvirt; i++) {
+		const struct vmm_fs_virt *v = &f->virt[i];
+
+		c[i] = (struct fs_virt_cfg){ .path = v->path,
+			.data = v->data,
+			.len = v->len,
+			.mode = v->mode,
+			.dir = v->dir,
+			.one_shot = v->one_shot };
+	}
+	return c;
+}
+
 static int add_fs(struct vmm *vm, const struct vmm_config *cfg, struct vmm_fs *f, char *cmdline,
 	struct error *e)
 {
-	struct fs_cfg c = { .root_fd = TAKE_FD(f->root_fd),
+	CLEAN_FREE struct fs_virt_cfg *virt = fs_virt(f);
+	CLEAN_FD int root = TAKE_FD(f->root_fd);
+	struct fs_cfg c = { .empty = f->empty,
+		.virt = virt,
+		.nvirt = f->nvirt,
 		.readonly = f->readonly,
 		.cache = (enum fs_cache)f->cache,
 		.drop_idle = f->drop_idle,
@@ -335,6 +359,8 @@ static int add_fs(struct vmm *vm, const struct vmm_config *cfg, struct vmm_fs *f
 	struct vdev *v;
 	int r;
 
+	if (!virt)
+		return err_sys(e, ENOMEM, "virtio-fs %.36s", f->tag);
 	(void)memcpy(c.tag, f->tag, sizeof(c.tag));
 	for (unsigned i = 0; i < MIN(f->nat, (unsigned)VMM_MAX_FS_AT); i++)
 		c.at[i] = (struct fs_cache_at){ f->at[i].mnt_id, (enum fs_cache)f->at[i].cache };
@@ -342,13 +368,12 @@ static int add_fs(struct vmm *vm, const struct vmm_config *cfg, struct vmm_fs *f
 		/* above all RAM, on a GiB border so that it never shares a large page with it */
 		c.dax_gpa = ALIGN_UP(MAX(mem_top(&vm->mem), 4ULL << 30), 1ULL << 30);
 		r = mem_add_shm(&vm->mem, GPA(c.dax_gpa), c.dax_len, e);
-		if (r) {
-			(void)close(c.root_fd);
+		if (r)
 			return r;
-		}
 		if (c.readonly && hv_features(vm->hv)->readonly_mem)
 			mem_set_readonly(&vm->mem, GPA(c.dax_gpa));
 	}
+	c.root_fd = TAKE_FD(root);
 	r = fs_new(vm->fs, &vm->mem, &c, &v, e);
 	return r ? r : add_device(vm, v, cmdline, e);
 }

@@ -101,8 +101,11 @@ int vm_check_config(const struct vmm_config *cfg, bool load, struct error *e)
 		const struct vmm_fs *f = &cfg->fs[i];
 
 		if (!f->tag[0] || strnlen(f->tag, sizeof(f->tag)) == sizeof(f->tag) ||
-			f->root_fd < 0)
+			f->empty != (f->root_fd < 0))
 			return err_set(e, EINVAL, "file system %u: no tag or no directory", i);
+		if (f->nvirt > LIM_FS_VIRT)
+			return err_set(e, EINVAL, "file system %u: more than %d virtual entries", i,
+				LIM_FS_VIRT);
 		if (f->dax_bytes % MEM_SHM_RANGE ||
 			f->dax_bytes / MEM_SHM_RANGE > LIM_FS_DAX_RANGES - ranges)
 			return err_set(e, EINVAL,

@@ -51,9 +51,17 @@ enum fs_cache {
 	FS_CACHE_NONE,
 };
 
+struct fs_virt_cfg {
+	const char *path;
+	const void *data; /* borrowed for the device's life */
+	uint64_t len;
+	uint32_t mode;
+	bool dir, one_shot;
+};
+
 struct fs_cfg {
 	char tag[37]; /* 1-36 bytes */
-	int root_fd;  /* directory, owned, O_PATH is enough */
+	int root_fd;  /* directory, owned, O_PATH is enough; -1 with @empty */
 	bool readonly;
 	enum fs_cache cache; /* of what is on none of the mounts in @at */
 	struct fs_cache_at {
@@ -67,10 +75,11 @@ struct fs_cfg {
 				argument; NULL: ENOTTY */
 	uint64_t node_bytes; /* of memory for what the guest may remember; 0: only their number
 				counts */
-	const char *virt_name; /* optional virtual file of the root directory (0755), shadowing a
-				  real one; copied */
-	const void *virt_data; /* borrowed for the device's life */
-	uint64_t virt_len;
+	bool empty;	     /* no directory of the host (root_fd is -1): nothing but @virt */
+	/* Entries that the host does not have; copied, but for what is in the files. vmm.h has the
+	 * same with its explanations. */
+	const struct fs_virt_cfg *virt;
+	unsigned nvirt;
 };
 
 int fs_new(struct loop *loop, struct mem *mem, const struct fs_cfg *cfg, struct vdev **out,

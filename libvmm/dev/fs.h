@@ -67,7 +67,7 @@
 
 enum {
 	FS_N_USED = 1,
-	FS_N_VIRT = 2,	 /* the virtual file */
+	FS_N_VIRT = 2,	 /* of a virtual entry, or the root of a share that has no directory */
 	FS_N_PINNED = 4, /* fd held without being in the LRU list */
 	FS_N_HASHED = 8, /* found by identity */
 	FS_N_DAX = 16,	 /* the guest is told to read it through the window */
@@ -100,14 +100,14 @@ enum fs_hkind {
 	FS_H_FREE,
 	FS_H_FILE,
 	FS_H_DIR,
-	FS_H_VIRT
+	FS_H_VIRT /* a virtual file; a virtual directory is FS_H_DIR */
 };
 
 struct fs_handle {
 	uint32_t idx, gen;
 	uint32_t node;	     /* index */
 	uint32_t prev, next; /* of the node's list; next is also the free list */
-	int fd;	   /* owned; -1 for the virtual file and for one that could not be restored */
+	int fd;	   /* owned; -1 for what is virtual and for one that could not be restored */
 	int flags; /* of open(2), as the host's fd has them */
 	uint8_t kind;
 	bool append; /* O_APPEND is set on fd now */
@@ -192,6 +192,26 @@ struct fs_cred {
 	uint64_t permitted, inheritable;
 };
 
+/*
+ * A virtual entry. It exists from the beginning, as the node whose index is one more than its own
+ * in the table, and is never freed; the guest may name the node while it counts lookups of it or
+ * has it open, as any other.
+ */
+struct fs_virt {
+	char *name;	     /* owned; of the root: NULL */
+	uint32_t parent;     /* node's index: the root's, or of an entry before this one */
+	uint32_t mode;	     /* with its type */
+	const uint8_t *data; /* borrowed */
+	uint64_t len;
+	bool one_shot;
+	bool taken; /* it was looked up, and its name is no more */
+};
+
+struct fs_virts {
+	uint32_t n; /* with the root, which is the first */
+	struct fs_virt v[];
+};
+
 /* Directory entries read ahead. A handle's buffer may be taken away at any time; it then seeks. */
 struct fs_dirbuf {
 	uint64_t owner; /* file handle; 0: free */
@@ -211,12 +231,9 @@ struct fs {
 	bool drop_idle;
 	int idle_fd; /* owned; readable when fs_fd_drop_idle() is due */
 	uint32_t minor;
-	uint64_t flags; /* negotiated */
-	int proc_fd;	/* /proc/self/fd of this process, owned */
-	char *virt_name;
-	const uint8_t *virt_data;
-	uint64_t virt_len;
-	uint32_t virt_node; /* index; 0: none */
+	uint64_t flags;	       /* negotiated */
+	int proc_fd;	       /* /proc/self/fd of this process, owned */
+	struct fs_virts *virt; /* NULL: no virtual entries */
 
 	struct fs_table nodes, hands;
 	uint64_t node_bytes, node_max; /* what nodes, names and hashes take, and may take */
@@ -325,7 +342,7 @@ typedef int fs_op_fn(struct fs *fs, struct fs_req *q);
 int fs_server_new(
 	const struct fs_cfg *cfg, const struct fs_limits *lim, struct fs **out, struct error *e);
 void fs_server_free(struct fs *fs);
-/* Forgets every node and handle but the root and the virtual file: reset and FUSE_DESTROY. */
+/* Forgets every node and handle but the root and what is virtual: reset and FUSE_DESTROY. */
 void fs_server_reset(struct fs *fs);
 fs_op_fn fs_op_init, fs_op_destroy;
 
@@ -363,8 +380,6 @@ void fs_fill_entry(const struct fs *fs, const struct fs_node *n, const struct st
 /* How the guest may cache what is on the mount of @n, and for how long. */
 enum fs_cache fs_cache_of(const struct fs *fs, const struct fs_node *n);
 void fs_attr_valid(const struct fs *fs, const struct fs_node *n, uint64_t *sec, uint32_t *nsec);
-void fs_virt_stat(const struct fs *fs, struct statx *sx);
-bool fs_is_virt(const struct fs *fs, const struct fs_node *dir, const char *name);
 uint64_t fs_stamp(const struct statx *sx);
 
 /* fs_table.c */
@@ -406,7 +421,7 @@ void fs_node_put(struct fs *fs, struct fs_node *n);
 /* Whether there is room for one more, with whatever name. */
 bool fs_node_room(const struct fs *fs);
 void fs_nodes_clear(struct fs *fs);
-/* Leaves the root and the virtual file, as nobody had seen them. */
+/* Leaves the root and what is virtual, as nobody had seen them. */
 void fs_nodes_reset(struct fs *fs);
 /* Load: a node of given index; after the last one, free indices are listed anew with generation
  * @gen. */
@@ -446,6 +461,38 @@ void fs_req_end(struct fs *fs);
  */
 bool fs_pseudo_hidden(const struct fs_node *dir, int dfd, const char *name);
 int fs_pseudo_opened(const struct fs *fs, const struct fs_node *n, int fd, bool *direct) NODISCARD;
+
+/*
+ * fs_virt.c: entries that the host does not have. fs_virt_new() makes the table, and with it
+ * fs_virt_nodes() the nodes, which come right after the root's.
+ */
+int fs_virt_new(struct fs *fs, const struct fs_cfg *cfg, struct error *e) NODISCARD;
+int fs_virt_nodes(struct fs *fs) NODISCARD;
+void fs_virt_free(struct fs *fs);
+/* What @name of @dir is virtually; NULL: nothing, and the host's counts. */
+struct fs_node *fs_virt_find(const struct fs *fs, const struct fs_node *dir, const char *name);
+/* The guest was told of @n by a lookup of its name; it has closed @n. */
+void fs_virt_found(struct fs *fs, struct fs_node *n);
+void fs_virt_released(struct fs *fs, struct fs_node *n);
+bool fs_virt_one_shot(const struct fs *fs, const struct fs_node *n);
+void fs_virt_stat(const struct fs *fs, const struct fs_node *n, struct statx *sx);
+int fs_virt_open(struct fs *fs, struct fs_node *n, uint32_t flags, struct fuse_open_out *o);
+int fs_virt_read(const struct fs *fs, struct fs_req *q, size_t n) NODISCARD;
+int fs_virt_lseek(const struct fs *fs, struct fs_req *q, uint64_t *out) NODISCARD;
+/*
+ * Listing. Whether directory @n, read from @off on, is at its virtual entries; and the one that is
+ * next there: 1; 0: there is none. The entry's d_off is where to go on.
+ */
+bool fs_virt_listed(const struct fs *fs, const struct fs_node *n, uint64_t off);
+struct dirent64;
+int fs_virt_next(const struct fs *fs, const struct fs_node *n, uint64_t off, struct dirent64 *d);
+void fs_virt_save(const struct fs *fs, struct save_out *s);
+int fs_virt_load(struct fs *fs, struct save_in *s) NODISCARD;
+
+static inline bool fs_is_virt(const struct fs *fs, const struct fs_node *dir, const char *name)
+{
+	return fs->virt && fs_virt_find(fs, dir, name);
+}
 
 /* fs_handle.c */
 /* Takes @fd, on failure too. -ENFILE when the guest has too many. */

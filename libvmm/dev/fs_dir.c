@@ -7,7 +7,7 @@
  * by another: the handle then seeks to the offset that the guest gives, which is the host's own.
  * Offset 0 always reads anew. READDIRPLUS adds one statx() per entry; an entry counts as a lookup
  * only once it is wholly in the reply. An entry that vanished or cannot be known goes without
- * attributes.
+ * attributes. What is virtual (fs_virt.c) comes behind what the host has, and hides it.
  */
 /* #syscalls:fs openat getdents64 lseek statx close */
 #include <dirent.h>
@@ -19,19 +19,32 @@
 
 #include "dev/fs.h"
 
-int fs_op_opendir(struct fs *fs, struct fs_req *q)
+/* *out is -1 for one that is virtual. */
+static int open_dir(struct fs *fs, struct fs_node *n, int *out)
 {
-	struct fuse_open_out o = { 0 };
-	struct fs_handle *h;
-	int r, fd = fs_dir_fd(fs, q->n);
+	int fd;
 
+	*out = -1;
+	if (n->flags & FS_N_VIRT)
+		return n->type == S_IFDIR ? 0 : -ENOTDIR;
+	fd = fs_dir_fd(fs, n);
 	if (fd < 0)
 		return fd;
 	if (!fs_handle_room(fs))
 		return -ENFILE;
 	fd = fs_openat(fs, fd, ".", O_RDONLY | O_DIRECTORY, 0);
-	if (fd < 0)
-		return fd;
+	*out = fd;
+	return MIN(fd, 0);
+}
+
+int fs_op_opendir(struct fs *fs, struct fs_req *q)
+{
+	struct fuse_open_out o = { 0 };
+	struct fs_handle *h;
+	int fd, r = open_dir(fs, q->n, &fd);
+
+	if (r < 0)
+		return r;
 	r = fs_handle_new(fs, q->n, FS_H_DIR, fd, O_RDONLY | O_DIRECTORY, &h);
 	if (r < 0)
 		return r;
@@ -136,9 +149,15 @@ static struct fs_node *plus_entry(
 	struct statx sx;
 
 	memset(e, 0, sizeof(*e));
-	if (is_dots(name) || fs_is_virt(fs, q->n, name))
+	if (is_dots(name))
 		return NULL;
-	if (fs_lookup(fs, q->n, dfd, name, &sx, &n) < 0)
+	n = fs->virt ? fs_virt_find(fs, q->n, name) : NULL;
+	/* who lists must not be the one that takes it */
+	if (n && fs_virt_one_shot(fs, n))
+		return NULL;
+	if (n)
+		fs_virt_stat(fs, n, &sx);
+	else if (fs_lookup(fs, q->n, dfd, name, &sx, &n) < 0)
 		return NULL;
 	fs_dax_admit(fs, q, n, &sx, true);
 	fs_fill_entry(fs, n, &sx, e);
@@ -179,33 +198,61 @@ static int put_entry(struct fs *fs, struct fs_req *q, struct fs_handle *h, const
 	return r;
 }
 
+/* What the host has from the offset of the request on: 1; 0: it has no more. */
+static int read_real(struct fs *fs, struct fs_req *q, struct fs_handle *h, bool plus)
+{
+	const struct fuse_read_in *in = &q->a.read;
+	struct fs_dirbuf *b = NULL;
+	int r;
+
+	if (h->fd < 0)
+		return -ESTALE;
+	r = dirbuf_at(fs, h, (int64_t)in->offset, &b);
+	if (!r)
+		r = dirbuf_fill(h, b);
+	while (r > 0 && b->at < b->len) {
+		const struct dirent64 *d = (const void *)(b->b + b->at);
+		int err = fs_is_virt(fs, q->n, d->d_name) ? 0
+							  : put_entry(fs, q, h, d, in->size, plus);
+
+		if (err < 0)
+			return err;
+		b->at += d->d_reclen;
+		b->off = d->d_off;
+		/* nothing but names that are virtual */
+		if (b->at == b->len && !q->wr.done)
+			r = dirbuf_fill(h, b);
+	}
+	return r;
+}
+
+static int read_virt(struct fs *fs, struct fs_req *q, struct fs_handle *h, bool plus)
+{
+	uint64_t off = q->a.read.offset;
+	struct dirent64 d;
+	int r = 0;
+
+	while (!r && fs_virt_next(fs, q->n, off, &d)) {
+		r = put_entry(fs, q, h, &d, q->a.read.size, plus);
+		off = (uint64_t)d.d_off;
+	}
+	return r;
+}
+
 static int read_entries(struct fs *fs, struct fs_req *q, bool plus)
 {
 	const struct fuse_read_in *in = &q->a.read;
 	struct fs_handle *h = fs_handle_get(fs, q->n, in->fh);
-	struct fs_dirbuf *b = NULL;
-	int r;
+	int r = 0;
 
 	if (!h || h->kind != FS_H_DIR)
 		return -EBADF;
-	if (h->fd < 0)
-		return -ESTALE;
 	if (in->offset > INT64_MAX)
 		return -EINVAL;
-	r = dirbuf_at(fs, h, (int64_t)in->offset, &b);
-	if (!r)
-		r = dirbuf_fill(h, b);
-	if (r <= 0)
-		return r;
-	while (b->at < b->len) {
-		const struct dirent64 *d = (const void *)(b->b + b->at);
-
-		r = put_entry(fs, q, h, d, in->size, plus);
-		if (r < 0)
-			break;
-		b->at += d->d_reclen;
-		b->off = d->d_off;
-	}
+	if (!fs->virt || !fs_virt_listed(fs, q->n, in->offset))
+		r = read_real(fs, q, h, plus);
+	if (!r && fs->virt)
+		r = read_virt(fs, q, h, plus);
 	/* Not even one entry fits: an empty reply would be the directory's end. */
 	if (r < 0 && (r != -ENOSPC || !q->wr.done))
 		return r == -ENOSPC ? -EINVAL : r;

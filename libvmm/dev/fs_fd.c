@@ -287,7 +287,7 @@ int fs_node_stat(struct fs *fs, struct fs_node *n, struct statx *sx)
 	int r, fd;
 
 	if (n->flags & FS_N_VIRT) {
-		fs_virt_stat(fs, sx);
+		fs_virt_stat(fs, n, sx);
 		return 0;
 	}
 	fd = have(fs, n);

@@ -4,8 +4,8 @@
  * How it works
  *
  * A server is whole before the process changes its root, as /proc/self/fd, through which O_PATH fds
- * are opened anew, is out of reach or not the kernel's afterwards. The root directory and the
- * virtual file are nodes 1 and 2; they exist from the beginning and outlive a reset, whatever the
+ * are opened anew, is out of reach or not the kernel's afterwards. The root directory is node 1,
+ * what is virtual comes next; these exist from the beginning and outlive a reset, whatever the
  * guest forgets.
  *
  * FUSE_INIT takes the common part of what the guest offers and WANTED. What is not in WANTED is so
@@ -90,12 +90,12 @@ int fs_op_destroy(struct fs *fs, struct fs_req *q)
 	return 0;
 }
 
-/* The root, and the virtual file: nodes 1 and 2. @fd is the root's. */
+/* The root, and what is virtual: the first nodes. @fd is the root's, -1 if that is virtual too. */
 static int make_roots(struct fs *fs, int fd)
 {
 	struct fs_node *n;
 	struct statx sx;
-	int r = fs_stat_fd(fd, &sx);
+	int r = fd < 0 ? 0 : fs_stat_fd(fd, &sx);
 
 	if (!r)
 		r = fs_node_alloc(fs, &n);
@@ -103,17 +103,13 @@ static int make_roots(struct fs *fs, int fd)
 		return r;
 	n->fd = fd;
 	n->nlookup = 1;
-	fs_node_identify(fs, n, &sx);
-	if (!fs->virt_name)
-		return 0;
-	r = fs_node_alloc(fs, &n);
-	if (r < 0)
-		return r;
-	n->flags |= FS_N_VIRT;
-	n->nlookup = 1;
-	n->type = S_IFREG;
-	fs->virt_node = n->idx;
-	return 0;
+	if (fd >= 0) {
+		fs_node_identify(fs, n, &sx);
+	} else {
+		n->flags |= FS_N_VIRT;
+		n->type = S_IFDIR;
+	}
+	return fs_virt_nodes(fs);
 }
 
 void fs_server_reset(struct fs *fs)
@@ -149,7 +145,7 @@ void fs_server_free(struct fs *fs)
 		(void)close(fs->timer_fd);
 	if (fs->idle_fd >= 0)
 		(void)close(fs->idle_fd);
-	free(fs->virt_name);
+	fs_virt_free(fs);
 	free(fs);
 }
 
@@ -275,19 +271,15 @@ int fs_server_new(
 	fs->proc_fd = fs->timer_fd = fs->idle_fd = -1;
 	if (getrandom(&fs->seed, sizeof(fs->seed), 0) != sizeof(fs->seed))
 		return err_sys(e, errno, "virtio-fs %s: random numbers", cfg->tag);
-	if (fstat(root, &st) < 0)
+	if (cfg->empty && root >= 0)
+		return err_set(e, EINVAL, "virtio-fs %s: an empty share has no root", cfg->tag);
+	if (!cfg->empty && fstat(root, &st) < 0)
 		return err_sys(e, errno, "virtio-fs %s: root directory", cfg->tag);
-	if (!S_ISDIR(st.st_mode))
+	if (!cfg->empty && !S_ISDIR(st.st_mode))
 		return err_sys(e, ENOTDIR, "virtio-fs %s: root directory", cfg->tag);
-	if (cfg->virt_name) {
-		if (fs_name_ok(cfg->virt_name, strlen(cfg->virt_name)) < 0 || !cfg->virt_data)
-			return err_set(e, EINVAL, "virtio-fs %s: virtual file", cfg->tag);
-		fs->virt_name = strdup(cfg->virt_name);
-		if (!fs->virt_name)
-			return err_sys(e, ENOMEM, "virtio-fs %s", cfg->tag);
-		fs->virt_data = cfg->virt_data;
-		fs->virt_len = cfg->virt_len;
-	}
+	r = fs_virt_new(fs, cfg, e);
+	if (r < 0)
+		return r;
 	fs->lim = lim ? *lim : limits_here(dflt);
 	fs->node_max = cfg->node_bytes ? cfg->node_bytes : UINT64_MAX;
 	fs->nodes.max = fs->lim.nodes;
@@ -301,7 +293,7 @@ int fs_server_new(
 	memcpy(fs->at, cfg->at, sizeof(fs->at));
 	fs->exit_code = cfg->exit_code;
 	fs->drop_idle = cfg->drop_idle;
-	fs->net = has_network(root);
+	fs->net = root >= 0 && has_network(root);
 	/* Before the process changes its root: the tree's own /proc is image content. */
 	fs->proc_fd = open("/proc/self/fd", O_PATH | O_DIRECTORY | O_CLOEXEC);
 	if (fs->proc_fd < 0)

@@ -37,14 +37,6 @@ static int file_of(const struct fs *fs, const struct fs_req *q, uint64_t fh, str
 	return 0;
 }
 
-static int read_virt(const struct fs *fs, struct fs_req *q, size_t n)
-{
-	uint64_t off = MIN(q->a.read.offset, fs->virt_len);
-
-	n = MIN(n, fs->virt_len - off);
-	return n ? iobuf_push(&q->wr, fs->virt_data + off, n) : 0;
-}
-
 int fs_op_read(struct fs *fs, struct fs_req *q)
 {
 	const struct fuse_read_in *in = &q->a.read;
@@ -58,7 +50,7 @@ int fs_op_read(struct fs *fs, struct fs_req *q)
 		return -EINVAL;
 	want = MIN(want, INT64_MAX - in->offset);
 	if (h->kind == FS_H_VIRT)
-		return read_virt(fs, q, want);
+		return fs_virt_read(fs, q, want);
 	q->x = (struct fs_xfer){
 		.kind = FS_X_READ, .fd = h->fd, .off = in->offset, .size = want, .hand = { h->idx }
 	};
@@ -124,7 +116,7 @@ int fs_op_fsync(struct fs *fs, struct fs_req *q)
 	if (!h)
 		return -EBADF;
 	if (h->fd < 0)
-		return h->kind == FS_H_VIRT ? 0 : -ESTALE;
+		return q->n->flags & FS_N_VIRT ? 0 : -ESTALE;
 	q->x = (struct fs_xfer){
 		.kind = data ? FS_X_DATASYNC : FS_X_SYNC, .fd = h->fd, .hand = { h->idx }
 	};
@@ -133,8 +125,11 @@ int fs_op_fsync(struct fs *fs, struct fs_req *q)
 
 int fs_op_syncfs(struct fs *fs, struct fs_req *q)
 {
-	int fd, dfd = fs_dir_fd(fs, q->n);
+	int fd, dfd;
 
+	if (q->n->flags & FS_N_VIRT)
+		return 0;
+	dfd = fs_dir_fd(fs, q->n);
 	if (dfd < 0)
 		return dfd;
 	fd = fs_openat(fs, dfd, ".", O_RDONLY | O_DIRECTORY, 0);
@@ -142,16 +137,6 @@ int fs_op_syncfs(struct fs *fs, struct fs_req *q)
 		return fd;
 	q->x = (struct fs_xfer){ .kind = FS_X_SYNCFS, .fd = fd, .own_fd = true };
 	return FS_XFER;
-}
-
-static int lseek_virt(const struct fs *fs, const struct fuse_lseek_in *in, uint64_t *out)
-{
-	if (in->whence != SEEK_DATA && in->whence != SEEK_HOLE && in->whence != SEEK_END)
-		return -EINVAL;
-	if (in->whence != SEEK_END && in->offset >= fs->virt_len)
-		return -ENXIO;
-	*out = in->whence == SEEK_DATA ? in->offset : fs->virt_len;
-	return 0;
 }
 
 int fs_op_lseek(struct fs *fs, struct fs_req *q)
@@ -165,7 +150,7 @@ int fs_op_lseek(struct fs *fs, struct fs_req *q)
 	if (r < 0)
 		return r;
 	if (h->kind == FS_H_VIRT) {
-		r = lseek_virt(fs, in, &o.offset);
+		r = fs_virt_lseek(fs, q, &o.offset);
 		return r < 0 ? r : iobuf_push(&q->wr, &o, sizeof(o));
 	}
 	/* The fd's own position means nothing here, so it may move. What is below 0 the host names

@@ -123,6 +123,6 @@ int fs_op_ioctl(struct fs *fs, struct fs_req *q)
 		return reply(q, NULL, 0);
 	}
 	if (h->fd < 0)
-		return h->kind == FS_H_VIRT ? -ENOTTY : -ESTALE;
+		return q->n->flags & FS_N_VIRT ? -ENOTTY : -ESTALE;
 	return on_fd(fs, q, h->fd);
 }

@@ -71,8 +71,7 @@ int fs_op_statx(struct fs *fs, struct fs_req *q)
 	fs_dax_told(fs, q, q->n, &sx);
 	fs_attr_valid(fs, q->n, &o.attr_valid, &o.attr_valid_nsec);
 	o.stat = (struct fs_statx){
-		.mask = (sx.stx_mask & (STATX_BASIC_STATS | STATX_BTIME)) |
-			(q->n->flags & FS_N_VIRT ? STATX_BASIC_STATS : 0),
+		.mask = sx.stx_mask & (STATX_BASIC_STATS | STATX_BTIME),
 		.blksize = sx.stx_blksize,
 		.attributes = sx.stx_attributes,
 		.nlink = sx.stx_nlink,
@@ -245,8 +244,14 @@ int fs_op_statfs(struct fs *fs, struct fs_req *q)
 	struct fs_node *n = q->n->flags & FS_N_VIRT ? fs_node_at(fs, FS_ROOT) : q->n;
 	struct fuse_statfs_out o = { 0 };
 	struct statfs st;
-	int fd = fs_node_fd(fs, n);
+	int fd;
 
+	if (n->flags & FS_N_VIRT) {
+		o.st.bsize = o.st.frsize = 4096;
+		o.st.namelen = LIM_FS_NAME;
+		return iobuf_push(&q->wr, &o, sizeof(o));
+	}
+	fd = fs_node_fd(fs, n);
 	if (fd < 0)
 		return fd;
 	if (fstatfs(fd, &st) < 0)

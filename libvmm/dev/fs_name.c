@@ -51,27 +51,46 @@ static int reply_entry(struct fs *fs, struct fs_req *q, struct fs_node *n, const
 	return r;
 }
 
+static int reply_virt(struct fs *fs, struct fs_req *q, struct fs_node *n)
+{
+	struct statx sx;
+	int r;
+
+	fs_virt_stat(fs, n, &sx);
+	r = reply_entry(fs, q, n, &sx);
+	if (!r)
+		fs_virt_found(fs, n);
+	return r;
+}
+
+static int lookup_real(
+	struct fs *fs, struct fs_req *q, const char *name, struct statx *sx, struct fs_node **n)
+{
+	int dfd;
+
+	if (q->n->flags & FS_N_VIRT)
+		return q->n->type == S_IFDIR ? -ENOENT : -ENOTDIR;
+	dfd = fs_dir_fd(fs, q->n);
+	return dfd < 0 ? dfd : fs_lookup(fs, q->n, dfd, name, sx, n);
+}
+
 int fs_op_lookup(struct fs *fs, struct fs_req *q)
 {
 	struct fuse_entry_out none = { 0 };
 	struct fs_node *n;
 	const char *name;
 	struct statx sx;
-	int r, dfd;
+	int r;
 
 	r = fs_take_name(q, &name);
 	if (r < 0)
 		return r;
 	if (q->nrest)
 		return -EINVAL;
-	dfd = fs_dir_fd(fs, q->n);
-	if (dfd < 0)
-		return dfd;
-	if (fs_is_virt(fs, q->n, name)) {
-		fs_virt_stat(fs, &sx);
-		return reply_entry(fs, q, fs_node_at(fs, fs->virt_node), &sx);
-	}
-	r = fs_lookup(fs, q->n, dfd, name, &sx, &n);
+	n = fs->virt ? fs_virt_find(fs, q->n, name) : NULL;
+	if (n)
+		return reply_virt(fs, q, n);
+	r = lookup_real(fs, q, name, &sx, &n);
 	if (r == -ENOENT && fs_cache_of(fs, q->n) != FS_CACHE_NONE) {
 		fs_attr_valid(fs, q->n, &none.entry_valid, &none.entry_valid_nsec);
 		return iobuf_push(&q->wr, &none, sizeof(none));

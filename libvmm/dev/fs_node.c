@@ -466,7 +466,7 @@ void fs_nodes_relist(struct fs *fs, uint32_t gen)
 void fs_nodes_reset(struct fs *fs)
 {
 	struct fs_table *t = &fs->nodes;
-	uint32_t keep = fs->virt_node ? fs->virt_node : FS_ROOT;
+	uint32_t keep = fs->virt ? fs->virt->n : FS_ROOT;
 
 	for (uint32_t i = 1; i < t->next; i++) {
 		struct fs_node *n = fs_node_at(fs, i);
@@ -474,7 +474,7 @@ void fs_nodes_reset(struct fs *fs)
 		if (i <= keep) {
 			n->kids = n->handles = n->inext = n->dnext = 0;
 			n->busy = 0;
-			n->nlookup = 1;
+			n->nlookup = i == FS_ROOT;
 			continue;
 		}
 		if (!(n->flags & FS_N_USED))
@@ -493,7 +493,8 @@ void fs_nodes_reset(struct fs *fs)
 		keep * FS_NODE_FIXED + 2 * sizeof(uint32_t) * ((uint64_t)fs->by_ident.mask + 1);
 	memset(fs->by_ident.head, 0, (fs->by_ident.mask + 1) * sizeof(uint32_t));
 	memset(fs->by_name.head, 0, (fs->by_name.mask + 1) * sizeof(uint32_t));
-	ident_add(fs, fs_node_at(fs, FS_ROOT));
+	if (!(fs_node_at(fs, FS_ROOT)->flags & FS_N_VIRT))
+		ident_add(fs, fs_node_at(fs, FS_ROOT));
 }
 
 void fs_nodes_clear(struct fs *fs)

@@ -53,20 +53,6 @@ static uint32_t cache_flags(const struct fs *fs, struct fs_node *n, int fd)
 	return n->stamp == was ? FS_FOPEN_KEEP_CACHE : 0;
 }
 
-static int open_virt(struct fs *fs, struct fs_node *n, uint32_t flags, struct fuse_open_out *o)
-{
-	struct fs_handle *h;
-	int r;
-
-	if ((flags & O_ACCMODE) != O_RDONLY || (flags & O_TRUNC))
-		return -EACCES;
-	r = fs_handle_new(fs, n, FS_H_VIRT, -1, O_RDONLY, &h);
-	if (r < 0)
-		return r;
-	*o = (struct fuse_open_out){ .fh = fs_handle_id(h), .open_flags = FS_FOPEN_KEEP_CACHE };
-	return 0;
-}
-
 static int open_node(struct fs *fs, struct fs_node *n, uint32_t flags, uint32_t open_flags,
 	struct fuse_open_out *o)
 {
@@ -75,7 +61,7 @@ static int open_node(struct fs *fs, struct fs_node *n, uint32_t flags, uint32_t 
 	bool direct;
 
 	if (n->flags & FS_N_VIRT)
-		return open_virt(fs, n, flags, o);
+		return fs_virt_open(fs, n, flags, o);
 	r = host_flags(fs, flags, &f);
 	if (r < 0)
 		return r;
@@ -239,6 +225,8 @@ int fs_op_release(struct fs *fs, struct fs_req *q)
 	if (q->n->maps && (h->flags & O_ACCMODE) != O_RDONLY)
 		fs_dax_settle(fs, q->n);
 	fs_handle_close(fs, h);
+	if (q->n->flags & FS_N_VIRT)
+		fs_virt_released(fs, q->n);
 	return 0;
 }
 

@@ -35,24 +35,6 @@ int fs_take_name(struct fs_req *q, const char **name)
 	return r < 0 ? r : fs_name_ok(*name, len);
 }
 
-bool fs_is_virt(const struct fs *fs, const struct fs_node *dir, const char *name)
-{
-	return fs->virt_node && dir->idx == FS_ROOT && !strcmp(name, fs->virt_name);
-}
-
-void fs_virt_stat(const struct fs *fs, struct statx *sx)
-{
-	*sx = (struct statx){
-		.stx_mode = S_IFREG | 0755,
-		.stx_nlink = 1,
-		.stx_size = fs->virt_len,
-		.stx_blocks = ALIGN_UP(fs->virt_len, 4096) / 512,
-		.stx_blksize = 4096,
-		/* No file system of ours counts that high; the root's numbers begin low. */
-		.stx_ino = UINT64_MAX >> 1,
-	};
-}
-
 /* The kernel's 32-bit form of a device number. */
 static uint32_t dev_encode(uint32_t major, uint32_t minor)
 {
@@ -103,7 +85,10 @@ void fs_attr_valid(const struct fs *fs, const struct fs_node *n, uint64_t *sec, 
 		[FS_CACHE_AUTO] = 1, [FS_CACHE_ALWAYS] = 86400, [FS_CACHE_NONE] = 0
 	};
 
-	*sec = secs[fs_cache_of(fs, n)];
+	if (n->flags & FS_N_VIRT)
+		*sec = fs_virt_one_shot(fs, n) ? 0 : secs[FS_CACHE_ALWAYS];
+	else
+		*sec = secs[fs_cache_of(fs, n)];
 	*nsec = 0;
 }
 

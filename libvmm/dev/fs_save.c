@@ -32,7 +32,7 @@
 #include "util/log.h"
 
 #define FS_TAG_STATE SAVE_TAG('F', 'S', 'R', 'V')
-#define FS_VERSION   3
+#define FS_VERSION   4
 
 /* What one node takes but the content of a file without a name. */
 #define FS_NODE_BYTES (51U + LIM_FS_NAME)
@@ -170,8 +170,8 @@ void fs_save(struct fs *fs, struct save_out *s)
 	save_u8(s, fs->inited);
 	save_u32(s, fs->minor);
 	save_u64(s, fs->flags);
-	save_u8(s, fs->virt_node != 0);
 	save_u64(s, fs_node_at(fs, FS_ROOT)->nlookup);
+	fs_virt_save(fs, s);
 	save_nodes(fs, s);
 	save_handles(fs, s);
 	fs_locks_save(fs, s);
@@ -273,7 +273,8 @@ static int place_node(struct fs *fs, const struct node_rec *rec)
 	int fd, r;
 
 	if (rec->parent) {
-		if (!p || !(p->flags & FS_N_USED) || p->type != S_IFDIR || p == n)
+		if (!p || (p->flags & (FS_N_USED | FS_N_VIRT)) != FS_N_USED || p->type != S_IFDIR ||
+			p == n)
 			return -EINVAL;
 		return fs_node_place(fs, n, p, rec->name);
 	}
@@ -390,18 +391,19 @@ static int load_handle(struct fs *fs, struct save_in *s)
 	int flags = (int)load_u32(s);
 	bool wrote = load_u8(s);
 	uint8_t lock = load_u8(s);
-	bool direct = false;
+	bool direct = false, virt;
 	struct fs_node *n = fs_node_at(fs, node);
 	struct fs_handle *h;
 	int fd = -1, r;
 
 	if (s->err || !n || !(n->flags & FS_N_USED))
 		return -EINVAL;
+	virt = n->flags & FS_N_VIRT;
 	if (kind != FS_H_DIR && kind != FS_H_FILE && kind != FS_H_VIRT)
 		return -EINVAL;
 	if (lock > F_UNLCK || (lock != F_UNLCK && kind != FS_H_FILE))
 		return -EINVAL;
-	if ((kind == FS_H_VIRT) != !!(n->flags & FS_N_VIRT) ||
+	if ((kind == FS_H_VIRT) != (virt && n->type == S_IFREG) ||
 		(kind == FS_H_DIR && n->type != S_IFDIR) ||
 		(kind == FS_H_FILE && n->type != S_IFREG))
 		return -EINVAL;
@@ -411,7 +413,7 @@ static int load_handle(struct fs *fs, struct save_in *s)
 	r = fs_handle_new_at(fs, idx, gen, &h);
 	if (r < 0)
 		return r;
-	if (kind != FS_H_VIRT)
+	if (!virt)
 		fd = fs_node_fd(fs, n);
 	if (fd >= 0 && kind == FS_H_DIR)
 		fd = fs_openat(fs, fd, ".", O_RDONLY | O_DIRECTORY, 0);
@@ -423,7 +425,7 @@ static int load_handle(struct fs *fs, struct save_in *s)
 		fd = r;
 	}
 	fs_req_end(fs);
-	if (fd < 0 && kind != FS_H_VIRT && !gone(fd))
+	if (fd < 0 && !virt && !gone(fd))
 		return fd;
 	h->kind = kind;
 	h->fd = fd < 0 ? -1 : fd;
@@ -452,10 +454,12 @@ static int load_state(struct fs *fs, struct save_in *s)
 	inited = load_u8(s);
 	fs->minor = load_u32(s);
 	fs->flags = load_u64(s);
-	if (fs->minor > FS_MINOR || load_u8(s) != (fs->virt_node != 0))
+	if (fs->minor > FS_MINOR)
 		return -EINVAL;
 	root_lookups = load_u64(s);
-	r = load_nodes(fs, s, &ngen);
+	r = fs_virt_load(fs, s);
+	if (!r)
+		r = load_nodes(fs, s, &ngen);
 	if (r < 0)
 		return r;
 	hgen = load_u32(s);

@@ -30,6 +30,7 @@ struct error;
 struct vmm;
 
 #define VMM_MAX_FS	    8
+#define VMM_MAX_FS_VIRT	    256
 #define VMM_MAX_FS_AT	    32 /* mounts of one share with caching of their own */
 #define VMM_MAX_DISKS	    8
 #define VMM_MAX_NICS	    8
@@ -50,9 +51,28 @@ enum vmm_fs_cache {
 };
 
 /* A directory shared with the guest by virtio-fs. */
+/*
+ * An entry of a share that the host does not have: the guest finds it by its name, in place of what
+ * the host has under that, and nothing that the guest does to it reaches the host. It is root's,
+ * can be read alone, and does not change; in such a directory nothing can be made.
+ */
+struct vmm_fs_virt {
+	/* From the share's root, without a slash in front. What is above the last component are
+	 * directories that come before this one in the list. Borrowed until vmm_build() returns. */
+	const char *path;
+	const void *data; /* of a file; borrowed until vmm_free() */
+	uint64_t len;
+	uint32_t mode; /* permissions; set-id bits and the sticky bit as well */
+	bool dir;      /* a directory: no data */
+	/* Its name is there until it is looked up, and the file until it is closed after that:
+	 * never again in this VM, whatever the guest does. Of a file. */
+	bool one_shot;
+};
+
 struct vmm_fs {
 	char tag[37]; /* 1-36 bytes, NUL-terminated */
-	int root_fd;  /* directory; taken over by vmm_build() */
+	int root_fd;  /* directory; taken over by vmm_build(). -1 with @empty */
+	bool empty;   /* no directory of the host's: the guest finds @virt, and nothing else */
 	bool readonly;
 	enum vmm_fs_cache cache; /* where no entry of @at says otherwise */
 	struct vmm_fs_at {
@@ -71,6 +91,8 @@ struct vmm_fs {
 	 * directory of the share, by which libkrun's init tells how it ended. NULL: no such ioctl.
 	 */
 	int32_t *exit_code;
+	const struct vmm_fs_virt *virt; /* nvirt of them, at most VMM_MAX_FS_VIRT */
+	unsigned nvirt;
 };
 
 enum vmm_disk_format {

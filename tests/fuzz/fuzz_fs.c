@@ -4,10 +4,11 @@
  *
  * How it works: the input is a program. Each step takes an operation, a node, a handle, names,
  * flags and numbers from the input, mostly ones that mean something (ids that the server gave out,
- * names that exist), sometimes raw bytes; locks may wait and be interrupted; between requests the
- * "host" renames, removes and replaces things, idle fds are dropped, the server is saved and
- * loaded. After each input the canary must be as it was and hold the only name of its inode, no
- * node but the root may be left once everything is forgotten, and no descriptor.
+ * names that exist, of the host's directory or virtual), sometimes raw bytes; locks may wait and be
+ * interrupted; between requests the "host" renames, removes and replaces things, idle fds are
+ * dropped, the server is saved and loaded. After each input the canary must be as it was and hold
+ * the only name of its inode, no node but the root may be left once everything is forgotten, and no
+ * descriptor.
  */
 #include <dirent.h>
 #include <linux/fs.h>
@@ -41,7 +42,16 @@ static struct {
 } later[WAITS];
 
 static const char *const names[] = { "a", "b", "c", "d", "e", "f", "link", "..", ".", "", "a/b",
-	"../canary", "/etc/passwd", "virt", "canary", "up" };
+	"../canary", "/etc/passwd", "virt", "canary", "up", "vdir", "shot" };
+
+static const struct fs_virt_cfg virt[] = {
+	{ .path = "virt", .data = "data", .len = 4, .mode = 0755 },
+	{ .path = "vdir", .dir = true, .mode = 0755 },
+	{ .path = "vdir/a", .data = "a", .len = 1, .mode = 0644 },
+	{ .path = "vdir/d", .dir = true, .mode = 0700 },
+	{ .path = "vdir/d/b", .mode = 0644 },
+	{ .path = "shot", .data = "once", .len = 4, .mode = 0755, .one_shot = true },
+};
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
@@ -616,8 +626,10 @@ static void set_up(struct prog *g)
 {
 	uint8_t how;
 
-	g->cfg = (struct fs_cfg){ .virt_name = "virt", .virt_data = "data", .virt_len = 4 };
-	g->cfg.readonly = u8(g) >= 240;
+	g->cfg = (struct fs_cfg){ .virt = virt, .nvirt = ARRAY_SIZE(virt) };
+	how = u8(g);
+	g->cfg.readonly = how >= 240 && how < 252;
+	g->cfg.empty = how >= 250;
 	how = u8(g);
 	g->cfg.cache = how % 3;
 	g->cfg.drop_idle = how / 3 & 1;
@@ -687,6 +699,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		if (n->flags & FS_N_USED)
 			fs_node_forget(g.c.fs, n, UINT64_MAX);
 	}
+	/* the root, and what is virtual */
+	if (g.c.fs->nodes.used != 1 + ARRAY_SIZE(virt))
+		abort();
 	for (uint32_t i = 1; i <= WINDOW; i++)
 		if (g.c.fs->dax->map[i].node)
 			abort();

@@ -91,7 +91,7 @@ static inline int fc_server(struct fc *c, const struct fs_cfg *base, const struc
 	int r;
 
 	strcpy(cfg.tag, "test");
-	cfg.root_fd = open(c->path, O_PATH | O_DIRECTORY | O_CLOEXEC);
+	cfg.root_fd = cfg.empty ? -1 : open(c->path, O_PATH | O_DIRECTORY | O_CLOEXEC);
 	r = fs_server_new(&cfg, lim, &c->fs, &e);
 	if (r < 0) {
 		printf("# %s\n", e.msg);

@@ -425,38 +425,6 @@ static void node_memory(void)
 	CHECK(fc_free(&c));
 }
 
-static void virtual_file(void)
-{
-	struct fs_cfg cfg = { .virt_name = "init.krun", .virt_data = "#!agent", .virt_len = 7 };
-	struct fuse_attr a;
-	uint64_t n, fh, x;
-	char buf[32];
-	struct fc c;
-
-	CHECK_EQ(fc_new(&c, &cfg, NULL), 0);
-	CHECK_EQ(fc_host_file(&c, "init.krun", "the image's own"), 0);
-	n = fc_lookup(&c, 1, "init.krun");
-	CHECK(n);
-	CHECK_EQ(fc_getattr(&c, n, &a), 0);
-	CHECK_EQ(a.size, 7);
-	CHECK_EQ(a.mode, S_IFREG | 0755);
-	CHECK_EQ(fc_open(&c, n, O_RDWR, &fh), -EACCES);
-	CHECK_EQ(fc_open(&c, n, O_RDONLY, &fh), 0);
-	CHECK_EQ(fc_read(&c, n, fh, 0, buf, 32), 7);
-	CHECK(!memcmp(buf, "#!agent", 7));
-	CHECK_EQ(fc_read(&c, n, fh, 5, buf, 32), 2);
-	CHECK_EQ(fc_read(&c, n, fh, 9, buf, 32), 0);
-	CHECK_EQ(fc_write(&c, n, fh, 0, "x", 1, 0, 0), -EBADF);
-	CHECK_EQ(fc_name_op(&c, FUSE_UNLINK, 1, "init.krun"), -EPERM);
-	CHECK_EQ(fc_rename(&c, 1, "init.krun", 1, "y", 0), -EPERM);
-	CHECK_EQ(fc_mkdir(&c, 1, "init.krun", 0755, &x), -EEXIST);
-	CHECK_EQ(fc_link(&c, n, 1, "copy", &x), -EPERM);
-	CHECK_EQ(fc_release(&c, n, fh, false), 0);
-	fc_forget(&c, n, 100);
-	CHECK_EQ(fc_lookup(&c, 1, "init.krun"), n);
-	CHECK(fc_free(&c));
-}
-
 static void *idle_thread(void *arg)
 {
 	int *pipe = arg;
@@ -572,7 +540,6 @@ static const struct test_case cases[] = {
 	TEST(swapped_for_link),
 	TEST(caps),
 	TEST(node_memory),
-	TEST(virtual_file),
 	TEST(procfs),
 	TEST(made_when_read),
 };

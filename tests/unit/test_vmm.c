@@ -418,6 +418,33 @@ static void each_step_of_build_fails(void)
 	CHECK(ended_clean());
 }
 
+/* Shares of virtual entries. */
+static void bad_virtual(void)
+{
+	static const struct vmm_fs_virt good = { .path = "d", .dir = true, .mode = 0755 };
+	static const struct vmm_fs_virt bad = { .path = "d/f", .mode = 0644 };
+	static const int want[] = { 0, 0, -ENOENT, -EINVAL, -EINVAL, -EINVAL };
+
+	for (unsigned i = 0; i < ARRAY_SIZE(want); i++) {
+		struct vmm_config c;
+		struct vmm_fs *f = &c.fs[0];
+
+		begin(NULL);
+		c = full_config(1, 32 * MIB);
+		f->virt = i == 2 ? &bad : &good;
+		f->nvirt = i == 3 ? VMM_MAX_FS_VIRT + 1 : 1;
+		f->empty = i == 1 || i == 4;
+		if (i == 1 || i == 5) {
+			(void)close(f->root_fd);
+			f->root_fd = -1;
+		}
+		CHECK_EQ(vmm_new(-1, &vm, &e), 0);
+		CHECK_EQ(vmm_build(vm, &c, &e), want[i]);
+		CHECK(!!e.msg[0] == !!want[i]);
+		CHECK(ended_clean());
+	}
+}
+
 static void bad_configs(void)
 {
 	static char line[4096];
@@ -918,6 +945,7 @@ static const struct test_case cases[] = {
 	TEST(command_line),
 	TEST(each_step_of_build_fails),
 	TEST(bad_configs),
+	TEST(bad_virtual),
 	TEST(most_devices),
 	TEST(interrupts_and_kicks),
 	TEST(pause_save_load),
