@@ -203,6 +203,7 @@ libkrunapi_a_SOURCES = \
 	libvmm/api/machine.c \
 	libvmm/api/net.c \
 	libvmm/api/nics.c \
+	libvmm/api/overlay.c \
 	libvmm/api/run.c \
 	libvmm/api/share.c \
 	libvmm/api/start.c \

@@ -19,6 +19,7 @@
 #include "core/limits.h"
 #include "libkrun.h"
 #include "util/util.h"
+#include "vmm.h"
 
 /* A list of strings; NULL-terminated, NULL when it is empty. */
 struct api_list {
@@ -27,9 +28,11 @@ struct api_list {
 };
 
 struct api_fs {
-	char *tag, *path;
-	uint64_t dax; /* bytes, a multiple of 2 MiB */
+	char *tag, *path; /* path NULL: no directory of the host's */
+	uint64_t dax;	  /* bytes, a multiple of 2 MiB */
 	bool readonly;
+	struct vmm_fs_virt *virt; /* room for LIM_FS_VIRT, or NULL; paths and data on the heap */
+	unsigned nvirt;
 };
 
 struct api_disk {
@@ -154,6 +157,17 @@ int api_set_list(struct api_list *to, const char *const v[]) NODISCARD;
 void api_list_free(struct api_list *l);
 /* A decimal number up to @max that ends at @end, and where it ends. */
 bool api_number(const char **s, char end, uint64_t max, uint64_t *out) NODISCARD;
+
+/* share.c: the share with this tag, or NULL. */
+struct api_fs *api_fs_find(struct api_ctx *c, const char *tag);
+
+/*
+ * overlay.c. api_virt_find(): the entry of this path, @len bytes without a slash in front, or NULL.
+ * api_virt_drop(): takes it out of the list, and all that is in it.
+ */
+const struct vmm_fs_virt *api_virt_find(const struct api_fs *f, const char *path, size_t len);
+void api_virt_drop(struct api_fs *f, const char *path);
+void api_virt_free(struct api_fs *f);
 
 /* Is @fd open? */
 bool api_fd_ok(int fd);

@@ -67,6 +67,7 @@ void api_free(struct api_ctx *c)
 	for (unsigned i = 0; i < c->nfs; i++) {
 		free(c->fs[i].tag);
 		free(c->fs[i].path);
+		api_virt_free(&c->fs[i]);
 	}
 	for (unsigned i = 0; i < c->ndisks; i++) {
 		free(c->disk[i].id);

@@ -43,12 +43,19 @@ static int add_fs(struct start *s, const char *tag, const char *path, int pathle
 
 	if (s->cfg.nfs == VMM_MAX_FS)
 		return err_set(e, ENOSPC, "more than %d shares", VMM_MAX_FS);
-	*v = (struct vmm_fs){ .readonly = f && f->readonly, .dax_bytes = f ? f->dax : 0 };
+	*v = (struct vmm_fs){ .root_fd = -1, .empty = !path };
+	if (f) {
+		v->readonly = f->readonly;
+		v->dax_bytes = f->dax;
+		v->virt = f->virt;
+		v->nvirt = f->nvirt;
+	}
 	(void)snprintf(v->tag, sizeof(v->tag), "%s", tag);
-	(void)snprintf(name, sizeof(name), "%.*s", pathlen, path);
-	v->root_fd = fd >= 0 ? fcntl(fd, F_DUPFD_CLOEXEC, 3)
-			     : open(name, O_PATH | O_DIRECTORY | O_CLOEXEC);
-	if (v->root_fd < 0)
+	(void)snprintf(name, sizeof(name), "%.*s", pathlen, path ? path : "");
+	if (path)
+		v->root_fd = fd >= 0 ? fcntl(fd, F_DUPFD_CLOEXEC, 3)
+				     : open(name, O_PATH | O_DIRECTORY | O_CLOEXEC);
+	if (path && v->root_fd < 0)
 		return err_sys(e, errno, "share %s: \"%.160s\"", tag, name);
 	s->cfg.nfs++;
 	return 0;
@@ -249,8 +256,10 @@ int start_devices(struct start *s, struct error *e)
 
 void start_devices_undo(struct start *s)
 {
-	for (unsigned i = 0; i < s->cfg.nfs; i++)
-		(void)close(s->cfg.fs[i].root_fd);
+	for (unsigned i = 0; i < s->cfg.nfs; i++) {
+		if (s->cfg.fs[i].root_fd >= 0)
+			(void)close(s->cfg.fs[i].root_fd);
+	}
 	for (unsigned i = 0; i < s->cfg.nports; i++) {
 		if (s->cfg.port[i].in_fd >= 0)
 			(void)close(s->cfg.port[i].in_fd);

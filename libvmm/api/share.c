@@ -4,9 +4,9 @@
 /*
  * How it works
  *
- * A share is a tag and a path; the root is the one with KRUN_FS_ROOT_TAG. Nothing is opened here:
- * the tree may change until the start, and rights with it. Shares and volumes count against one
- * limit, since each volume becomes a share.
+ * A share is a tag and a path; the root is the one with KRUN_FS_ROOT_TAG. One without a path has
+ * nothing but what overlay.c adds. Nothing is opened here: the tree may change until the start, and
+ * rights with it. Shares and volumes count against one limit, since each volume becomes a share.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -21,7 +21,7 @@
 #define OUR_TAG	 "root"	    /* of the root share, between us and the agent */
 #define OUR_TAGS "libkrun." /* of volumes, likewise */
 
-static struct api_fs *find(struct api_ctx *c, const char *tag)
+struct api_fs *api_fs_find(struct api_ctx *c, const char *tag)
 {
 	for (unsigned i = 0; i < c->nfs; i++) {
 		if (!strcmp(c->fs[i].tag, tag))
@@ -43,16 +43,13 @@ static uint64_t dax_steps(const struct api_ctx *c)
 static int add(struct api_ctx *c, const char *tag, const char *path, uint64_t shm, bool ro)
 {
 	struct api_fs f = { .readonly = ro };
-	int r = api_check(tag, TAG_MAX + 1);
 
-	if (r || !*tag || !strcmp(tag, OUR_TAG) || !strncmp(tag, OUR_TAGS, strlen(OUR_TAGS)))
+	if (api_check(tag, TAG_MAX + 1) || !*tag || !strcmp(tag, OUR_TAG) ||
+		!strncmp(tag, OUR_TAGS, strlen(OUR_TAGS)))
 		return -EINVAL;
-	if (!path)
-		return -ENOTSUP;
-	r = api_check(path, LIM_API_PATH);
-	if (r || !*path)
+	if (path && (api_check(path, LIM_API_PATH) || !*path))
 		return -EINVAL;
-	if (find(c, tag) || (!strcmp(tag, KRUN_FS_ROOT_TAG) && c->remount_dev))
+	if (api_fs_find(c, tag) || (!strcmp(tag, KRUN_FS_ROOT_TAG) && c->remount_dev))
 		return -EEXIST;
 	if (shm > LIM_FS_DAX_RANGES * DAX_STEP)
 		return -EINVAL;
@@ -62,8 +59,8 @@ static int add(struct api_ctx *c, const char *tag, const char *path, uint64_t sh
 	if (c->nfs + c->volumes.n >= LIM_API_FS)
 		return -ENOSPC;
 	f.tag = strdup(tag);
-	f.path = strdup(path);
-	if (!f.tag || !f.path) {
+	f.path = path ? strdup(path) : NULL;
+	if (!f.tag || (path && !f.path)) {
 		free(f.tag);
 		free(f.path);
 		return -ENOMEM;
@@ -139,7 +136,7 @@ int32_t krun_disable_implicit_init(uint32_t ctx_id)
 
 	if (!c)
 		return -ENOENT;
-	if (find(c, KRUN_FS_ROOT_TAG) || c->remount_dev)
+	if (api_fs_find(c, KRUN_FS_ROOT_TAG) || c->remount_dev)
 		return -EINVAL;
 	c->no_init = true;
 	return 0;
@@ -152,34 +149,4 @@ int32_t krun_get_default_init(const uint8_t **data_out, size_t *len_out)
 	*data_out = agent_image;
 	*len_out = (size_t)((uintptr_t)agent_image_end - (uintptr_t)agent_image);
 	return 0;
-}
-
-/* What both calls of the overlay look at. */
-static int check_overlay(uint32_t ctx_id, const char *tag, const char *path)
-{
-	CLEAN(api_put) struct api_ctx *c = api_get(ctx_id);
-	size_t n;
-
-	if (!c)
-		return -ENOENT;
-	if (api_check(tag, TAG_MAX + 1) || api_check(path, LIM_API_PATH))
-		return -EINVAL;
-	n = strlen(path);
-	if (!n || path[n - 1] == '/')
-		return -EINVAL;
-	return find(c, tag) ? -ENOTSUP : -ENOENT;
-}
-
-int32_t krun_fs_add_overlay_file(uint32_t ctx_id, const char *tag, const char *path,
-	const uint8_t *data, size_t len, uint32_t mode, bool one_shot)
-{
-	(void)mode;
-	(void)one_shot;
-	return !data && len ? -EINVAL : check_overlay(ctx_id, tag, path);
-}
-
-int32_t krun_fs_add_overlay_dir(uint32_t ctx_id, const char *tag, const char *path, uint32_t mode)
-{
-	(void)mode;
-	return check_overlay(ctx_id, tag, path);
 }

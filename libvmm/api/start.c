@@ -117,8 +117,9 @@ static int look(struct start *s, struct error *e)
 		return err_sys(e, errno, "/dev/kvm");
 	if (s->kernel.boot == BOOT_OWN)
 		return 0;
-	fd = open(root->path, O_PATH | O_DIRECTORY | O_CLOEXEC);
-	if (fd < 0)
+	if (root->path)
+		fd = open(root->path, O_PATH | O_DIRECTORY | O_CLOEXEC);
+	if (root->path && fd < 0)
 		return err_sys(e, errno, "root: \"%.160s\"", root->path);
 	return work_make(s->c, fd, &s->work, e);
 }

@@ -79,7 +79,9 @@ struct work {
 	const char *hostname;
 };
 
-int work_make(const struct api_ctx *c, int root_fd, struct work *w, struct error *e) NODISCARD;
+/* @root_fd: the root's directory, or -1. A config that is a one-shot file of the root is gone from
+ * there afterwards. */
+int work_make(struct api_ctx *c, int root_fd, struct work *w, struct error *e) NODISCARD;
 /* Takes from the text of a config what is not set yet. -EINVAL: it is no such text. */
 int work_config(struct work *w, const struct api_ctx *c, const char *text, size_t len,
 	struct error *e) NODISCARD;

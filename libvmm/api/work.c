@@ -5,9 +5,10 @@
  *
  * What the program said comes first. The file is part of the guest's tree, so nobody vouches for
  * it: it is opened below the root's descriptor, without leaving it, has to be a regular file of a
- * limited size, and is read by the bounded reader of the runtime. It may be an OCI config, whose
- * process has what is needed, or the flat form that images use. What is malformed is logged and
- * passed over, as the original does; a member of the wrong type counts as not there.
+ * limited size, and is read by the bounded reader of the runtime. Where the root has a virtual file
+ * of its name, that is it. It may be an OCI config, whose process has what is needed, or the flat
+ * form that images use. What is malformed is logged and passed over, as the original does; a member
+ * of the wrong type counts as not there.
  *
  * A variable of the file is taken when the program did not set it; HOME and TERM of the file win,
  * and KRUN_HOME and KRUN_TERM of the program win over those.
@@ -241,21 +242,53 @@ int work_config(
 	return r ? err_sys(e, r, CONFIG) : 0;
 }
 
+static bool too_long(uint64_t len)
+{
+	if (len > CONFIG_MAX)
+		log_warn(CONFIG ": over %u bytes, not looked at", CONFIG_MAX);
+	return len > CONFIG_MAX;
+}
+
+/* Whether @path begins with what is virtual in the root, so that the directory of the host's does
+ * not count. *text is what the file holds, if it is one. */
+static bool virtual_config(struct api_ctx *c, const char *path, char **text, size_t *len)
+{
+	struct api_fs *root = api_fs_find(c, KRUN_FS_ROOT_TAG);
+	const struct vmm_fs_virt *v;
+	char clean[LIM_API_PATH];
+
+	work_path(path, clean);
+	if (!root || !api_virt_find(root, clean + 1, strcspn(clean + 1, "/")))
+		return false;
+	v = api_virt_find(root, clean + 1, strlen(clean + 1));
+	if (!v || !v->len || too_long(v->len))
+		return true;
+	*text = malloc(v->len);
+	if (!*text)
+		return true;
+	(void)memcpy(*text, v->data, v->len);
+	*len = v->len;
+	if (v->one_shot)
+		api_virt_drop(root, clean + 1);
+	return true;
+}
+
 /* The text of the file, or NULL when there is none that can be read. */
-static char *read_config(int root_fd, const char *path, size_t *len)
+static char *read_config(struct api_ctx *c, int root_fd, const char *path, size_t *len)
 {
 	struct open_how how = { .flags = O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY,
 		.resolve = RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS };
-	CLEAN_FD int fd = (int)syscall(SYS_openat2, root_fd, path, &how, sizeof(how));
+	CLEAN_FD int fd = -1;
 	struct stat st;
-	char *text;
+	char *text = NULL;
 
+	if (virtual_config(c, path, &text, len) || root_fd < 0)
+		return text;
+	fd = (int)syscall(SYS_openat2, root_fd, path, &how, sizeof(how));
 	if (fd < 0 || fstat(fd, &st) || !S_ISREG(st.st_mode) || st.st_size <= 0)
 		return NULL;
-	if (st.st_size > (off_t)CONFIG_MAX) {
-		log_warn(CONFIG ": over %u bytes, not looked at", CONFIG_MAX);
+	if (too_long((uint64_t)st.st_size))
 		return NULL;
-	}
 	*len = (size_t)st.st_size;
 	text = malloc(*len);
 	if (text && io_pread(fd, text, *len, 0)) {
@@ -265,12 +298,12 @@ static char *read_config(int root_fd, const char *path, size_t *len)
 	return text;
 }
 
-static int from_file(struct work *w, const struct api_ctx *c, int root_fd)
+static int from_file(struct work *w, struct api_ctx *c, int root_fd)
 {
 	const char *path = get_var(&w->env, "KRUN_CONFIG");
 	struct error e = { 0 };
 	size_t len = 0;
-	CLEAN_FREE char *text = read_config(root_fd, path && *path ? path : CONFIG, &len);
+	CLEAN_FREE char *text = read_config(c, root_fd, path && *path ? path : CONFIG, &len);
 	int r = text ? work_config(w, c, text, len, &e) : 0;
 
 	if (r == -ENOMEM)
@@ -295,7 +328,7 @@ static int rename_var(struct words *env, const char *from, const char *to)
 	return set_var(env, s, true);
 }
 
-int work_make(const struct api_ctx *c, int root_fd, struct work *w, struct error *e)
+int work_make(struct api_ctx *c, int root_fd, struct work *w, struct error *e)
 {
 	int r = c->exec ? push(&w->args, c->exec) : 0;
 
@@ -307,7 +340,7 @@ int work_make(const struct api_ctx *c, int root_fd, struct work *w, struct error
 		w->cwd = strdup(c->workdir);
 		r = w->cwd ? 0 : -ENOMEM;
 	}
-	if (!r && root_fd >= 0)
+	if (!r)
 		r = from_file(w, c, root_fd);
 	if (!r)
 		r = rename_var(&w->env, "KRUN_HOME", "HOME");

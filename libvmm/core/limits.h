@@ -104,6 +104,7 @@
 #define LIM_API_STR	      131072 /* bytes of a string with its NUL: the kernel's own limit */
 #define LIM_API_PATH	      4096   /* bytes of a path with its NUL */
 #define LIM_API_FS	      8	     /* directories */
+#define LIM_API_VIRT_BYTES    (256U << 20) /* of all virtual files */
 #define LIM_API_DISKS	      8
 #define LIM_API_NETS	      8
 #define LIM_API_VHOST	      8

@@ -136,8 +136,8 @@ int32_t krun_set_root(uint32_t ctx_id, const char *root_path);
 /*
  * A further directory, which the guest mounts by its tag: mount -t virtiofs TAG DIR. Tags have 1 to
  * 36 bytes; "root" is this library's own. KRUN_FS_ROOT_TAG makes it the guest's root. @shm_size:
- * bytes of a window for DAX, rounded up to 2 MiB; 0 for none. @c_path: NULL would mean an empty
- * directory, -ENOTSUP. -EEXIST: the tag is in use; -ENOSPC: no more than 8 directories.
+ * bytes of a window for DAX, rounded up to 2 MiB; 0 for none. @c_path: NULL for a share that has
+ * nothing but krun_fs_add_overlay_*(). -EEXIST: the tag is in use; -ENOSPC: no more than 8 shares.
  */
 int32_t krun_add_virtiofs(uint32_t ctx_id, const char *c_tag, const char *c_path);
 int32_t krun_add_virtiofs2(
@@ -160,8 +160,13 @@ int32_t krun_disable_implicit_init(uint32_t ctx_id);
 int32_t krun_get_default_init(const uint8_t **data_out, size_t *len_out);
 
 /*
- * A file or directory that the guest sees in a share and that is not there: -ENOTSUP, after the
- * arguments were checked (-ENOENT: no such tag).
+ * A file or directory that the guest finds in share @tag and the host does not have, in place of
+ * what the share's directory has under that name. @path: from the share's root, with a slash in
+ * front or without; the directories in it must have been added before (-ENOENT, -ENOTDIR). It is
+ * root's, has the permissions in @mode and never changes, and nothing can be made in such a
+ * directory; @data is copied. With @one_shot the name is there until it is looked up, and the file
+ * until it is closed after that. Of a path that is added again the last call counts. -ENOENT: also
+ * for a tag that no share has; -ENOSPC: over 256 in a share, or 256 MiB in all.
  */
 int32_t krun_fs_add_overlay_file(uint32_t ctx_id, const char *tag, const char *path,
 	const uint8_t *data, size_t len, uint32_t mode, bool one_shot);

@@ -126,7 +126,8 @@ static int32_t files(struct fuzz_in *in, uint32_t c, unsigned what)
 	case 5:
 		return krun_disable_implicit_init(c);
 	case 6:
-		return krun_fs_add_overlay_file(c, a, b, NULL, n & 1, 0644, false);
+		return krun_fs_add_overlay_file(
+			c, a, b, (const uint8_t *)b, b ? strlen(b) : n & 1, (uint32_t)n, n & 1);
 	case 7:
 		return krun_fs_add_overlay_dir(c, a, b, 0755);
 	case 8:

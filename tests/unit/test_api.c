@@ -239,13 +239,15 @@ static void shares(void)
 	CHECK_EQ(krun_add_virtiofs(ctx, "root", "/"), -EINVAL);
 	CHECK_EQ(krun_add_virtiofs(ctx, bad, "/"), -EINVAL);
 	CHECK_EQ(krun_add_virtiofs(ctx, "1234567890123456789012345678901234567", "/"), -EINVAL);
-	CHECK_EQ(krun_add_virtiofs(ctx, "t", NULL), -ENOTSUP);
+	CHECK_EQ(krun_add_virtiofs(ctx, "t", ""), -EINVAL);
+	CHECK_EQ(krun_add_virtiofs(ctx, "empty", NULL), 0);
+	CHECK_EQ(krun_add_virtiofs(ctx, "empty", "/"), -EEXIST);
 	CHECK_EQ(krun_add_virtiofs(ctx, KRUN_FS_ROOT_TAG, "/"), -EEXIST);
 	CHECK_EQ(krun_add_virtiofs2(ctx, "t", "/", UINT64_MAX), -EINVAL);
 	CHECK_EQ(krun_add_virtiofs2(ctx, "t", "/", 32ULL << 30), 0);
 	CHECK_EQ(krun_add_virtiofs2(ctx, "u", "/", 1), -EINVAL);
 	CHECK_EQ(krun_add_virtiofs3(ctx, "123456789012345678901234567890123456", "/", 0, true), 0);
-	for (int i = 3; i < LIM_API_FS; i++) {
+	for (int i = 4; i < LIM_API_FS; i++) {
 		tag[1]++;
 		CHECK_EQ(krun_add_virtiofs(ctx, tag, "/"), 0);
 	}
@@ -276,7 +278,6 @@ static void volumes(void)
 static void first_process(void)
 {
 	const uint8_t *p = NULL;
-	uint8_t b = 0;
 	size_t n = 0;
 
 	begin();
@@ -286,15 +287,99 @@ static void first_process(void)
 	CHECK(n > 10000 && !memcmp(p, "\177ELF", 4));
 	CHECK_EQ(krun_disable_implicit_init(ctx), 0);
 	CHECK_EQ(krun_set_root(ctx, "/"), 0);
+	end();
+}
+
+static int32_t put(const char *path, const uint8_t *data, size_t len, bool one_shot)
+{
+	return krun_fs_add_overlay_file(
+		ctx, KRUN_FS_ROOT_TAG, path, data, len, S_IFDIR | 0644, one_shot);
+}
+
+static int32_t put_dir(const char *path)
+{
+	return krun_fs_add_overlay_dir(ctx, KRUN_FS_ROOT_TAG, path, S_IFREG | 0750);
+}
+
+static void overlays_refused(void)
+{
+	const uint8_t b = 'x';
+	char name[300] = "/";
+
+	begin();
+	CHECK_EQ(krun_set_root(ctx, "/"), 0);
 	CHECK_EQ(krun_fs_add_overlay_file(ctx, NULL, "/a", &b, 1, 0, false), -EINVAL);
-	CHECK_EQ(krun_fs_add_overlay_file(ctx, "/dev/root", NULL, &b, 1, 0, false), -EINVAL);
-	CHECK_EQ(krun_fs_add_overlay_file(ctx, "/dev/root", "/a", NULL, 1, 0, false), -EINVAL);
-	CHECK_EQ(krun_fs_add_overlay_file(ctx, "/dev/root", "a/", &b, 1, 0, false), -EINVAL);
-	CHECK_EQ(krun_fs_add_overlay_file(ctx, "/dev/root", "", &b, 1, 0, false), -EINVAL);
 	CHECK_EQ(krun_fs_add_overlay_file(ctx, "other", "/a", &b, 1, 0, false), -ENOENT);
-	CHECK_EQ(krun_fs_add_overlay_file(ctx, "/dev/root", "/a", &b, 1, 0, false), -ENOTSUP);
-	CHECK_EQ(krun_fs_add_overlay_dir(ctx, "/dev/root", "/a", 0), -ENOTSUP);
-	CHECK_EQ(krun_fs_add_overlay_dir(ctx, "/dev/root", "/", 0), -EINVAL);
+	CHECK_EQ(put(NULL, &b, 1, false), -EINVAL);
+	CHECK_EQ(put("/a", NULL, 1, false), -EINVAL);
+	CHECK_EQ(put("", &b, 1, false), -EINVAL);
+	CHECK_EQ(put("/", &b, 1, false), -EINVAL);
+	CHECK_EQ(put("//a", &b, 1, false), -EINVAL);
+	CHECK_EQ(put(bad, &b, 1, false), -EINVAL);
+	CHECK_EQ(put(longer, &b, 1, false), -EINVAL);
+	CHECK_EQ(put("/..", &b, 1, false), -EINVAL);
+	CHECK_EQ(put_dir("/."), -EINVAL);
+	CHECK_EQ(put_dir("/"), -EINVAL);
+	memset(name + 1, 'n', 256);
+	CHECK_EQ(put(name, &b, 1, false), -EINVAL);
+	CHECK_EQ(put("/d/f", &b, 1, false), -ENOENT);
+	CHECK_EQ(put("f", &b, 1, false), 0);
+	CHECK_EQ(put("/f/f", &b, 1, false), -ENOTDIR);
+	CHECK_EQ(put_dir("/d"), 0);
+	CHECK_EQ(put("d/", &b, 1, false), -EINVAL);
+	CHECK_EQ(put("/d//f", &b, 1, false), -EINVAL);
+	CHECK_EQ(put("/d/e/f", &b, 1, false), -ENOENT);
+	/* more bytes than all may have: their number alone is looked at */
+	CHECK_EQ(put("/g", &b, LIM_API_VIRT_BYTES, false), -ENOSPC);
+	CHECK_EQ(put("/g", &b, SIZE_MAX, false), -ENOSPC);
+	for (int i = 2; i < LIM_FS_VIRT; i++) {
+		(void)snprintf(name, sizeof(name), "/d/%d", i);
+		CHECK_EQ(put(name, NULL, 0, false), 0);
+	}
+	CHECK_EQ(put("/g", &b, 1, false), -ENOSPC);
+	CHECK_EQ(put_dir("/g"), -ENOSPC);
+	end();
+}
+
+/* What a context has of them afterwards: copies, in order; the last of a path counts. */
+static void overlays(void)
+{
+	char data[] = "bytes", path[] = "/etc/f";
+	struct api_ctx *c;
+	struct vmm_fs_virt *v;
+
+	begin();
+	CHECK_EQ(krun_add_virtiofs(ctx, KRUN_FS_ROOT_TAG, NULL), 0);
+	CHECK_EQ(krun_add_virtiofs(ctx, "other", "/"), 0);
+	CHECK_EQ(put_dir("/etc"), 0);
+	CHECK_EQ(put(path, (const uint8_t *)data, 5, true), 0);
+	CHECK_EQ(krun_fs_add_overlay_file(ctx, "other", "f", NULL, 0, 0, false), 0);
+	CHECK_EQ(put("etcetera", NULL, 0, false), 0);
+	memset(data, 'X', 5);
+	memset(path, 'X', 6);
+	c = api_get(ctx);
+	CHECK(c && !c->fs[0].path);
+	v = c->fs[0].virt;
+	CHECK_EQ(c->fs[0].nvirt, 3);
+	CHECK(v[0].dir && v[0].mode == 0750 && !v[0].data && !v[0].one_shot);
+	CHECK_STR(v[0].path, "etc");
+	CHECK(!v[1].dir && v[1].mode == 0644 && v[1].len == 5 && v[1].one_shot);
+	CHECK_STR(v[1].path, "etc/f");
+	CHECK(!memcmp(v[1].data, "bytes", 5));
+	CHECK_EQ(c->fs[1].nvirt, 1);
+	api_put(&c);
+	/* a file in place of a file, and of a directory with all that is in it */
+	CHECK_EQ(put("/etc/f", (const uint8_t *)"other", 4, false), 0);
+	c = api_get(ctx);
+	CHECK(c && c->fs[0].nvirt == 3 && v[2].len == 4 && !v[2].one_shot);
+	api_put(&c);
+	CHECK_EQ(put("/etc", NULL, 0, false), 0);
+	c = api_get(ctx);
+	CHECK(c && c->fs[0].nvirt == 2 && !v[1].dir);
+	CHECK_STR(v[0].path, "etcetera");
+	CHECK_STR(v[1].path, "etc");
+	api_put(&c);
+	CHECK_EQ(put("/etc/f", NULL, 0, false), -ENOTDIR);
 	end();
 }
 
@@ -649,8 +734,9 @@ static void threads(void)
 }
 
 static const struct test_case cases[] = { TEST(contexts), TEST(no_context), TEST(no_context_either),
-	TEST(logging), TEST(machine), TEST(shares), TEST(volumes), TEST(first_process), TEST(disks),
-	TEST(nets), TEST(ports), TEST(vsock), TEST(consoles), TEST(console_ports), TEST(kernels),
-	TEST(workload), TEST(rlimits), TEST(absent), TEST(vhost_user), TEST(threads) };
+	TEST(logging), TEST(machine), TEST(shares), TEST(volumes), TEST(first_process),
+	TEST(overlays_refused), TEST(overlays), TEST(disks), TEST(nets), TEST(ports), TEST(vsock),
+	TEST(consoles), TEST(console_ports), TEST(kernels), TEST(workload), TEST(rlimits),
+	TEST(absent), TEST(vhost_user), TEST(threads) };
 
 TEST_MAIN(cases)

@@ -787,10 +787,81 @@ static void refused(void)
 	CHECK_EQ(krun_free_ctx(id), -ENOENT);
 }
 
+/* A config that is virtual hides the one in the tree, and who takes a one-shot one has it. */
+static void virtual_config(void)
+{
+	static const char *const env[] = { "KRUN_CONFIG=/cfg/../cfg/c", NULL };
+	static const char text[] = "{\"args\":[\"virtual\"]}", other[] = "{\"args\":[\"file\"]}";
+	const uint8_t *const v = (const uint8_t *)text;
+	const size_t n = sizeof(text) - 1;
+	char dir[] = "/tmp/api-XXXXXX", path[64];
+	CLEAN_FD int root = -1, fd = -1;
+
+	CHECK(mkdtemp(dir));
+	root = open(dir, O_PATH | O_DIRECTORY | O_CLOEXEC);
+	fd = openat(root, ".krun_config.json", O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
+	CHECK(fd >= 0 && write(fd, other, sizeof(other) - 1) > 0);
+	for (int i = 0; i < 5; i++) {
+		static const char *const want[] = { "file", "virtual", "virtual", "/bin/sh",
+			"virtual" };
+		CLEAN(work_free) struct work w = { .args = { 0 } };
+		uint32_t id = (uint32_t)krun_create_ctx();
+		struct error e = { 0 };
+		struct api_ctx *c;
+
+		/* 4: without a tree */
+		CHECK_EQ(krun_add_virtiofs(id, KRUN_FS_ROOT_TAG, i < 4 ? dir : NULL), 0);
+		CHECK_EQ(krun_set_env(id, i > 1 ? env : env + 1), 0);
+		CHECK_EQ(krun_fs_add_overlay_dir(id, KRUN_FS_ROOT_TAG, "cfg", 0755), 0);
+		if (i == 1)
+			CHECK_EQ(krun_fs_add_overlay_file(id, KRUN_FS_ROOT_TAG,
+					 "/.krun_config.json", v, n, 0600, false),
+				0);
+		if (i == 2 || i == 4)
+			CHECK_EQ(krun_fs_add_overlay_file(
+					 id, KRUN_FS_ROOT_TAG, "cfg/c", v, n, 0600, i == 2),
+				0);
+		c = api_take(id);
+		CHECK(c);
+		CHECK_EQ(work_make(c, i < 4 ? root : -1, &w, &e), 0);
+		CHECK_STR(w.args.v[0], want[i]);
+		CHECK_EQ(c->fs[0].nvirt, i == 1 || i == 4 ? 2 : 1);
+		api_free(c);
+	}
+	(void)snprintf(path, sizeof(path), "%s/.krun_config.json", dir);
+	CHECK(!unlink(path) && !rmdir(dir));
+}
+
+/* Shares with virtual entries, and without a directory, as the VM gets them. */
+static void virtual_shares(void)
+{
+	uint32_t id = (uint32_t)krun_create_ctx();
+	static struct start s;
+	struct vmm_fs *f = s.cfg.fs;
+	struct error e = { 0 };
+
+	CHECK_EQ(krun_set_root(id, "/"), 0);
+	CHECK_EQ(krun_add_virtiofs3(id, "none", NULL, 4 << 20, true), 0);
+	CHECK_EQ(krun_fs_add_overlay_dir(id, "none", "d", 0700), 0);
+	CHECK_EQ(krun_fs_add_overlay_file(id, "none", "d/f", NULL, 0, 0600, true), 0);
+	s = (struct start){ .c = api_take(id), .tree.fd = -1 };
+	CHECK(s.c);
+	CHECK_EQ(stdio_find(s.c, false, &s.stdio, &e), 0);
+	s.kernel.boot = BOOT_AGENT;
+	CHECK_EQ(start_devices(&s, &e), 0);
+	CHECK_EQ(s.cfg.nfs, 2);
+	CHECK(!f[0].empty && f[0].root_fd >= 0 && !f[0].nvirt);
+	CHECK(f[1].empty && f[1].root_fd == -1 && f[1].nvirt == 2 && f[1].readonly &&
+		f[1].dax_bytes == 4 << 20);
+	CHECK_STR(f[1].virt[1].path, "d/f");
+	start_devices_undo(&s);
+	api_free(s.c);
+}
+
 static const struct test_case cases[] = { TEST(kept), TEST(packed), TEST(bundles), TEST(config_oci),
-	TEST(config_mounts), TEST(config_flat), TEST(config_bad), TEST(told), TEST(interfaces),
-	TEST(lines), TEST(trees), TEST(streams), TEST(devices), TEST(too_many_ports),
-	TEST(own_console), TEST(terminals), TEST(codes), TEST(comes_back), TEST(drives),
-	TEST(refused) };
+	TEST(config_mounts), TEST(config_flat), TEST(config_bad), TEST(told), TEST(virtual_config),
+	TEST(virtual_shares), TEST(interfaces), TEST(lines), TEST(trees), TEST(streams),
+	TEST(devices), TEST(too_many_ports), TEST(own_console), TEST(terminals), TEST(codes),
+	TEST(comes_back), TEST(drives), TEST(refused) };
 
 TEST_MAIN(cases)
