@@ -55,6 +55,7 @@ struct loop {
 	pthread_mutex_t lock;
 	pthread_cond_t called;
 	struct loop_msg *first, **last; /* under lock */
+	bool woken;			/* for what is in the list, under lock */
 	unsigned nposts;		/* heap nodes in the list, under lock */
 	enum loop_life life;		/* under lock */
 	bool owned;			/* owner is valid; under lock */
@@ -69,17 +70,21 @@ struct loop {
 	void *failed_arg;
 };
 
-static void loop_wake(struct loop *l)
+/* False when it could not be: whoever calls then waits for ever, unless a later one can. */
+static bool loop_wake(struct loop *l)
 {
 	uint64_t one = 1;
 
-	/* It can only fail by EAGAIN, with the counter so high that the loop is awake anyway. */
-	if (write(l->wake.fd, &one, sizeof(one)) >= 0 || errno == EAGAIN)
-		return;
+	for (int i = 0; i < 3; i++) {
+		/* EAGAIN: the counter is so high that the loop is awake anyway */
+		if (write(l->wake.fd, &one, sizeof(one)) >= 0 || errno == EAGAIN)
+			return true;
+	}
 	if (l->failed)
 		l->failed(l->failed_arg, l->name, -errno);
 	else
 		log_err("loop %s: wake: %s", l->name, err_text(errno));
+	return false;
 }
 
 static void loop_run_posts(struct loop *l)
@@ -91,6 +96,7 @@ static void loop_run_posts(struct loop *l)
 	l->first = NULL;
 	l->last = &l->first;
 	l->nposts = 0;
+	l->woken = false;
 	(void)pthread_mutex_unlock(&l->lock);
 
 	while (m) {
@@ -233,20 +239,17 @@ int loop_run(struct loop *l)
 void loop_stop(struct loop *l)
 {
 	__atomic_store_n(&l->stop, 1, __ATOMIC_RELEASE);
-	loop_wake(l);
+	(void)loop_wake(l);
 }
 
-/* Under the lock, wake-up included: after it the loop may run the call, end and be freed. A list
- * that is not empty has woken already. */
+/* Under the lock, wake-up included: after it the loop may run the call, end and be freed. */
 static void loop_link(struct loop *l, struct loop_msg *m)
 {
-	bool asleep = !l->first;
-
 	m->next = NULL;
 	*l->last = m;
 	l->last = &m->next;
-	if (asleep)
-		loop_wake(l);
+	if (!l->woken)
+		l->woken = loop_wake(l);
 }
 
 int loop_post(struct loop *l, void (*fn)(void *arg), void *arg)
