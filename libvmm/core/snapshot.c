@@ -33,6 +33,10 @@
 #define SNAP_FIELDS  48U /* bytes of the header that mean something */
 #define SNAP_ALIGN   (2ULL << 20)
 
+#define SHAPE_VERSION	 2
+#define SHAPE_FLAGS_FROM 2 /* the version whose shape has the parts of a PC; before it none says \
+			    */
+
 #define TAG_VM	  SAVE_TAG('V', 'M', ' ', ' ')
 #define TAG_SHAPE SAVE_TAG('S', 'H', 'A', 'P')
 #define TAG_HV	  SAVE_TAG('H', 'V', ' ', ' ')
@@ -49,15 +53,26 @@ static uint64_t checksum(const uint8_t *p, size_t n)
 	return h;
 }
 
+/* What there is of a PC, from SHAPE_FLAGS_FROM on: a bit each, in this order, then the number of
+ * serial ports. */
+static const char *const flag_names[] = { "ACPI tables", "a clock", "an interval timer" };
+
+static uint8_t shape_flags(const struct vmm *vm)
+{
+	return (uint8_t)(vm->acpi | (vm->rtc != NULL) << 1 | vm->pit << 2);
+}
+
 static void save_shape(const struct vmm *vm, struct save_out *s)
 {
-	size_t at = save_begin(s, TAG_SHAPE, 1);
+	size_t at = save_begin(s, TAG_SHAPE, SHAPE_VERSION);
 
 	save_u32(s, vm->nvcpus);
 	save_u64(s, mem_ram_bytes(&vm->mem));
 	save_u32(s, vm->nslots);
 	for (unsigned i = 0; i < vm->nslots; i++)
 		save_u32(s, vm->slot[i].v->cls->id);
+	save_u8(s, shape_flags(vm));
+	save_u8(s, (uint8_t)vm->nserials);
 	save_end(s, at);
 }
 
@@ -161,12 +176,33 @@ static int read_state(int fd, uint8_t **buf, size_t *len, uint64_t *ram_at, stru
 	return 0;
 }
 
+/* The parts of a PC: a guest whose tables name one that is not there would go on without, and never
+ * switch itself off, say. */
+static int load_pc(const struct vmm *vm, struct save_in *s, struct error *e)
+{
+	uint8_t then = load_u8(s), now = shape_flags(vm), n = load_u8(s);
+
+	for (unsigned i = 0; i < ARRAY_SIZE(flag_names); i++) {
+		if ((then ^ now) >> i & 1)
+			return err_set(e, EINVAL, "saved with%s %s, loaded with%s",
+				then >> i & 1 ? "" : "out", flag_names[i],
+				now >> i & 1 ? "" : "out");
+	}
+	if (then != now)
+		return err_set(e, EINVAL, "saved with parts that are not known here");
+	if (n != vm->nserials)
+		return err_set(
+			e, EINVAL, "saved with %u serial ports, loaded with %u", n, vm->nserials);
+	return 0;
+}
+
 static int load_shape(struct vmm *vm, struct save_in *s, struct error *e)
 {
+	uint32_t n, version;
 	struct save_in sub;
-	uint32_t n;
 
-	if (!load_section(s, TAG_SHAPE, 1, &sub))
+	version = load_section(s, TAG_SHAPE, SHAPE_VERSION, &sub);
+	if (!version)
 		return err_set(e, EINVAL, "saved VM: no shape");
 	n = load_u32(&sub);
 	if (n != vm->nvcpus)
@@ -180,6 +216,8 @@ static int load_shape(struct vmm *vm, struct save_in *s, struct error *e)
 		if (load_u32(&sub) != vm->slot[i].v->cls->id)
 			return err_set(e, EINVAL, "saved with another device in place %u", i);
 	}
+	if (version >= SHAPE_FLAGS_FROM && load_pc(vm, &sub, e))
+		return -EINVAL;
 	return load_done(&sub) ? err_set(e, EINVAL, "saved VM: damaged shape") : 0;
 }
 

@@ -83,7 +83,7 @@ struct vmm {
 	unsigned nvcpus;
 	struct arch_cpuid cpuid; /* what the hypervisor can give */
 	bool built, started, devices_paused, loaded;
-	bool nested; /* of struct vmm_config */
+	bool nested, acpi, pit; /* of struct vmm_config */
 
 	pthread_mutex_t lock;
 	pthread_cond_t cond;

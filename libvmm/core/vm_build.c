@@ -517,6 +517,8 @@ int vm_add_devices(struct vmm *vm, struct vmm_config *cfg, char *cmdline, struct
 {
 	int r = new_loop(vm, "io", &vm->io, e);
 
+	vm->acpi = cfg->acpi;
+	vm->pit = cfg->pit;
 	vm->on_thread = cfg->on_thread;
 	vm->on_thread_arg = cfg->on_thread_arg;
 	if (!r)
