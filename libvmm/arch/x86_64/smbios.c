@@ -22,7 +22,7 @@
 
 #define ENTRY_LEN 24U
 #define TABLE_AT  32U /* behind the entry point */
-#define BIOS_LEN  24U
+#define BIOS_LEN  26U /* from version 3.1 on */
 #define SYS_LEN	  27U
 #define OEM_LEN	  5U
 #define END_LEN	  4U
@@ -35,6 +35,8 @@
 
 #define BIOS_UNKNOWN   (1ULL << 3) /* its characteristics are not supported */
 #define BIOS_EXT2_VM   0x10
+#define BIOS_RELEASES  20 /* of the BIOS and of a controller: two bytes each */
+#define NO_RELEASE     0xff
 #define WAKE_UP_POWER  6
 #define BIOS_START_SEG 0xf000
 #define NAME_VENDOR    "krun-oci"
@@ -89,6 +91,7 @@ static int add_names(struct smbios *s)
 	bios[8] = 3; /* date */
 	put_le64(bios + 10, BIOS_UNKNOWN);
 	bios[19] = BIOS_EXT2_VM;
+	memset(bios + BIOS_RELEASES, NO_RELEASE, 4);
 	begin(s, T_BIOS, bios, sizeof(bios), 0);
 	r = string(s, NAME_VENDOR);
 	if (!r)

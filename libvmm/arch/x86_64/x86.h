@@ -76,8 +76,8 @@ uint8_t x86_checksum(const uint8_t *b, size_t n);
 int x86_write_mptable(struct mem *m, unsigned vcpus, struct error *e);
 /* Root pointer at X86_ACPI and what hangs on it. -EINVAL: more than the limits have. */
 int x86_write_acpi(struct mem *m, const struct arch_boot_params *p, struct error *e);
-/* Entry point at X86_SMBIOS and the structures. -E2BIG: too many strings, or too long ones;
- * -EINVAL: an empty one. */
+/* Entry point at X86_SMBIOS and the structures. -E2BIG: too many strings, or too long ones; an
+ * empty one becomes a space. */
 int x86_write_smbios(struct mem *m, const char *const *oem, unsigned n, struct error *e);
 /* The bytecode of the DSDT without its header into @b, which has room for that of the largest VM;
  * returns its length. */
