@@ -20,9 +20,8 @@
 #include "guest/snapshot/damage.h"
 #include "util/bytes.h"
 
-#define HEAD	  48
-#define STATE_AT  4096
-#define MUTATIONS 200
+#define HEAD	 48
+#define STATE_AT 4096
 
 struct snap {
 	const struct guest_opts *o;
@@ -153,7 +152,7 @@ static void put_all(const struct snap *s, const uint8_t *state)
 	put_head(s, h);
 }
 
-static void mutate(const struct snap *s)
+static void mutate(const struct snap *s, unsigned mutations)
 {
 	unsigned loads = 0, errors = 0;
 	uint8_t *m = malloc(s->len);
@@ -161,7 +160,7 @@ static void mutate(const struct snap *s)
 
 	if (!m)
 		die("no memory");
-	for (unsigned i = 0; i < MUTATIONS; i++) {
+	for (unsigned i = 0; i < mutations; i++) {
 		struct error e = { 0 };
 		struct vmm *vm = NULL;
 
@@ -184,7 +183,7 @@ static void mutate(const struct snap *s)
 		vmm_free(vm);
 	}
 	free(m);
-	(void)printf("%u damaged states: %u refused, %u loaded\n", MUTATIONS, errors, loads);
+	(void)printf("%u damaged states: %u refused, %u loaded\n", mutations, errors, loads);
 }
 
 /* @whole without its RAM. */
@@ -201,7 +200,7 @@ static int copy_state(const struct snap *s, const char *file)
 	return c.fd;
 }
 
-void damage_all(const struct guest_opts *o, const char *file)
+void damage_all(const struct guest_opts *o, const char *file, unsigned mutations)
 {
 	int whole = open(file, O_RDWR | O_CLOEXEC);
 	struct snap s = { .o = o, .fd = -1 };
@@ -227,7 +226,7 @@ void damage_all(const struct guest_opts *o, const char *file)
 	}
 	cut(file, &s);
 	other_config(&s);
-	mutate(&s);
+	mutate(&s, mutations);
 	if (guest_try_load(o, whole, 0, &vm, &e))
 		die("the file as it was does not load: %s", e.msg);
 	vmm_free(vm);

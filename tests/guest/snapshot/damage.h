@@ -5,8 +5,8 @@
 
 #include "guest/snapshot/guest.h"
 
-/* Damages @file in place, undoing each time, and loads it with other configs. Ends the program when
- * a load says the wrong thing. */
-void damage_all(const struct guest_opts *o, const char *file);
+/* Damages @file in place, undoing each time, @mutations times with checksums that are right, and
+ * loads it with other configs. Ends the program when a load says the wrong thing. */
+void damage_all(const struct guest_opts *o, const char *file, unsigned mutations);
 
 #endif

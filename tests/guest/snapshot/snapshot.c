@@ -8,8 +8,10 @@
  *   load FILE WORD...  checks that it counts on, and prints what it answers to each WORD
  *   pump-save FILE     saves a guest that is sending 4 MiB through `cat`
  *   pump-load FILE     ... and goes on where that was
- *   stress FILE        two guests here: paused and resumed under load, freed while they run
- *   damage FILE        FILE damaged in many ways or loaded with other configs: an error each
+ *   stress FILE [N]    two guests here: paused and resumed N times (40) under load, freed while
+ *                      they run
+ *   damage FILE [N]    FILE damaged in many ways, in N (200) where the checksums are right, or
+ *                      loaded with other configs: an error each
  *
  * How it works: what the process that loads must know of the one that saved is in FILE.side: the
  * last number counted, the bytes of stdout so far and those of them that are no whole line yet; for
@@ -34,8 +36,7 @@
 #define COUNT_TO 10
 #define COUNT_ON 5
 #define PUMP	 (4U << 20)
-#define STRESS	 (16U << 20)
-#define PAUSES	 40
+#define STRESS	 409600 /* bytes between two pauses */
 
 static struct guest_opts o = { .root = "/", .kernel = "kernel/vmlinux", .vcpus = 1, .mib = 128 };
 static char *const count_args[] = { "/bin/sh", "/work.sh", NULL };
@@ -357,8 +358,9 @@ static void check_still(struct guest *g)
 		die("a paused VM runs");
 }
 
-static void stress_one(struct guest *g, struct guest *other, const char *file)
+static void stress_one(struct guest *g, struct guest *other, const char *file, unsigned pauses)
 {
+	const uint64_t total = (uint64_t)STRESS * (pauses + 1);
 	unsigned long long n = 0;
 	uint64_t sent = 0;
 	double worst = 0;
@@ -366,10 +368,10 @@ static void stress_one(struct guest *g, struct guest *other, const char *file)
 
 	if (fd < 0)
 		die("%s: %s", file, strerror(errno));
-	for (unsigned i = 1; i <= PAUSES; i++) {
+	for (unsigned i = 1; i <= pauses; i++) {
 		double t0;
 
-		pump(g, &sent, STRESS, (uint64_t)STRESS / (PAUSES + 1) * i);
+		pump(g, &sent, total, (uint64_t)STRESS * i);
 		t0 = now_ms();
 		pause_vm(g);
 		worst = now_ms() - t0 > worst ? now_ms() - t0 : worst;
@@ -377,19 +379,19 @@ static void stress_one(struct guest *g, struct guest *other, const char *file)
 		/* the other one is not held up */
 		if (i % 8 == 0)
 			count_until(other, &n, n + 1);
-		if (i == PAUSES / 2)
+		if (i == pauses / 2)
 			save_to(g, fd);
 		if (vmm_resume(g->vm))
 			die("resume failed");
 	}
-	pump(g, &sent, STRESS, STRESS);
+	pump(g, &sent, total, total);
 	guest_wait_exit(g);
 	(void)close(fd);
-	(void)printf("%u pauses, %llu bytes right; longest pause call %.1f ms\n", PAUSES,
+	(void)printf("%u pauses, %llu bytes right; longest pause call %.1f ms\n", pauses,
 		(unsigned long long)g->received, worst);
 }
 
-static void cmd_stress(const char *file)
+static void cmd_stress(const char *file, unsigned pauses)
 {
 	unsigned fds = count_entries("/proc/self/fd"), tasks = count_entries("/proc/self/task");
 	struct guest_opts a = o, b = o;
@@ -400,7 +402,7 @@ static void cmd_stress(const char *file)
 	b.args = count_args;
 	guest_boot(&ga, &a);
 	guest_boot(&gb, &b);
-	stress_one(&ga, &gb, file);
+	stress_one(&ga, &gb, file, pauses);
 	guest_free(&ga);
 	/* freed while it runs, and while it is paused in the middle of things */
 	guest_boot(&ga, &a);
@@ -412,6 +414,12 @@ static void cmd_stress(const char *file)
 		die("%u descriptors and %u threads before, %u and %u after", fds - 2, tasks - 2,
 			count_entries("/proc/self/fd") - 2, count_entries("/proc/self/task") - 2);
 	(void)printf("freed while running: nothing is left\n");
+}
+
+/* The word behind the file, if there is one. */
+static unsigned number(const char *word, unsigned otherwise)
+{
+	return word ? (unsigned)strtoul(word, NULL, 10) : otherwise;
 }
 
 static void to_stderr(enum log_level level, const char *line)
@@ -456,9 +464,9 @@ int main(int argc, char **argv)
 	else if (!strcmp(verb, "pump-load"))
 		cmd_pump_load(file);
 	else if (!strcmp(verb, "stress"))
-		cmd_stress(file);
+		cmd_stress(file, number(argv[optind + 2], 40));
 	else if (!strcmp(verb, "damage"))
-		damage_all(&o, file);
+		damage_all(&o, file, number(argv[optind + 2], 200));
 	else
 		return 2;
 	return 0;

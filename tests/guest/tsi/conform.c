@@ -5,8 +5,9 @@
 /*
  * How it works
  *
- * conform BASE runs every case against the peer (peer.c) at ports BASE and up of loopback, once
- * over IPv4, once over IPv6 and once over IPv4-mapped addresses of IPv6 sockets. A case prints
+ * conform BASE [FAMILY...] runs every case against the peer (peer.c) at ports BASE and up of
+ * loopback, once over IPv4, once over IPv6 and once over IPv4-mapped addresses of IPv6 sockets, or
+ * over those of "v4", "v6" and "mapped" that are named. A case prints
  * "FAMILY NAME: RESULT"; results are names of errnos, bits of poll, lengths and the like, never a
  * number that the kernel chose. Nothing is waited for by sleeping: where something has to arrive,
  * poll waits for it, 20 s at most.
@@ -273,6 +274,14 @@ void connect_error(const char *what, int type, const char *v4, const char *v6, i
 	close(fd);
 }
 
+static bool is_wanted(enum family f, int argc, char **argv)
+{
+	for (int i = 2; i < argc; i++)
+		if (!strcmp(argv[i], family_names[f]))
+			return true;
+	return argc <= 2;
+}
+
 int main(int argc, char **argv)
 {
 	static void (*const tests[])(void) = { tcp_echo, tcp_iov, tcp_half_close, tcp_peer_closes,
@@ -286,7 +295,7 @@ int main(int argc, char **argv)
 
 	base = argc > 1 ? atoi(argv[1]) : 0;
 	if (base <= 0) {
-		fprintf(stderr, "usage: conform BASE_PORT\n");
+		fprintf(stderr, "usage: conform BASE_PORT [v4|v6|mapped]...\n");
 		return 2;
 	}
 	signal(SIGPIPE, SIG_IGN);
@@ -294,9 +303,12 @@ int main(int argc, char **argv)
 	fam = F4;
 	ctl = connected(S_CONTROL);
 	ctl_in = fdopen(ctl, "r");
-	for (fam = F4; fam <= FM; fam++)
+	for (fam = F4; fam <= FM; fam++) {
+		if (!is_wanted(fam, argc, argv))
+			continue;
 		for (unsigned i = 0; i < sizeof(tests) / sizeof(tests[0]); i++)
 			tests[i]();
+	}
 	fprintf(stderr, "%u cases\n", cases);
 	return 0;
 }
