@@ -3,6 +3,7 @@
 # The file system suite on small disks: no block and no inode left, the same by a quota, no link left, and FAT, which cannot do
 # much. The program runs on a disk in the host, and in a guest that has an equal disk as a bind; both must print the same but for
 # what fs-posix.differs lists, and each pair of fs-posix.matrix must be among it.
+# long: yes
 # timeout: 900
 # shellcheck source=lib.sh
 . "$(dirname "$0")/lib.sh"

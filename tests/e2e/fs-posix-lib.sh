@@ -9,7 +9,7 @@ suite_bundle() {
 	# The user's run on the host goes through it.
 	chmod 755 "$work"
 	bundle b busybox --args '["/fs-posix","/share"]' --set ".process.capabilities |= map_values($caps)"
-	gcc -D_GNU_SOURCE -O2 -static -o "$work/b/rootfs/fs-posix" "$top"/tests/e2e/fs-posix*.c 2>"$work/err" || die "cannot compile fs-posix*.c"
+	program fs-posix "$work/b/rootfs/fs-posix"
 	cp "$work/b/config.json" "$work/config.good"
 	: >"$work/all.txt"
 }
