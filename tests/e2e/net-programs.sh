@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 # Debian's programs, unmodified, in a guest and on its host side, in both directions: curl, nginx, python's asyncio, dig
 # and unbound, glibc's resolver, ping.
+# long: yes
 # timeout: 900
 # shellcheck source=net-lib.sh
 . "$(dirname "$0")/net-lib.sh"

@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 # Programs that take the whole terminal, in `run` and in `exec -t`: vim, less, top, tmux; job control; a paste of 64 KiB. A tmux of the
 # host is the terminal: it says what a person would see.
+# long: yes
 # timeout: 900
 # shellcheck source=lib.sh
 . "$(dirname "$0")/lib.sh"

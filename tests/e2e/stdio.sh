@@ -1,11 +1,13 @@
 #!/bin/bash
 # SPDX-License-Identifier: Apache-2.0
-# stdin, stdout and stderr: apart, whole, in every kind of file, and ended in every order. STDIO_MIB sets the size of the big copy.
+# stdin, stdout and stderr: apart, whole, in every kind of file, and ended in every order. STDIO_MIB sets the size of the big copy (8,
+# with LONG 64); kinds of files that are alike only with LONG.
 # timeout: 900
 # shellcheck source=lib.sh
 . "$(dirname "$0")/lib.sh"
 
-mib=${STDIO_MIB:-64}
+mib=${STDIO_MIB:-${LONG:+64}}
+mib=${mib:-8}
 snapshot_host | sort >"$work/host.before"
 bundle b busybox
 n=0
@@ -23,62 +25,69 @@ go() {
 	[ "$rc" != 124 ] || die "the container hangs"
 }
 
-say "two streams"
-script 'echo to stdout; echo to stderr >&2; exit 5'
-go </dev/null >"$work/o" 2>"$work/e"
-check "exit status" 5 "$rc"
-check "stdout" "to stdout" "$(cat "$work/o")"
-check "stderr" "to stderr" "$(cat "$work/e")"
-go </dev/null 2>&1 | sort >"$work/o"
-check "both in one pipe" $'to stderr\nto stdout' "$(cat "$work/o")"
-
-say "kinds of stdin"
 head -c 1000000 /dev/urandom >"$work/in"
 sum=$(md5sum <"$work/in")
-script 'cat | md5sum'
+none=$(md5sum </dev/null)
+say "two streams, and a regular file"
+script 'cat | md5sum; echo to stderr >&2; exit 5'
 go <"$work/in" >"$work/o" 2>"$work/e"
-check "a regular file" "$sum" "$(cat "$work/o")"
-# shellcheck disable=SC2002 # a pipe is what is tested
-cat "$work/in" | go >"$work/o" 2>"$work/e"
-check "a pipe" "$sum" "$(cat "$work/o")"
-go </dev/null >"$work/o" 2>"$work/e"
-check "/dev/null" "$(md5sum </dev/null)" "$(cat "$work/o")"
-go <&- >"$work/o" 2>"$work/e"
-check "closed" "0 $(md5sum </dev/null)" "$rc $(cat "$work/o")"
-: >"$work/empty"
-go <"$work/empty" >"$work/o" 2>"$work/e"
-check "an empty file" "$(md5sum </dev/null)" "$(cat "$work/o")"
-mkfifo "$work/fifo"
-cat "$work/in" >"$work/fifo" &
-go <"$work/fifo" >"$work/o" 2>"$work/e"
-check "a FIFO" "$sum" "$(cat "$work/o")"
+check "exit status" 5 "$rc"
+check "stdin and stdout" "$sum" "$(cat "$work/o")"
+check "stderr" "to stderr" "$(cat "$work/e")"
+
+say "closed ones"
+go <&- >&- 2>"$work/e"
+check "stdin and stdout" "5 to stderr" "$rc $(cat "$work/e")"
+go <&- >"$work/o" 2>&-
+check "stdin and stderr" "5 $none" "$rc $(cat "$work/o")"
+
+say "kinds of stdin"
+script 'cat | md5sum'
 perl -MSocket -e '
 	socketpair(my $a, my $b, AF_UNIX, SOCK_STREAM, PF_UNSPEC) or die;
 	if (!fork()) { close($b); open(my $f, "<", shift) or die; local $/; print {$a} <$f>; exit; }
 	close($a); open(STDIN, "<&", $b) or die; close($b); shift; shift; exec(@ARGV);' "$work/in" -- \
 	timeout 120 krun-oci run --bundle "$work/b" "$id-sock" >"$work/o" 2>"$work/e" || die "with a socket: status $?"
 check "a socket" "$sum" "$(cat "$work/o")"
+if long; then
+	# shellcheck disable=SC2002 # a pipe is what is tested
+	cat "$work/in" | go >"$work/o" 2>"$work/e"
+	check "a pipe" "$sum" "$(cat "$work/o")"
+	go </dev/null >"$work/o" 2>"$work/e"
+	check "/dev/null" "$none" "$(cat "$work/o")"
+	: >"$work/empty"
+	go <"$work/empty" >"$work/o" 2>"$work/e"
+	check "an empty file" "$none" "$(cat "$work/o")"
+	mkfifo "$work/fifo"
+	cat "$work/in" >"$work/fifo" &
+	go <"$work/fifo" >"$work/o" 2>"$work/e"
+	check "a FIFO" "$sum" "$(cat "$work/o")"
+fi
 
 say "kinds of stdout"
 script 'echo one; echo two >&2'
-go </dev/null >&- 2>"$work/e"
-check "stdout closed" "0 two" "$rc $(cat "$work/e")"
 echo before >"$work/o"
 go </dev/null >>"$work/o" 2>&1
 check "append to a file" $'before\none\ntwo' "$(sort "$work/o")"
-go </dev/null >/dev/null 2>"$work/e"
-check "/dev/null" "0 two" "$rc $(cat "$work/e")"
+if long; then
+	go </dev/null 2>&1 | sort >"$work/o"
+	check "both in one pipe" $'one\ntwo' "$(cat "$work/o")"
+	go </dev/null >/dev/null 2>"$work/e"
+	check "/dev/null" "0 two" "$rc $(cat "$work/e")"
+fi
 script 'echo x >/dev/full; echo $?'
 go </dev/null >/dev/full 2>"$work/e"
 check "a full device ends nothing" 0 "$rc"
 
 say "/dev/stdout and the like can be opened again"
 script 'echo one >/dev/stdout; echo two >/dev/stderr; cat /dev/stdin'
-echo three | go >"$work/o" 2>"$work/e"
-check "through /dev" "one three two" "$(cat "$work/o" "$work/e" | paste -sd' ' -)"
+if long; then
+	echo three | go >"$work/o" 2>"$work/e"
+	check "through /dev" "one three two" "$(cat "$work/o" "$work/e" | paste -sd' ' -)"
+fi
 edit b '.process.user={"uid":1000,"gid":1000}'
 echo three | go >"$work/o" 2>"$work/e"
-check "also for an ordinary user" "one three two" "$(cat "$work/o" "$work/e" | paste -sd' ' -)"
+check "through /dev, also for an ordinary user" "one three two" "$(cat "$work/o" "$work/e" | paste -sd' ' -)"
 edit b '.process.user={"uid":0,"gid":0}'
 
 say "early ends"
@@ -99,10 +108,6 @@ check "and the workload goes on" "0 second read go" "$rc $(paste -sd' ' "$work/e
 script 'sh -c "while :; do echo line; done" 2>/dev/null; echo "status $?" >&2'
 go </dev/null 2>"$work/e" | head -n 1 >"$work/o"
 check "SIGPIPE in the workload" "line status 141" "$(cat "$work/o") $(cat "$work/e")"
-# Half close: our end of stdin ends, the answer still comes.
-script 'cat >/tmp/all; echo "got $(wc -c </tmp/all)"; rm /tmp/all'
-printf 12345 | go >"$work/o" 2>"$work/e"
-check "half close" "got 5" "$(cat "$work/o")"
 # The workload does not read: the writer gets EPIPE, and the container's end does not wait for stdin.
 script 'exec <&-; echo closed'
 mkfifo "$work/f.noread"
@@ -129,10 +134,12 @@ start=$EPOCHREALTIME
 # shellcheck disable=SC2002
 check "a pipe in, a pipe out" "$want" "$(cat "$work/big" | limited 280 "$id-big" krun-oci run --bundle "$work/b" "$id-big" | md5sum)"
 say "$(echo "scale=1; $mib / ($EPOCHREALTIME - $start)" | bc) MiB/s"
-start=$EPOCHREALTIME
-limited 280 "$id-big2" krun-oci run --bundle "$work/b" "$id-big2" <"$work/big" >"$work/big.out"
-check "a file in, a file out" "$want" "$(md5sum <"$work/big.out")"
-say "$(echo "scale=1; $mib / ($EPOCHREALTIME - $start)" | bc) MiB/s"
+if long; then
+	start=$EPOCHREALTIME
+	limited 280 "$id-big2" krun-oci run --bundle "$work/b" "$id-big2" <"$work/big" >"$work/big.out"
+	check "a file in, a file out" "$want" "$(md5sum <"$work/big.out")"
+	say "$(echo "scale=1; $mib / ($EPOCHREALTIME - $start)" | bc) MiB/s"
+fi
 rm -f "$work/big" "$work/big.out"
 host_is_as "$work/host.before"
 done_testing
