@@ -568,5 +568,4 @@ soak: all kernel/vmlinux
 .PHONY: test-programs thread-programs print-thread-programs lint-slow fuzz-programs fuzz coverage bench soak
 
 musl-programs: $(musl_programs)
-proof-programs: $(proof_programs)
-.PHONY: musl-programs proof-programs
+.PHONY: musl-programs
