@@ -11,10 +11,11 @@ build=${KRUN_BUILD:-$top}
 command -v qemu-img >/dev/null || skip "no qemu-img (tests/deps images installs it)"
 export LD_LIBRARY_PATH=$build
 
-program krun-api "$work/prog"
+gcc -O1 -I"$top/libvmm/include" -o "$work/prog" "$top/tests/e2e/krun-api.c" -L"$build" -lkrun -lpthread 2>"$work/err" ||
+	die "cannot compile tests/e2e/krun-api.c"
 bundle b busybox
 root=$work/b/rootfs
-program disk "$root/bin/disk"
+gcc -O1 -static -o "$root/bin/disk" "$top/tests/e2e/disk.c" 2>"$work/err" || die "cannot compile tests/e2e/disk.c"
 prog() { run timeout 300 "$work/prog" "$@"; }
 
 mkdir "$work/images" && cd "$work/images"
