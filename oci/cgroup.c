@@ -44,7 +44,13 @@ int cgroup_mount(struct error *e)
 
 	if (fd < 0)
 		return err_sys(e, errno, "cgroup v2 is not mounted at " CGROUP_MOUNT);
-	if (!fstatfs(fd, &fs) && fs.f_type == CGROUP2_SUPER_MAGIC)
+	if (fstatfs(fd, &fs)) {
+		int r = err_sys(e, errno, CGROUP_MOUNT);
+
+		(void)close(fd);
+		return r;
+	}
+	if (fs.f_type == CGROUP2_SUPER_MAGIC)
 		return fd;
 	(void)close(fd);
 	return err_set(e, ENOTSUP,

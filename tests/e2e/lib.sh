@@ -179,7 +179,7 @@ container_is() { # ID STATUS
 # Kernel threads and this test's own processes are not in it, nor is the directory of all states, which the first container
 # of a host makes and which stays; nor what mount(8) makes for itself.
 snapshot_host() {
-	ps -e -o ppid=,pid=,comm= | awk -v me=$$ '$1 != 2 && $2 != 2 && $1 != me && $2 != me && $3 !~ /^(ps|awk|sort|bash|sleep)$/ { print "process", $2, $3 }'
+	ps -e -o ppid=,pid=,comm= | awk -v me=$$ '$1 != 2 && $2 != 2 && $1 != me && $2 != me && $3 !~ /^(ps|awk|sort|bash|sleep|[a-z0-9-]+\.sh)$/ { print "process", $2, $3 }'
 	awk '{ print "mount", $5, $9 }' /proc/self/mountinfo
 	find /sys/fs/cgroup -type d -printf 'cgroup %p\n' 2>/dev/null || true
 	awk 'NR > 1 && $NF ~ /^[\/@]/ { print "socket", $NF }' /proc/net/unix

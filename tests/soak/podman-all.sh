@@ -246,7 +246,7 @@ thrice() { [ "$(pod logs again | grep -c once)" -ge 3 ]; }
 wait_for 120 thrice
 status 0 pod stop --time 0 again
 stays() { [ "$(state again Status)" = exited ]; }
-wait_for 60 stays
+wait_for 180 stays
 ok "restarted twice at least, and not after the stop"
 status 0 pod rm again
 status 255 pod run --rm --timeout 3 "${none[@]}" $image sleep 1000

@@ -41,7 +41,7 @@ say "killed instead"
 sql "insert into t values (5000, 'committed')"
 status 0 pod kill pg
 gone() { [ "$(pod inspect --format '{{.State.Status}}' pg)" = exited ]; }
-wait_for 60 gone
+wait_for 180 gone
 check "its end" "exited 137 false" "$(end_of pg)"
 status 0 pod start pg
 wait_for 120 answers
