@@ -33,9 +33,10 @@
 #define SNAP_FIELDS  48U /* bytes of the header that mean something */
 #define SNAP_ALIGN   (2ULL << 20)
 
-#define SHAPE_VERSION	 2
-#define SHAPE_FLAGS_FROM 2 /* the version whose shape has the parts of a PC; before it none says \
-			    */
+#define SHAPE_VERSION 2
+#define SHAPE_FLAGS_FROM                                                        \
+	2 /* the version whose shape has the parts of a PC; before it none says \
+	   */
 
 #define TAG_VM	  SAVE_TAG('V', 'M', ' ', ' ')
 #define TAG_SHAPE SAVE_TAG('S', 'H', 'A', 'P')
