@@ -19,6 +19,7 @@
  */
 #include <dirent.h>
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -237,7 +238,7 @@ bool fs_virt_listed(const struct fs *fs, const struct fs_node *n, uint64_t off)
 static void put(struct dirent64 *d, uint64_t ino, uint64_t off, mode_t mode, const char *name)
 {
 	*d = (struct dirent64){ .d_ino = ino, .d_off = (int64_t)off, .d_type = IFTODT(mode) };
-	strcpy(d->d_name, name);
+	(void)snprintf(d->d_name, sizeof(d->d_name), "%s", name);
 }
 
 int fs_virt_next(const struct fs *fs, const struct fs_node *n, uint64_t off, struct dirent64 *d)
