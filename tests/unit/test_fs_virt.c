@@ -640,6 +640,30 @@ static void save_and_load(void)
 	CHECK(fc_free(&c));
 }
 
+/* A state in which a file of the host's lies in a directory that is virtual. */
+static void load_below(void)
+{
+	struct fs_virt_cfg dir = { .path = "etc", .dir = true, .mode = 0755 };
+	struct fs_cfg cfg = { .virt = &dir, .nvirt = 1 };
+	const uint32_t was[] = { 3, 0, FS_ROOT }; /* index, generation, parent */
+	struct save_out s = { 0 };
+	uint8_t *rec;
+	struct fc c;
+
+	CHECK_EQ(fc_new(&c, &cfg, NULL), 0);
+	CHECK_EQ(fc_host_file(&c, "f", ""), 0);
+	CHECK_EQ(fc_lookup(&c, 1, "f"), was[0]);
+	fs_save(c.fs, &s);
+	CHECK_EQ(s.err, 0);
+	rec = memmem(s.buf, s.len, was, sizeof(was));
+	CHECK(rec);
+	CHECK_EQ(load(&c, &cfg, &s, s.len), 0);
+	rec[8] = 2;
+	CHECK_EQ(load(&c, &cfg, &s, s.len), -EINVAL);
+	save_out_free(&s);
+	CHECK(fc_free(&c));
+}
+
 static void tables(void)
 {
 	static const struct fs_virt_cfg wrong[][2] = {
@@ -694,6 +718,6 @@ static void tables(void)
 static const struct test_case cases[] = { TEST(files), TEST(refused_to_files),
 	TEST(refused_in_directory), TEST(refused_without_host), TEST(readonly), TEST(seeking),
 	TEST(listing), TEST(listing_hidden), TEST(one_shot), TEST(forgetting), TEST(no_directory),
-	TEST(window), TEST(save_and_load), TEST(tables) };
+	TEST(window), TEST(save_and_load), TEST(load_below), TEST(tables) };
 
 TEST_MAIN(cases)
