@@ -274,7 +274,7 @@ static int place_node(struct fs *fs, const struct node_rec *rec)
 
 	if (rec->parent) {
 		if (!p || (p->flags & (FS_N_USED | FS_N_VIRT)) != FS_N_USED || p->type != S_IFDIR ||
-			p == n)
+			p == n || fs_is_virt(fs, p, rec->name))
 			return -EINVAL;
 		return fs_node_place(fs, n, p, rec->name);
 	}
@@ -356,7 +356,8 @@ static int load_nodes(struct fs *fs, struct save_in *s, uint32_t *gen)
 	*gen = load_u32(s);
 	count = load_u32(s);
 	again = *s;
-	if (s->err || count > fs->lim.nodes)
+	if (s->err || count > fs->lim.nodes ||
+		(count && (fs_node_at(fs, FS_ROOT)->flags & FS_N_VIRT)))
 		return -EINVAL;
 	for (uint32_t i = 0; i < count; i++) {
 		r = read_node(s, rec);

@@ -640,7 +640,7 @@ static void save_and_load(void)
 	CHECK(fc_free(&c));
 }
 
-/* A state in which a file of the host's lies in a directory that is virtual. */
+/* A state in which a file of the host's lies in a directory that is virtual, or under its name. */
 static void load_below(void)
 {
 	struct fs_virt_cfg dir = { .path = "etc", .dir = true, .mode = 0755 };
@@ -651,14 +651,19 @@ static void load_below(void)
 	struct fc c;
 
 	CHECK_EQ(fc_new(&c, &cfg, NULL), 0);
-	CHECK_EQ(fc_host_file(&c, "f", ""), 0);
-	CHECK_EQ(fc_lookup(&c, 1, "f"), was[0]);
+	CHECK_EQ(fc_host_file(&c, "foo", ""), 0);
+	CHECK_EQ(fc_lookup(&c, 1, "foo"), was[0]);
 	fs_save(c.fs, &s);
 	CHECK_EQ(s.err, 0);
 	rec = memmem(s.buf, s.len, was, sizeof(was));
 	CHECK(rec);
 	CHECK_EQ(load(&c, &cfg, &s, s.len), 0);
 	rec[8] = 2;
+	CHECK_EQ(load(&c, &cfg, &s, s.len), -EINVAL);
+	rec[8] = FS_ROOT;
+	rec = memmem(rec, s.len - (size_t)(rec - s.buf), "foo", 3);
+	CHECK(rec);
+	memcpy(rec, "etc", 3);
 	CHECK_EQ(load(&c, &cfg, &s, s.len), -EINVAL);
 	save_out_free(&s);
 	CHECK(fc_free(&c));
