@@ -103,8 +103,9 @@ int vm_check_config(const struct vmm_config *cfg, bool load, struct error *e)
 		if (!f->tag[0] || strnlen(f->tag, sizeof(f->tag)) == sizeof(f->tag) ||
 			f->empty != (f->root_fd < 0))
 			return err_set(e, EINVAL, "file system %u: no tag or no directory", i);
-		if (f->nvirt > LIM_FS_VIRT)
-			return err_set(e, EINVAL, "file system %u: more than %d virtual entries", i,
+		if (f->nvirt > LIM_FS_VIRT || (f->nvirt && !f->virt))
+			return err_set(e, EINVAL,
+				"file system %u: no list of virtual entries, or over %d", i,
 				LIM_FS_VIRT);
 		if (f->dax_bytes % MEM_SHM_RANGE ||
 			f->dax_bytes / MEM_SHM_RANGE > LIM_FS_DAX_RANGES - ranges)

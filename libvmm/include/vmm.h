@@ -50,7 +50,6 @@ enum vmm_fs_cache {
 	VMM_FS_CACHE_NONE,
 };
 
-/* A directory shared with the guest by virtio-fs. */
 /*
  * An entry of a share that the host does not have: the guest finds it by its name, in place of what
  * the host has under that, and nothing that the guest does to it reaches the host. It is root's,
@@ -69,6 +68,7 @@ struct vmm_fs_virt {
 	bool one_shot;
 };
 
+/* A directory shared with the guest by virtio-fs. */
 struct vmm_fs {
 	char tag[37]; /* 1-36 bytes, NUL-terminated */
 	int root_fd;  /* directory; taken over by vmm_build(). -1 with @empty */
@@ -91,7 +91,8 @@ struct vmm_fs {
 	 * directory of the share, by which libkrun's init tells how it ended. NULL: no such ioctl.
 	 */
 	int32_t *exit_code;
-	const struct vmm_fs_virt *virt; /* nvirt of them, at most VMM_MAX_FS_VIRT */
+	/* nvirt of them, at most VMM_MAX_FS_VIRT; for vmm_load() the same as when it was saved */
+	const struct vmm_fs_virt *virt;
 	unsigned nvirt;
 };
 
