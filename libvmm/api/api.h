@@ -165,6 +165,7 @@ struct api_fs *api_fs_find(struct api_ctx *c, const char *tag);
  * overlay.c. api_virt_find(): the entry of this path, @len bytes without a slash in front, or NULL.
  * api_virt_drop(): takes it out of the list, and all that is in it.
  */
+#define API_INIT_NAME "init.krun" /* of the root share, where the original has its init */
 const struct vmm_fs_virt *api_virt_find(const struct api_fs *f, const char *path, size_t len);
 void api_virt_drop(struct api_fs *f, const char *path);
 void api_virt_free(struct api_fs *f);

@@ -104,7 +104,10 @@ static int open_ours(void)
 
 static enum boot boot_of(const struct api_ctx *c, bool foreign)
 {
-	if (c->no_init || c->initramfs || (c->cmdline && !strstr(c->cmdline, INIT)))
+	const struct api_fs *root = start_root(c);
+
+	if (c->no_init || c->initramfs || (c->cmdline && !strstr(c->cmdline, INIT)) ||
+		(root && api_virt_find(root, API_INIT_NAME, strlen(API_INIT_NAME))))
 		return BOOT_OWN;
 	return foreign ? BOOT_TREE : BOOT_AGENT;
 }

@@ -113,9 +113,20 @@ static int put(struct api_fs *f, const struct vmm_fs_virt *v)
 	return 0;
 }
 
+/* Is @v what krun_get_default_init() gives out, at the place that it has? */
+static bool is_default_init(const char *tag, const struct vmm_fs_virt *v)
+{
+	const uint8_t *p;
+	size_t n;
+
+	return !strcmp(tag, KRUN_FS_ROOT_TAG) && !strcmp(v->path, API_INIT_NAME) &&
+		!krun_get_default_init(&p, &n) && v->len == n && !memcmp(v->data, p, n);
+}
+
 static int add(uint32_t ctx_id, const char *tag, struct vmm_fs_virt *v)
 {
 	CLEAN(api_put) struct api_ctx *c = api_get(ctx_id);
+	const struct vmm_fs_virt *was;
 	struct api_fs *f;
 	int r;
 
@@ -131,7 +142,14 @@ static int add(uint32_t ctx_id, const char *tag, struct vmm_fs_virt *v)
 	r = check_path(f, v->path);
 	if (r)
 		return r;
-	if (f->nvirt == LIM_FS_VIRT || v->len > LIM_API_VIRT_BYTES - bytes_of(c))
+	if (is_default_init(tag, v)) {
+		api_virt_drop(f, v->path);
+		c->no_init = false;
+		return 0;
+	}
+	was = api_virt_find(f, v->path, strlen(v->path));
+	if ((!was && f->nvirt == LIM_FS_VIRT) ||
+		v->len > LIM_API_VIRT_BYTES - bytes_of(c) + (was ? was->len : 0))
 		return -ENOSPC;
 	return put(f, v);
 }

@@ -156,7 +156,9 @@ int32_t krun_set_mapped_volumes(uint32_t ctx_id, const char *const mapped_volume
  * agent. To be called before the root is named: -EINVAL afterwards. */
 int32_t krun_disable_implicit_init(uint32_t ctx_id);
 
-/* The agent's program: a pointer to memory that stays, and its length. */
+/* The agent's program: a pointer to memory that stays, and its length. It serves this library's own
+ * start alone: put back as the root's "init.krun" by krun_fs_add_overlay_file() it is the implicit
+ * init again. */
 int32_t krun_get_default_init(const uint8_t **data_out, size_t *len_out);
 
 /*

@@ -290,6 +290,44 @@ static void first_process(void)
 	end();
 }
 
+/* What was given out, put back where it was: as if it had never been taken away. */
+static void init_put_back(void)
+{
+	const uint8_t *p = NULL;
+	size_t n = 0;
+
+	CHECK_EQ(krun_get_default_init(&p, &n), 0);
+	/* 0 and 1 are that: the program, and a copy in place of another one */
+	for (int i = 0; i < 4; i++) {
+		uint8_t *copy = malloc(n);
+		struct api_ctx *c;
+
+		CHECK(copy);
+		memcpy(copy, p, n);
+		copy[n - 1] ^= i == 3;
+		begin();
+		CHECK_EQ(krun_disable_implicit_init(ctx), 0);
+		CHECK_EQ(krun_fs_add_overlay_file(
+				 ctx, KRUN_FS_ROOT_TAG, "init.krun", p, n, 0755, true),
+			-ENOENT);
+		CHECK_EQ(krun_set_root(ctx, "/"), 0);
+		CHECK_EQ(krun_add_virtiofs(ctx, "other", "/"), 0);
+		if (i == 1)
+			CHECK_EQ(krun_fs_add_overlay_file(
+					 ctx, KRUN_FS_ROOT_TAG, "init.krun", p, 4, 0755, true),
+				0);
+		CHECK_EQ(krun_fs_add_overlay_file(ctx, i == 2 ? "other" : KRUN_FS_ROOT_TAG,
+				 i ? "/init.krun" : "init.krun", i ? copy : p, n, 0755, true),
+			0);
+		c = api_get(ctx);
+		CHECK(c && c->no_init == (i > 1));
+		CHECK(c && c->fs[0].nvirt == (i == 3) && c->fs[1].nvirt == (i == 2));
+		api_put(&c);
+		end();
+		free(copy);
+	}
+}
+
 static int32_t put(const char *path, const uint8_t *data, size_t len, bool one_shot)
 {
 	return krun_fs_add_overlay_file(
@@ -338,6 +376,8 @@ static void overlays_refused(void)
 	}
 	CHECK_EQ(put("/g", &b, 1, false), -ENOSPC);
 	CHECK_EQ(put_dir("/g"), -ENOSPC);
+	/* one that is there goes, so there is room for it */
+	CHECK_EQ(put("f", &b, 1, false), 0);
 	end();
 }
 
@@ -735,8 +775,8 @@ static void threads(void)
 
 static const struct test_case cases[] = { TEST(contexts), TEST(no_context), TEST(no_context_either),
 	TEST(logging), TEST(machine), TEST(shares), TEST(volumes), TEST(first_process),
-	TEST(overlays_refused), TEST(overlays), TEST(disks), TEST(nets), TEST(ports), TEST(vsock),
-	TEST(consoles), TEST(console_ports), TEST(kernels), TEST(workload), TEST(rlimits),
-	TEST(absent), TEST(vhost_user), TEST(threads) };
+	TEST(init_put_back), TEST(overlays_refused), TEST(overlays), TEST(disks), TEST(nets),
+	TEST(ports), TEST(vsock), TEST(consoles), TEST(console_ports), TEST(kernels),
+	TEST(workload), TEST(rlimits), TEST(absent), TEST(vhost_user), TEST(threads) };
 
 TEST_MAIN(cases)

@@ -158,6 +158,18 @@ static void kept(void)
 	(void)close(k.fd);
 	api_put(&c);
 	CHECK_EQ(krun_free_ctx(id), 0);
+	/* a program of the caller's in the implicit one's place */
+	id = (uint32_t)krun_create_ctx();
+	CHECK_EQ(krun_set_root(id, "/"), 0);
+	CHECK_EQ(krun_fs_add_overlay_file(
+			 id, KRUN_FS_ROOT_TAG, "init.krun", (const uint8_t *)"x", 1, 0755, true),
+		0);
+	c = api_get(id);
+	CHECK_EQ(kernel_find(c, &k, &e), 0);
+	CHECK(k.boot == BOOT_OWN);
+	(void)close(k.fd);
+	api_put(&c);
+	CHECK_EQ(krun_free_ctx(id), 0);
 	CHECK_EQ(unsetenv("KRUN_KERNEL"), 0);
 }
 
