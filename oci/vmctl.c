@@ -85,7 +85,7 @@ void vmctl_synced(struct vmloop *l)
 	r = vmloop_set_phase(l, PHASE_PAUSED);
 	if (r)
 		IGNORE_RESULT(vmm_resume(l->vm));
-	vmctl_answer(conn, r, r ? "cannot write the container's status" : "");
+	vmctl_answer(conn, r, r ? vmloop_no_status : "");
 }
 
 void vmctl_on_unsynced(struct loop_src *src, uint32_t events)
@@ -207,7 +207,7 @@ static void ctl_resume(struct vmloop *l, int conn)
 	/* before anything goes on: it stays paused where that cannot be recorded */
 	r = vmloop_set_phase(l, l->unpaused);
 	if (r)
-		return vmctl_answer(conn, r, "cannot write the container's status");
+		return vmctl_answer(conn, r, vmloop_no_status);
 	/* waits in the stream, to be read before anything that is sent later */
 	(void)agent_resumed(&l->agent);
 	r = vmm_resume(l->vm);

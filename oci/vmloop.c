@@ -47,7 +47,7 @@
 
 #define LINGER_SECONDS 2 /* for the last bytes of connections */
 
-static const char no_status[] = "cannot write the container's status";
+const char vmloop_no_status[] = "cannot write the container's status";
 
 int vmloop_set_phase(struct vmloop *l, enum phase ph)
 {
@@ -67,7 +67,7 @@ static void finish(struct vmloop *l, int code)
 	vmm_settle(l->vm);
 	/* else it shows when this process has ended */
 	if (vmloop_set_phase(l, PHASE_STOPPED))
-		log_err("%s", no_status);
+		log_err("%s", vmloop_no_status);
 	l->phase = PHASE_STOPPED;
 }
 
@@ -141,7 +141,7 @@ static void on_reply(void *arg, const struct agent_reply *r)
 		if (l->p->tty_fd >= 0)
 			vmloop_pass_size(l);
 		if (vmloop_set_phase(l, PHASE_CREATED))
-			return fail_create(l, EIO, no_status);
+			return fail_create(l, EIO, vmloop_no_status);
 		morefds_listen(&l->more);
 		if (sync_send(l->sync.fd, SYNC_READY))
 			finish(l, 1);
@@ -166,7 +166,7 @@ static void on_reply(void *arg, const struct agent_reply *r)
 			r->text);
 	trace_mark(TRACE_STARTED);
 	if (vmloop_set_phase(l, PHASE_RUNNING))
-		return fail_start(l, EIO, CODE_LOST, no_status);
+		return fail_start(l, EIO, CODE_LOST, vmloop_no_status);
 	if (l->start_conn >= 0)
 		vmctl_answer(TAKE_FD(l->start_conn), 0, "");
 }

@@ -48,7 +48,9 @@ struct vmloop {
 	bool quit;
 };
 
-/* Records the phase, for all who look at the state. -errno: it is what it was. */
+/* Records the phase, for all who look at the state. -errno: it is what it was, and vmloop_no_status
+ * says so. */
+extern const char vmloop_no_status[];
 int vmloop_set_phase(struct vmloop *l, enum phase ph);
 /* The size of the terminal, to the guest. */
 void vmloop_pass_size(struct vmloop *l);

@@ -34,9 +34,8 @@
 #define SNAP_ALIGN   (2ULL << 20)
 
 #define SHAPE_VERSION 2
-#define SHAPE_FLAGS_FROM                                                        \
-	2 /* the version whose shape has the parts of a PC; before it none says \
-	   */
+/* The version from which on a shape tells the parts of a PC; before it none says. */
+#define SHAPE_FLAGS_FROM 2
 
 #define TAG_VM	  SAVE_TAG('V', 'M', ' ', ' ')
 #define TAG_SHAPE SAVE_TAG('S', 'H', 'A', 'P')

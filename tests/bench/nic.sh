@@ -76,7 +76,7 @@ bench_nic() {
 	trap 'net_stop; rm -rf "$work"' EXIT
 	chmod 755 "$work"
 	gcc -std=gnu11 -O2 -D_GNU_SOURCE -static -o "$work/netbench" "$top/tests/bench/net.c"
-	gcc -O2 -I"$top/libvmm/include" -o "$work/krun" "$top/tests/e2e/krun-api.c" -L"$build" -lkrun -lpthread
+	KRUN_BUILD=$build "$top/tests/programs" krun-api "$work/krun"
 	bundle nic '["true"]'
 	cp "$work/netbench" "$work/nic/rootfs/net"
 	net_initrd

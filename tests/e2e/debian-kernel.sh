@@ -13,8 +13,7 @@ export LD_LIBRARY_PATH=$build
 # shellcheck disable=SC2016 # for the other shell
 kernel=$(bash -c '. "$0/tests/host/lib.sh" && ensure_kernel >&2 && echo "$kernel_dir"' "$top" 2>"$work/err") || skip "no Debian kernel: $(tail -n 1 "$work/err")"
 version=$(ls "$kernel/lib/modules")
-gcc -O1 -I"$top/libvmm/include" -o "$work/prog" "$top/tests/e2e/krun-api.c" -L"$build" -lkrun -lpthread 2>"$work/err" ||
-	die "cannot compile tests/e2e/krun-api.c"
+program krun-api "$work/prog"
 
 # Drivers in the order in which they are loaded, and an init that tells what it finds.
 ini=$work/ini
@@ -24,7 +23,7 @@ cp "$(command -v busybox)" "$ini/bin/busybox"
 nested=$(grep -shx '[1Y]' /sys/module/kvm_{intel,amd}/parameters/nested || true)
 modules=(virtio_mmio virtio_console virtiofs)
 if [ -n "$nested" ]; then
-	gcc -O1 -static -o "$ini/bin/kvmprobe" "$top/tests/host/kvmprobe.c" 2>"$work/err" || die "cannot compile tests/host/kvmprobe.c"
+	program kvmprobe "$ini/bin/kvmprobe"
 	modules+=("kvm-$(grep -q '^flags.*\<svm\>' /proc/cpuinfo && echo amd || echo intel)")
 fi
 for m in "${modules[@]}"; do

@@ -7,7 +7,7 @@
 command -v qemu-img >/dev/null || skip "no qemu-img (tests/deps images installs it)"
 
 bundle b busybox
-gcc -O1 -static -o "$work/b/rootfs/bin/disk" "$top/tests/e2e/disk.c" 2>"$work/err" || die "cannot compile tests/e2e/disk.c"
+program disk "$work/b/rootfs/bin/disk"
 mkdir "$work/src"
 
 guest() { # SCRIPT [JQ]

@@ -6,7 +6,7 @@
 . "$(dirname "$0")/lib.sh"
 
 command -v script >/dev/null || die "no script (Debian: bsdutils)"
-gcc -O1 -o "$work/pty-host" "$top/tests/e2e/pty-host.c" 2>"$work/err" || die "cannot compile tests/e2e/pty-host.c"
+program pty-host "$work/pty-host"
 bundle b busybox --args '["sleep","100000"]'
 edit b '.root.readonly=false'
 mkfifo "$work/keys" "$work/commands"

@@ -25,7 +25,7 @@ for code in "${codes[@]}"; do
 	check "no message of the runtime's" "" "$(cat "$work/out" "$work/err")"
 done
 say "PID 1 dies of a signal: by faults, since it ignores what is sent from inside without a handler"
-gcc -O0 -static -o "$work/b/rootfs/fault" "$top/tests/e2e/fault.c" 2>"$work/err" || die "cannot compile tests/e2e/fault.c"
+program fault "$work/b/rootfs/fault"
 cp "$work/b/config.json" "$work/config.good"
 for fault in "SEGV 139" "ILL 132" "FPE 136" "TRAP 133"; do
 	runs "${fault#* }" "PID 1 dies of SIG${fault% *}" "[\"/fault\",\"${fault% *}\"]"
@@ -74,7 +74,7 @@ wait $! || got=$?
 check "exit status of run after SIGTERM to it" 44 "$got"
 
 say "every signal that can be caught is seen"
-gcc -O1 -static -o "$work/b/rootfs/signals" "$top/tests/e2e/signals.c" 2>"$work/err" || die "cannot compile tests/e2e/signals.c"
+program signals "$work/b/rootfs/signals"
 edit b '.process.args=["/signals"]'
 created "$id" b
 check "create" 0 "$rc"

@@ -6,7 +6,7 @@
 . "$(dirname "$0")/lib.sh"
 snapshot_host | sort >"$work/host.before"
 bundle b busybox
-gcc -O1 -static -o "$work/b/rootfs/bin/fds" "$top/tests/e2e/fds.c" 2>"$work/err" || die "cannot compile tests/e2e/fds.c"
+program fds "$work/b/rootfs/bin/fds"
 n=0
 
 script() { # TEXT

@@ -11,7 +11,7 @@
 [ "${KRUN_TESTHOST_INSIDE:-}" = 1 ] || skip "this is no test host"
 bundle b busybox
 for p in fs-many fs-faults; do
-	gcc -D_GNU_SOURCE -O1 -static -o "$work/b/rootfs/bin/$p" "$top/tests/e2e/$p.c" 2>"$work/err" || die "cannot compile tests/e2e/$p.c"
+	program "$p" "$work/b/rootfs/bin/$p"
 done
 cp "$work/b/config.json" "$work/config.good"
 v=$work/v

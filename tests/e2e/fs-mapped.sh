@@ -8,7 +8,7 @@
 
 bundle b busybox --args '["/mapped","/ended"]'
 root=$work/b/rootfs
-gcc -O1 -static -o "$root/mapped" "$top/tests/e2e/mapped.c" 2>"$work/err" || die "cannot compile tests/e2e/mapped.c"
+program mapped "$root/mapped"
 bytes() { tr -d m <"$1" | wc -c; } # that are not what was written
 
 status 0 krun-oci run --bundle "$work/b" "$id"

@@ -11,8 +11,7 @@ say "FS_SEED=$seed FS_OPS=$ops"
 # A guest has the capabilities of its config, and the host's protections of links and of files in sticky directories are set as there.
 bundle b busybox --args "[\"/fs-random\",\"/share\",\"$seed\",\"$ops\"]" \
 	--set '.process.capabilities |= map_values(["CAP_CHOWN","CAP_DAC_OVERRIDE","CAP_DAC_READ_SEARCH","CAP_FOWNER","CAP_FSETID","CAP_SETGID","CAP_SETUID","CAP_SETFCAP","CAP_SYS_CHROOT","CAP_MKNOD","CAP_LINUX_IMMUTABLE","CAP_KILL"])'
-gcc -D_GNU_SOURCE -O2 -static -I"$top/tests" -o "$work/b/rootfs/fs-random" "$top/tests/e2e/fs-random.c" "$top"/tests/fake/fsop_*.c 2>"$work/err" ||
-	die "cannot compile fs-random.c"
+program fs-random "$work/b/rootfs/fs-random"
 mkdir -m 777 "$work/b/rootfs/share" "$work/native"
 
 run krun-oci run --bundle "$work/b" "$id"

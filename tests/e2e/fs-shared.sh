@@ -8,7 +8,7 @@
 
 shared_bundle a busybox
 shared_bundle b busybox
-gcc -O1 -static -o "$work/rootfs-busybox/bin/locker" "$top/tests/e2e/locker.c" 2>"$work/err" || die "cannot compile tests/e2e/locker.c"
+program locker "$work/rootfs-busybox/bin/locker"
 for c in a b; do cp "$work/$c/config.json" "$work/$c/config.first"; done
 v=$work/v
 mkdir "$v" "$work/tree"
@@ -61,7 +61,7 @@ check "each reads what the other wrote" "of-b of-a" "$(words "$work/$id-a.out" "
 for c in a b; do run krun-oci delete --force "$id-$c"; done
 
 say "what is written under a lock"
-gcc -O1 -static -D_GNU_SOURCE -o "$work/rootfs-busybox/bin/counter" "$top/tests/e2e/counter.c" 2>"$work/err" || die "cannot compile tests/e2e/counter.c"
+program counter "$work/rootfs-busybox/bin/counter"
 for f in flock posix mapped; do head -c 4096 /dev/zero >"$v/n-$f"; done
 rm -f "$v"/count-*
 for c in a b; do
@@ -74,7 +74,7 @@ check "no increment is lost" "400 400 400" "$(for f in flock posix mapped; do od
 for c in a b; do run krun-oci delete --force "$id-$c"; done
 
 say "a file that is made and removed, records of one page, a lock that becomes one for reading"
-gcc -O1 -static -D_GNU_SOURCE -o "$work/counter" "$top/tests/e2e/counter.c"
+program counter "$work/counter"
 rm -f "$v"/begun
 for f in records down; do head -c 4096 /dev/zero >"$v/n-$f"; done
 cp "$work/a/config.first" "$work/a/config.json"

@@ -9,7 +9,7 @@
 seed=${FS_SEED:-1795726324} ops=${FS_OPS:-10000}
 say "FS_SEED=$seed FS_OPS=$ops"
 bundle b busybox --args "[\"/fs-x\",\"/file\",\"$seed\",\"$ops\"]"
-gcc -D_GNU_SOURCE -O2 -static -o "$work/b/rootfs/fs-x" "$top/tests/e2e/fs-x.c" 2>"$work/err" || die "cannot compile fs-x.c"
+program fs-x "$work/b/rootfs/fs-x"
 status 0 krun-oci run --bundle "$work/b" "$id"
 out_has "$ops operations"
 cp "$work/b/rootfs/file" "$work/file"

@@ -10,11 +10,10 @@ build=${KRUN_BUILD:-$top}
 [ -e "$build/libkrun.so" ] || skip "no libkrun.so (./configure --enable-libkrun)"
 export LD_LIBRARY_PATH=$build
 
-gcc -O1 -I"$top/libvmm/include" -o "$work/prog" "$top/tests/e2e/krun-api.c" -L"$build" -lkrun -lpthread 2>"$work/err" ||
-	die "cannot compile tests/e2e/krun-api.c"
+program krun-api "$work/prog"
 bundle b busybox
 root=$work/b/rootfs
-gcc -O1 -static -o "$root/bin/krun-guest" "$top/tests/e2e/krun-guest.c" 2>"$work/err" || die "cannot compile tests/e2e/krun-guest.c"
+program krun-guest "$root/bin/krun-guest"
 prog() { run timeout 1200 "$work/prog" "$@"; }
 # What the workload wrote, and its status.
 gave() { # WHAT STATUS OUTPUT

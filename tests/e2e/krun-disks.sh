@@ -11,11 +11,10 @@ build=${KRUN_BUILD:-$top}
 command -v qemu-img >/dev/null || skip "no qemu-img (tests/deps images installs it)"
 export LD_LIBRARY_PATH=$build
 
-gcc -O1 -I"$top/libvmm/include" -o "$work/prog" "$top/tests/e2e/krun-api.c" -L"$build" -lkrun -lpthread 2>"$work/err" ||
-	die "cannot compile tests/e2e/krun-api.c"
+program krun-api "$work/prog"
 bundle b busybox
 root=$work/b/rootfs
-gcc -O1 -static -o "$root/bin/disk" "$top/tests/e2e/disk.c" 2>"$work/err" || die "cannot compile tests/e2e/disk.c"
+program disk "$root/bin/disk"
 prog() { run timeout 300 "$work/prog" "$@"; }
 
 mkdir "$work/images" && cd "$work/images"

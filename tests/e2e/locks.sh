@@ -6,7 +6,7 @@
 . "$(dirname "$0")/lib.sh"
 
 bundle b busybox
-gcc -O1 -static -o "$work/b/rootfs/bin/locker" "$top/tests/e2e/locker.c" 2>"$work/err" || die "cannot compile tests/e2e/locker.c"
+program locker "$work/b/rootfs/bin/locker"
 mkdir "$work/src"
 touch "$work/src/lock"
 

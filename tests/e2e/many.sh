@@ -11,7 +11,7 @@
 . "$(dirname "$0")/losses-lib.sh"
 containers=${CONTAINERS:-6} workers=${WORKERS:-3} seed=${SEED:-$RANDOM}
 say "SEED=$seed"
-gcc -std=gnu11 -D_GNU_SOURCE -O1 -static -o "$work/lives" "$top/tests/e2e/lives.c" 2>"$work/err" || die "cannot compile tests/e2e/lives.c"
+program lives "$work/lives"
 
 # The workload says when it is up, notes each SIGUSR1, and ends by SIGTERM with its own number. It runs no programs meanwhile: eight of
 # each would take the emulated processor for themselves.

@@ -49,7 +49,7 @@ own=$work/own.sock
 perl "$work/receive" "$own" "$work/log" </dev/null &
 receiver=$!
 wait_for 20 test -S "$own"
-gcc -O1 -static -o "$work/b/rootfs/bin/notify" "$top/tests/e2e/notify.c" 2>"$work/err" || die "cannot compile tests/e2e/notify.c"
+program notify "$work/b/rootfs/bin/notify"
 edit b '.process.env |= map(select(startswith("NOTIFY_SOCKET=") | not)) | .mounts |= map(select(.destination != "/run/notify")) | .root.readonly=false |
 	.process.args = ["sh","-c","echo $NOTIFY_SOCKET; notify STATUS=begin; while [ ! -e /go ]; do sleep 0.1; done; notify READY=1; read x; exit 7"]'
 mkfifo "$work/in"

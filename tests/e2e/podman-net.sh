@@ -11,7 +11,7 @@
 
 bundle b busybox
 try=$work/b/rootfs/try
-gcc -O1 -D_GNU_SOURCE -static -o "$try" "$top/tests/e2e/tsi-try.c" 2>"$work/err" || die "cannot compile the tries"
+program tsi-try "$try"
 import_image "$work/b/rootfs"
 mkdir "$work/ro" "$work/own" "$work/z"
 echo from the host >"$work/ro/file"

@@ -8,7 +8,7 @@
 [ -d /run/systemd/system ] || skip "no systemd runs here"
 
 bundle b busybox
-gcc -O1 -static -o "$work/b/rootfs/bin/notify" "$top/tests/e2e/notify.c" 2>"$work/err" || die "cannot compile tests/e2e/notify.c"
+program notify "$work/b/rootfs/bin/notify"
 edit b '.root.readonly=false | .process.args = ["sh","-c","trap \"exit 0\" TERM; touch /up; while [ ! -e /go ]; do sleep 0.1; done; notify READY=1; while [ ! -e /said ]; do sleep 0.1; done; notify STATUS=said; while :; do sleep 0.1; done"]'
 unit=krunt-$$.service
 show() { systemctl show -P "$1" "$unit"; }

@@ -7,7 +7,7 @@
 
 command -v script >/dev/null || die "no script (Debian: bsdutils)"
 command -v crun >/dev/null || die "no crun (tests/deps e2e installs it)"
-gcc -O1 -o "$work/pty-host" "$top/tests/e2e/pty-host.c" 2>"$work/err" || die "cannot compile tests/e2e/pty-host.c"
+program pty-host "$work/pty-host"
 bundle b busybox
 mkfifo "$work/keys"
 snapshot_host | sort >"$work/host.before"

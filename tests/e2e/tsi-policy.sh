@@ -22,8 +22,8 @@ in_net ip link set lo up
 
 bundle b busybox
 edit b ".linux.namespaces |= map(if .type == \"network\" then .path = \"/proc/$holder/ns/net\" else . end)"
-gcc -O1 -D_GNU_SOURCE -static -o "$work/peer" "$top/tests/guest/tsi/peer.c" 2>"$work/err" || die "cannot compile the peer"
-gcc -O1 -D_GNU_SOURCE -static -o "$work/b/rootfs/try" "$top/tests/e2e/tsi-try.c" 2>"$work/err" || die "cannot compile the tries"
+program tsi-peer "$work/peer"
+program tsi-try "$work/b/rootfs/try"
 cp "$work/b/config.json" "$work/config.plain"
 in_net_bg "$work/peer" 7000 "$work/ready" &
 peer_pid=$!

@@ -13,8 +13,7 @@ virtiofsd=/usr/lib/qemu/virtiofsd
 [ -x $virtiofsd ] || die "no virtiofsd (tests/deps host installs it)"
 export LD_LIBRARY_PATH=$build
 
-gcc -O1 -I"$top/libvmm/include" -o "$work/prog" "$top/tests/e2e/krun-api.c" -L"$build" -lkrun -lpthread 2>"$work/err" ||
-	die "cannot compile tests/e2e/krun-api.c"
+program krun-api "$work/prog"
 bundle b busybox
 root=$work/b/rootfs
 mkdir -p "$work/dir" "$root/mnt"

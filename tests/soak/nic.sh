@@ -11,7 +11,7 @@ build=${KRUN_BUILD:-$top}
 export LD_LIBRARY_PATH=$build
 seconds=${SECONDS_EACH:-5} kills=${NIC_KILLS:-5}
 
-gcc -O1 -I"$top/libvmm/include" -o "$work/prog" "$top/tests/e2e/krun-api.c" -L"$build" -lkrun -lpthread 2>"$work/err" || die "cannot compile tests/e2e/krun-api.c"
+program krun-api "$work/prog"
 gcc -O2 -o "$work/wire" "$top/tests/soak/wire.c" 2>"$work/err" || die "cannot compile tests/soak/wire.c"
 bundle b net
 root=$work/b/rootfs jobs=$work/b/rootfs/srv/jobs

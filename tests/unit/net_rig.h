@@ -243,6 +243,39 @@ static inline int wait_link(struct rig *r, unsigned want)
 
 /* ---- the other side ---- */
 
+/* Names of sockets in a directory of their own, from names() to no_names(). */
+static char dir[64], server[96], client[96];
+
+static inline void names(void)
+{
+	const char *tmp = getenv("TMPDIR");
+
+	(void)snprintf(dir, sizeof(dir), "%s/net-XXXXXX", tmp && strlen(tmp) < 40 ? tmp : "/tmp");
+	if (!mkdtemp(dir))
+		abort();
+	(void)snprintf(server, sizeof(server), "%s/server", dir);
+	(void)snprintf(client, sizeof(client), "%s/client", dir);
+}
+
+static inline void no_names(void)
+{
+	(void)unlink(server);
+	(void)unlink(client);
+	(void)rmdir(dir);
+}
+
+static inline int named(int type, const char *path)
+{
+	struct sockaddr_un a = { .sun_family = AF_UNIX };
+	int fd = socket(AF_UNIX, type | SOCK_CLOEXEC, 0);
+
+	(void)snprintf(a.sun_path, sizeof(a.sun_path), "%s", path);
+	(void)unlink(path);
+	if (bind(fd, (struct sockaddr *)&a, sizeof(a)) || (type == SOCK_STREAM && listen(fd, 1)))
+		abort();
+	return fd;
+}
+
 static inline bool peer_ready(int fd, short events)
 {
 	struct pollfd p = { .fd = fd, .events = events };

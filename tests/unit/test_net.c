@@ -242,38 +242,6 @@ static void datagrams_refused(void)
 	gone(NET_DGRAM);
 }
 
-static char dir[64], server[96], client[96];
-
-static void names(void)
-{
-	const char *tmp = getenv("TMPDIR");
-
-	(void)snprintf(dir, sizeof(dir), "%s/net-XXXXXX", tmp && strlen(tmp) < 40 ? tmp : "/tmp");
-	if (!mkdtemp(dir))
-		abort();
-	(void)snprintf(server, sizeof(server), "%s/server", dir);
-	(void)snprintf(client, sizeof(client), "%s/client", dir);
-}
-
-static void no_names(void)
-{
-	(void)unlink(server);
-	(void)unlink(client);
-	(void)rmdir(dir);
-}
-
-static int named(int type, const char *path)
-{
-	struct sockaddr_un a = { .sun_family = AF_UNIX };
-	int fd = socket(AF_UNIX, type | SOCK_CLOEXEC, 0);
-
-	(void)snprintf(a.sun_path, sizeof(a.sun_path), "%s", path);
-	(void)unlink(path);
-	if (bind(fd, (struct sockaddr *)&a, sizeof(a)) || (type == SOCK_STREAM && listen(fd, 1)))
-		abort();
-	return fd;
-}
-
 /* Frames both ways, over r->peer. */
 static bool talks(struct rig *r, enum net_kind kind, uint32_t seed)
 {

@@ -17,7 +17,6 @@
 #define WINDOW	64
 #define LONGEST 9060
 
-static char dir[64], server[96], client[96];
 static uint8_t frame[FRAME_MAX + 1], back[FRAME_MAX + NET_HDR];
 static uint32_t state;
 
@@ -40,18 +39,6 @@ static uint32_t length_of(uint32_t seq)
 }
 
 /* ---- the other side: a process that sends back what it gets ---- */
-
-static int named(int type, const char *path)
-{
-	struct sockaddr_un a = { .sun_family = AF_UNIX };
-	int fd = socket(AF_UNIX, type | SOCK_CLOEXEC, 0);
-
-	(void)snprintf(a.sun_path, sizeof(a.sun_path), "%s", path);
-	(void)unlink(path);
-	if (bind(fd, (struct sockaddr *)&a, sizeof(a)) || (type == SOCK_STREAM && listen(fd, 1)))
-		abort();
-	return fd;
-}
 
 static void echo_stream(int l)
 {
@@ -213,16 +200,6 @@ static void until_down(struct line *l)
 	l->seen = l->sent;
 }
 
-static void names(void)
-{
-	const char *tmp = getenv("TMPDIR");
-
-	(void)snprintf(dir, sizeof(dir), "%s/net-XXXXXX", tmp && strlen(tmp) < 40 ? tmp : "/tmp");
-	CHECK(mkdtemp(dir));
-	(void)snprintf(server, sizeof(server), "%s/server", dir);
-	(void)snprintf(client, sizeof(client), "%s/client", dir);
-}
-
 static void open_line(struct line *l, enum net_kind kind)
 {
 	struct net_cfg cfg = net_cfg_of(kind);
@@ -272,8 +249,7 @@ static void frames(enum net_kind kind)
 		kind == NET_STREAM ? "stream" : "datagrams", l.came, kills, l.lost);
 	kill_server(pid);
 	rig_down(&l.r);
-	(void)unlink(client);
-	CHECK_EQ(rmdir(dir), 0);
+	no_names();
 }
 
 static void stream(void)
