@@ -7,7 +7,9 @@
  * hold a good one of one byte, which a walk that goes wrong would take. So every chain over the
  * boundary values below is met, in a ring of 1, 2 or 4 descriptors and tables of 1 to 3, without
  * counting the same one twice. vq_pop() must then agree with the model: the same refusal, or the
- * same bytes in the same order.
+ * same bytes in the same order. 35 million chains are 105 s of a processor of its own, with the
+ * sanitizers:
+ * timeout: 900
  */
 #include <errno.h>
 

@@ -1,12 +1,12 @@
 #!/bin/bash
 # SPDX-License-Identifier: Apache-2.0
 # fio in a guest writes and verifies by checksum, over a raw and two qcow2 disks at once: deep queues, sizes of all kinds, twice with a
-# discard between; then on the host the images say the same. FIO_MIB (128) of each disk, FIO_LOOPS (2).
+# discard between; then on the host the images say the same. FIO_MIB (64) of each disk, FIO_LOOPS (1).
 # timeout: 3600
 # shellcheck source=../e2e/lib.sh
 . "$(dirname "$0")/../e2e/lib.sh"
 command -v qemu-img >/dev/null || skip "no qemu-img (tests/deps images installs it)"
-mib=${FIO_MIB:-128} loops=${FIO_LOOPS:-2}
+mib=${FIO_MIB:-64} loops=${FIO_LOOPS:-1}
 
 bundle b devel
 qemu-img create -q -f raw "$work/raw" "${mib}M"
