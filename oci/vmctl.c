@@ -59,7 +59,7 @@ static bool asker_gone(int conn)
 {
 	struct pollfd p = { .fd = conn, .events = POLLRDHUP };
 
-	return poll(&p, 1, 0) != 0;
+	return poll(&p, 1, 0) > 0;
 }
 
 static const char cannot_pause[] = "cannot pause a container that is neither created nor running";
@@ -325,6 +325,8 @@ static bool ctl_take(struct vmloop *l, int conn)
 	if (!r)
 		return false;
 	if (r < 0) {
+		if (r != -ECONNRESET)
+			log_warn("a request on the control socket: %s", err_text(r));
 		(void)close(conn);
 		return true;
 	}
