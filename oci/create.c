@@ -128,10 +128,10 @@ static int make_cgroup(struct create *x, struct error *e)
 /* From the clone on it can be found, and ended, by those whom this create keeps waiting. */
 static int record(struct create *x, struct error *e)
 {
-	bool zombie = false;
+	char state;
 
 	/* ours until we reap it, so it is there, if only as a zombie */
-	if (proc_start_time(x->c.pid, &x->c.pid_start, &zombie))
+	if (proc_start_time(x->c.pid, &x->c.pid_start, &state))
 		return err_set(e, ECONNRESET,
 			"the VMM process ended while the container was being created");
 	return container_store(&x->c, e);

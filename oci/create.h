@@ -23,8 +23,9 @@
 #define EXIT_MS 1000
 /* The same for one whose start failed, on a loaded host. */
 #define FAILED_MS 5000
-/* How long a VMM that was killed, and its cgroup, may take to be gone. */
-#define DESTROY_MS 10000
+/* How long a VMM that was killed, and its cgroup, may take to be gone: a guest's RAM is given back
+ * first, which took over 10 s on an overloaded host. */
+#define DESTROY_MS 30000
 
 /* Gives @c, which is created and locked, the network interface that it may have (oci/nic.h). When
  * it fails the VMM goes on to wait. */

@@ -204,12 +204,11 @@ int remove_tree_at(int dirfd, const char *name)
 	return r == -ENOENT ? 0 : r;
 }
 
-int proc_start_time(pid_t pid, uint64_t *start, bool *zombie)
+int proc_start_time(pid_t pid, uint64_t *start, char *state)
 {
 	char path[32], *p;
 	CLEAN_FREE char *text = NULL;
 	unsigned long long v;
-	char state;
 	int r;
 
 	(void)snprintf(path, sizeof(path), "/proc/%d/stat", (int)pid);
@@ -221,9 +220,8 @@ int proc_start_time(pid_t pid, uint64_t *start, bool *zombie)
 	if (!p ||
 		sscanf(p + 1,
 			" %c %*d %*d %*d %*d %*d %*u %*u %*u %*u %*u %*u %*u %*d %*d %*d %*d %*d %*d %llu",
-			&state, &v) != 2)
+			state, &v) != 2)
 		return -EPROTO;
 	*start = v;
-	*zombie = state == 'Z' || state == 'X';
 	return 0;
 }

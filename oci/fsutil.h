@@ -33,7 +33,12 @@ int mkdir_p(int dirfd, const char *path, mode_t mode) NODISCARD;
  * 0. */
 int remove_tree_at(int dirfd, const char *name) NODISCARD;
 
-/* Field 22 of /proc/PID/stat, and whether it is a zombie; -ESRCH when there is no such process. */
-int proc_start_time(pid_t pid, uint64_t *start, bool *zombie) NODISCARD;
+/* Fields 22 and 3 of /proc/PID/stat; -ESRCH when there is no such process. */
+int proc_start_time(pid_t pid, uint64_t *start, char *state) NODISCARD;
+/* Whether a process in @state has ended, and only its exit status is left. */
+static inline bool proc_has_ended(char state)
+{
+	return state == 'Z' || state == 'X';
+}
 
 #endif

@@ -219,9 +219,12 @@ int rt_kill(const struct rt *rt, const char *id, int sig, bool all, struct error
 }
 
 /* Kills the VMM and waits until it is gone, reaped or not. */
-static int end_vmm(const struct container *c, unsigned ms)
+static int end_vmm(const struct container *c, unsigned ms, struct error *e)
 {
 	CLEAN_FD int fd = container_pidfd(c);
+	uint64_t start = 0;
+	char state = '?';
+	int r;
 
 	if (fd < 0)
 		return 0;
@@ -230,8 +233,17 @@ static int end_vmm(const struct container *c, unsigned ms)
 	if (container_phase(c, NULL) == PHASE_STOPPED && !wait_for(fd, EXIT_MS))
 		return 0;
 	if (syscall(SYS_pidfd_send_signal, fd, SIGKILL, NULL, 0) && errno != ESRCH)
-		return -errno;
-	return wait_for(fd, ms);
+		return err_sys(e, errno, "cannot kill the VMM of container \"%s\" (pid %d)", c->id,
+			(int)c->pid);
+	r = wait_for(fd, ms);
+	if (r != -ETIMEDOUT)
+		return r ? err_sys(e, r, "cannot wait for the VMM of container \"%s\"", c->id) : 0;
+	/* D: in the kernel, by a file system or device that hangs; R: a busy host */
+	if (proc_start_time(c->pid, &start, &state))
+		state = '?';
+	return err_set(e, ETIMEDOUT,
+		"the VMM of container \"%s\" (pid %d) is still there %u s after SIGKILL, in state %c",
+		c->id, (int)c->pid, ms / 1000, state);
 }
 
 /* The config of a container that is about to go, when it has poststop hooks. */
@@ -253,11 +265,10 @@ int container_destroy(struct container *c, unsigned ms, struct error *e)
 	struct hook_state st = { .c = c, .status = "stopped", .watch_fd = -1 };
 	CLEAN_FD int net = nic_hold(c);
 	struct cg_mark m;
-	int r = end_vmm(c, ms);
+	int r = end_vmm(c, ms, e);
 
 	if (r)
-		return err_sys(e, r, "cannot kill the VMM of container \"%s\" (pid %d)", c->id,
-			(int)c->pid);
+		return r;
 	nic_end(c, net);
 	/* the name of the scope, and the path of the cgroup, may be another container's by now */
 	cg_mark_of(&m, c->created, c->id);

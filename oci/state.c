@@ -386,7 +386,7 @@ int container_remove(struct container *c, struct error *e)
 int container_pidfd(const struct container *c)
 {
 	uint64_t start = 0;
-	bool zombie = false;
+	char state = 0;
 	int fd, r;
 
 	if (c->pid <= 0)
@@ -395,8 +395,8 @@ int container_pidfd(const struct container *c)
 	if (fd < 0)
 		return -errno;
 	/* the fd first, then the look: from here on the number cannot be reused under us */
-	r = proc_start_time(c->pid, &start, &zombie);
-	if (!r && (start != c->pid_start || zombie))
+	r = proc_start_time(c->pid, &start, &state);
+	if (!r && (start != c->pid_start || proc_has_ended(state)))
 		r = -ESRCH;
 	if (r) {
 		(void)close(fd);

@@ -292,12 +292,48 @@ unsigned int tree_signal(int sig)
 	return alive;
 }
 
-static size_t describe_one(const struct proc *p, char *buf, size_t len)
+/* What a file of a thread says, in one line. */
+static void read_line(pid_t pid, const char *tid, const char *what, char *buf, size_t len)
 {
-	char cmd[200], wchan[64], stack[1200];
-	ssize_t n = read_proc(p->pid, "cmdline", cmd, sizeof(cmd));
+	char name[64];
+
+	(void)snprintf(name, sizeof(name), "task/%s/%s", tid, what);
+	if (read_proc(pid, name, buf, len) <= 0)
+		buf[0] = 0;
+	buf[strcspn(buf, "\n")] = 0;
+}
+
+/* One thread: its name when it is not the process's first, where it waits, its kernel stack. */
+static size_t describe_thread(const struct proc *p, const char *tid, char *buf, size_t len)
+{
+	char name[64], stat[512], syscall[160], path[64], stack[1200];
+	const char *state;
 	char *line, *save = NULL;
 	size_t used;
+
+	read_line(p->pid, tid, "comm", name, sizeof(name));
+	read_line(p->pid, tid, "stat", stat, sizeof(stat));
+	read_line(p->pid, tid, "syscall", syscall, sizeof(syscall));
+	state = strrchr(stat, ')');
+	used = (size_t)snprintf(buf, len, "    %s %c %s, system call %s\n", tid,
+		state && strlen(state) > 2 ? state[2] : '?', name, syscall);
+	if (used >= len)
+		return len;
+	(void)snprintf(path, sizeof(path), "task/%s/stack", tid);
+	if (read_proc(p->pid, path, stack, sizeof(stack)) > 0)
+		for (line = strtok_r(stack, "\n", &save); line && used < len;
+			line = strtok_r(NULL, "\n", &save))
+			used += (size_t)snprintf(buf + used, len - used, "      %s\n", line);
+	return used < len ? used : len;
+}
+
+static size_t describe_one(const struct proc *p, char *buf, size_t len)
+{
+	char cmd[200], path[64];
+	ssize_t n = read_proc(p->pid, "cmdline", cmd, sizeof(cmd));
+	struct dirent *e;
+	size_t used;
+	DIR *tasks;
 
 	for (ssize_t i = 0; i + 1 < n; i++)
 		if ((unsigned char)cmd[i] < 0x20)
@@ -305,16 +341,16 @@ static size_t describe_one(const struct proc *p, char *buf, size_t len)
 	if (n <= 0)
 		n = read_proc(p->pid, "comm", cmd, sizeof(cmd));
 	cmd[strcspn(cmd, "\n")] = 0;
-	if (read_proc(p->pid, "wchan", wchan, sizeof(wchan)) <= 0 || !strcmp(wchan, "0"))
-		wchan[0] = 0;
-	used = (size_t)snprintf(
-		buf, len, "  %d %c %s%s%s\n", p->pid, p->state, cmd, wchan[0] ? " in " : "", wchan);
+	used = (size_t)snprintf(buf, len, "  %d %c %s\n", p->pid, p->state, cmd);
 	if (used >= len)
 		return len;
-	if (read_proc(p->pid, "stack", stack, sizeof(stack)) > 0)
-		for (line = strtok_r(stack, "\n", &save); line && used < len;
-			line = strtok_r(NULL, "\n", &save))
-			used += (size_t)snprintf(buf + used, len - used, "      %s\n", line);
+	(void)snprintf(path, sizeof(path), "/proc/%d/task", p->pid);
+	tasks = opendir(path);
+	while (tasks && used < len && (e = readdir(tasks)))
+		if (e->d_name[0] != '.')
+			used += describe_thread(p, e->d_name, buf + used, len - used);
+	if (tasks)
+		closedir(tasks);
 	return used < len ? used : len;
 }
 

@@ -65,7 +65,7 @@ static _Noreturn void play_vmm(int lfd, enum play what)
 static bool vmm(struct container *c, const char *id, enum phase ph, enum play what)
 {
 	CLEAN_FD int status = -1, lfd = -1;
-	bool zombie;
+	char state;
 
 	*c = (struct container){ .id = strdup(id),
 		.root_fd = -1,
@@ -83,7 +83,7 @@ static bool vmm(struct container *c, const char *id, enum phase ph, enum play wh
 	if (!c->pid)
 		play_vmm(lfd, what);
 	container_unlock(c);
-	return c->pid > 0 && !proc_start_time(c->pid, &c->pid_start, &zombie) &&
+	return c->pid > 0 && !proc_start_time(c->pid, &c->pid_start, &state) &&
 		!container_store(c, NULL);
 }
 
