@@ -116,18 +116,36 @@ int ctl_recv(int fd, struct ctl_req *q, int fds[static CTL_MAX_FDS])
 	return n ? -EPROTO : -ECONNRESET;
 }
 
-int ctl_answer(const struct container *c, int fd, unsigned ms, struct error *e)
+ssize_t ctl_read(int fd, void *buf, size_t len, int flags)
 {
-	struct ctl_reply reply = { 0 };
+	ssize_t n = recv(fd, buf, len, flags);
+
+	return n < 0 && errno == ECONNRESET ? recv(fd, buf, len, flags) : n;
+}
+
+int ctl_reply(int fd, unsigned ms, struct ctl_reply *reply)
+{
 	ssize_t n;
 	int r = wait_for(fd, POLLIN, ms);
 
 	if (r)
-		return err_sys(e, r, "the VMM of container \"%s\" does not answer", c->id);
-	n = recv(fd, &reply, sizeof(reply), 0);
-	if (n != (ssize_t)sizeof(reply))
+		return r;
+	n = ctl_read(fd, reply, sizeof(*reply), 0);
+	if (n != (ssize_t)sizeof(*reply))
+		return n < 0 ? -errno : -ECONNRESET;
+	reply->text[sizeof(reply->text) - 1] = 0;
+	return 0;
+}
+
+int ctl_answer(const struct container *c, int fd, unsigned ms, struct error *e)
+{
+	struct ctl_reply reply = { 0 };
+	int r = ctl_reply(fd, ms, &reply);
+
+	if (r == -ECONNRESET)
 		return err_set(e, ECONNRESET, "container \"%s\" is not running", c->id);
-	reply.text[sizeof(reply.text) - 1] = 0;
+	if (r)
+		return err_sys(e, r, "the VMM of container \"%s\" does not answer", c->id);
 	if (reply.code)
 		return err_set(e, reply.code, "%s", reply.text);
 	return 0;

@@ -15,6 +15,7 @@
 #define KRUN_OCI_CTL_H
 
 #include <stdint.h>
+#include <sys/types.h>
 
 #include "init/proto/msg.h"
 #include "oci/state.h"
@@ -62,8 +63,13 @@ int ctl_listen(const struct container *c, struct error *e);
 int ctl_connect(const struct container *c, struct error *e);
 /* Sends @q with @n descriptors, which stay the caller's. */
 int ctl_send(int fd, const struct ctl_req *q, const int *fds, unsigned n, struct error *e);
-/* The CLI: waits at most @ms (UINT_MAX: for ever) for the answer to what was sent. -ETIMEDOUT;
- * -ECONNRESET when the VMM has hung up; what it answers. */
+/* recv() on a connection. Of a peer that has closed it with something of ours unread, what it had
+ * said comes all the same: the kernel puts ECONNRESET before it, once. */
+ssize_t ctl_read(int fd, void *buf, size_t len, int flags);
+/* The CLI: waits at most @ms (UINT_MAX: for ever) for the answer to what was sent, whatever it is.
+ * -ETIMEDOUT; -ECONNRESET when the VMM has hung up. */
+int ctl_reply(int fd, unsigned ms, struct ctl_reply *reply);
+/* The same, and what it answers as an error of ours. */
 int ctl_answer(const struct container *c, int fd, unsigned ms, struct error *e);
 /* The VMM: one request with the descriptors that came with it, -1 where there is none; the caller
  * owns them. 1; 0 when it has not come yet; -errno: the connection is of no use. */

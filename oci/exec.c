@@ -280,6 +280,7 @@ static _Noreturn void proxy_main(struct exec *x, pid_t parent)
 	struct exec_proxy p = { .c = &x->c, .name = "", .conn = x->conn, .tty = x->slave };
 	const int keep[] = { x->conn, x->slave, x->sync[1] };
 	struct error e = { 0 };
+	int code;
 
 	(void)interrupt_end();
 	(void)prctl(PR_SET_NAME, "krun-oci-exec");
@@ -300,7 +301,8 @@ static _Noreturn void proxy_main(struct exec *x, pid_t parent)
 	if (sync_send(x->sync[1], SYNC_READY) || sync_wait(x->sync[1], SYNC_GO, &e))
 		_exit(1);
 	(void)close(x->sync[1]);
-	_exit(exec_proxy_wait(&p));
+	code = exec_proxy_wait(&p, &e);
+	_exit(code < 0 ? 1 : code);
 }
 
 static void block_signals(void)
@@ -505,9 +507,12 @@ static int by_ourselves(struct exec *x, int *code, struct error *e)
 	if (r)
 		return r;
 	p.conn = x->conn;
-	*code = x->master >= 0 ? exec_proxy_relay(&p, x->master) : exec_proxy_wait(&p);
+	r = x->master >= 0 ? exec_proxy_relay(&p, x->master) : exec_proxy_wait(&p, e);
 	if (x->o->pid_file)
 		(void)unlink(x->o->pid_file);
+	if (r < 0)
+		return r;
+	*code = r;
 	return 0;
 }
 

@@ -30,9 +30,10 @@ struct exec_proxy {
 int exec_proxy_started(const struct exec_proxy *p, bool pause_waits, int *code, struct error *e);
 /*
  * Passes signals on until the process has ended; its exit code, 137 when the VM has gone. All
- * signals that it should pass on are blocked.
+ * signals that it should pass on are blocked. -errno with @e when it cannot wait: the process ends
+ * with the connection.
  */
-int exec_proxy_wait(const struct exec_proxy *p);
+int exec_proxy_wait(const struct exec_proxy *p, struct error *e);
 /* The same, relaying between our terminal and @master. */
 int exec_proxy_relay(const struct exec_proxy *p, int master);
 

@@ -31,7 +31,7 @@
 /* 1: *@v is there; 0: not yet; -ECONNRESET: there will be none. */
 static int next_event(int conn, struct exec_event *v)
 {
-	ssize_t n = recv(conn, v, sizeof(*v), MSG_DONTWAIT);
+	ssize_t n = ctl_read(conn, v, sizeof(*v), MSG_DONTWAIT);
 
 	if (n < 0 && (errno == EAGAIN || errno == EINTR))
 		return 0;
@@ -69,6 +69,8 @@ int exec_proxy_started(const struct exec_proxy *p, bool pause_waits, int *code, 
 		(!r && pause_waits && container_phase(p->c, NULL) == PHASE_PAUSED));
 	if (r == 0)
 		return err_sys(e, ETIMEDOUT, "container \"%s\" does not answer", p->c->id);
+	if (r < 0)
+		return err_sys(e, errno, "cannot wait for container \"%s\"", p->c->id);
 	r = next_event(p->conn, &v);
 	if (r <= 0)
 		return err_set(e, ECONNRESET, "container \"%s\" is not running", p->c->id);
@@ -132,25 +134,29 @@ static void on_signals(const struct exec_proxy *p, int sfd)
 	}
 }
 
-int exec_proxy_wait(const struct exec_proxy *p)
+int exec_proxy_wait(const struct exec_proxy *p, struct error *e)
 {
 	struct pollfd pf[2] = { { .fd = p->conn, .events = POLLIN }, { .events = POLLIN } };
 	struct winsize ws;
 	sigset_t set;
-	int code = 1;
+	int code;
 
 	(void)sigfillset(&set);
 	(void)sigdelset(&set, SIGTTIN);
 	(void)sigdelset(&set, SIGTTOU);
 	pf[1].fd = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
 	if (pf[1].fd < 0)
-		return code; /* our end of the connection goes with us, and the process with that */
+		return err_sys(e, errno, "cannot hear of signals");
 	/* who holds the terminal may have set its size before we were told of changes */
 	if (p->tty >= 0 && !ioctl(p->tty, TIOCGWINSZ, &ws))
 		pass_size((void *)(uintptr_t)p, &ws);
 	for (;;) {
-		if (poll(pf, 2, -1) < 0 && errno != EINTR)
+		if (poll(pf, 2, -1) < 0) {
+			if (errno == EINTR)
+				continue;
+			code = err_sys(e, errno, "cannot wait for the process's end, it is killed");
 			break;
+		}
 		if (pf[1].revents)
 			on_signals(p, pf[1].fd);
 		if (pf[0].revents && ended((void *)(uintptr_t)p, &code))

@@ -63,12 +63,18 @@ static int poststart(const struct container *c, const struct spec *s, int vmm, s
 
 /* The workload may run at any moment after the request, whatever was answered: who is told of a
  * failure must be able to believe it. */
-static int no_answer(const struct container *c, int vmm, unsigned ms, struct error *e)
+static int no_answer(const struct container *c, int vmm, int why, unsigned ms, struct error *e)
 {
 	(void)syscall(SYS_pidfd_send_signal, vmm, SIGKILL, NULL, 0);
-	return err_set(e, ETIMEDOUT,
-		"the VMM of container \"%s\" has not started it within %u s and was killed", c->id,
-		ms / 1000);
+	if (why == -ETIMEDOUT)
+		return err_set(e, ETIMEDOUT,
+			"the VMM of container \"%s\" has not started it within %u s and was killed",
+			c->id, ms / 1000);
+	if (why == -ECONNRESET)
+		return err_set(e, ECONNRESET, "container \"%s\" is not running", c->id);
+	return err_sys(e, why,
+		"the answer of the VMM of container \"%s\" cannot be read, and it was killed",
+		c->id);
 }
 
 int container_network(struct container *c, const struct spec *s, struct error *e)
@@ -79,6 +85,7 @@ int container_network(struct container *c, const struct spec *s, struct error *e
 int container_start(struct container *c, const struct spec *s, unsigned ms, struct error *e)
 {
 	struct ctl_req q = { .op = CTL_START };
+	struct ctl_reply reply = { 0 };
 	/* before it runs: who could not end it must not start it */
 	CLEAN_FD int vmm = container_pidfd(c);
 	CLEAN_FD int fd = ctl_connect(c, e);
@@ -93,13 +100,15 @@ int container_start(struct container *c, const struct spec *s, unsigned ms, stru
 	r = ctl_send(fd, &q, NULL, 0, e);
 	if (r)
 		return r;
-	if (wait_for(fd, ms) == -ETIMEDOUT)
-		return no_answer(c, vmm, ms, e);
-	r = ctl_answer(c, fd, 0, e);
+	r = ctl_reply(fd, ms, &reply);
+	if (r)
+		return no_answer(c, vmm, r, ms, e);
+	if (reply.code)
+		return err_set(e, reply.code, "%s", reply.text);
 	/* it runs: what comes from now on, while a poststart hook does, is its own */
-	if (!r && interrupt_end())
-		r = err_set(e, EINTR, "ended by a signal");
-	return !r && s ? poststart(c, s, vmm, e) : r;
+	if (interrupt_end())
+		return err_set(e, EINTR, "ended by a signal");
+	return s ? poststart(c, s, vmm, e) : 0;
 }
 
 /* As container_start(); the config is needed for hooks and the network alone. */

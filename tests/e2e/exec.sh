@@ -306,6 +306,9 @@ say "the VM goes"
 detached sleep 3001
 krun-oci exec "$id" sleep 3001 &
 cli=$!
+# that it runs is seen in the guest before it is told to who stands for it, who then listens to signals
+told() { readlink "/proc/$cli/fd/"* 2>/dev/null | grep -q signalfd; }
+wait_for 30 told
 wait_for 30 runs 'sleep 3001$' 2
 status 0 krun-oci kill "$id" KILL
 proxy_end 137

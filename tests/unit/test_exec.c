@@ -11,6 +11,7 @@
 #include "oci/apparmor.h"
 #include "oci/ctl.h"
 #include "oci/exec.h"
+#include "oci/vmexec.h"
 #include "test.h"
 #include "util/err.h"
 #include "util/util.h"
@@ -241,6 +242,27 @@ static void descriptors(void)
 	close(pipes[1]);
 }
 
+/* A signal that crosses the process's end: the VMM hangs up without having read it, and the code
+ * that it has told before counts. */
+static void end_before_unread(void)
+{
+	struct container c = { 0 };
+	struct exec_event v = { .what = EXEC_ENDED, .code = 3 };
+	struct ctl_req q = { .op = CTL_EXEC_SIGNAL, .arg = 15 };
+	struct exec_proxy x = { .c = &c, .name = "", .tty = -1 };
+	int s[2];
+
+	for (int told = 0; told < 2; told++) {
+		CHECK_EQ(socketpair(AF_UNIX, SOCK_SEQPACKET, 0, s), 0);
+		CHECK_EQ(send(s[0], &q, sizeof(q), 0), sizeof(q));
+		CHECK_EQ(told ? send(s[1], &v, sizeof(v), 0) : (ssize_t)sizeof(v), sizeof(v));
+		close(s[1]);
+		x.conn = s[0];
+		CHECK_EQ(exec_proxy_wait(&x, &e), told ? 3 : 137);
+		close(s[0]);
+	}
+}
+
 static void setup(void)
 {
 	CHECK_EQ(spec_parse(config, sizeof(config) - 1, &container, &e), 0);
@@ -261,6 +283,7 @@ static const struct test_case cases[] = {
 	TEST(refusals),
 	TEST(file),
 	TEST(descriptors),
+	TEST(end_before_unread),
 	TEST(teardown),
 };
 
