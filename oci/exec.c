@@ -507,7 +507,7 @@ static int by_ourselves(struct exec *x, int *code, struct error *e)
 	if (r)
 		return r;
 	p.conn = x->conn;
-	r = x->master >= 0 ? exec_proxy_relay(&p, x->master) : exec_proxy_wait(&p, e);
+	r = x->master >= 0 ? exec_proxy_relay(&p, x->master, e) : exec_proxy_wait(&p, e);
 	if (x->o->pid_file)
 		(void)unlink(x->o->pid_file);
 	if (r < 0)

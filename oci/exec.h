@@ -35,6 +35,6 @@ int exec_proxy_started(const struct exec_proxy *p, bool pause_waits, int *code, 
  */
 int exec_proxy_wait(const struct exec_proxy *p, struct error *e);
 /* The same, relaying between our terminal and @master. */
-int exec_proxy_relay(const struct exec_proxy *p, int master);
+int exec_proxy_relay(const struct exec_proxy *p, int master, struct error *e);
 
 #endif

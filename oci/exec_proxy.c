@@ -28,7 +28,7 @@
 
 #define CODE_VM_GONE 137 /* as if it had been killed: so it has */
 
-/* 1: *@v is there; 0: not yet; -ECONNRESET: there will be none. */
+/* 1: *@v is there; 0: not yet; -ECONNRESET: there will be none; -errno: it cannot be read. */
 static int next_event(int conn, struct exec_event *v)
 {
 	ssize_t n = ctl_read(conn, v, sizeof(*v), MSG_DONTWAIT);
@@ -36,7 +36,7 @@ static int next_event(int conn, struct exec_event *v)
 	if (n < 0 && (errno == EAGAIN || errno == EINTR))
 		return 0;
 	if (n != (ssize_t)sizeof(*v))
-		return -ECONNRESET;
+		return n < 0 ? -errno : -ECONNRESET;
 	v->text[sizeof(v->text) - 1] = 0;
 	return 1;
 }
@@ -103,7 +103,7 @@ static void pass_signal(void *arg, int signo)
 	send_req(arg, CTL_EXEC_SIGNAL, (uint32_t)signo);
 }
 
-/* As console_peer wants it. */
+/* As console_peer wants it; a negative code is what went wrong. */
 static bool ended(void *arg, int *code)
 {
 	const struct exec_proxy *p = arg;
@@ -111,12 +111,18 @@ static bool ended(void *arg, int *code)
 	int r = next_event(p->conn, &v);
 
 	if (r < 0)
-		*code = CODE_VM_GONE;
+		*code = r == -ECONNRESET ? CODE_VM_GONE : r;
 	else if (r > 0 && v.what == EXEC_ENDED)
 		*code = v.code & 0xff;
 	else
 		return false;
 	return true;
+}
+
+/* Our end of the connection goes with us, and the process with that. */
+static int no_end(int why, struct error *e)
+{
+	return err_sys(e, why, "cannot wait for the process's end, it is killed");
 }
 
 static void on_signals(const struct exec_proxy *p, int sfd)
@@ -152,9 +158,9 @@ int exec_proxy_wait(const struct exec_proxy *p, struct error *e)
 		pass_size((void *)(uintptr_t)p, &ws);
 	for (;;) {
 		if (poll(pf, 2, -1) < 0) {
-			if (errno == EINTR)
+			code = -errno;
+			if (code == -EINTR)
 				continue;
-			code = err_sys(e, errno, "cannot wait for the process's end, it is killed");
 			break;
 		}
 		if (pf[1].revents)
@@ -163,16 +169,17 @@ int exec_proxy_wait(const struct exec_proxy *p, struct error *e)
 			break;
 	}
 	(void)close(pf[1].fd);
-	return code;
+	return code < 0 ? no_end(code, e) : code;
 }
 
-int exec_proxy_relay(const struct exec_proxy *p, int master)
+int exec_proxy_relay(const struct exec_proxy *p, int master, struct error *e)
 {
 	const struct console_peer peer = { .fd = p->conn,
 		.arg = (void *)(uintptr_t)p,
 		.ready = ended,
 		.signal = pass_signal,
 		.size = pass_size };
+	int code = console_relay(master, &peer);
 
-	return console_relay(master, &peer);
+	return code < 0 ? no_end(code, e) : code;
 }
