@@ -40,7 +40,8 @@ enum ctl_op {
 };
 
 #define CTL_ALL		    1u
-#define CTL_CONNECT_SECONDS 2
+#define CTL_CONNECT_SECONDS 5
+#define CTL_BACKLOG	    256 /* as many as there may be execs: all of them may come at once */
 #define CTL_MAX_FDS	    (4 + PROTO_MORE_MAX) /* descriptors that may come with a request */
 
 struct ctl_req {

@@ -15,6 +15,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/xattr.h>
 #include <unistd.h>
 
 #include "oci/fsutil.h"
@@ -113,7 +114,7 @@ static bool in_group(const struct spec_user *u, gid_t gid)
 	return false;
 }
 
-/* The mode bits' verdict. ACLs and mappings may say more: then the guest's exec tells. */
+/* The mode bits' verdict. */
 static bool may_exec(const struct spec_user *u, const struct stat *st)
 {
 	if (!(st->st_mode & 0111))
@@ -123,6 +124,15 @@ static bool may_exec(const struct spec_user *u, const struct stat *st)
 	if (st->st_uid == u->uid)
 		return st->st_mode & 0100;
 	return in_group(u, st->st_gid) ? st->st_mode & 0010 : st->st_mode & 0001;
+}
+
+/* A file's access list may allow what its mode does not show. */
+static bool has_acl(int fd)
+{
+	char path[32];
+
+	(void)snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
+	return getxattr(path, "system.posix_acl_access", NULL, 0) > 0;
 }
 
 /* What the host sees of one candidate. */
@@ -139,9 +149,10 @@ static int look_here(int root, const struct spec *s, const char *path)
 		return -EISDIR;
 	if (!S_ISREG(st.st_mode))
 		return -EACCES;
-	/* with mappings the ids on disk are not those of the container: leave the verdict to the
-	 * guest */
-	if (!s->linux_.uid_maps.n && !may_exec(&s->process.user, &st))
+	/* with mappings the ids on disk are not those of the container, and a list is not read
+	 * here: then the guest's exec tells */
+	if (!s->linux_.uid_maps.n && !may_exec(&s->process.user, &st) &&
+		!(st.st_mode & 0111 && has_acl(fd)))
 		return -EACCES;
 	return 0;
 }

@@ -80,9 +80,13 @@ void container_free(struct container *c)
 static int default_root(const struct rt *rt, char *buf, size_t n)
 {
 	const char *xdg = getenv("XDG_RUNTIME_DIR");
+	struct stat st;
 	int len;
 
-	len = snprintf(buf, n, "%s/%s", xdg && *xdg == '/' ? xdg : "/run", rt->name);
+	/* that of somebody else, as after `sudo -E`: its owner could exchange what is in it */
+	if (!xdg || *xdg != '/' || (!stat(xdg, &st) && st.st_uid != geteuid()))
+		xdg = "/run";
+	len = snprintf(buf, n, "%s/%s", xdg, rt->name);
 	return len < 0 || (size_t)len >= n ? -ENAMETOOLONG : 0;
 }
 

@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <sys/stat.h>
+#include <sys/xattr.h>
 #include <unistd.h>
 
 #include "oci/fsutil.h"
@@ -98,8 +99,43 @@ static void found(void)
 	CHECK_EQ(remove_tree_at(AT_FDCWD, dir), 0);
 }
 
+/* What the mode refuses, and a list of the file's may allow, is the guest's to decide; without any
+ * bit for execution nobody may. */
+static void listed(void)
+{
+	/* version 2, then tag, permissions and id each: owner, user 1000, group, mask, others */
+	static const uint8_t acl[] = { 2, 0, 0, 0, 1, 0, 7, 0, 0xff, 0xff, 0xff, 0xff, 2, 0, 5, 0,
+		0xe8, 3, 0, 0, 4, 0, 0, 0, 0xff, 0xff, 0xff, 0xff, 0x10, 0, 5, 0, 0xff, 0xff, 0xff,
+		0xff, 0x20, 0, 0, 0, 0xff, 0xff, 0xff, 0xff };
+	char *args[] = { (char[]){ "/f" }, NULL }, dir[] = "/tmp/krun-test-resolve.XXXXXX";
+	struct spec s = {
+		.process = { .set = true, .cwd = "/", .args = { args, 1 }, .user = { .uid = 1000 } }
+	};
+	CLEAN_FD int root = mkdtemp(dir) ? open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC) : -1;
+	CLEAN_FD int fd = root >= 0 ? openat(root, "f", O_RDONLY | O_CREAT | O_CLOEXEC, 0700) : -1;
+	struct error e = { 0 };
+	int r;
+
+	CHECK(fd >= 0);
+	/* the file is another user's than the workload, whoever runs this */
+	s.process.user.uid = getuid() == 1000 ? 1001 : 1000;
+	s.process.user.gid = 12345;
+	CHECK_EQ(resolve_args0(root, &s, &e), -EACCES);
+	r = fsetxattr(fd, "system.posix_acl_access", acl, sizeof(acl), 0);
+	if (r && errno == EOPNOTSUPP) {
+		printf("# no access lists in /tmp\n");
+	} else {
+		CHECK_EQ(r, 0);
+		CHECK_EQ(resolve_args0(root, &s, &e), 0);
+		CHECK_EQ(fchmod(fd, 0600), 0);
+		CHECK_EQ(resolve_args0(root, &s, &e), -EACCES);
+	}
+	CHECK_EQ(remove_tree_at(AT_FDCWD, dir), 0);
+}
+
 static const struct test_case cases[] = {
 	TEST(found),
+	TEST(listed),
 };
 
 TEST_MAIN(cases)

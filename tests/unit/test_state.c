@@ -95,6 +95,27 @@ static void made_and_deleted(void)
 }
 
 /* Of a version that took the files one by one, or by hand: what is left of ours goes by force. */
+/* A directory of somebody else's that XDG_RUNTIME_DIR names is passed over. */
+static void runtime_dir(void)
+{
+	struct rt own = { .name = "krun-oci" };
+	char dir[] = "/tmp/krun-test-xdg.XXXXXX", want[128], got[128];
+	const char *env = getenv("XDG_RUNTIME_DIR");
+	char *before = env ? strdup(env) : NULL;
+
+	CHECK(mkdtemp(dir) && !setenv("XDG_RUNTIME_DIR", dir, 1));
+	(void)snprintf(want, sizeof(want), "%s/krun-oci", dir);
+	CHECK_EQ(state_root_path(&own, got, sizeof(got)), 0);
+	CHECK_STR(got, want);
+	if (!geteuid() && !chown(dir, 1000, 1000)) {
+		CHECK_EQ(state_root_path(&own, got, sizeof(got)), 0);
+		CHECK_STR(got, "/run/krun-oci");
+	}
+	CHECK(!rmdir(dir));
+	(void)(before ? setenv("XDG_RUNTIME_DIR", before, 1) : unsetenv("XDG_RUNTIME_DIR"));
+	free(before);
+}
+
 static void half_a_container(void)
 {
 	struct error e = { 0 };
@@ -215,6 +236,7 @@ static void status_file(void)
 static const struct test_case cases[] = {
 	TEST(nothing_there),
 	TEST(made_and_deleted),
+	TEST(runtime_dir),
 	TEST(half_a_container),
 	TEST(somebody_elses),
 	TEST(phases),
