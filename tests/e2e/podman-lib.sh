@@ -58,3 +58,18 @@ import_image() { # DIR
 	tar -C "$1" -c . | pod import - $image >"$work/out" 2>"$work/err" || die "podman import"
 	ok "an image"
 }
+
+# A container that has ended is "stopped" until Podman's own cleanup has been, which its monitor starts. Where that does not come,
+# what there is, and why a cleanup by hand does not work, is shown.
+is_exited() { [ "$(podman inspect --format '{{.State.Status}}' "$1")" = exited ]; }
+await_exited() { # NAME SECONDS
+	local line
+	if (wait_for "$2" is_exited "$1") >/dev/null 2>&1; then return; fi
+	{
+		podman inspect --format '{{.State.Status}} {{.State.ExitCode}} pid {{.State.Pid}} execs {{.ExecIDs}}' "$1" || true
+		krun-oci list || true
+		ps -e -o pid,ppid,stat,etimes,wchan:20,args | awk '/[p]odman|[c]onmon|[k]run-oci/'
+		timeout 60 podman --log-level=debug container cleanup "$1" || true
+	} 2>&1 | while IFS= read -r line; do echo "# ${line:0:250}"; done
+	die "waited in vain for the cleanup of $1"
+}

@@ -40,8 +40,7 @@ check "all rows" "4000 2001000" "$(sql 'select count(*), sum(length(v)) from t' 
 say "killed instead"
 sql "insert into t values (5000, 'committed')"
 status 0 pod kill pg
-gone() { [ "$(pod inspect --format '{{.State.Status}}' pg)" = exited ]; }
-wait_for 180 gone
+await_exited pg 180
 check "its end" "exited 137 false" "$(end_of pg)"
 status 0 pod start pg
 wait_for 120 answers

@@ -55,8 +55,7 @@ status 0 pod exec c1 cat /sys/fs/cgroup/memory.max /sys/fs/cgroup/pids.max
 check "the guest's limits" "$((96 << 20)) 50" "$(words "$work/out")"
 status 0 pod exec -d c1 touch /t/go
 check "its end" 137 "$(timeout 120 podman --log-level=error wait c1)"
-is_exited() { [ "$(pod inspect --format '{{.State.Status}}' c1)" = exited ]; }
-wait_for 120 is_exited # "stopped" until Podman has cleaned up
+await_exited c1 120
 check "OOMKilled" "exited true" "$(pod inspect --format '{{.State.Status}} {{.State.OOMKilled}}' c1)"
 wait_for 60 gone
 [ ! -e "$cg" ] || die "the cgroup is left"
