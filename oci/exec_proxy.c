@@ -72,6 +72,8 @@ int exec_proxy_started(const struct exec_proxy *p, bool pause_waits, int *code, 
 	if (r < 0)
 		return err_sys(e, errno, "cannot wait for container \"%s\"", p->c->id);
 	r = next_event(p->conn, &v);
+	if (r < 0 && r != -ECONNRESET)
+		return err_sys(e, r, "container \"%s\" cannot be heard", p->c->id);
 	if (r <= 0)
 		return err_set(e, ECONNRESET, "container \"%s\" is not running", p->c->id);
 	if (v.what == EXEC_STARTED)

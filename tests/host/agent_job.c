@@ -303,7 +303,7 @@ static void read_line(pid_t pid, const char *tid, const char *what, char *buf, s
 	buf[strcspn(buf, "\n")] = 0;
 }
 
-/* One thread: its name when it is not the process's first, where it waits, its kernel stack. */
+/* One thread: its state and name, the system call that it is in, its kernel stack. */
 static size_t describe_thread(const struct proc *p, const char *tid, char *buf, size_t len)
 {
 	char name[64], stat[512], syscall[160], path[64], stack[1200];

@@ -108,9 +108,7 @@ static void listed(void)
 		0xe8, 3, 0, 0, 4, 0, 0, 0, 0xff, 0xff, 0xff, 0xff, 0x10, 0, 5, 0, 0xff, 0xff, 0xff,
 		0xff, 0x20, 0, 0, 0, 0xff, 0xff, 0xff, 0xff };
 	char *args[] = { (char[]){ "/f" }, NULL }, dir[] = "/tmp/krun-test-resolve.XXXXXX";
-	struct spec s = {
-		.process = { .set = true, .cwd = "/", .args = { args, 1 }, .user = { .uid = 1000 } }
-	};
+	struct spec s = { .process = { .set = true, .cwd = "/", .args = { args, 1 } } };
 	CLEAN_FD int root = mkdtemp(dir) ? open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC) : -1;
 	CLEAN_FD int fd = root >= 0 ? openat(root, "f", O_RDONLY | O_CREAT | O_CLOEXEC, 0700) : -1;
 	struct error e = { 0 };

@@ -94,7 +94,6 @@ static void made_and_deleted(void)
 	CHECK(!rmdir(base)); /* nothing else is left either */
 }
 
-/* Of a version that took the files one by one, or by hand: what is left of ours goes by force. */
 /* A directory of somebody else's that XDG_RUNTIME_DIR names is passed over. */
 static void runtime_dir(void)
 {
@@ -116,6 +115,7 @@ static void runtime_dir(void)
 	free(before);
 }
 
+/* Of a version that took the files one by one, or by hand: what is left of ours goes by force. */
 static void half_a_container(void)
 {
 	struct error e = { 0 };
