@@ -113,6 +113,7 @@ struct proc {
 	bool kill_on_close;
 	bool is_init;
 	bool reaped;
+	bool drop_output; /* its end is told before its output is drained */
 	bool dead;
 	uint32_t stdio;
 	struct listen_at *listen; /* nlisten of them, or NULL */
@@ -239,7 +240,8 @@ int proc_spawn(struct agent *a, struct conn *c, uint16_t type, uint32_t seq, uin
 	uint32_t flags, const struct blob_view *s, struct fail *f);
 int proc_release(struct agent *a, struct proc *p, struct conn *c, uint32_t seq);
 void proc_reap(struct agent *a);
-void proc_maybe_exit(struct agent *a, uint32_t id); /* sends MSG_EXIT when all is drained */
+void proc_maybe_exit(struct agent *a, uint32_t id);    /* sends MSG_EXIT when all is drained */
+int proc_drop_output(struct agent *a, struct proc *p); /* of one that has ended; NULL: -ESRCH */
 void proc_conn_gone(struct agent *a, struct conn *c);
 void proc_gc(struct agent *a);
 

@@ -178,12 +178,12 @@ static void sync_event(struct agent *a, struct ev *ev, uint32_t events)
 }
 
 /* The descriptors behind stderr. Connections that it accepted are not waited for: they go on. */
-static bool more_drained(struct agent *a, uint32_t id, uint32_t *flags)
+static bool more_drained(struct agent *a, uint32_t id, bool drop, uint32_t *flags)
 {
 	for (struct stream *s = a->streams; s; s = s->next) {
 		if (s->dead || s->proc != id || s->fd < PROTO_MORE || s->fd == STREAM_ACCEPTED)
 			continue;
-		if (!stream_drained(a, s))
+		if (!stream_drained(a, s) && !drop)
 			return false;
 		if (!s->ended && s->pipe.fd >= 0 && s->kind != STREAM_IN)
 			*flags |= MSG_EXIT_OPEN_MORE;
@@ -206,13 +206,13 @@ void proc_maybe_exit(struct agent *a, uint32_t id)
 		s = p->stdio & BLOB_STDIO(fd) ? stream_find(a, id, fd) : NULL;
 		if (!s)
 			continue;
-		if (!stream_drained(a, s))
+		if (!stream_drained(a, s) && !p->drop_output)
 			return;
 		m.bytes[fd] = s->bytes;
 		if (!s->ended && s->pipe.fd >= 0)
 			m.flags |= open_flag[fd];
 	}
-	if (!more_drained(a, id, &m.flags))
+	if (!more_drained(a, id, p->drop_output, &m.flags))
 		return;
 	if (WIFSIGNALED(p->wstatus)) {
 		m.signo = (uint32_t)WTERMSIG(p->wstatus);
@@ -229,6 +229,17 @@ void proc_maybe_exit(struct agent *a, uint32_t id)
 	ctrl_send_event(a, p->owner, MSG_EXIT, &m, sizeof(m));
 	stream_finish(a, id);
 	proc_bury(a, p);
+}
+
+int proc_drop_output(struct agent *a, struct proc *p)
+{
+	if (!p)
+		return -ESRCH;
+	if (!p->reaped)
+		return -EBUSY;
+	p->drop_output = true;
+	proc_maybe_exit(a, p->id);
+	return 0;
 }
 
 void proc_reap(struct agent *a)

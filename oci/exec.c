@@ -41,6 +41,7 @@
 #include "oci/json_text.h"
 #include "oci/morefds.h"
 #include "oci/seccomp_cache.h"
+#include "oci/signals.h"
 #include "oci/sync.h"
 #include "oci/vmexec.h"
 #include "util/cleanup.h"
@@ -305,13 +306,16 @@ static _Noreturn void proxy_main(struct exec *x, pid_t parent)
 	_exit(code < 0 ? 1 : code);
 }
 
-static void block_signals(void)
+/* @own_tty: we read and write it ourselves, and stop as all do who do so in the background. */
+static void block_signals(bool own_tty)
 {
 	sigset_t set;
 
 	(void)sigfillset(&set);
-	(void)sigdelset(&set, SIGTTIN);
-	(void)sigdelset(&set, SIGTTOU);
+	if (own_tty) {
+		(void)sigdelset(&set, SIGTTIN);
+		(void)sigdelset(&set, SIGTTOU);
+	}
 	(void)sigprocmask(SIG_BLOCK, &set, NULL);
 }
 
@@ -413,15 +417,14 @@ static int announce(struct exec *x, struct error *e)
 /* Of a child that is not left behind: signals go to it, its status comes from it. */
 static int wait_child(pid_t pid)
 {
+	siginfo_t si;
 	sigset_t set;
 	int status, sig;
 
 	(void)sigfillset(&set);
-	(void)sigdelset(&set, SIGTTIN);
-	(void)sigdelset(&set, SIGTTOU);
 	while (waitpid(pid, &status, WNOHANG) != pid) {
-		sig = sigwaitinfo(&set, NULL);
-		if (sig > 0 && sig != SIGCHLD && sig != SIGPIPE)
+		sig = sigwaitinfo(&set, &si);
+		if (sig > 0 && signal_is_passed(sig, si.si_code, si.si_pid))
 			(void)kill(pid, sig);
 	}
 	return WIFSIGNALED(status) ? 128 + WTERMSIG(status) : WEXITSTATUS(status);
@@ -556,6 +559,6 @@ int rt_exec(const struct rt *rt, const struct rt_exec *o, int *code, struct erro
 	if (x.null < 0)
 		return err_sys(e, errno, "/dev/null");
 	/* once it runs they are the process's */
-	block_signals();
+	block_signals(x.p.terminal && !x.child);
 	return x.child ? by_child(&x, code, e) : by_ourselves(&x, code, e);
 }

@@ -23,6 +23,7 @@
 #include "oci/create.h"
 #include "oci/ctl.h"
 #include "oci/exec.h"
+#include "oci/signals.h"
 #include "oci/vmexec.h"
 #include "util/util.h"
 
@@ -133,7 +134,7 @@ static void on_signals(const struct exec_proxy *p, int sfd)
 	struct winsize ws;
 
 	while (read(sfd, &si, sizeof(si)) == (ssize_t)sizeof(si)) {
-		if (si.ssi_signo == SIGCHLD || si.ssi_signo == SIGPIPE)
+		if (!signal_is_passed((int)si.ssi_signo, si.ssi_code, (pid_t)si.ssi_pid))
 			continue;
 		if (si.ssi_signo != SIGWINCH || p->tty < 0)
 			pass_signal((void *)(uintptr_t)p, (int)si.ssi_signo);
@@ -150,8 +151,6 @@ int exec_proxy_wait(const struct exec_proxy *p, struct error *e)
 	int code;
 
 	(void)sigfillset(&set);
-	(void)sigdelset(&set, SIGTTIN);
-	(void)sigdelset(&set, SIGTTOU);
 	pf[1].fd = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
 	if (pf[1].fd < 0)
 		return err_sys(e, errno, "cannot hear of signals");

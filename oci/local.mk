@@ -87,6 +87,7 @@ liboci_a_SOURCES = \
 	oci/stats.c \
 	oci/sync.c \
 	oci/trace.c \
+	oci/unread.c \
 	oci/update.c \
 	oci/vmctl.c \
 	oci/vmexec.c \
@@ -149,6 +150,7 @@ liboci_a_SOURCES = \
 	oci/stats.h \
 	oci/sync.h \
 	oci/trace.h \
+	oci/unread.h \
 	oci/vmexec.h \
 	oci/vmloop.h \
 	oci/vmproc.h

@@ -4,6 +4,7 @@
 #include <signal.h>
 #include <string.h>
 #include <strings.h>
+#include <unistd.h>
 
 #include "oci/json_text.h"
 #include "oci/signals.h"
@@ -104,4 +105,12 @@ int signal_parse(const char *s, struct error *e)
 	if (n < 1 || n > RT_MAX)
 		return err_set(e, EINVAL, "unknown signal %s", QUOTE(s));
 	return n;
+}
+
+bool signal_is_passed(int signo, int code, pid_t from)
+{
+	if (signo != SIGCHLD && signo != SIGPIPE)
+		return true;
+	/* a broken pipe comes with the code of kill(), and from whom wrote */
+	return code <= 0 && from != getpid();
 }

@@ -175,8 +175,7 @@ static void ctl_signal(struct vmloop *l, int conn, const struct ctl_req *q)
 {
 	if (q->arg < 1 || q->arg > 64)
 		return vmctl_answer(conn, EINVAL, "unknown signal");
-	if (!agent_signal(
-		    &l->agent, PROTO_PROC_INIT, q->arg, q->flags & CTL_ALL ? MSG_SIGNAL_ALL : 0))
+	if (!vmloop_signal(l, q->arg, q->flags & CTL_ALL ? MSG_SIGNAL_ALL : 0))
 		return vmctl_answer(conn, ESRCH, "container not running");
 	vmctl_answer(conn, 0, "");
 }

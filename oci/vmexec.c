@@ -38,14 +38,18 @@ struct vmexec_proc {
 	struct loop_src conn; /* fd -1: the proxy is gone */
 	uint32_t id, seq;
 	uint64_t streams_open; /* STREAM_BIT() of output that is not finished */
+	struct unread unread;
 	struct morefds_serve more;
 	bool ended;
 	int code;
 };
 
-void vmexec_init(struct vmexec *x, struct loop *loop, struct agent *agent, struct vmm *vm)
+void vmexec_init(
+	struct vmexec *x, struct loop *loop, struct agent *agent, struct vmm *vm, int tick_fd)
 {
-	*x = (struct vmexec){ .loop = loop, .agent = agent, .vm = vm, .last = PROTO_PROC_INIT };
+	*x = (struct vmexec){
+		.loop = loop, .agent = agent, .vm = vm, .tick_fd = tick_fd, .last = PROTO_PROC_INIT
+	};
 }
 
 static void tell(int conn, enum exec_what what, int code, uint32_t stage, const char *text)
@@ -82,7 +86,7 @@ static void drop(struct vmexec_proc *p)
 
 static void maybe_end(struct vmexec_proc *p)
 {
-	if (!p->ended || p->streams_open)
+	if (!p->ended || (p->streams_open && !p->unread.over))
 		return;
 	if (p->conn.fd >= 0)
 		tell(p->conn.fd, EXEC_ENDED, p->code, 0, "");
@@ -122,7 +126,8 @@ static void on_proxy(struct loop_src *src, uint32_t events)
 				(void)close(fds[i]);
 		}
 		if (q.op == CTL_EXEC_SIGNAL && q.arg >= 1 && q.arg <= 64)
-			(void)agent_signal(p->x->agent, p->id, q.arg, 0);
+			(void)unread_signal(
+				&p->unread, p->x->agent, p->id, q.arg, 0, p->ended, p->x->tick_fd);
 		else if (q.op == CTL_EXEC_SIZE)
 			set_size(p, q.arg);
 	}
@@ -335,6 +340,11 @@ bool vmexec_reply(struct vmexec *x, const struct agent_reply *r)
 		ps_reply(x, r);
 		return true;
 	}
+	if (r->type == MSG_SIGNAL) {
+		while (p && !unread_reply(&p->unread, r, x->tick_fd))
+			p = p->next;
+		return p;
+	}
 	if (r->type != MSG_EXEC)
 		return false;
 	while (p && p->seq != r->seq)
@@ -367,6 +377,19 @@ static struct vmexec_proc *find(struct vmexec *x, uint32_t id)
 	while (p && p->id != id)
 		p = p->next;
 	return p;
+}
+
+bool vmexec_tick(struct vmexec *x)
+{
+	struct vmexec_proc *next;
+	bool more = false;
+
+	for (struct vmexec_proc *p = x->procs; p; p = next) {
+		next = p->next;
+		more |= unread_tick(&p->unread, x->agent, p->id, p->ended);
+		maybe_end(p);
+	}
+	return more;
 }
 
 void vmexec_exited(struct vmexec *x, const struct msg_exit *m)

@@ -23,6 +23,7 @@
 #include "oci/agent.h"
 #include "oci/ctl.h"
 #include "oci/morefds.h"
+#include "oci/unread.h"
 
 #define EXEC_MAX 256 /* at a time; three streams each, of LIM_VSOCK_CONNS */
 
@@ -51,6 +52,7 @@ struct vmexec {
 	struct loop *loop;
 	struct agent *agent;
 	struct vmm *vm;
+	int tick_fd;
 	struct vmexec_proc *procs;
 	unsigned n;
 	struct {
@@ -63,13 +65,17 @@ struct vmexec {
 /* Of the flags of a MSG_EXIT: output streams, by STREAM_BIT(), that somebody else holds on to. */
 uint64_t exit_open(uint32_t flags);
 
-void vmexec_init(struct vmexec *x, struct loop *loop, struct agent *agent, struct vmm *vm);
+/* @tick_fd: a timer that vmexec_tick() is called for (oci/unread.h). */
+void vmexec_init(
+	struct vmexec *x, struct loop *loop, struct agent *agent, struct vmm *vm, int tick_fd);
 /* A CTL_EXEC: takes @conn over, and of @fds (CTL_MAX_FDS) what it sets to -1. */
 void vmexec_request(
 	struct vmexec *x, enum phase phase, int conn, const struct ctl_req *q, int *fds);
 void vmexec_ps(struct vmexec *x, int conn, const struct ctl_req *q);
 /* True when it was the answer to one of ours. */
 bool vmexec_reply(struct vmexec *x, const struct agent_reply *r);
+/* A second has passed; true: more are counted. */
+bool vmexec_tick(struct vmexec *x);
 void vmexec_exited(struct vmexec *x, const struct msg_exit *m);
 /* Stream @id has ended: all was written, or nobody reads it any more. */
 void vmexec_done(struct vmexec *x, uint32_t id);

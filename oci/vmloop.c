@@ -34,6 +34,7 @@
 #include "oci/ctl.h"
 #include "oci/guest_blob.h"
 #include "oci/log.h"
+#include "oci/signals.h"
 #include "oci/sync.h"
 #include "oci/trace.h"
 #include "oci/vmloop.h"
@@ -45,7 +46,7 @@
 #define BOOT_SECONDS 120 /* a guest that says nothing for so long is lost */
 #define CODE_LOST    125 /* the VM failed under the workload */
 
-#define LINGER_SECONDS 2 /* for the last bytes of connections */
+#define LINGER_SECONDS 2    /* for the last bytes of connections */
 
 const char vmloop_no_status[] = "cannot write the container's status";
 
@@ -91,7 +92,7 @@ static void fail_start(struct vmloop *l, int status, int code, const char *text)
 
 static void maybe_finish(struct vmloop *l)
 {
-	if (l->exited && !l->streams_open && !l->accepted)
+	if (l->exited && (l->unread.over || (!l->streams_open && !l->accepted)))
 		finish(l, l->code);
 }
 
@@ -147,7 +148,7 @@ static void on_reply(void *arg, const struct agent_reply *r)
 			finish(l, 1);
 		return;
 	}
-	if (vmexec_reply(&l->exec, r))
+	if (vmexec_reply(&l->exec, r) || unread_reply(&l->unread, r, l->tick.fd))
 		return;
 	if (r->seq == l->net_seq && r->status)
 		log_warn("the guest does not show all addresses of its network: %s",
@@ -326,6 +327,30 @@ static void on_sync(struct loop_src *src, uint32_t events)
 	(void)close(TAKE_FD(src->fd));
 }
 
+bool vmloop_signal(struct vmloop *l, uint32_t signo, uint32_t flags)
+{
+	return unread_signal(
+		&l->unread, &l->agent, PROTO_PROC_INIT, signo, flags, l->exited, l->tick.fd);
+}
+
+/* A second, while somebody counts them. */
+static void on_tick(struct loop_src *src, uint32_t events)
+{
+	static const struct itimerspec never;
+	struct vmloop *l = src->arg;
+	bool more;
+	uint64_t n;
+
+	(void)events;
+	if (read(src->fd, &n, sizeof(n)) != (ssize_t)sizeof(n))
+		return;
+	more = unread_tick(&l->unread, &l->agent, PROTO_PROC_INIT, l->exited);
+	more |= vmexec_tick(&l->exec);
+	if (!more)
+		(void)timerfd_settime(src->fd, 0, &never, NULL);
+	maybe_finish(l);
+}
+
 static void on_signal(struct loop_src *src, uint32_t events)
 {
 	struct vmloop *l = src->arg;
@@ -335,8 +360,8 @@ static void on_signal(struct loop_src *src, uint32_t events)
 	while (read(src->fd, &si, sizeof(si)) == (ssize_t)sizeof(si)) {
 		if (si.ssi_signo == SIGWINCH && l->p->tty_fd >= 0)
 			vmloop_pass_size(l);
-		else if (si.ssi_signo != SIGCHLD && si.ssi_signo != SIGPIPE)
-			(void)agent_signal(&l->agent, PROTO_PROC_INIT, si.ssi_signo, 0);
+		else if (signal_is_passed((int)si.ssi_signo, si.ssi_code, (pid_t)si.ssi_pid))
+			(void)vmloop_signal(l, si.ssi_signo, 0);
 	}
 }
 
@@ -437,7 +462,6 @@ int vmloop_new(struct vmproc *p, struct vmm *vm, struct vmloop **out, struct err
 	r = loop_new("main", &l->loop, e);
 	if (!r)
 		r = agent_open(&l->agent, l->loop, vm, &agent_ops, l, e);
-	vmexec_init(&l->exec, l->loop, &l->agent, vm);
 	if (!r)
 		r = give_stdio(l, &stdio);
 	if (!r)
@@ -459,6 +483,7 @@ static int begin(struct vmloop *l, int done_fd, struct error *e)
 			on_signal);
 	if (!r)
 		r = add(l, &l->sys, eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK), "SIGSYS", on_sigsys);
+	vmexec_init(&l->exec, l->loop, &l->agent, l->vm, l->tick.fd);
 	if (!r)
 		r = confine_prepare(l->sys.fd, e);
 	if (!r)
@@ -470,6 +495,9 @@ static int begin(struct vmloop *l, int done_fd, struct error *e)
 		r = add(l, &l->unsynced,
 			timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK), "unsynced",
 			vmctl_on_unsynced);
+	if (!r)
+		r = add(l, &l->tick, timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK),
+			"tick", on_tick);
 	if (!r)
 		r = add(l, &l->event, vmm_event_fd(l->vm), "vm", on_event);
 	if (!r)

@@ -9,6 +9,7 @@
 
 #include "oci/agent.h"
 #include "oci/morefds.h"
+#include "oci/unread.h"
 #include "oci/vmexec.h"
 #include "oci/vmproc.h"
 #include "util/loop.h"
@@ -27,6 +28,7 @@ struct vmloop {
 	unsigned accepted;    /* such connections that have not ended */
 	struct loop_src sync, sig, sys, ctl, event, done, timer;
 	struct loop_src unsynced;	   /* the end of PAUSE_SYNC_S */
+	struct loop_src tick;		   /* a second, while output is unread */
 	struct loop_src pause;		   /* of the control socket, while no descriptor is free */
 	struct loop_src asker[CTL_ASKERS]; /* connections whose request has not come yet */
 	unsigned next_asker;
@@ -43,6 +45,7 @@ struct vmloop {
 	int start_conn;	       /* control connection that waits for the start, or -1 */
 	bool exited;	       /* the workload has ended with @code */
 	uint64_t streams_open; /* STREAM_BIT() of the output streams that are not finished */
+	struct unread unread;  /* their limit, after a signal */
 	int code;
 	uint32_t flags; /* STATUS_*, for the status file */
 	bool quit;
@@ -54,6 +57,9 @@ extern const char vmloop_no_status[];
 int vmloop_set_phase(struct vmloop *l, enum phase ph);
 /* The size of the terminal, to the guest. */
 void vmloop_pass_size(struct vmloop *l);
+
+/* A signal for the workload. False: it cannot be sent. */
+bool vmloop_signal(struct vmloop *l, uint32_t signo, uint32_t flags);
 
 /* One reply on a connection, which it closes. */
 void vmctl_answer(int conn, int code, const char *text);

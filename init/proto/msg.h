@@ -174,6 +174,9 @@ struct msg_signal {
 };
 
 #define MSG_SIGNAL_ALL 1u /* every process of the container */
+#define MSG_SIGNAL_DROP                                                          \
+	2u /* to a process that has ended: MSG_EXIT now, whatever output is left \
+	    */
 
 struct msg_winsize {
 	uint32_t proc;

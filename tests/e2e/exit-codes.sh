@@ -86,6 +86,13 @@ for n in {1..64}; do
 	wait_for 20 grep -qx "signal $n" "$work/$id.out"
 done
 check "each of 62, once" "62 62" "$(grep -c signal "$work/$id.out") $(grep signal "$work/$id.out" | sort -u | wc -l)"
+# Also those that its process would have for itself, or that a terminal sends.
+twice() { [ "$(grep -cx "signal $1" "$work/$id.out")" = 2 ]; }
+for n in 13 17 21 22; do
+	kill -$n "$(cat "$work/$id.pid")"
+	wait_for 20 twice $n
+done
+ok "PIPE, CHLD, TTIN and TTOU to the VMM too"
 stopped() { [ "$(krun-oci exec "$id" cut -d' ' -f3 /proc/1/stat)" = T ]; }
 again() { [ "$(grep -cx 'signal 18' "$work/$id.out")" = 2 ]; }
 status 0 krun-oci kill "$id" STOP

@@ -126,6 +126,23 @@ script 'head -c 3000000 /dev/zero; exit 9'
 go </dev/null 2>"$work/e" | { sleep 1; wc -c; } >"$work/o"
 check "what was written before the end arrives at a slow reader" 3000000 "$(cat "$work/o")"
 
+say "a workload that has ended, and whose output nobody takes"
+mkfifo "$work/f.stands"
+exec 8<>"$work/f.stands"
+gone() { ! krun-oci kill "$id-stands" TERM 2>/dev/null; } # the first ones may find it still alive, and PID 1 has no handler
+# What is left is with the VMM; or in the guest's pipe as well, which the writer's end does not empty.
+for writes in 'head -c 66000 /dev/zero' 'head -c 9000000 /dev/zero & sleep 1'; do
+	script "$writes; echo over >&2; exit 7"
+	krun-oci run --bundle "$work/b" "$id-stands" </dev/null >"$work/f.stands" 2>"$work/e" &
+	wait_for 60 grep -q over "$work/e"
+	check "it runs until all is written" running "$(krun-oci state "$id-stands" | jq -r .status)"
+	wait_for 60 gone
+	rc=0
+	ended 60 "$id-stands" $! || rc=$?
+	check "a signal ends it, with its own code" 7 "$rc"
+done
+exec 8>&-
+
 say "$mib MiB through stdin and stdout"
 head -c $((mib * 1048576)) /dev/urandom >"$work/big"
 want=$(md5sum <"$work/big")

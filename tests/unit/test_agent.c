@@ -234,6 +234,47 @@ static void workload_closes_stdin(void)
 	CHECK(h_stop_agent());
 }
 
+/* With an stdout that nobody has connected to yet. */
+static int make_unconnected(struct box *b)
+{
+	struct msg_proc mp = { .proc = 1 };
+	uint8_t *buf;
+	size_t len;
+	int r;
+
+	b->p.stdio = 0;
+	blob_put_process(&b->w, &(struct blob_process){ .stdio = BLOB_STDIO(1) });
+	blob_put_container(&b->w, &b->c);
+	if (blob_done(&b->w, &buf, &len))
+		return -ENOMEM;
+	memcpy(buf, &mp, sizeof(mp));
+	r = h_ask(MSG_CREATE, buf, len);
+	free(buf);
+	return r;
+}
+
+/* Nobody takes its output: the end is not told, until it is asked for whatever is left. */
+static void unread_output(void)
+{
+	struct msg_signal m = { .proc = 1, .signo = SIGKILL, .flags = MSG_SIGNAL_DROP };
+	struct box b;
+	int r;
+
+	begin(&b);
+	box_sh(&b, "echo unread; exit 7");
+	CHECK_EQ(make_unconnected(&b), 0);
+	CHECK_EQ(h_ask_proc(MSG_START, 1), 0);
+	do {
+		r = h_ask(MSG_SIGNAL, &m, sizeof(m));
+	} while (r == -EBUSY); /* it has not ended yet */
+	CHECK_EQ(r, 0);
+	CHECK(h_wait_exit(1));
+	CHECK(h_exit.code == 7 && !h_exit.signo && h_exit.flags == MSG_EXIT_OPEN_STDOUT);
+	CHECK_EQ(h_ask(MSG_SIGNAL, &m, sizeof(m)), -ESRCH);
+	box_end(&b);
+	CHECK(h_stop_agent());
+}
+
 /* The exit is told only after the last byte, though nobody connects to stdout until it is over. */
 static void late_stream(void)
 {
@@ -241,19 +282,7 @@ static void late_stream(void)
 
 	begin(&b);
 	box_sh(&b, "echo late");
-	b.p.stdio = 0;
-	blob_put_process(&b.w, &(struct blob_process){ .stdio = BLOB_STDIO(1) });
-	blob_put_container(&b.w, &b.c);
-	{
-		struct msg_proc mp = { .proc = 1 };
-		uint8_t *buf;
-		size_t len;
-
-		CHECK_EQ(blob_done(&b.w, &buf, &len), 0);
-		memcpy(buf, &mp, sizeof(mp));
-		CHECK_EQ(h_ask(MSG_CREATE, buf, len), 0);
-		free(buf);
-	}
+	CHECK_EQ(make_unconnected(&b), 0);
 	CHECK_EQ(h_ask_proc(MSG_START, 1), 0);
 	b.fd[1] = h_open(PROTO_STREAM, 1, 1);
 	CHECK_EQ(h_slurp(b.fd[1], out, sizeof(out)), 5);
@@ -315,7 +344,7 @@ static void signals_one_and_all(void)
 	CHECK_EQ(h_ask(MSG_SIGNAL, &all, sizeof(all)), 0);
 	CHECK(h_wait_exit(1));
 	CHECK_EQ(h_exit.signo, SIGKILL);
-	all.flags = 2;
+	all.flags = 4;
 	CHECK_EQ(h_ask(MSG_SIGNAL, &all, sizeof(all)), -EPROTO);
 	box_end(&b);
 	CHECK(h_stop_agent());
@@ -682,6 +711,7 @@ static const struct test_case cases[] = {
 	TEST(workload_closes_stdout),
 	TEST(host_closes_stdout),
 	TEST(workload_closes_stdin),
+	TEST(unread_output),
 	TEST(late_stream),
 	TEST(not_found),
 	TEST(signals_one_and_all),

@@ -2,6 +2,7 @@
 /* Signal and capability names. */
 #include <errno.h>
 #include <signal.h>
+#include <unistd.h>
 
 #include "oci/caps.h"
 #include "oci/signals.h"
@@ -64,6 +65,15 @@ static void names_of_libc(void)
 		CHECK_EQ(signal_parse(sigabbrev_np(n), NULL), n);
 }
 
+static void passed(void)
+{
+	CHECK(signal_is_passed(SIGTERM, SI_USER, 1) && signal_is_passed(SIGINT, SI_KERNEL, 0));
+	CHECK(signal_is_passed(SIGCHLD, SI_USER, getppid()));
+	CHECK(signal_is_passed(SIGPIPE, SI_QUEUE, getppid()));
+	CHECK(!signal_is_passed(SIGCHLD, CLD_EXITED, getppid()));
+	CHECK(!signal_is_passed(SIGPIPE, SI_USER, getpid()));
+}
+
 static void capabilities(void)
 {
 	CHECK_EQ(cap_bit("CAP_CHOWN"), 0);
@@ -84,6 +94,7 @@ static const struct test_case CASES[] = {
 	TEST(good),
 	TEST(bad),
 	TEST(names_of_libc),
+	TEST(passed),
 	TEST(capabilities),
 };
 

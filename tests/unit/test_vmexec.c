@@ -7,6 +7,7 @@
 #include <sys/epoll.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
+#include <sys/timerfd.h>
 #include <sys/un.h>
 #include <unistd.h>
 
@@ -24,6 +25,7 @@ static struct agent agent;
 static struct vmexec x;
 static struct error e;
 static int guest = -1; /* the agent's end */
+static int tick = -1;
 
 static void nothing(struct loop_src *src, uint32_t events)
 {
@@ -75,7 +77,8 @@ static int begin(void)
 	}
 	agent = (struct agent){ .loop = loop, .src = { .fd = sv[0], .name = "a", .fn = nothing } };
 	guest = sv[1];
-	vmexec_init(&x, loop, &agent, vm);
+	tick = timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK);
+	vmexec_init(&x, loop, &agent, vm, tick);
 	return loop_add(loop, &agent.src, EPOLLIN);
 }
 
@@ -84,6 +87,7 @@ static void end(void)
 	CHECK_EQ(x.n, 0);
 	agent_close(&agent);
 	close(guest);
+	close(tick);
 	loop_free(loop);
 	vmm_free(vm);
 	CHECK(!fake_hv_last());
@@ -158,6 +162,12 @@ static uint32_t heard(int conn, struct exec_event *v)
 	return recv(conn, v, sizeof(*v), MSG_DONTWAIT) == (ssize_t)sizeof(*v) ? v->what : 0;
 }
 
+static void leaves(int conn)
+{
+	close(conn);
+	(void)loop_once(loop, 0);
+}
+
 static void a_life(void)
 {
 	struct exec_event v;
@@ -180,8 +190,7 @@ static void a_life(void)
 	vmexec_done(&x, AGENT_ID_STREAM(2, PROTO_STDERR));
 	CHECK_EQ(heard(conn, &v), EXEC_ENDED);
 	CHECK_EQ(v.code, 7);
-	CHECK_EQ(recv(conn, &v, sizeof(v), 0), 0);
-	close(conn);
+	leaves(conn);
 	/* what a background child holds is not waited for; a signal is 128 more; the id is another
 	 */
 	conn = request(PHASE_CREATED, 0, 64);
@@ -192,7 +201,7 @@ static void a_life(void)
 	CHECK_EQ(heard(conn, &v), EXEC_STARTED);
 	CHECK_EQ(heard(conn, &v), EXEC_ENDED);
 	CHECK_EQ(v.code, 143);
-	close(conn);
+	leaves(conn);
 	end();
 }
 
@@ -237,7 +246,7 @@ static void more_descriptors(void)
 	CHECK(connect(c[1], (struct sockaddr *)&a, len) && errno == ECONNREFUSED);
 	vmexec_done(&x, AGENT_ID_STREAM(2, PROTO_MORE + 1));
 	CHECK_EQ(heard(sv[1], &v), EXEC_ENDED);
-	close(sv[1]);
+	leaves(sv[1]);
 	close(c[0]);
 	close(c[1]);
 	end();
@@ -263,7 +272,7 @@ static void wrong_kinds(void)
 		if (fds[i] >= 0)
 			close(fds[i]);
 	}
-	close(sv[1]);
+	leaves(sv[1]);
 	end();
 }
 
@@ -282,7 +291,7 @@ static void failures(void)
 	CHECK_EQ(v.code, ENOENT);
 	CHECK_EQ(v.stage, MSG_STAGE_EXEC);
 	CHECK_STR(v.text, "why");
-	close(conn);
+	leaves(conn);
 	/* no blob, or half a head: the guest is asked for nothing that it would take */
 	for (size_t n = 0; n <= sizeof(mp); n += sizeof(mp)) {
 		conn = request(PHASE_RUNNING, 0, n);
@@ -291,16 +300,16 @@ static void failures(void)
 		CHECK_EQ(told(&mp, sizeof(mp), &h), MSG_EXEC);
 		CHECK_EQ(h.len, sizeof(h) + sizeof(mp));
 		reply(h.seq, -EPROTO, MSG_STAGE_PROTO);
-		close(conn);
+		leaves(conn);
 	}
 	conn = request(PHASE_PAUSED, 0, 64);
 	CHECK_EQ(heard(conn, &v), EXEC_FAILED);
 	CHECK(strstr(v.text, "paused"));
-	close(conn);
+	leaves(conn);
 	conn = request(PHASE_CREATING, 0, 64);
 	CHECK_EQ(heard(conn, &v), EXEC_FAILED);
 	CHECK(strstr(v.text, "is not running"));
-	close(conn);
+	leaves(conn);
 	CHECK_EQ(told(&mp, sizeof(mp), &h), 0);
 	end();
 }
@@ -339,6 +348,87 @@ static void proxies(void)
 	end();
 }
 
+static bool ticks(void)
+{
+	struct itimerspec t;
+
+	return !timerfd_gettime(tick, &t) && t.it_interval.tv_sec == 1;
+}
+
+/* A second more, so many times; what the last one says. */
+static bool seconds(unsigned n)
+{
+	bool more = false;
+
+	while (n--)
+		more = vmexec_tick(&x);
+	return more;
+}
+
+/* The number of the message to the guest; 0: there is none. */
+static void signals(int conn, uint32_t *seq)
+{
+	struct ctl_req q = { .op = CTL_EXEC_SIGNAL, .arg = 15 };
+	struct msg_signal s;
+	struct msg_hdr h;
+
+	CHECK_EQ(ctl_send(conn, &q, NULL, 0, &e), 0);
+	CHECK(loop_once(loop, 1000) > 0);
+	*seq = told(&s, sizeof(s), &h) == MSG_SIGNAL ? h.seq : 0;
+	CHECK(!*seq || (s.signo == 15 && !s.flags));
+}
+
+/* Ended in the guest, and its output stands: after a signal that may last so long and no longer. */
+static void unread(void)
+{
+	struct agent_reply r = { .type = MSG_SIGNAL, .text = "" };
+	struct exec_event v;
+	struct msg_signal s;
+	struct msg_proc mp;
+	struct msg_hdr h;
+	int conn;
+
+	CHECK_EQ(begin(), 0);
+	conn = request(PHASE_RUNNING, 0, 64);
+	CHECK_EQ(told(&mp, sizeof(mp), &h), MSG_EXEC);
+	reply(h.seq, 0, 0);
+	CHECK_EQ(heard(conn, &v), EXEC_STARTED);
+	/* one that arrives; and the answer to somebody else's */
+	signals(conn, &r.seq);
+	CHECK(r.seq && vmexec_reply(&x, &r));
+	r.status = -ESRCH;
+	r.seq++;
+	CHECK(!vmexec_reply(&x, &r) && !ticks());
+	/* one for which there is no process any more */
+	signals(conn, &r.seq);
+	CHECK(r.seq && vmexec_reply(&x, &r) && ticks());
+	CHECK(seconds(UNREAD_SECONDS - 1));
+	CHECK_EQ(told(&s, sizeof(s), &h), 0);
+	CHECK(!seconds(1));
+	CHECK_EQ(told(&s, sizeof(s), &h), MSG_SIGNAL);
+	CHECK(s.proc == 2 && s.flags == MSG_SIGNAL_DROP);
+	CHECK_EQ(heard(conn, &v), 0);
+	exits(2, 7, 0, MSG_EXIT_OPEN_STDOUT);
+	CHECK(heard(conn, &v) == EXEC_ENDED && v.code == 7);
+	leaves(conn);
+
+	/* the end has been told, and only we stand */
+	conn = request(PHASE_RUNNING, 0, 64);
+	CHECK_EQ(told(&mp, sizeof(mp), &h), MSG_EXEC);
+	reply(h.seq, 0, 0);
+	CHECK_EQ(heard(conn, &v), EXEC_STARTED);
+	exits(3, 8, 0, 0);
+	CHECK(!seconds(2 * UNREAD_SECONDS));
+	signals(conn, &r.seq);
+	CHECK_EQ(r.seq, 0);
+	CHECK(seconds(UNREAD_SECONDS - 1) && !heard(conn, &v));
+	CHECK(!seconds(1));
+	CHECK_EQ(told(&s, sizeof(s), &h), 0);
+	CHECK(heard(conn, &v) == EXEC_ENDED && v.code == 8);
+	leaves(conn);
+	end();
+}
+
 /* A guest that says what it likes. */
 static void hostile(void)
 {
@@ -367,7 +457,7 @@ static void hostile(void)
 	reply(h.seq, 0, 0);
 	both_done(2);
 	CHECK_EQ(x.n, 0);
-	close(conn);
+	leaves(conn);
 	end();
 }
 
@@ -392,7 +482,7 @@ static void limit(void)
 		exits(2 + i, 0, 0, 0);
 		both_done(2 + i);
 		CHECK_EQ(heard(conns[i], &v), EXEC_ENDED);
-		close(conns[i]);
+		leaves(conns[i]);
 	}
 	end();
 }
@@ -460,6 +550,7 @@ static const struct test_case cases[] = {
 	TEST(wrong_kinds),
 	TEST(failures),
 	TEST(proxies),
+	TEST(unread),
 	TEST(hostile),
 	TEST(limit),
 	TEST(ps),
