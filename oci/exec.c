@@ -15,6 +15,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/sched.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -276,7 +277,7 @@ static void close_but(const int *keep, size_t n)
 }
 
 /* #syscalls:proxy close recvfrom */
-static _Noreturn void proxy_main(struct exec *x, pid_t parent)
+static _Noreturn void proxy_main(struct exec *x)
 {
 	struct exec_proxy p = { .c = &x->c, .name = "", .conn = x->conn, .tty = x->slave };
 	const int keep[] = { x->conn, x->slave, x->sync[1] };
@@ -289,8 +290,9 @@ static _Noreturn void proxy_main(struct exec *x, pid_t parent)
 	if (x->slave >= 0)
 		(void)ioctl(x->slave, TIOCSCTTY, 0);
 	leave_stdio(x, true);
-	/* in the foreground the process is to end with the command, as it does without a child */
-	if (!x->o->detach && (prctl(PR_SET_PDEATHSIG, SIGKILL) || getppid() != parent))
+	/* in the foreground the process is to end with the command, as it does without a child; one
+	 * that has ended already says no SYNC_GO */
+	if (!x->o->detach && prctl(PR_SET_PDEATHSIG, SIGKILL))
 		_exit(1);
 	forget_words(x->o);
 	close_but(keep, ARRAY_SIZE(keep));
@@ -319,11 +321,23 @@ static void block_signals(bool own_tty)
 	(void)sigprocmask(SIG_BLOCK, &set, NULL);
 }
 
+/* The kernel ends a pid namespace's processes, and has them reaped, before anybody sees the end of
+ * its first one, which is the VMM. So managers that look at the processes of their execs when the
+ * container has ended find none, as with a shared kernel. Where there is no such namespace, or it
+ * may not be joined, they end because the VMM has. */
+static bool join_pid_ns(const struct exec *x)
+{
+	CLEAN_FD int vmm = container_pidfd(&x->c);
+
+	return vmm >= 0 && !setns(vmm, CLONE_NEWPID);
+}
+
 /* Cloned right into the container's cgroup: to move it there later would wait for all CPUs. */
 static pid_t clone_proxy(const struct exec *x, struct error *e)
 {
 	struct clone_args a = { .exit_signal = SIGCHLD };
 	CLEAN_FD int cg = -1;
+	bool joined;
 	long pid;
 
 	if (x->c.cgroup) {
@@ -337,6 +351,7 @@ static pid_t clone_proxy(const struct exec *x, struct error *e)
 		a.flags = CLONE_INTO_CGROUP;
 		a.cgroup = (uint64_t)cg;
 	}
+	joined = join_pid_ns(x);
 	pid = syscall(SYS_clone3, &a, sizeof(a));
 	/* an ordinary user's: in another session's part of the tree than the container's */
 	if (pid < 0 && cg >= 0 && x->rt->rootless && (errno == EACCES || errno == EPERM)) {
@@ -346,20 +361,21 @@ static pid_t clone_proxy(const struct exec *x, struct error *e)
 		a.flags = 0;
 		pid = syscall(SYS_clone3, &a, sizeof(a));
 	}
+	/* the kernel's word for a namespace whose first process ends */
+	if (pid < 0 && joined && errno == ENOMEM && container_phase(&x->c, NULL) == PHASE_STOPPED)
+		return err_set(e, ECONNRESET, "container \"%s\" is not running", x->c.id);
 	return pid < 0 ? err_sys(e, errno, "cannot make the exec's process") : (pid_t)pid;
 }
 
 static int start_proxy(struct exec *x, struct error *e)
 {
-	pid_t self = getpid();
-
 	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, x->sync))
 		return err_sys(e, errno, "socketpair");
 	x->pid = clone_proxy(x, e);
 	if (x->pid < 0)
 		return x->pid;
 	if (!x->pid)
-		proxy_main(x, self);
+		proxy_main(x);
 	(void)close(TAKE_FD(x->sync[1]));
 	if (x->slave >= 0)
 		(void)close(TAKE_FD(x->slave));

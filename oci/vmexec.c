@@ -5,7 +5,7 @@
  *
  * A process is known here from its request until three things are true: the guest has told its end
  * (or that it never began), its output streams are finished (those that a background child of it
- * still holds are not waited for), and its proxy has been told or has hung up. The streams are
+ * still holds are not waited for), and its proxy has been told and has hung up. The streams are
  * opened before the agent is asked, so that it finds them connected; they live in the vsock device
  * and end by themselves.
  *
@@ -13,6 +13,7 @@
  * its places in the table and in the device cannot be used faster than the guest gives them back.
  */
 #include <errno.h>
+#include <poll.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -23,12 +24,13 @@
 #include <unistd.h>
 
 #include "init/proto/blob.h"
+#include "oci/clock.h"
 #include "oci/vmexec.h"
 #include "util/cleanup.h"
 #include "util/util.h"
 #include "vmm.h"
 
-/* #syscalls:main recvmsg sendto pread64 fstat close epoll_ctl */
+/* #syscalls:main recvmsg sendto pread64 fstat close epoll_ctl poll */
 
 #define ID_MAX (AGENT_ID_ACCEPTED / PROTO_FD_LIMIT - 2) /* of AGENT_ID_STREAM() */
 
@@ -40,7 +42,7 @@ struct vmexec_proc {
 	uint64_t streams_open; /* STREAM_BIT() of output that is not finished */
 	struct unread unread;
 	struct morefds_serve more;
-	bool ended;
+	bool ended, told;
 	int code;
 };
 
@@ -86,17 +88,21 @@ static void drop(struct vmexec_proc *p)
 
 static void maybe_end(struct vmexec_proc *p)
 {
-	if (!p->ended || (p->streams_open && !p->unread.over))
+	if (p->told || !p->ended || (p->streams_open && !p->unread.over))
 		return;
-	if (p->conn.fd >= 0)
-		tell(p->conn.fd, EXEC_ENDED, p->code, 0, "");
-	drop(p);
+	if (p->conn.fd < 0)
+		return drop(p);
+	/* until it has gone: a VMM that ends takes its proxies with it */
+	tell(p->conn.fd, EXEC_ENDED, p->code, 0, "");
+	p->told = true;
 }
 
 static void hang_up(struct vmexec_proc *p)
 {
 	struct vmexec *x = p->x;
 
+	if (p->told)
+		return drop(p);
 	loop_del(x->loop, &p->conn);
 	(void)close(TAKE_FD(p->conn.fd));
 	/* the guest tells the end; then the entry goes */
@@ -125,6 +131,8 @@ static void on_proxy(struct loop_src *src, uint32_t events)
 			if (fds[i] >= 0)
 				(void)close(fds[i]);
 		}
+		if (p->told)
+			continue;
 		if (q.op == CTL_EXEC_SIGNAL && q.arg >= 1 && q.arg <= 64)
 			(void)unread_signal(
 				&p->unread, p->x->agent, p->id, q.arg, 0, p->ended, p->x->tick_fd);
@@ -349,7 +357,7 @@ bool vmexec_reply(struct vmexec *x, const struct agent_reply *r)
 		return false;
 	while (p && p->seq != r->seq)
 		p = p->next;
-	if (!p)
+	if (!p || p->told)
 		return true;
 	if (!r->status) {
 		morefds_listen(&p->more);
@@ -413,4 +421,16 @@ void vmexec_done(struct vmexec *x, uint32_t id)
 		return;
 	p->streams_open &= ~STREAM_BIT(AGENT_ID_FD(id));
 	maybe_end(p);
+}
+
+void vmexec_settle(const struct vmexec *x, int ms)
+{
+	int64_t end = now_ms() + ms;
+
+	for (const struct vmexec_proc *p = x->procs; p; p = p->next) {
+		struct pollfd pf = { .fd = p->conn.fd };
+
+		if (p->told)
+			(void)poll(&pf, 1, (int)MAX(end - now_ms(), 0));
+	}
 }

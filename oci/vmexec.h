@@ -79,5 +79,8 @@ bool vmexec_tick(struct vmexec *x);
 void vmexec_exited(struct vmexec *x, const struct msg_exit *m);
 /* Stream @id has ended: all was written, or nobody reads it any more. */
 void vmexec_done(struct vmexec *x, uint32_t id);
+/* Before the VMM ends, which may take its proxies with it: those that have been told their code
+ * have gone with it, or @ms have passed. */
+void vmexec_settle(const struct vmexec *x, int ms);
 
 #endif

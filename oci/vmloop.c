@@ -47,6 +47,7 @@
 #define CODE_LOST    125 /* the VM failed under the workload */
 
 #define LINGER_SECONDS 2    /* for the last bytes of connections */
+#define PROXIES_MS     2000 /* for processes that have only to end */
 
 const char vmloop_no_status[] = "cannot write the container's status";
 
@@ -531,6 +532,7 @@ int vmloop_run(struct vmloop *l, int done_fd)
 		}
 	}
 	trace_end();
+	vmexec_settle(&l->exec, PROXIES_MS);
 	/* the VM goes with the process: taking it apart first would only cost time; finish() has
 	 * seen to its disks */
 	return l->code;

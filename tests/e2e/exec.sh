@@ -126,7 +126,7 @@ pid=$(cat "$work/p")
 krun-oci exec "$id" ps | grep -q 'exit 44' || die "the process does not run"
 check "digits and nothing else" "${#pid}" "$(stat -c %s "$work/p")"
 check "its cgroup" "0::/$id" "$(cat "/proc/$pid/cgroup")"
-check "its pid namespace is the host's" "$(readlink /proc/self/ns/pid)" "$(readlink "/proc/$pid/ns/pid")"
+check "its pid namespace is the VMM's" "$(readlink "/proc/$(cat "$work/$id.pid")/ns/pid")" "$(readlink "/proc/$pid/ns/pid")"
 check "its seccomp" 2 "$(sed -n 's/^Seccomp:\t//p' "/proc/$pid/status")"
 check "it shows no arguments" "" "$(tr -d '\0' <"/proc/$pid/cmdline" | grep -o trap || true)"
 proxy_end() { # STATUS COMMAND_OF_THE_GUEST: what it ended with, as its parent sees
@@ -302,16 +302,45 @@ krun-oci exec --detach --pid-file "$work/p2" "$id-2" sleep 1000 </dev/null >/dev
 check "those of what stands for it on the host" 0 "$(cpus "/proc/$(cat "$work/p2")/status")"
 status 0 krun-oci delete --force "$id-2"
 
+say "a process whose last act ends the container"
+edit b '.process.args=["sh","-c","trap \"exit 0\" USR1; while :; do sleep 0.1; done"]'
+for i in 1 2; do
+	created "$id-3" b
+	status 0 krun-oci start "$id-3"
+	: >"$work/exits"
+	rm -f "$work/p"
+	monitor "$work/exits" krun-oci exec --detach --pid-file "$work/p" "$id-3" sh -c 'kill -USR1 1; exit 3' </dev/null >/dev/null 2>&1 &
+	wait_for 60 test -s "$work/exits"
+	grep -Eqx '[0-9]+ (3|137|signal 9)' "$work/exits" || die "its status: $(cat "$work/exits")"
+	wait_for 30 container_is "$id-3" stopped
+	krun-oci delete "$id-3"
+done
+ok "its own code, or that of what is killed"
+
 say "the VM goes"
 detached sleep 3001
+monitor=$(pgrep -P $!) # the shell that runs it has no other child
+vmm=$(cat "$work/$id.pid")
 krun-oci exec "$id" sleep 3001 &
 cli=$!
 # that it runs is seen in the guest before it is told to who stands for it, who then listens to signals
 told() { readlink "/proc/$cli/fd/"* 2>/dev/null | grep -q signalfd; }
 wait_for 30 told
 wait_for 30 runs 'sleep 3001$' 2
+zombie() { grep -q '^State:[[:space:]]Z' "/proc/$1/status"; }
+over() { grep -q "^$vmm " "$work/$id.exits"; } # and its parent has been told
+kill -STOP $monitor # it does not see the end of its exec
 status 0 krun-oci kill "$id" KILL
-proxy_end 137
+wait_for 30 zombie "$(cat "$work/p")"
+! over || die "the VMM's end shows before that of its proxy has been taken"
+kill -CONT $monitor
+wait_for 30 over
+[ ! -e "/proc/$(cat "$work/p")" ] || die "a proxy is there when the VMM has ended"
+ok "the VMM's end shows when its proxies have gone"
+wait_for 60 grep -q "^$(cat "$work/p") " "$work/exits"
+# by the kernel, or by itself when it was faster
+grep -Eqx "$(cat "$work/p") (137|signal 9)" "$work/exits" || die "the proxy's status: $(cat "$work/exits")"
+ok "killed"
 rc=0
 wait $cli || rc=$?
 check "exec in the foreground" 137 "$rc"

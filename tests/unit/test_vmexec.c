@@ -190,7 +190,10 @@ static void a_life(void)
 	vmexec_done(&x, AGENT_ID_STREAM(2, PROTO_STDERR));
 	CHECK_EQ(heard(conn, &v), EXEC_ENDED);
 	CHECK_EQ(v.code, 7);
+	/* it has a place until it has gone */
+	CHECK_EQ(x.n, 1);
 	leaves(conn);
+	CHECK_EQ(x.n, 0);
 	/* what a background child holds is not waited for; a signal is 128 more; the id is another
 	 */
 	conn = request(PHASE_CREATED, 0, 64);
@@ -456,7 +459,8 @@ static void hostile(void)
 	CHECK_EQ(v.code, 300 & 0xff);
 	reply(h.seq, 0, 0);
 	both_done(2);
-	CHECK_EQ(x.n, 0);
+	CHECK_EQ(heard(conn, &v), 0);
+	CHECK_EQ(x.n, 1);
 	leaves(conn);
 	end();
 }
