@@ -1,6 +1,7 @@
 #!/bin/bash
 # SPDX-License-Identifier: Apache-2.0
 # containerd drives the runtime through ctr and its runc shim: run, exec, kill, pause, metrics, ps, a network by CNI.
+# CLIENT_RUNTIME=crun says what is crun's.
 # timeout: 600
 # shellcheck source=lib.sh
 . "$(dirname "$0")/lib.sh"
@@ -8,7 +9,8 @@
 # shellcheck source=containerd-lib.sh
 . "$(dirname "$0")/containerd-lib.sh"
 
-run_opts=(--runc-binary "$(command -v krun-oci)" --runc-root "$work/runc")
+runtime=${CLIENT_RUNTIME:-krun-oci}
+run_opts=(--runc-binary "$(command -v "$runtime")" --runc-root "$work/runc")
 httpd=''
 # shellcheck disable=SC2317 # called by the trap
 end_tasks() {
@@ -77,5 +79,5 @@ status 0 ctr_ task kill -s KILL "$id-3"
 wait $run || true
 kill "$httpd"
 check "its address is free again" "" "$(find "$work/ipam" -name '10.*')"
-check "nothing is left" "" "$(krun-oci --root "$work/runc/default" list --quiet 2>/dev/null || krun-oci --root "$work/runc" list --quiet)"
+check "nothing is left" "" "$("$runtime" --root "$work/runc/default" list --quiet 2>/dev/null || "$runtime" --root "$work/runc" list --quiet)"
 done_testing

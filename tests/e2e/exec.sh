@@ -329,11 +329,11 @@ wait_for 30 told
 wait_for 30 runs 'sleep 3001$' 2
 zombie() { grep -q '^State:[[:space:]]Z' "/proc/$1/status"; }
 over() { grep -q "^$vmm " "$work/$id.exits"; } # and its parent has been told
-kill -STOP $monitor # it does not see the end of its exec
+kill -STOP "$monitor" # it does not see the end of its exec
 status 0 krun-oci kill "$id" KILL
 wait_for 30 zombie "$(cat "$work/p")"
 ! over || die "the VMM's end shows before that of its proxy has been taken"
-kill -CONT $monitor
+kill -CONT "$monitor"
 wait_for 30 over
 [ ! -e "/proc/$(cat "$work/p")" ] || die "a proxy is there when the VMM has ended"
 ok "the VMM's end shows when its proxies have gone"

@@ -87,6 +87,7 @@ for n in {1..64}; do
 done
 check "each of 62, once" "62 62" "$(grep -c signal "$work/$id.out") $(grep signal "$work/$id.out" | sort -u | wc -l)"
 # Also those that its process would have for itself, or that a terminal sends.
+# shellcheck disable=SC2317 # called by wait_for
 twice() { [ "$(grep -cx "signal $1" "$work/$id.out")" = 2 ]; }
 for n in 13 17 21 22; do
 	kill -$n "$(cat "$work/$id.pid")"
@@ -120,6 +121,7 @@ wait_for 20 grep -qx two "$work/$id.out"
 got=0
 wait $exec_pid || got=$?
 check "an exec" "5 three" "$got $(tail -n 1 "$work/exec.out")"
+# shellcheck disable=SC2317 # called by wait_for
 twice() { [ "$(grep -cx one "$work/$id.out")" = 2 ]; }
 wait_for 20 twice
 ok "PID 1 again"

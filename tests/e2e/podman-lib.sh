@@ -21,25 +21,21 @@ end_podman() {
 }
 trap end_podman EXIT
 
-# Podman looks at nothing of this machine's configuration.
+# Podman looks at nothing of this machine's configuration, but at what comes with the runtime.
 mkdir "$work/run" "$work/tmp" "$work/net"
-cat >"$work/containers.conf" <<END_OF_FILE
-[containers]
-log_driver = "k8s-file"
-[engine]
+cat >"$work/engine.conf" <<END_OF_FILE
 cgroup_manager = "${PODMAN_CGROUPS:-cgroupfs}"
 events_logger = "file"
 tmp_dir = "$work/run/libpod"
 runtime = "${PODMAN_RUNTIME:-krun-oci}"
-runtime_supports_json = ["crun", "runc", "krun-oci"]
-runtime_supports_nocgroups = ["crun", "krun-oci"]
-runtime_supports_kvm = ["krun-oci"]
+END_OF_FILE
+cat >"$work/containers.conf" <<END_OF_FILE
+[containers]
+log_driver = "k8s-file"
 [network]
 network_backend = "netavark"
 network_config_dir = "$work/net"
-[engine.runtimes]
-krun-oci = ["$(command -v krun-oci)"]
-crun = ["/usr/bin/crun"]
+$(sed -e "/^\[engine\]\$/r $work/engine.conf" -e "s,^krun-oci = .*,krun-oci = [\"$(command -v krun-oci)\"]\ncrun = [\"/usr/bin/crun\"]," "$top/packaging/containers.conf")
 END_OF_FILE
 cat >"$work/storage.conf" <<END_OF_FILE
 [storage]

@@ -1,11 +1,13 @@
 #!/bin/bash
 # SPDX-License-Identifier: Apache-2.0
 # Programs that take the whole terminal, in `run` and in `exec -t`: vim, less, top, tmux; job control; a paste of 64 KiB. A tmux of the
-# host is the terminal: it says what a person would see.
+# host is the terminal: it says what a person would see. With PODMAN_TTY=1 by `podman run -it` and `exec -it` instead.
 # long: yes
 # timeout: 900
 # shellcheck source=lib.sh
 . "$(dirname "$0")/lib.sh"
+# shellcheck source=podman-lib.sh
+[ -z "${PODMAN_TTY:-}" ] || . "$(dirname "$0")/podman-lib.sh"
 progs=()
 for p in vim.tiny less top tmux clear stty; do
 	real=$(readlink -f "$(command -v "$p" || command -v "${p%.tiny}" || true)")
@@ -116,6 +118,23 @@ t new-session -d -s s -x 101 -y 33 "exec sh" || die "tmux"
 t set-option -g status off
 t resize-window -t s -x 101 -y 33
 t set-option -g window-size manual
+if [ -n "${PODMAN_TTY:-}" ]; then
+	how='podman run -it'
+	opts="--network none --workdir /root --env TERM=screen --env LANG=C.UTF-8 --env HOME=/root --rootfs $root"
+	keys "clear; podman run -it --env 'PS1=guest> ' $opts sh; echo status \$?" Enter
+	use
+	saw "the exit status" -x 'status 9'
+	how='podman exec -it'
+	# shellcheck disable=SC2086 # words
+	pod run -d --name tty --env 'PS1=guest> ' $opts sleep 100000 >/dev/null || die "podman run -d"
+	keys "clear; podman exec -it tty sh; echo status \$?" Enter
+	use
+	saw "the exit status" -x 'status 9'
+	pod rm --force --time 0 tty >/dev/null
+	t kill-server
+	done_testing
+	exit
+fi
 how=run
 keys "krun-oci run --bundle $work/b $id; echo status \$?" Enter
 use
