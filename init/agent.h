@@ -257,6 +257,8 @@ void stream_accepted(struct agent *a, uint32_t proc, const struct listen_at *at,
 bool stream_drained(struct agent *a, struct stream *s);
 /* The process was reported: its stdin ends, and its terminal, which the kernel has hung up by now.
  */
+/* Of a process whose end is told: its output, with what is left in it; its input and terminal. */
+void stream_abandon(struct agent *a, uint32_t proc);
 void stream_finish(struct agent *a, uint32_t proc);
 void stream_drop_proc(struct agent *a, uint32_t proc);
 void stream_gc(struct agent *a);

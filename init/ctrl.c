@@ -265,13 +265,12 @@ static int on_signal(struct agent *a, const struct msg_hdr *h, const uint8_t *p)
 	struct msg_signal m;
 	struct proc *pr;
 
-	if (msg_take(h, p, &m, sizeof(m), NULL, NULL) ||
-		m.flags & ~(MSG_SIGNAL_ALL | MSG_SIGNAL_DROP) || m.reserved)
+	if (msg_take(h, p, &m, sizeof(m), NULL, NULL) || m.flags > MSG_SIGNAL_DROP || m.reserved)
 		return -EPROTO;
 	if (!m.signo || m.signo > 64)
 		return -EINVAL;
 	pr = proc_find(a, m.proc);
-	if (m.flags & MSG_SIGNAL_DROP)
+	if (m.flags == MSG_SIGNAL_DROP)
 		return proc_drop_output(a, pr);
 	if (!pr || pr->reaped)
 		return -ESRCH;

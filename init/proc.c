@@ -227,6 +227,8 @@ void proc_maybe_exit(struct agent *a, uint32_t id)
 	m.stime_us = (uint64_t)p->ru.ru_stime.tv_sec * 1000000u + (uint64_t)p->ru.ru_stime.tv_usec;
 	m.maxrss_kib = (uint64_t)p->ru.ru_maxrss;
 	ctrl_send_event(a, p->owner, MSG_EXIT, &m, sizeof(m));
+	if (p->drop_output)
+		stream_abandon(a, id);
 	stream_finish(a, id);
 	proc_bury(a, p);
 }
@@ -236,7 +238,7 @@ int proc_drop_output(struct agent *a, struct proc *p)
 	if (!p)
 		return -ESRCH;
 	if (!p->reaped)
-		return -EBUSY;
+		return -EINVAL;
 	p->drop_output = true;
 	proc_maybe_exit(a, p->id);
 	return 0;

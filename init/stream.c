@@ -346,6 +346,14 @@ bool stream_drained(struct agent *a, struct stream *s)
 	return !ioctl(s->pipe.fd, FIONREAD, &n) && !n;
 }
 
+void stream_abandon(struct agent *a, uint32_t proc)
+{
+	for (struct stream *s = a->streams; s; s = s->next) {
+		if (!s->dead && s->proc == proc && s->kind == STREAM_OUT)
+			end_all(a, s);
+	}
+}
+
 void stream_finish(struct agent *a, uint32_t proc)
 {
 	struct stream *s;

@@ -25,6 +25,7 @@
 #include <unistd.h>
 
 #include "oci/console.h"
+#include "oci/signals.h"
 #include "util/util.h"
 
 #define TTY_WRITE_MAX 256 /* what a terminal that polls writable has room for */
@@ -113,7 +114,7 @@ static bool on_signals(int sfd, int master, const struct console_peer *peer, int
 	while (read(sfd, &si, sizeof(si)) == (ssize_t)sizeof(si)) {
 		if (si.ssi_signo == SIGWINCH)
 			copy_size(master, peer);
-		else if (si.ssi_signo != SIGCHLD)
+		else if (signal_is_passed((int)si.ssi_signo, si.ssi_code, (pid_t)si.ssi_pid))
 			peer->signal(peer->arg, (int)si.ssi_signo);
 	}
 	return peer->ready(peer->arg, code);

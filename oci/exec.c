@@ -15,6 +15,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/sched.h>
+#include <poll.h>
 #include <sched.h>
 #include <signal.h>
 #include <stdio.h>
@@ -220,7 +221,8 @@ static int send_request(struct exec *x, struct error *e)
 	if (x->conn < 0)
 		return x->conn;
 	interrupt_hangs_up(x->conn);
-	q.flags = (x->p.terminal ? EXEC_TTY : 0) | (x->o->ignore_paused ? EXEC_PAUSED : 0);
+	q.flags = (x->p.terminal ? EXEC_TTY : 0) | (x->o->ignore_paused ? EXEC_PAUSED : 0) |
+		(x->child ? EXEC_PROXY : 0);
 	if (x->p.terminal)
 		fds[n++] = TAKE_FD(x->vm_slave);
 	for (int fd = 0; fd <= 2 && !x->p.terminal && !r; fd++)
@@ -332,6 +334,14 @@ static bool join_pid_ns(const struct exec *x)
 	return vmm >= 0 && !setns(vmm, CLONE_NEWPID);
 }
 
+/* Its sockets end long before it has, as it waits for those in its namespace. */
+static bool vmm_is_gone(const struct exec *x)
+{
+	struct pollfd p = { .fd = x->conn };
+
+	return container_phase(&x->c, NULL) == PHASE_STOPPED || poll(&p, 1, 0) == 1;
+}
+
 /* Cloned right into the container's cgroup: to move it there later would wait for all CPUs. */
 static pid_t clone_proxy(const struct exec *x, struct error *e)
 {
@@ -339,6 +349,7 @@ static pid_t clone_proxy(const struct exec *x, struct error *e)
 	CLEAN_FD int cg = -1;
 	bool joined;
 	long pid;
+	int err;
 
 	if (x->c.cgroup) {
 		CLEAN_FD int mnt = cgroup_mount(e);
@@ -361,10 +372,13 @@ static pid_t clone_proxy(const struct exec *x, struct error *e)
 		a.flags = 0;
 		pid = syscall(SYS_clone3, &a, sizeof(a));
 	}
+	if (pid >= 0)
+		return (pid_t)pid;
+	err = errno;
 	/* the kernel's word for a namespace whose first process ends */
-	if (pid < 0 && joined && errno == ENOMEM && container_phase(&x->c, NULL) == PHASE_STOPPED)
+	if (err == ENOMEM && joined && vmm_is_gone(x))
 		return err_set(e, ECONNRESET, "container \"%s\" is not running", x->c.id);
-	return pid < 0 ? err_sys(e, errno, "cannot make the exec's process") : (pid_t)pid;
+	return err_sys(e, err, "cannot make the exec's process");
 }
 
 static int start_proxy(struct exec *x, struct error *e)

@@ -9,6 +9,7 @@
 #include "oci/console.h"
 #include "oci/foreground.h"
 #include "oci/ready.h"
+#include "oci/signals.h"
 #include "util/cleanup.h"
 #include "util/util.h"
 
@@ -63,7 +64,7 @@ static int wait_vmm(struct foreground *f)
 		/* without that descriptor signals are not passed on, but the end is seen */
 		(void)poll(p, 2, sfd < 0 ? 100 : -1);
 		while (read(sfd, &si, sizeof(si)) == (ssize_t)sizeof(si)) {
-			if (si.ssi_signo != SIGCHLD)
+			if (signal_is_passed((int)si.ssi_signo, si.ssi_code, (pid_t)si.ssi_pid))
 				signal_vmm(f, (int)si.ssi_signo);
 		}
 	}

@@ -247,7 +247,8 @@ static int end_vmm(const struct container *c, unsigned ms, struct error *e)
 	r = wait_for(fd, ms);
 	if (r != -ETIMEDOUT)
 		return r ? err_sys(e, r, "cannot wait for the VMM of container \"%s\"", c->id) : 0;
-	/* D: in the kernel, by a file system or device that hangs; R: a busy host */
+	/* D: in the kernel, by a file system or device that hangs; R: a busy host; S: the parent of
+	 * an exec's process does not take its end */
 	if (proc_start_time(c->pid, &start, &state))
 		state = '?';
 	return err_set(e, ETIMEDOUT,

@@ -10,38 +10,63 @@
 
 /* #syscalls:main timerfd_settime */
 
-static void count(struct unread *u, int tick_fd)
+/* What a process without a handler does not die of, that is no wish to see it end. */
+static bool ends(uint32_t signo)
 {
-	const struct itimerspec t = { .it_value.tv_sec = 1, .it_interval.tv_sec = 1 };
+	switch (signo) {
+	case SIGCHLD:
+	case SIGCONT:
+	case SIGSTOP:
+	case SIGTSTP:
+	case SIGTTIN:
+	case SIGTTOU:
+	case SIGURG:
+	case SIGWINCH:
+		return false;
+	default:
+		return true;
+	}
+}
+
+static void begin(struct unread *u, struct unread_tick *t)
+{
+	const struct itimerspec each = { .it_value.tv_sec = 1, .it_interval.tv_sec = 1 };
 
 	if (u->left || u->over)
 		return;
 	u->left = UNREAD_SECONDS;
-	/* that others count from an earlier second on, and ours is cut short, does no harm */
-	(void)timerfd_settime(tick_fd, 0, &t, NULL);
+	/* where it ticks for others already the first second is a part of one */
+	if (!t->on)
+		t->on = !timerfd_settime(t->fd, 0, &each, NULL);
 }
 
 bool unread_signal(struct unread *u, struct agent *a, uint32_t proc, uint32_t signo, uint32_t flags,
-	bool ended, int tick_fd)
+	bool ended, struct unread_tick *t)
 {
+	uint32_t seq;
+
 	if (ended) {
-		count(u, tick_fd);
+		if (ends(signo))
+			begin(u, t);
 		return true;
 	}
-	u->seq = agent_signal(a, proc, signo, flags);
-	return u->seq;
+	seq = agent_signal(a, proc, signo, flags);
+	if (ends(signo))
+		u->seq = seq;
+	return seq;
 }
 
-bool unread_reply(struct unread *u, const struct agent_reply *r, int tick_fd)
+bool unread_reply(struct unread *u, const struct agent_reply *r, struct unread_tick *t)
 {
-	if (r->type != MSG_SIGNAL || r->seq != u->seq)
+	if (r->type != MSG_SIGNAL || !u->seq || r->seq != u->seq)
 		return false;
+	u->seq = 0;
 	if (r->status == -ESRCH)
-		count(u, tick_fd);
+		begin(u, t);
 	return true;
 }
 
-bool unread_tick(struct unread *u, struct agent *a, uint32_t proc, bool ended)
+bool unread_count(struct unread *u, struct agent *a, uint32_t proc, bool ended)
 {
 	if (!u->left || --u->left)
 		return u->left;

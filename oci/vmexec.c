@@ -13,7 +13,6 @@
  * its places in the table and in the device cannot be used faster than the guest gives them back.
  */
 #include <errno.h>
-#include <poll.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -24,13 +23,12 @@
 #include <unistd.h>
 
 #include "init/proto/blob.h"
-#include "oci/clock.h"
 #include "oci/vmexec.h"
 #include "util/cleanup.h"
 #include "util/util.h"
 #include "vmm.h"
 
-/* #syscalls:main recvmsg sendto pread64 fstat close epoll_ctl poll */
+/* #syscalls:main recvmsg sendto pread64 fstat close epoll_ctl */
 
 #define ID_MAX (AGENT_ID_ACCEPTED / PROTO_FD_LIMIT - 2) /* of AGENT_ID_STREAM() */
 
@@ -42,15 +40,15 @@ struct vmexec_proc {
 	uint64_t streams_open; /* STREAM_BIT() of output that is not finished */
 	struct unread unread;
 	struct morefds_serve more;
-	bool ended, told;
+	bool proxy, ended, told;
 	int code;
 };
 
-void vmexec_init(
-	struct vmexec *x, struct loop *loop, struct agent *agent, struct vmm *vm, int tick_fd)
+void vmexec_init(struct vmexec *x, struct loop *loop, struct agent *agent, struct vmm *vm,
+	struct unread_tick *tick)
 {
 	*x = (struct vmexec){
-		.loop = loop, .agent = agent, .vm = vm, .tick_fd = tick_fd, .last = PROTO_PROC_INIT
+		.loop = loop, .agent = agent, .vm = vm, .tick = tick, .last = PROTO_PROC_INIT
 	};
 }
 
@@ -106,7 +104,7 @@ static void hang_up(struct vmexec_proc *p)
 	loop_del(x->loop, &p->conn);
 	(void)close(TAKE_FD(p->conn.fd));
 	/* the guest tells the end; then the entry goes */
-	(void)agent_signal(x->agent, p->id, SIGKILL, 0);
+	(void)unread_signal(&p->unread, x->agent, p->id, SIGKILL, 0, p->ended, x->tick);
 }
 
 static void set_size(struct vmexec_proc *p, uint32_t arg)
@@ -135,7 +133,7 @@ static void on_proxy(struct loop_src *src, uint32_t events)
 			continue;
 		if (q.op == CTL_EXEC_SIGNAL && q.arg >= 1 && q.arg <= 64)
 			(void)unread_signal(
-				&p->unread, p->x->agent, p->id, q.arg, 0, p->ended, p->x->tick_fd);
+				&p->unread, p->x->agent, p->id, q.arg, 0, p->ended, p->x->tick);
 		else if (q.op == CTL_EXEC_SIZE)
 			set_size(p, q.arg);
 	}
@@ -264,6 +262,7 @@ void vmexec_request(struct vmexec *x, enum phase phase, int conn, const struct c
 		return refuse(conn, ENOMEM, err_text(ENOMEM));
 	p->x = x;
 	p->id = ++x->last;
+	p->proxy = q->flags & EXEC_PROXY;
 	p->conn = (struct loop_src){ .fd = conn, .name = "exec", .fn = on_proxy, .arg = p };
 	p->more = (struct morefds_serve){
 		.loop = x->loop, .agent = x->agent, .vm = x->vm, .proc = p->id
@@ -349,7 +348,7 @@ bool vmexec_reply(struct vmexec *x, const struct agent_reply *r)
 		return true;
 	}
 	if (r->type == MSG_SIGNAL) {
-		while (p && !unread_reply(&p->unread, r, x->tick_fd))
+		while (p && !unread_reply(&p->unread, r, x->tick))
 			p = p->next;
 		return p;
 	}
@@ -394,7 +393,7 @@ bool vmexec_tick(struct vmexec *x)
 
 	for (struct vmexec_proc *p = x->procs; p; p = next) {
 		next = p->next;
-		more |= unread_tick(&p->unread, x->agent, p->id, p->ended);
+		more |= unread_count(&p->unread, x->agent, p->id, p->ended);
 		maybe_end(p);
 	}
 	return more;
@@ -423,14 +422,11 @@ void vmexec_done(struct vmexec *x, uint32_t id)
 	maybe_end(p);
 }
 
-void vmexec_settle(const struct vmexec *x, int ms)
+bool vmexec_leaving(const struct vmexec *x)
 {
-	int64_t end = now_ms() + ms;
+	const struct vmexec_proc *p = x->procs;
 
-	for (const struct vmexec_proc *p = x->procs; p; p = p->next) {
-		struct pollfd pf = { .fd = p->conn.fd };
-
-		if (p->told)
-			(void)poll(&pf, 1, (int)MAX(end - now_ms(), 0));
-	}
+	while (p && !(p->proxy && p->ended && p->conn.fd >= 0))
+		p = p->next;
+	return p;
 }

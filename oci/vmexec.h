@@ -29,6 +29,7 @@
 
 #define EXEC_TTY    1u /* the second descriptor is a terminal, and the only one */
 #define EXEC_PAUSED 2u /* into a paused container too: it begins when that is resumed */
+#define EXEC_PROXY  4u /* who waits on the connection may be in our pid namespace */
 
 enum exec_what {
 	EXEC_STARTED = 1,
@@ -52,7 +53,7 @@ struct vmexec {
 	struct loop *loop;
 	struct agent *agent;
 	struct vmm *vm;
-	int tick_fd;
+	struct unread_tick *tick;
 	struct vmexec_proc *procs;
 	unsigned n;
 	struct {
@@ -65,22 +66,21 @@ struct vmexec {
 /* Of the flags of a MSG_EXIT: output streams, by STREAM_BIT(), that somebody else holds on to. */
 uint64_t exit_open(uint32_t flags);
 
-/* @tick_fd: a timer that vmexec_tick() is called for (oci/unread.h). */
-void vmexec_init(
-	struct vmexec *x, struct loop *loop, struct agent *agent, struct vmm *vm, int tick_fd);
+/* @tick: its owner calls vmexec_tick(). */
+void vmexec_init(struct vmexec *x, struct loop *loop, struct agent *agent, struct vmm *vm,
+	struct unread_tick *tick);
 /* A CTL_EXEC: takes @conn over, and of @fds (CTL_MAX_FDS) what it sets to -1. */
 void vmexec_request(
 	struct vmexec *x, enum phase phase, int conn, const struct ctl_req *q, int *fds);
 void vmexec_ps(struct vmexec *x, int conn, const struct ctl_req *q);
 /* True when it was the answer to one of ours. */
 bool vmexec_reply(struct vmexec *x, const struct agent_reply *r);
-/* A second has passed; true: more are counted. */
+/* A tick; true: some go on counting. */
 bool vmexec_tick(struct vmexec *x);
 void vmexec_exited(struct vmexec *x, const struct msg_exit *m);
 /* Stream @id has ended: all was written, or nobody reads it any more. */
 void vmexec_done(struct vmexec *x, uint32_t id);
-/* Before the VMM ends, which may take its proxies with it: those that have been told their code
- * have gone with it, or @ms have passed. */
-void vmexec_settle(const struct vmexec *x, int ms);
+/* Processes have ended whose proxies have not, and would not tell their code if we ended now. */
+bool vmexec_leaving(const struct vmexec *x);
 
 #endif

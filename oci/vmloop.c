@@ -46,8 +46,9 @@
 #define BOOT_SECONDS 120 /* a guest that says nothing for so long is lost */
 #define CODE_LOST    125 /* the VM failed under the workload */
 
-#define LINGER_SECONDS 2    /* for the last bytes of connections */
-#define PROXIES_MS     2000 /* for processes that have only to end */
+#define LINGER_SECONDS                                                            \
+	2 /* for the last bytes of connections, and proxies that have only to end \
+	   */
 
 const char vmloop_no_status[] = "cannot write the container's status";
 
@@ -91,9 +92,32 @@ static void fail_start(struct vmloop *l, int status, int code, const char *text)
 		vmctl_answer(TAKE_FD(l->start_conn), status, text);
 }
 
+/* Connections that the workload's sockets have accepted may still carry its last bytes, and proxies
+ * of execs tell codes that they have been told; but who is there at the other end does not decide
+ * how long the container lives. */
+static void linger(struct vmloop *l)
+{
+	const struct itimerspec t = { .it_value.tv_sec = LINGER_SECONDS };
+
+	if (l->lingering)
+		return;
+	l->lingering = true;
+	loop_del(l->loop, &l->timer);
+	(void)timerfd_settime(l->timer.fd, 0, &t, NULL);
+	if (loop_add(l->loop, &l->timer, EPOLLIN))
+		l->lingered = true;
+}
+
+/* After each round of the loop. */
 static void maybe_finish(struct vmloop *l)
 {
-	if (l->exited && (l->unread.over || (!l->streams_open && !l->accepted)))
+	bool others = l->accepted || vmexec_leaving(&l->exec);
+
+	if (!l->exited || l->quit)
+		return;
+	if (others)
+		linger(l);
+	if (l->unread.over || (!l->streams_open && (!others || l->lingered)))
 		finish(l, l->code);
 }
 
@@ -149,7 +173,7 @@ static void on_reply(void *arg, const struct agent_reply *r)
 			finish(l, 1);
 		return;
 	}
-	if (vmexec_reply(&l->exec, r) || unread_reply(&l->unread, r, l->tick.fd))
+	if (vmexec_reply(&l->exec, r) || unread_reply(&l->unread, r, &l->ticking))
 		return;
 	if (r->seq == l->net_seq && r->status)
 		log_warn("the guest does not show all addresses of its network: %s",
@@ -173,18 +197,6 @@ static void on_reply(void *arg, const struct agent_reply *r)
 		vmctl_answer(TAKE_FD(l->start_conn), 0, "");
 }
 
-/* Connections that the workload's sockets have accepted may still carry its last bytes, but who is
- * there at their other ends does not decide how long the container lives. */
-static void linger(struct vmloop *l)
-{
-	const struct itimerspec t = { .it_value.tv_sec = LINGER_SECONDS };
-
-	loop_del(l->loop, &l->timer);
-	(void)timerfd_settime(l->timer.fd, 0, &t, NULL);
-	if (loop_add(l->loop, &l->timer, EPOLLIN))
-		l->accepted = 0;
-}
-
 static void on_exited(void *arg, const struct msg_exit *x)
 {
 	struct vmloop *l = arg;
@@ -199,9 +211,6 @@ static void on_exited(void *arg, const struct msg_exit *x)
 	/* what somebody else may still write to is not waited for */
 	l->streams_open &= ~exit_open(x->flags);
 	morefds_stop(&l->more);
-	if (l->accepted)
-		linger(l);
-	maybe_finish(l);
 }
 
 static void vm_gone(struct vmloop *l, const char *why)
@@ -278,10 +287,7 @@ static void on_timer(struct loop_src *src, uint32_t events)
 
 	(void)events;
 	loop_del(l->loop, src);
-	if (l->exited) {
-		l->accepted = 0;
-		return maybe_finish(l);
-	}
+	l->lingered = l->exited;
 	if (l->phase != PHASE_CREATING)
 		return;
 	vmm_stats(l->vm, &st);
@@ -306,7 +312,6 @@ static void on_done(struct loop_src *src, uint32_t events)
 		else
 			vmexec_done(&l->exec, d.id);
 	}
-	maybe_finish(l);
 }
 
 static void on_sync(struct loop_src *src, uint32_t events)
@@ -331,25 +336,23 @@ static void on_sync(struct loop_src *src, uint32_t events)
 bool vmloop_signal(struct vmloop *l, uint32_t signo, uint32_t flags)
 {
 	return unread_signal(
-		&l->unread, &l->agent, PROTO_PROC_INIT, signo, flags, l->exited, l->tick.fd);
+		&l->unread, &l->agent, PROTO_PROC_INIT, signo, flags, l->exited, &l->ticking);
 }
 
-/* A second, while somebody counts them. */
 static void on_tick(struct loop_src *src, uint32_t events)
 {
 	static const struct itimerspec never;
 	struct vmloop *l = src->arg;
-	bool more;
 	uint64_t n;
 
 	(void)events;
-	if (read(src->fd, &n, sizeof(n)) != (ssize_t)sizeof(n))
+	/* while the VM is paused nobody can take anything */
+	if (read(src->fd, &n, sizeof(n)) != (ssize_t)sizeof(n) || l->phase == PHASE_PAUSED)
 		return;
-	more = unread_tick(&l->unread, &l->agent, PROTO_PROC_INIT, l->exited);
-	more |= vmexec_tick(&l->exec);
-	if (!more)
+	l->ticking.on = unread_count(&l->unread, &l->agent, PROTO_PROC_INIT, l->exited);
+	l->ticking.on |= vmexec_tick(&l->exec);
+	if (!l->ticking.on)
 		(void)timerfd_settime(src->fd, 0, &never, NULL);
-	maybe_finish(l);
 }
 
 static void on_signal(struct loop_src *src, uint32_t events)
@@ -373,7 +376,7 @@ static void on_sigsys(struct loop_src *src, uint32_t events)
 
 	(void)events;
 	if (read(src->fd, &n, sizeof(n)) == (ssize_t)sizeof(n))
-		(void)agent_signal(&l->agent, PROTO_PROC_INIT, SIGSYS, 0);
+		(void)vmloop_signal(l, SIGSYS, 0);
 }
 
 static int add(struct vmloop *l, struct loop_src *src, int fd, const char *name, loop_fn *fn)
@@ -463,6 +466,7 @@ int vmloop_new(struct vmproc *p, struct vmm *vm, struct vmloop **out, struct err
 	r = loop_new("main", &l->loop, e);
 	if (!r)
 		r = agent_open(&l->agent, l->loop, vm, &agent_ops, l, e);
+	vmexec_init(&l->exec, l->loop, &l->agent, vm, &l->ticking);
 	if (!r)
 		r = give_stdio(l, &stdio);
 	if (!r)
@@ -484,7 +488,6 @@ static int begin(struct vmloop *l, int done_fd, struct error *e)
 			on_signal);
 	if (!r)
 		r = add(l, &l->sys, eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK), "SIGSYS", on_sigsys);
-	vmexec_init(&l->exec, l->loop, &l->agent, l->vm, l->tick.fd);
 	if (!r)
 		r = confine_prepare(l->sys.fd, e);
 	if (!r)
@@ -499,6 +502,7 @@ static int begin(struct vmloop *l, int done_fd, struct error *e)
 	if (!r)
 		r = add(l, &l->tick, timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK),
 			"tick", on_tick);
+	l->ticking.fd = l->tick.fd;
 	if (!r)
 		r = add(l, &l->event, vmm_event_fd(l->vm), "vm", on_event);
 	if (!r)
@@ -530,9 +534,9 @@ int vmloop_run(struct vmloop *l, int done_fd)
 				&e, r, "the main thread cannot wait for events: %s", err_text(r));
 			vm_gone(l, e.msg);
 		}
+		maybe_finish(l);
 	}
 	trace_end();
-	vmexec_settle(&l->exec, PROXIES_MS);
 	/* the VM goes with the process: taking it apart first would only cost time; finish() has
 	 * seen to its disks */
 	return l->code;

@@ -28,7 +28,7 @@ struct vmloop {
 	unsigned accepted;    /* such connections that have not ended */
 	struct loop_src sync, sig, sys, ctl, event, done, timer;
 	struct loop_src unsynced;	   /* the end of PAUSE_SYNC_S */
-	struct loop_src tick;		   /* a second, while output is unread */
+	struct loop_src tick;		   /* of @ticking */
 	struct loop_src pause;		   /* of the control socket, while no descriptor is free */
 	struct loop_src asker[CTL_ASKERS]; /* connections whose request has not come yet */
 	unsigned next_asker;
@@ -46,6 +46,8 @@ struct vmloop {
 	bool exited;	       /* the workload has ended with @code */
 	uint64_t streams_open; /* STREAM_BIT() of the output streams that are not finished */
 	struct unread unread;  /* their limit, after a signal */
+	struct unread_tick ticking;
+	bool lingering, lingered; /* LINGER_SECONDS have begun, have passed */
 	int code;
 	uint32_t flags; /* STATUS_*, for the status file */
 	bool quit;

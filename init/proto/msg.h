@@ -173,10 +173,10 @@ struct msg_signal {
 	uint32_t reserved;
 };
 
-#define MSG_SIGNAL_ALL 1u /* every process of the container */
-#define MSG_SIGNAL_DROP                                                          \
-	2u /* to a process that has ended: MSG_EXIT now, whatever output is left \
-	    */
+/* To every process of the container. */
+#define MSG_SIGNAL_ALL 1u
+/* Alone, of a process that has ended: its MSG_EXIT now, whatever output is left. */
+#define MSG_SIGNAL_DROP 2u
 
 struct msg_winsize {
 	uint32_t proc;

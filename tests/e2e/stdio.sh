@@ -129,18 +129,45 @@ check "what was written before the end arrives at a slow reader" 3000000 "$(cat 
 say "a workload that has ended, and whose output nobody takes"
 mkfifo "$work/f.stands"
 exec 8<>"$work/f.stands"
-gone() { ! krun-oci kill "$id-stands" TERM 2>/dev/null; } # the first ones may find it still alive, and PID 1 has no handler
-# What is left is with the VMM; or in the guest's pipe as well, which the writer's end does not empty.
-for writes in 'head -c 66000 /dev/zero' 'head -c 9000000 /dev/zero & sleep 1'; do
-	script "$writes; echo over >&2; exit 7"
+# shellcheck disable=SC2317 # called by wait_for
+dead() { ! krun-oci exec "$id-stands" true 2>/dev/null; }
+# shellcheck disable=SC2317
+gone() { ! krun-oci state "$id-stands" >/dev/null 2>&1; }
+stands() { # COMMAND
+	script "$1; exit 7"
 	krun-oci run --bundle "$work/b" "$id-stands" </dev/null >"$work/f.stands" 2>"$work/e" &
-	wait_for 60 grep -q over "$work/e"
+	cli=$!
+	wait_for 60 container_is "$id-stands" running
+	wait_for 60 dead
 	check "it runs until all is written" running "$(krun-oci state "$id-stands" | jq -r .status)"
-	wait_for 60 gone
-	rc=0
-	ended 60 "$id-stands" $! || rc=$?
-	check "a signal ends it, with its own code" 7 "$rc"
-done
+	status 0 krun-oci kill "$id-stands" WINCH
+	status 0 krun-oci kill "$id-stands" TERM
+}
+stands 'head -c 66000 /dev/zero' # what is left is with the VMM
+check "who reads then gets all" 66000 "$(head -c 66000 <&8 | wc -c)"
+rc=0
+ended 60 "$id-stands" $cli || rc=$?
+check "the code" 7 "$rc"
+stands 'head -c 9000000 /dev/zero & sleep 1' # ... and in the guest's pipe, which the writer's end does not empty
+wait_for 60 gone
+rc=0
+ended 60 "$id-stands" $cli || rc=$?
+check "a signal ends it, with its own code" 7 "$rc"
+script 'sleep 1000'
+krun-oci run -d --bundle "$work/b" "$id-stands" </dev/null >/dev/null 2>"$work/e" || die "run -d"
+krun-oci exec "$id-stands" sh -c 'head -c 66000 /dev/zero; exit 8' </dev/null >"$work/f.stands" 2>"$work/e" &
+cli=$!
+# shellcheck disable=SC2317
+started() { readlink "/proc/$cli/fd/"* 2>/dev/null | grep -q signalfd; }
+wait_for 30 started
+# shellcheck disable=SC2317
+over() { ! krun-oci exec "$id-stands" ps | grep -q 'exit 8'; }
+wait_for 30 over
+kill -TERM $cli
+rc=0
+ended 60 "$id-stands" $cli || rc=$?
+check "an exec too" 8 "$rc"
+krun-oci delete --force "$id-stands"
 exec 8>&-
 
 say "$mib MiB through stdin and stdout"

@@ -3,6 +3,7 @@
 #include <elf.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <signal.h>
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/mman.h>
@@ -25,7 +26,7 @@ static struct agent agent;
 static struct vmexec x;
 static struct error e;
 static int guest = -1; /* the agent's end */
-static int tick = -1;
+static struct unread_tick tick;
 
 static void nothing(struct loop_src *src, uint32_t events)
 {
@@ -77,8 +78,8 @@ static int begin(void)
 	}
 	agent = (struct agent){ .loop = loop, .src = { .fd = sv[0], .name = "a", .fn = nothing } };
 	guest = sv[1];
-	tick = timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK);
-	vmexec_init(&x, loop, &agent, vm, tick);
+	tick = (struct unread_tick){ .fd = timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC) };
+	vmexec_init(&x, loop, &agent, vm, &tick);
 	return loop_add(loop, &agent.src, EPOLLIN);
 }
 
@@ -87,7 +88,7 @@ static void end(void)
 	CHECK_EQ(x.n, 0);
 	agent_close(&agent);
 	close(guest);
-	close(tick);
+	close(tick.fd);
 	loop_free(loop);
 	vmm_free(vm);
 	CHECK(!fake_hv_last());
@@ -355,10 +356,10 @@ static bool ticks(void)
 {
 	struct itimerspec t;
 
-	return !timerfd_gettime(tick, &t) && t.it_interval.tv_sec == 1;
+	return tick.on && !timerfd_gettime(tick.fd, &t) && t.it_interval.tv_sec == 1;
 }
 
-/* A second more, so many times; what the last one says. */
+/* So many ticks; what the last one says. */
 static bool seconds(unsigned n)
 {
 	bool more = false;
@@ -369,16 +370,16 @@ static bool seconds(unsigned n)
 }
 
 /* The number of the message to the guest; 0: there is none. */
-static void signals(int conn, uint32_t *seq)
+static void signals(int conn, uint32_t signo, uint32_t *seq)
 {
-	struct ctl_req q = { .op = CTL_EXEC_SIGNAL, .arg = 15 };
+	struct ctl_req q = { .op = CTL_EXEC_SIGNAL, .arg = signo };
 	struct msg_signal s;
 	struct msg_hdr h;
 
 	CHECK_EQ(ctl_send(conn, &q, NULL, 0, &e), 0);
 	CHECK(loop_once(loop, 1000) > 0);
 	*seq = told(&s, sizeof(s), &h) == MSG_SIGNAL ? h.seq : 0;
-	CHECK(!*seq || (s.signo == 15 && !s.flags));
+	CHECK(!*seq || (s.signo == signo && !s.flags));
 }
 
 /* Ended in the guest, and its output stands: after a signal that may last so long and no longer. */
@@ -396,14 +397,18 @@ static void unread(void)
 	CHECK_EQ(told(&mp, sizeof(mp), &h), MSG_EXEC);
 	reply(h.seq, 0, 0);
 	CHECK_EQ(heard(conn, &v), EXEC_STARTED);
-	/* one that arrives; and the answer to somebody else's */
-	signals(conn, &r.seq);
+	/* one that arrives; the answer to nobody's; and one that is no wish for an end */
+	signals(conn, SIGTERM, &r.seq);
 	CHECK(r.seq && vmexec_reply(&x, &r));
 	r.status = -ESRCH;
 	r.seq++;
 	CHECK(!vmexec_reply(&x, &r) && !ticks());
+	r.seq = 0;
+	CHECK(!vmexec_reply(&x, &r) && !ticks());
+	signals(conn, SIGWINCH, &r.seq);
+	CHECK(r.seq && !vmexec_reply(&x, &r) && !ticks());
 	/* one for which there is no process any more */
-	signals(conn, &r.seq);
+	signals(conn, SIGTERM, &r.seq);
 	CHECK(r.seq && vmexec_reply(&x, &r) && ticks());
 	CHECK(seconds(UNREAD_SECONDS - 1));
 	CHECK_EQ(told(&s, sizeof(s), &h), 0);
@@ -422,13 +427,62 @@ static void unread(void)
 	CHECK_EQ(heard(conn, &v), EXEC_STARTED);
 	exits(3, 8, 0, 0);
 	CHECK(!seconds(2 * UNREAD_SECONDS));
-	signals(conn, &r.seq);
+	signals(conn, SIGCONT, &r.seq);
+	CHECK(!r.seq && !seconds(2 * UNREAD_SECONDS));
+	signals(conn, SIGTERM, &r.seq);
 	CHECK_EQ(r.seq, 0);
 	CHECK(seconds(UNREAD_SECONDS - 1) && !heard(conn, &v));
 	CHECK(!seconds(1));
 	CHECK_EQ(told(&s, sizeof(s), &h), 0);
 	CHECK(heard(conn, &v) == EXEC_ENDED && v.code == 8);
 	leaves(conn);
+	end();
+}
+
+/* Whose proxy has hung up: its place is free when its reader has had its time. */
+static void unread_of_nobody(void)
+{
+	struct msg_signal s;
+	struct msg_proc mp;
+	struct msg_hdr h;
+	int conn;
+
+	CHECK_EQ(begin(), 0);
+	conn = request(PHASE_RUNNING, 0, 64);
+	CHECK_EQ(told(&mp, sizeof(mp), &h), MSG_EXEC);
+	exits(2, 7, 0, 0);
+	close(conn);
+	CHECK(loop_once(loop, 1000) > 0);
+	CHECK_EQ(told(&s, sizeof(s), &h), 0);
+	CHECK(ticks() && seconds(UNREAD_SECONDS - 1));
+	CHECK_EQ(x.n, 1);
+	CHECK(!seconds(1));
+	end();
+}
+
+/* Who has to tell a code before we may end. */
+static void leaving(void)
+{
+	struct exec_event v;
+	struct msg_proc mp;
+	struct msg_hdr h;
+	int command, proxy;
+
+	CHECK_EQ(begin(), 0);
+	command = request(PHASE_RUNNING, 0, 64);
+	proxy = request(PHASE_RUNNING, EXEC_PROXY, 64);
+	CHECK_EQ(told(&mp, sizeof(mp), &h), MSG_EXEC);
+	CHECK_EQ(told(&mp, sizeof(mp), &h), MSG_EXEC);
+	exits(2, 0, 0, 0);
+	CHECK(!vmexec_leaving(&x));
+	exits(3, 3, 0, 0);
+	CHECK(vmexec_leaving(&x) && !heard(proxy, &v));
+	both_done(3);
+	CHECK(vmexec_leaving(&x) && heard(proxy, &v) == EXEC_ENDED && v.code == 3);
+	leaves(proxy);
+	CHECK(!vmexec_leaving(&x) && x.n == 1);
+	both_done(2);
+	leaves(command);
 	end();
 }
 
@@ -555,6 +609,8 @@ static const struct test_case cases[] = {
 	TEST(failures),
 	TEST(proxies),
 	TEST(unread),
+	TEST(unread_of_nobody),
+	TEST(leaving),
 	TEST(hostile),
 	TEST(limit),
 	TEST(ps),
