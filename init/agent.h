@@ -225,6 +225,9 @@ int netif_show(const uint8_t *list, size_t len);
  * or -errno with *@f, and the device is as it was. */
 int nic_set(const struct msg_nic *n, const uint8_t *items, size_t len, struct fail *f);
 
+/* root.c: mounts on @dir what the blob says of the root; 0, or -errno with *@f. */
+int root_mount(const struct blob_view *s, const char *dir, struct fail *f);
+
 /* sysctl.c: sysctl_set() runs in the child that makes the container, and leaves out those of
  * interfaces. The agent keeps a copy of these, and sets them when the interfaces are there. 0, or
  * -errno with *@f. */

@@ -365,6 +365,8 @@ static int on_shutdown(struct agent *a)
 	}
 	(void)kill(-1, SIGKILL);
 	sync();
+	/* a disk's file system is then one that was left in order */
+	(void)sys_umount(a->cfg.share);
 	(void)reboot(RB_AUTOBOOT);
 	return -errno;
 }

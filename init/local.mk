@@ -34,6 +34,7 @@ agent_sources = \
 	init/proc.c \
 	init/process.c \
 	init/ps.c \
+	init/root.c \
 	init/stream.c \
 	init/sysctl.c \
 	init/agent.h \

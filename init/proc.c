@@ -310,12 +310,10 @@ int proc_release(struct agent *a, struct proc *p, struct conn *c, uint32_t seq)
  * it is asked. */
 static int mount_share(struct agent *a, const struct blob_view *s, struct fail *f)
 {
-	if (a->cfg.share_mounted)
-		return 0;
-	if (sys_mount(s->root_source, a->cfg.share, s->root_type, 0, s->root_data))
-		return fail_set(f, errno, "mounting the root", s->root_type);
-	a->cfg.share_mounted = true;
-	return 0;
+	int err = a->cfg.share_mounted ? 0 : root_mount(s, a->cfg.share, f);
+
+	a->cfg.share_mounted |= !err;
+	return err;
 }
 
 /* The clone itself: for exec into the container's pid namespace, both into its cgroup, or into @cg

@@ -24,12 +24,14 @@
 #define NR_openat2	 437
 #define NR_mount_setattr 442
 
+#define K_MS_RDONLY  1
 #define K_MS_NOSUID  2
 #define K_MS_BIND    0x1000
 #define K_MS_NODEV   4
 #define K_MS_NOEXEC  8
 #define K_MS_MOVE    0x2000
 #define K_MS_REC     0x4000
+#define K_MS_SILENT  0x8000
 #define K_MS_PRIVATE 0x40000
 
 #define K_MNT_DETACH 2

@@ -56,8 +56,8 @@ enum blob_tag {
 
 	/* the container: BLOB_CREATE only */
 	BLOB_T_CONTAINER = 16, /* blob_container; exactly one */
-	BLOB_T_ROOT = 17, /* strings: fs type, source, options; at most one, default virtiofs with
-			     tag "root" */
+	BLOB_T_ROOT = 17, /* strings: fs type ("auto": those for disks, until one knows it), source,
+			     options; at most one, default virtiofs with tag "root" */
 	BLOB_T_HOSTNAME = 18,	/* string; at most one */
 	BLOB_T_DOMAINNAME = 19, /* string; at most one */
 	BLOB_T_MOUNT = 20,	/* blob_mount, then strings: fs type, source, destination, data */

@@ -100,6 +100,8 @@ struct api_ctx {
 	unsigned nfs;
 	bool no_init;
 	struct api_list volumes; /* "HOST:GUEST" */
+	/* The root is on a disk; then there is a share with the root's tag, which is the original's
+	 * first process's. Type NULL: any that the guest knows. */
 	char *remount_dev, *remount_type, *remount_opts;
 
 	struct api_disk disk[LIM_API_DISKS];
@@ -158,15 +160,19 @@ void api_list_free(struct api_list *l);
 /* A decimal number up to @max that ends at @end, and where it ends. */
 bool api_number(const char **s, char end, uint64_t max, uint64_t *out) NODISCARD;
 
-/* share.c: the share with this tag, or NULL. */
+/* share.c: the share with this tag, or NULL; and a new one, -errno as krun_add_virtiofs3(). */
 struct api_fs *api_fs_find(struct api_ctx *c, const char *tag);
+int api_fs_add(
+	struct api_ctx *c, const char *tag, const char *path, uint64_t shm, bool ro) NODISCARD;
 
 /*
  * overlay.c. api_virt_find(): the entry of this path, @len bytes without a slash in front, or NULL.
- * api_virt_drop(): takes it out of the list, and all that is in it.
+ * api_virt_put(): a copy of @v at the end of the list, where there is room, and in place of what
+ * had its path. api_virt_drop(): takes one out of the list, and all that is in it.
  */
 #define API_INIT_NAME "init.krun" /* of the root share, where the original has its init */
 const struct vmm_fs_virt *api_virt_find(const struct api_fs *f, const char *path, size_t len);
+int api_virt_put(struct api_fs *f, const struct vmm_fs_virt *v) NODISCARD;
 void api_virt_drop(struct api_fs *f, const char *path);
 void api_virt_free(struct api_fs *f);
 

@@ -104,6 +104,9 @@ int work_blob(const struct work *w, const struct api_ctx *c, unsigned stdio, int
 	blob_begin(&b, BLOB_CREATE, sizeof(head));
 	put_process(&b, w, c, stdio, tty);
 	blob_put_container(&b, &k);
+	if (c->remount_dev)
+		blob_put_root(&b, c->remount_type ? c->remount_type : "auto", c->remount_dev,
+			c->remount_opts ? c->remount_opts : "");
 	blob_put_str(&b, BLOB_T_HOSTNAME, w->hostname);
 	put_mounts(&b, w, c);
 	r = blob_done(&b, out, len);

@@ -73,6 +73,9 @@ static int add_shares(struct start *s, struct error *e)
 		const struct api_fs *f = &c->fs[i];
 		bool root = !own && !strcmp(f->tag, KRUN_FS_ROOT_TAG);
 
+		/* the agent needs no share to begin in */
+		if (root && c->remount_dev)
+			continue;
 		r = add_fs(s, root ? "root" : f->tag, f->path, INT16_MAX, -1, f, e);
 		/* libkrun's init ends with this on its root */
 		if (!r && own && !strcmp(f->tag, KRUN_FS_ROOT_TAG))

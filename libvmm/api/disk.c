@@ -70,27 +70,55 @@ int32_t krun_add_disk3(uint32_t ctx_id, const char *block_id, const char *disk_p
 	return 0;
 }
 
+/* The share from which the original's first process is started, with the directories that it wants:
+ * one of the caller's finds it so. */
+static int add_first_root(struct api_ctx *c)
+{
+	static const char *const dirs[] = { "dev", "proc", "sys", "newroot" };
+	int r = api_fs_add(c, KRUN_FS_ROOT_TAG, NULL, 0, false);
+
+	if (r)
+		return r;
+	for (size_t i = 0; !r && i < ARRAY_SIZE(dirs); i++) {
+		const struct vmm_fs_virt v = { .path = dirs[i], .dir = true, .mode = 0755 };
+
+		r = api_virt_put(&c->fs[c->nfs - 1], &v);
+	}
+	if (r) {
+		struct api_fs *f = &c->fs[--c->nfs];
+
+		free(f->tag);
+		api_virt_free(f);
+	}
+	return r;
+}
+
 int32_t krun_set_root_disk_remount(
 	uint32_t ctx_id, const char *device, const char *fstype, const char *options)
 {
 	CLEAN(api_put) struct api_ctx *c = api_get(ctx_id);
+	CLEAN_FREE char *dev = NULL;
+	CLEAN_FREE char *type = NULL;
+	CLEAN_FREE char *opts = NULL;
+	int r;
 
 	if (!c)
 		return -ENOENT;
-	if (api_check(device, LIM_API_PATH) || !*device ||
-		(fstype && api_check(fstype, LIM_API_PATH)) ||
-		(options && api_check(options, LIM_API_PATH)) || !c->ndisks)
+	if (!device || !*device || !c->ndisks || api_fs_find(c, KRUN_FS_ROOT_TAG))
 		return -EINVAL;
-	for (unsigned i = 0; i < c->nfs; i++) {
-		if (!strcmp(c->fs[i].tag, KRUN_FS_ROOT_TAG))
-			return -EINVAL;
-	}
-	if (fstype && !strcmp(fstype, "auto"))
+	if (fstype && (!*fstype || !strcmp(fstype, "auto")))
 		fstype = NULL;
-	if (api_set_or_null(&c->remount_type, fstype, LIM_API_PATH) ||
-		api_set_or_null(&c->remount_opts, options, LIM_API_PATH) ||
-		api_set(&c->remount_dev, device, LIM_API_PATH))
-		return -ENOMEM;
-	/* it stays asked for: the start refuses */
-	return -ENOTSUP;
+	r = api_set(&dev, device, LIM_API_PATH);
+	if (!r)
+		r = api_set_or_null(&type, fstype, LIM_API_PATH);
+	if (!r)
+		r = api_set_or_null(&opts, options, LIM_API_PATH);
+	if (!r)
+		r = add_first_root(c);
+	if (r)
+		return r;
+	c->remount_dev = TAKE_PTR(dev);
+	c->remount_type = TAKE_PTR(type);
+	c->remount_opts = TAKE_PTR(opts);
+	return 0;
 }

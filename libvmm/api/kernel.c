@@ -210,6 +210,12 @@ static void add_settings(struct line *l, const struct api_ctx *c)
 {
 	add(l, " KRUN_INIT=", c->exec ? c->exec : "", "");
 	add(l, " KRUN_WORKDIR=", c->workdir ? c->workdir : "", "");
+	if (c->remount_dev)
+		add(l, " KRUN_BLOCK_ROOT_DEVICE=", c->remount_dev, "");
+	if (c->remount_type)
+		add(l, " KRUN_BLOCK_ROOT_FSTYPE=", c->remount_type, "");
+	if (c->remount_opts)
+		add(l, " KRUN_BLOCK_ROOT_OPTIONS=", c->remount_opts, "");
 	for (size_t i = 0; i < c->rlimits.n; i++)
 		add(l, i ? "," : " KRUN_RLIMITS=\"", c->rlimits.v[i], "");
 	if (c->rlimits.n)

@@ -90,8 +90,7 @@ static uint64_t bytes_of(const struct api_ctx *c)
 	return n;
 }
 
-/* A copy of @v at the end of the list of @f, and in place of what had its path. */
-static int put(struct api_fs *f, const struct vmm_fs_virt *v)
+int api_virt_put(struct api_fs *f, const struct vmm_fs_virt *v)
 {
 	struct vmm_fs_virt own = *v;
 	void *data = NULL;
@@ -151,7 +150,7 @@ static int add(uint32_t ctx_id, const char *tag, struct vmm_fs_virt *v)
 	if ((!was && f->nvirt == LIM_FS_VIRT) ||
 		v->len > LIM_API_VIRT_BYTES - bytes_of(c) + (was ? was->len : 0))
 		return -ENOSPC;
-	return put(f, v);
+	return api_virt_put(f, v);
 }
 
 int32_t krun_fs_add_overlay_file(uint32_t ctx_id, const char *tag, const char *path,

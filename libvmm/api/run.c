@@ -32,6 +32,7 @@
 #define BOOT_SECONDS  600 /* nobody else waits: a slow host is not a lost guest */
 #define STOP_SECONDS  10
 #define DRAIN_SECONDS 10
+#define WRITE_SECONDS 600 /* for what a guest has not yet written to its root on a disk */
 #define CODE_SETUP    125
 
 struct loop_state {
@@ -42,6 +43,7 @@ struct loop_state {
 	uint32_t create_seq, start_seq;
 	unsigned streams_open; /* output streams that are not finished, BLOB_STDIO bits */
 	bool created, exited, stopping, lost, quit;
+	bool ending; /* the guest was told to write its root and to end */
 	int code;
 	bool blocked;
 	sigset_t signals_before;
@@ -54,17 +56,23 @@ static void finish(struct loop_state *l, int code)
 	l->quit = true;
 }
 
-static void maybe_finish(struct loop_state *l)
-{
-	if (l->exited && !l->streams_open)
-		finish(l, l->code);
-}
-
 static void set_timer(struct loop_state *l, int seconds)
 {
 	struct itimerspec t = { .it_value.tv_sec = seconds };
 
 	(void)timerfd_settime(l->timer.fd, 0, &t, NULL);
+}
+
+/* A file system on a disk is in the guest's memory, and is not ours to write. */
+static void maybe_finish(struct loop_state *l)
+{
+	if (!l->exited || l->streams_open || l->ending)
+		return;
+	l->ending = l->cfg->c->remount_dev && agent_send(&l->agent, MSG_SHUTDOWN, NULL, 0);
+	if (l->ending)
+		set_timer(l, WRITE_SECONDS);
+	else
+		finish(l, l->code);
 }
 
 static void pass_size(struct loop_state *l)
@@ -199,7 +207,9 @@ static void on_timer(struct loop_src *src, uint32_t events)
 	(void)events;
 	if (read(src->fd, &n, sizeof(n)) != (ssize_t)sizeof(n))
 		return;
-	if (l->stopping || l->lost)
+	if (l->ending)
+		log_err("the guest has not written its root within %d s", WRITE_SECONDS);
+	if (l->stopping || l->lost || l->ending)
 		vmm_stop(l->cfg->vm);
 	if (l->stopping || l->created)
 		return;

@@ -40,7 +40,7 @@ static uint64_t dax_steps(const struct api_ctx *c)
 	return n;
 }
 
-static int add(struct api_ctx *c, const char *tag, const char *path, uint64_t shm, bool ro)
+int api_fs_add(struct api_ctx *c, const char *tag, const char *path, uint64_t shm, bool ro)
 {
 	struct api_fs f = { .readonly = ro };
 
@@ -49,7 +49,7 @@ static int add(struct api_ctx *c, const char *tag, const char *path, uint64_t sh
 		return -EINVAL;
 	if (path && (api_check(path, LIM_API_PATH) || !*path))
 		return -EINVAL;
-	if (api_fs_find(c, tag) || (!strcmp(tag, KRUN_FS_ROOT_TAG) && c->remount_dev))
+	if (api_fs_find(c, tag))
 		return -EEXIST;
 	if (shm > LIM_FS_DAX_RANGES * DAX_STEP)
 		return -EINVAL;
@@ -75,7 +75,7 @@ int32_t krun_set_root(uint32_t ctx_id, const char *root_path)
 
 	if (!c)
 		return -ENOENT;
-	return root_path ? add(c, KRUN_FS_ROOT_TAG, root_path, 0, false) : -EINVAL;
+	return root_path ? api_fs_add(c, KRUN_FS_ROOT_TAG, root_path, 0, false) : -EINVAL;
 }
 
 int32_t krun_add_virtiofs(uint32_t ctx_id, const char *c_tag, const char *c_path)
@@ -94,7 +94,7 @@ int32_t krun_add_virtiofs3(
 {
 	CLEAN(api_put) struct api_ctx *c = api_get(ctx_id);
 
-	return c ? add(c, c_tag, c_path, shm_size, read_only) : -ENOENT;
+	return c ? api_fs_add(c, c_tag, c_path, shm_size, read_only) : -ENOENT;
 }
 
 const char *api_volume_guest(const char *s)
@@ -136,7 +136,7 @@ int32_t krun_disable_implicit_init(uint32_t ctx_id)
 
 	if (!c)
 		return -ENOENT;
-	if (api_fs_find(c, KRUN_FS_ROOT_TAG) || c->remount_dev)
+	if (api_fs_find(c, KRUN_FS_ROOT_TAG))
 		return -EINVAL;
 	c->no_init = true;
 	return 0;

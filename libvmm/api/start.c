@@ -35,9 +35,6 @@
 
 static int check(const struct api_ctx *c, struct error *e)
 {
-	if (c->remount_dev)
-		return err_set(e, ENOTSUP,
-			"a disk was asked for as the root, which this library does not have");
 	if (!start_root(c) && !c->initramfs)
 		return err_set(e, EINVAL, "there is no root: krun_set_root()");
 	return 0;

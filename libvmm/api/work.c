@@ -340,7 +340,8 @@ int work_make(struct api_ctx *c, int root_fd, struct work *w, struct error *e)
 		w->cwd = strdup(c->workdir);
 		r = w->cwd ? 0 : -ENOMEM;
 	}
-	if (!r)
+	/* what a disk holds is not for us to read */
+	if (!r && !c->remount_dev)
 		r = from_file(w, c, root_fd);
 	if (!r)
 		r = rename_var(&w->env, "KRUN_HOME", "HOME");

@@ -15,8 +15,7 @@
  *  - Strings and lists are copied. A list is an array of strings that ends with NULL; one of more
  *    than 4096 entries is -EINVAL. Descriptors are not copied: keep them open until
  *    krun_start_enter().
- *  - Nothing is changed by a call that fails; but a disk that is -ENOTSUP stays asked for, and
- *    krun_start_enter() then refuses, instead of making a VM without it.
+ *  - Nothing is changed by a call that fails.
  *
  * docs/abi.md says what may change here, and where this library and the original differ.
  */
@@ -175,8 +174,10 @@ int32_t krun_fs_add_overlay_file(uint32_t ctx_id, const char *tag, const char *p
 int32_t krun_fs_add_overlay_dir(uint32_t ctx_id, const char *tag, const char *path, uint32_t mode);
 
 /*
- * The guest's root is a file system on one of its disks: "/dev/vda1", its type or NULL or "auto",
- * mount options or NULL. -EINVAL: there is a root, or no disk was added.
+ * The guest's root is a file system on one of its disks: "/dev/vda1", its type, NULL or "auto" for
+ * one that the guest's kernel finds out, and mount options or NULL. What can only be read is
+ * mounted so. KRUN_FS_ROOT_TAG is then a share without a path that only a first process of the
+ * caller's sees. -EINVAL: there is a root, or no disk was added by krun_add_disk*().
  */
 int32_t krun_set_root_disk_remount(
 	uint32_t ctx_id, const char *device, const char *fstype, const char *options);

@@ -219,11 +219,13 @@ static inline bool h_make_tree(void)
 }
 
 /* The child: PID 1 of a new pid namespace, with a /proc of its own. */
+static bool h_no_share; /* it mounts what the blob says of the root */
+
 static inline void h_agent(int lfd)
 {
 	static const char *const hide[] = { T "/r", NULL };
 	struct agent_cfg cfg = {
-		.share = T "/r", .newroot = T "/c", .hide = hide, .share_mounted = true
+		.share = T "/r", .newroot = T "/c", .hide = hide, .share_mounted = !h_no_share
 	};
 	static struct agent a;
 

@@ -702,6 +702,38 @@ static void notify_flood(void)
 	CHECK(h_stop_agent());
 }
 
+/* A root that is no share: mounted as it is said, or by trying; errors name it. */
+static void other_root(void)
+{
+	static const struct {
+		const char *type, *data, *text;
+		int err;
+	} bad[] = { { "auto", "", "/nowhere", 0 },
+		{ "no-such-type", "", "mounting the root: /nowhere (no-such-type)", -ENODEV },
+		{ "tmpfs", "bad=1", "mounting the root: /nowhere (tmpfs)", -EINVAL } };
+	struct box b;
+	int r;
+
+	h_no_share = true;
+	for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
+		begin(&b);
+		blob_put_root(&b.w, bad[i].type, "/nowhere", bad[i].data);
+		box_sh(&b, "exit 0");
+		r = box_make(&b);
+		CHECK(r < 0 && (!bad[i].err || r == bad[i].err));
+		CHECK(strstr(h_text, bad[i].text) != NULL);
+		box_end(&b);
+	}
+	begin(&b);
+	blob_put_root(&b.w, "overlay", "o", "lowerdir=" T "/root:" T "/c");
+	box_fs(&b, "proc", "/proc", "");
+	box_sh(&b, "awk '$2 == \"/\" { print $1, $3 }' /proc/mounts; cat /etc/passwd");
+	CHECK_EQ(RUN(&b, out), 0);
+	CHECK_STR(out, "o overlay\nroot:x:0:0::/:/bin/sh\n");
+	h_no_share = false;
+	CHECK(h_stop_agent());
+}
+
 static const struct test_case cases[] = {
 	TEST(identity),
 	TEST(capabilities),
@@ -713,6 +745,7 @@ static const struct test_case cases[] = {
 	TEST(masks),
 	TEST(sysctl_and_bad_config),
 	TEST(optional_mount),
+	TEST(other_root),
 	TEST(time_namespace),
 	TEST(seccomp),
 	TEST(dangling_links),

@@ -443,9 +443,21 @@ static void disks(void)
 	CHECK_EQ(krun_set_root_disk_remount(ctx, NULL, NULL, NULL), -EINVAL);
 	CHECK_EQ(krun_set_root_disk_remount(ctx, "", NULL, NULL), -EINVAL);
 	CHECK_EQ(krun_set_root_disk_remount(ctx, "/dev/vda", bad, NULL), -EINVAL);
-	CHECK_EQ(krun_set_root_disk_remount(ctx, "/dev/vda", "auto", "ro"), -ENOTSUP);
-	/* which stays asked for */
+	CHECK_EQ(krun_set_root_disk_remount(ctx, "/dev/vda", NULL, longer), -EINVAL);
+	CHECK_EQ(krun_disable_implicit_init(ctx), 0);
+	CHECK_EQ(krun_set_root_disk_remount(ctx, "/dev/vda", "auto", "ro"), 0);
+	/* it is the root, with a share to begin in */
+	CHECK_EQ(krun_set_root_disk_remount(ctx, "/dev/vda", NULL, NULL), -EINVAL);
 	CHECK_EQ(krun_set_root(ctx, "/"), -EEXIST);
+	CHECK_EQ(krun_disable_implicit_init(ctx), -EINVAL);
+	CHECK_EQ(krun_fs_add_overlay_file(
+			 ctx, KRUN_FS_ROOT_TAG, "/sys/x", (const uint8_t *)"x", 1, 0755, true),
+		0);
+	end();
+	begin();
+	CHECK_EQ(krun_add_disk(ctx, "d", "/d", false), 0);
+	CHECK_EQ(krun_set_root(ctx, "/"), 0);
+	CHECK_EQ(krun_set_root_disk_remount(ctx, "/dev/vda", NULL, NULL), -EINVAL);
 	end();
 }
 

@@ -789,10 +789,6 @@ static void refused(void)
 	CHECK_EQ(krun_set_root_disk_remount(id, "/dev/vda", NULL, NULL), -EINVAL);
 	CHECK_EQ(krun_free_ctx(id), 0);
 	id = (uint32_t)krun_create_ctx();
-	CHECK_EQ(krun_add_disk(id, "d", "/d", true), 0);
-	CHECK_EQ(krun_set_root_disk_remount(id, "/dev/vda", NULL, NULL), -ENOTSUP);
-	CHECK_EQ(krun_start_enter(id), -ENOTSUP);
-	id = (uint32_t)krun_create_ctx();
 	CHECK_EQ(krun_set_root(id, "/"), 0);
 	CHECK_EQ(krun_set_kernel(id, "/dev/null", KRUN_KERNEL_FORMAT_ELF, NULL, NULL), 0);
 	CHECK_EQ(krun_start_enter(id), -EINVAL);
@@ -870,10 +866,62 @@ static void virtual_shares(void)
 	api_free(s.c);
 }
 
+/* The agent is told which disk the root is on, and needs no share; a first process of the caller's
+ * has one, and reads the rest on the command line. */
+static void root_disk(void)
+{
+	static const char *const env[] = { NULL };
+	static struct start s;
+	char line[LIM_CMDLINE], end[LIM_CMDLINE];
+
+	for (int i = 0; i < 4; i++) {
+		CLEAN(work_free) struct work w = { .args = { 0 } };
+		CLEAN_FREE uint8_t *blob = NULL;
+		uint32_t id = (uint32_t)krun_create_ctx();
+		struct api_kernel own = { .boot = BOOT_OWN, .fd = -1 };
+		bool said = i & 1;
+		const char *why = NULL;
+		struct error e = { 0 };
+		struct blob_view v;
+		size_t len = 0;
+
+		CHECK_EQ(krun_add_disk(id, "d", "/d", true), 0);
+		CHECK_EQ(krun_set_env(id, env), 0);
+		CHECK_EQ(krun_set_root_disk_remount(
+				 id, "/dev/vdx", said ? "ext4" : NULL, said ? "a,b=c" : NULL),
+			0);
+		s = (struct start){ .c = api_take(id), .tree.fd = -1 };
+		CHECK(s.c);
+		CHECK_EQ(stdio_find(s.c, i > 1, &s.stdio, &e), 0);
+		s.kernel.boot = i > 1 ? BOOT_OWN : BOOT_AGENT;
+		CHECK_EQ(start_devices(&s, &e), 0);
+		CHECK_EQ(s.cfg.nfs, i > 1);
+		CHECK(i < 2 ||
+			(s.cfg.fs[0].empty && s.cfg.fs[0].nvirt == 4 && s.cfg.fs[0].exit_code));
+		start_devices_undo(&s);
+		CHECK_EQ(work_make(s.c, -1, &w, &e), 0);
+		CHECK_EQ(work_blob(&w, s.c, 7, -1, &blob, &len, &e), 0);
+		CHECK_EQ(blob_read(blob + sizeof(struct msg_proc), len - sizeof(struct msg_proc),
+				 BLOB_CREATE, &v, &why),
+			0);
+		CHECK_STR(v.root_source, "/dev/vdx");
+		CHECK_STR(v.root_type, said ? "ext4" : "auto");
+		CHECK_STR(v.root_data, said ? "a,b=c" : "");
+		blob_view_free(&v);
+		CHECK_EQ(kernel_line(s.c, &own, false, line, end, &e), 0);
+		CHECK(strstr(line,
+			said ? " KRUN_WORKDIR= KRUN_BLOCK_ROOT_DEVICE=/dev/vdx "
+			       "KRUN_BLOCK_ROOT_FSTYPE=ext4 KRUN_BLOCK_ROOT_OPTIONS=a,b=c"
+			     : " KRUN_BLOCK_ROOT_DEVICE=/dev/vdx"));
+		CHECK(!strstr(line, "FSTYPE") == !said);
+		api_free(s.c);
+	}
+}
+
 static const struct test_case cases[] = { TEST(kept), TEST(packed), TEST(bundles), TEST(config_oci),
 	TEST(config_mounts), TEST(config_flat), TEST(config_bad), TEST(told), TEST(virtual_config),
-	TEST(virtual_shares), TEST(interfaces), TEST(lines), TEST(trees), TEST(streams),
-	TEST(devices), TEST(too_many_ports), TEST(own_console), TEST(terminals), TEST(codes),
-	TEST(comes_back), TEST(drives), TEST(refused) };
+	TEST(virtual_shares), TEST(root_disk), TEST(interfaces), TEST(lines), TEST(trees),
+	TEST(streams), TEST(devices), TEST(too_many_ports), TEST(own_console), TEST(terminals),
+	TEST(codes), TEST(comes_back), TEST(drives), TEST(refused) };
 
 TEST_MAIN(cases)
