@@ -228,6 +228,49 @@ static int nic(char **a)
 	return enter(ctx);
 }
 
+static void put(uint32_t ctx, const char *tag, const char *path, const char *text, bool once)
+{
+	CALL(krun_fs_add_overlay_file(
+		ctx, tag, path, (const uint8_t *)text, strlen(text), 0640, once));
+}
+
+/* ROOT CONFIG PROGRAM: what the host does not have. In the root the text of /.krun_config.json, a
+ * directory, and PROGRAM's file as one that can be started once; a share of nothing else. */
+static int overlay(char **a)
+{
+	uint32_t ctx = begin(a[0]);
+	int fd = open(a[2], O_RDONLY | O_CLOEXEC);
+	uint8_t *file = malloc(8 << 20);
+	ssize_t n = file && fd >= 0 ? read(fd, file, 8 << 20) : -1;
+
+	if (n <= 0)
+		return 97;
+	CALL(krun_fs_add_overlay_dir(ctx, KRUN_FS_ROOT_TAG, "/virt", 0755));
+	put(ctx, KRUN_FS_ROOT_TAG, "/virt/f", "in memory\n", false);
+	put(ctx, KRUN_FS_ROOT_TAG, "/.krun_config.json", a[1], true);
+	CALL(krun_fs_add_overlay_file(
+		ctx, KRUN_FS_ROOT_TAG, "/virt/echo", file, (size_t)n, 0755, true));
+	memset(file, 0, (size_t)n);
+	free(file);
+	CALL(krun_add_virtiofs(ctx, "nothing", NULL));
+	CALL(krun_fs_add_overlay_dir(ctx, "nothing", "d", 0755));
+	put(ctx, "nothing", "d/f", "alone\n", false);
+	CALL(krun_set_env(ctx, env));
+	return enter(ctx);
+}
+
+/* IMAGE READONLY DEVICE TYPE|- OPTIONS|- PROGRAM [ARG...]: the root on a disk. */
+static int root_disk(char **a)
+{
+	uint32_t ctx = begin(NULL);
+
+	CALL(krun_add_disk(ctx, "root", a[0], atoi(a[1])));
+	CALL(krun_set_root_disk_remount(
+		ctx, a[2], strcmp(a[3], "-") ? a[3] : NULL, strcmp(a[4], "-") ? a[4] : NULL));
+	CALL(krun_set_exec(ctx, a[5], (const char *const *)(a + 6), env));
+	return enter(ctx);
+}
+
 /* ROOT UID PROGRAM [ARG...] */
 static int user(char **a)
 {
@@ -277,6 +320,8 @@ int main(int argc, char **argv)
 		{ "errors", 1, errors },
 		{ "disks", 5, disks },
 		{ "old-disks", 4, old_disks },
+		{ "root-disk", 6, root_disk },
+		{ "overlay", 3, overlay },
 	};
 
 	for (size_t i = 0; i < sizeof(programs) / sizeof(programs[0]); i++) {

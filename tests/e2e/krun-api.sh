@@ -49,6 +49,15 @@ timeout 1200 "$work/prog" config "$root" "$work/share" "$work/volume" <<<'echo s
 gave "a config that leads out of the root is not followed: a shell" 0 "shell"
 rm "$root/.krun_config.json"
 
+# What the host does not have: its config, a program that can be started once, a share.
+echo '{"args":["/bin/false"]}' >"$root/.krun_config.json"
+mkdir "$root/virt"
+echo hidden >"$root/virt/g"
+prog overlay "$root" '{"args":["/bin/sh","-c","cat /virt/f; echo /virt/*; /virt/echo started; /virt/echo again 2>/dev/null || echo gone $?; ls -x /virt; cat /.krun_config.json; for c in \"echo >/virt/f\" \"rm /virt/f\" \"rmdir /virt\" \"mkdir /virt/d\" \"mv /virt/f /f\" \"chmod 1 /virt/f\"; do if eval $c 2>/dev/null; then echo done: $c; fi; done; mount -t virtiofs nothing /mnt; cat /mnt/d/f; ls -xA /mnt; exit 4"]}' "$root/bin/busybox"
+gave "files that are nowhere: read, listed, started once, and not to be changed" 4 'in memory /virt/echo /virt/f started gone 127 f {"args":["/bin/false"]} alone d'
+check "what lies under their names stays" hidden "$(cat "$root/virt/g")"
+rm -r "$root/virt" "$root/.krun_config.json"
+
 # vsock: the guest to a socket of the host, and the host to a port of the guest.
 cat >"$work/answer" <<'PERL'
 use Socket; socket(my $s, AF_UNIX, SOCK_STREAM, 0) or die; bind($s, sockaddr_un($ARGV[0])) or die; listen($s, 1); accept(my $c, $s) or die;

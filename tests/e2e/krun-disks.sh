@@ -52,6 +52,30 @@ prog disks "$root" "$work/images/raw" "$work/images/q" "$work/images/ro" /bin/tr
 [ "$rc" != 0 ] || die "a file of the host's below an image"
 err_has "backing file"
 
+# The root on a disk. What the workload has written is in it, though the guest's kernel alone had it in memory, and it was left in order.
+PATH=$PATH:/sbin:/usr/sbin
+truncate -s 64M root
+mkfs.ext4 -q -F -d "$root" root 2>"$work/err" || die "mkfs.ext4"
+root_disk() { prog root-disk "$work/images/root" "$@"; }
+# shellcheck disable=SC2016 # the guest's shell expands these
+root_disk 0 /dev/vda ext4 nodelalloc /bin/sh -c 'awk "\$2 == \"/\" { print \$1, \$3, \$4 ~ /^rw/, \$4 ~ /nodelalloc/ }" /proc/mounts; pwd; echo kept >/written; exit 5'
+[ "$rc" = 5 ] || die "a root on a disk: exit status $rc"
+check "a root on a disk, of a type and with options" "/dev/vda ext4 1 1 /" "$(paste -sd' ' "$work/out")"
+check "what was written there" kept "$(debugfs -R 'cat /written' root 2>>"$work/err")"
+e2fsck -fn root >"$work/out" 2>"$work/err" || die "the file system was not left in order"
+grep -q 'needs_recovery' <<<"$(dumpe2fs -h root 2>/dev/null)" && die "the file system was not unmounted"
+ok "its file system was left in order"
+# shellcheck disable=SC2016 # the guest's shell expands these
+root_disk 1 /dev/vda - - /bin/sh -c 'awk "\$2 == \"/\" { print \$3, \$4 ~ /^ro/ }" /proc/mounts; cat /written; touch /new 2>/dev/null || echo refused'
+check "one for reading, of a type that is found out" "ext4 1 kept refused" "$(paste -sd' ' "$work/out")"
+root_disk 0 /dev/vdb ext4 - /bin/true
+check "a disk that is not there" 125 "$rc"
+err_has "mounting the root: /dev/vdb (ext4): No such file or directory"
+truncate -s 0 root && truncate -s 1M root
+root_disk 0 /dev/vda - - /bin/true
+check "a disk with nothing on it" 125 "$rc"
+err_has "the root: no file system that this kernel knows: /dev/vda"
+
 loop=$(losetup --find --show raw 2>"$work/err") || loop=''
 if [ -n "$loop" ]; then
 	prog old-disks "$root" "$loop" "$work/images/ro" /bin/sh -c 'disk check /dev/vda 3; cat /sys/block/vda/size /sys/block/vdb/size | paste -sd" "'
