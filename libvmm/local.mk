@@ -209,7 +209,6 @@ libkrunapi_a_SOURCES = \
 	libvmm/api/start.c \
 	libvmm/api/stdio.c \
 	libvmm/api/text.c \
-	libvmm/api/tree.c \
 	libvmm/api/unpack.c \
 	libvmm/api/vhost.c \
 	libvmm/api/vsock.c \

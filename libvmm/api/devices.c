@@ -7,7 +7,8 @@
  * What was said in the context becomes the lists of a struct vmm_config. Every descriptor in there
  * is the config's own, a copy where the program's is meant, so that one place closes all of them
  * when the start fails. With the agent the root share has the tag that the agent mounts; the tag
- * that the original gives it is then that of the small share by which other kernels find the agent.
+ * that the original gives it is then that of the small share, none of it the host's, by which other
+ * kernels find the agent.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -18,6 +19,7 @@
 #include <unistd.h>
 
 #include "api/start.h"
+#include "oci/initramfs.h"
 #include "util/cleanup.h"
 
 _Static_assert(LIM_API_VSOCK_PORTS <= VMM_MAX_VSOCK_PORTS && LIM_API_FS <= VMM_MAX_FS &&
@@ -35,7 +37,8 @@ const struct api_fs *start_root(const struct api_ctx *c)
 	return NULL;
 }
 
-static int add_fs(struct start *s, const char *tag, const char *path, int pathlen, int fd,
+/* @path NULL: none of the host's. */
+static int add_fs(struct start *s, const char *tag, const char *path, int pathlen,
 	const struct api_fs *f, struct error *e)
 {
 	struct vmm_fs *v = &s->cfg.fs[s->cfg.nfs];
@@ -53,17 +56,32 @@ static int add_fs(struct start *s, const char *tag, const char *path, int pathle
 	(void)snprintf(v->tag, sizeof(v->tag), "%s", tag);
 	(void)snprintf(name, sizeof(name), "%.*s", pathlen, path ? path : "");
 	if (path)
-		v->root_fd = fd >= 0 ? fcntl(fd, F_DUPFD_CLOEXEC, 3)
-				     : open(name, O_PATH | O_DIRECTORY | O_CLOEXEC);
+		v->root_fd = open(name, O_PATH | O_DIRECTORY | O_CLOEXEC);
 	if (path && v->root_fd < 0)
 		return err_sys(e, errno, "share %s: \"%.160s\"", tag, name);
 	s->cfg.nfs++;
 	return 0;
 }
 
+/* The share that is the root of a kernel which mounts one at once: the agent, and the directories
+ * where it mounts what it needs. */
+static int add_first(struct start *s, struct error *e)
+{
+	static const char *const dirs[] = { "dev", "proc", "sys", "r", "c", "cg" };
+	struct api_fs f = { .readonly = true, .virt = s->first, .nvirt = START_FIRST };
+
+	_Static_assert(ARRAY_SIZE(dirs) + 1 == START_FIRST, "directories, and the agent");
+	for (size_t i = 0; i < ARRAY_SIZE(dirs); i++)
+		s->first[i] = (struct vmm_fs_virt){ .path = dirs[i], .dir = true, .mode = 0755 };
+	s->first[ARRAY_SIZE(dirs)] = (struct vmm_fs_virt){ .path = "init.krun",
+		.data = agent_image,
+		.len = (uint64_t)((uintptr_t)agent_image_end - (uintptr_t)agent_image),
+		.mode = 0755 };
+	return add_fs(s, KRUN_FS_ROOT_TAG, NULL, 0, &f, e);
+}
+
 static int add_shares(struct start *s, struct error *e)
 {
-	static const struct api_fs readonly = { .readonly = true };
 	const struct api_ctx *c = s->c;
 	bool own = s->kernel.boot == BOOT_OWN;
 	char tag[32];
@@ -76,7 +94,7 @@ static int add_shares(struct start *s, struct error *e)
 		/* the agent needs no share to begin in */
 		if (root && c->remount_dev)
 			continue;
-		r = add_fs(s, root ? "root" : f->tag, f->path, INT16_MAX, -1, f, e);
+		r = add_fs(s, root ? "root" : f->tag, f->path, INT16_MAX, f, e);
 		/* libkrun's init ends with this on its root */
 		if (!r && own && !strcmp(f->tag, KRUN_FS_ROOT_TAG))
 			s->cfg.fs[s->cfg.nfs - 1].exit_code = &s->code;
@@ -85,13 +103,9 @@ static int add_shares(struct start *s, struct error *e)
 		const char *v = c->volumes.v[i];
 
 		(void)snprintf(tag, sizeof(tag), "libkrun.%zu", i);
-		r = add_fs(s, tag, v, (int)(api_volume_guest(v) - 1 - v), -1, NULL, e);
+		r = add_fs(s, tag, v, (int)(api_volume_guest(v) - 1 - v), NULL, e);
 	}
-	if (r || s->kernel.boot != BOOT_TREE)
-		return r;
-	r = tree_make(&s->tree, e);
-	return r ? r
-		 : add_fs(s, KRUN_FS_ROOT_TAG, s->tree.path, INT16_MAX, s->tree.fd, &readonly, e);
+	return r || s->kernel.boot != BOOT_TREE ? r : add_first(s, e);
 }
 
 static int listen_on(const char *path, struct error *e)
@@ -298,5 +312,4 @@ void start_devices_undo(struct start *s)
 			(void)unlink(s->c->vsock[i].path);
 	}
 	s->nvsock = 0;
-	tree_remove(&s->tree);
 }

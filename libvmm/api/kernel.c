@@ -11,7 +11,7 @@
  * run in this process. What was found is kept as memory: at the start it becomes a memfd.
  *
  * Ours takes an initramfs with the agent. Others are given what libkrunfw's know: a root share in
- * which they find /init.krun, which is the agent too, in a small directory of its own (tree.c); the
+ * which they find /init.krun, which is the agent too, and which is nowhere on the host; the
  * workload's root is then another share, as it is with ours. A caller who brings an initramfs, a
  * command line without our "init=", or who has disabled the implicit init, has a first process of
  * his own. That gets the settings of the original's contract: KRUN_* variables and arguments behind

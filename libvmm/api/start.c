@@ -195,7 +195,6 @@ int32_t krun_start_enter(uint32_t ctx_id)
 	}
 	*s = (struct start){ .c = c,
 		.kernel.fd = -1,
-		.tree.fd = -1,
 		.stdio.file = -1,
 		.kvm_fd = -1,
 		.code = RUN_NO_CODE,
@@ -213,7 +212,6 @@ int32_t krun_start_enter(uint32_t ctx_id)
 
 		r = run(&cfg, &e);
 		if (r >= 0) {
-			tree_remove(&s->tree);
 			start_nics_unname(s);
 			_exit(r);
 		}

@@ -54,17 +54,6 @@ int bundle_find(struct bundle *b, struct error *e) NODISCARD;
 /* The same as an ELF file: its descriptor. -ENOEXEC: it makes no sense. */
 int bundle_elf(const struct bundle *b, struct error *e) NODISCARD;
 
-/* ---- tree.c ---- */
-
-/* A directory with the agent as init.krun, for kernels that find their first process in the root
- * share. Removed by tree_remove(), which does nothing when there is none. */
-struct tree {
-	char path[64]; /* empty: none */
-	int fd;
-};
-int tree_make(struct tree *t, struct error *e) NODISCARD;
-void tree_remove(struct tree *t);
-
 /* ---- work.c ---- */
 
 struct words {
@@ -111,13 +100,15 @@ void stdio_restore(void);
 
 /* ---- devices.c ---- */
 
+#define START_FIRST 7
+
 /* A start on its way; start.c makes it and takes it apart. */
 struct start {
 	struct api_ctx *c;
 	struct vmm *vm;
 	struct vmm_config cfg; /* owns its descriptors until vmm_build() */
 	struct api_kernel kernel;
-	struct tree tree;
+	struct vmm_fs_virt first[START_FIRST]; /* of the share in which other kernels begin */
 	struct stdio stdio;
 	struct work work;
 	char line[LIM_CMDLINE], line_end[LIM_CMDLINE];

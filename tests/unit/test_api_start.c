@@ -388,20 +388,31 @@ static void lines(void)
 	CHECK_EQ(krun_free_ctx(id), 0);
 }
 
-static void trees(void)
+/* A kernel that mounts a root at once finds the agent in one that is nowhere on the host. */
+static void first_share(void)
 {
+	static struct start s;
+	uint32_t id = (uint32_t)krun_create_ctx();
+	const struct vmm_fs *f = &s.cfg.fs[1];
 	struct error e = { 0 };
-	struct tree t = { .path = "" };
-	char path[96];
-	struct stat st;
 
-	CHECK_EQ(tree_make(&t, &e), 0);
-	(void)snprintf(path, sizeof(path), "%s/init.krun", t.path);
-	CHECK(!stat(path, &st) && st.st_mode & 0100 && st.st_size > 10000);
-	(void)snprintf(path, sizeof(path), "%s", t.path);
-	tree_remove(&t);
-	CHECK(stat(path, &st) && errno == ENOENT);
-	tree_remove(&t);
+	CHECK_EQ(krun_set_root(id, "/"), 0);
+	s = (struct start){ .c = api_take(id), .kernel.boot = BOOT_TREE };
+	CHECK(s.c);
+	CHECK_EQ(stdio_find(s.c, false, &s.stdio, &e), 0);
+	CHECK_EQ(start_devices(&s, &e), 0);
+	CHECK_EQ(s.cfg.nfs, 2);
+	CHECK_STR(s.cfg.fs[0].tag, "root");
+	CHECK_STR(f->tag, KRUN_FS_ROOT_TAG);
+	CHECK(f->empty && f->readonly && f->nvirt == START_FIRST);
+	for (unsigned i = 0; i < f->nvirt; i++) {
+		const struct vmm_fs_virt *v = &f->virt[i];
+
+		CHECK(v->dir == !!strcmp(v->path, "init.krun") && v->mode == 0755);
+		CHECK(v->dir || (v->len > 10000 && !memcmp(v->data, ELFMAG, SELFMAG)));
+	}
+	start_devices_undo(&s);
+	api_free(s.c);
 }
 
 static void streams(void)
@@ -459,7 +470,7 @@ static void devices(void)
 
 	CHECK(mkdtemp(sock) && !rmdir(sock));
 	id = machine(sock);
-	s = (struct start){ .c = api_take(id), .tree.fd = -1 };
+	s = (struct start){ .c = api_take(id) };
 	CHECK(s.c);
 	CHECK_EQ(stdio_find(s.c, s.kernel.boot == BOOT_OWN, &s.stdio, &e), 0);
 	s.kernel.boot = BOOT_AGENT;
@@ -517,7 +528,7 @@ static void interfaces(void)
 	CHECK_EQ(krun_add_net_unixgram(id, path, -1, mac, 0, NET_FLAG_VFKIT), 0);
 	CHECK_EQ(krun_add_net_unixstream(id, path, -1, mac, 0, 0), 0);
 	CHECK_EQ(krun_add_net_unixgram(id, path, -1, mac, 0, NET_FLAG_DHCP_CLIENT), 0);
-	s = (struct start){ .c = api_take(id), .tree.fd = -1 };
+	s = (struct start){ .c = api_take(id) };
 	CHECK(s.c && start_has_nics(s.c) && !start_tsi(s.c));
 	CHECK_EQ(kernel_line(s.c, &k, false, line, end, &e), 0);
 	CHECK(strstr(line, " KRUN_DHCP=1") && !strstr(line, "tsi"));
@@ -539,7 +550,7 @@ static void interfaces(void)
 	id = (uint32_t)krun_create_ctx();
 	CHECK_EQ(krun_set_net_mac(id, mac), 0);
 	CHECK_EQ(krun_set_passt_fd(id, sv[1]), 0);
-	s = (struct start){ .c = api_take(id), .tree.fd = -1 };
+	s = (struct start){ .c = api_take(id) };
 	CHECK_EQ(start_nics(&s, &e), 0);
 	CHECK(s.cfg.nnics == 1 && s.cfg.nic[0].kind == VMM_NIC_STREAM &&
 		s.cfg.nic[0].mtu == 65520 && !memcmp(s.cfg.nic[0].mac, mac, 6));
@@ -547,14 +558,14 @@ static void interfaces(void)
 	api_free(s.c);
 	id = (uint32_t)krun_create_ctx();
 	CHECK_EQ(krun_set_gvproxy_path(id, path), 0);
-	s = (struct start){ .c = api_take(id), .tree.fd = -1 };
+	s = (struct start){ .c = api_take(id) };
 	CHECK_EQ(start_nics(&s, &e), 0);
 	CHECK(s.cfg.nnics == 1 && s.cfg.nic[0].vfkit && s.cfg.nic[0].mac[0] == 0x5a);
 	start_devices_undo(&s);
 	api_free(s.c);
 	id = (uint32_t)krun_create_ctx();
 	CHECK_EQ(krun_add_net_tap(id, tap, mac, 0, 0), 0);
-	s = (struct start){ .c = api_take(id), .tree.fd = -1 };
+	s = (struct start){ .c = api_take(id) };
 	CHECK(start_nics(&s, &e) < 0 && e.msg[0]);
 	start_devices_undo(&s);
 	api_free(s.c);
@@ -574,7 +585,7 @@ static void too_many_ports(void)
 	CHECK_EQ(krun_add_virtio_console_multiport(id), 1);
 	for (unsigned i = 0; i < LIM_API_CONSOLE_PORTS; i++)
 		CHECK_EQ(krun_add_console_port_inout(id, 1, "p", -1, null), 0);
-	s = (struct start){ .c = api_take(id), .tree.fd = -1, .kernel.boot = BOOT_OWN };
+	s = (struct start){ .c = api_take(id), .kernel.boot = BOOT_OWN };
 	CHECK(s.c);
 	CHECK_EQ(stdio_find(s.c, s.kernel.boot == BOOT_OWN, &s.stdio, &e), 0);
 	CHECK_EQ(start_devices(&s, &e), -ENOSPC);
@@ -594,7 +605,7 @@ static void own_console(void)
 
 	CHECK_EQ(krun_set_root(id, "/"), 0);
 	CHECK_EQ(krun_add_virtio_console_default(id, null, null, null), 0);
-	s = (struct start){ .c = api_take(id), .tree.fd = -1, .kernel.boot = BOOT_OWN };
+	s = (struct start){ .c = api_take(id), .kernel.boot = BOOT_OWN };
 	CHECK(s.c);
 	CHECK_EQ(stdio_find(s.c, true, &s.stdio, &e), 0);
 	CHECK_EQ(start_devices(&s, &e), 0);
@@ -740,7 +751,7 @@ static void drives(void)
 	CHECK_EQ(krun_add_disk(id, "b", path, true), 0);
 	/* without effect: there are others */
 	CHECK_EQ(krun_set_root_disk(id, "/nowhere"), 0);
-	s = (struct start){ .c = api_take(id), .tree.fd = -1 };
+	s = (struct start){ .c = api_take(id) };
 	CHECK_EQ(start_disks(&s, &e), 0);
 	CHECK_EQ(s.cfg.ndisks, 2);
 	CHECK(d[0].format == VMM_DISK_QCOW2 && d[0].direct && d[0].sync == VMM_DISK_SYNC_NONE &&
@@ -762,7 +773,7 @@ static void drives(void)
 	id = (uint32_t)krun_create_ctx();
 	CHECK_EQ(krun_set_data_disk(id, "/nowhere"), 0);
 	CHECK_EQ(krun_set_root_disk(id, path), 0);
-	s = (struct start){ .c = api_take(id), .tree.fd = -1 };
+	s = (struct start){ .c = api_take(id) };
 	CHECK_EQ(start_disks(&s, &e), -ENOENT);
 	CHECK(s.cfg.ndisks == 1 && d[0].sync == VMM_DISK_SYNC_FULL && strstr(e.msg, "/nowhere"));
 	start_devices_undo(&s);
@@ -852,7 +863,7 @@ static void virtual_shares(void)
 	CHECK_EQ(krun_add_virtiofs3(id, "none", NULL, 4 << 20, true), 0);
 	CHECK_EQ(krun_fs_add_overlay_dir(id, "none", "d", 0700), 0);
 	CHECK_EQ(krun_fs_add_overlay_file(id, "none", "d/f", NULL, 0, 0600, true), 0);
-	s = (struct start){ .c = api_take(id), .tree.fd = -1 };
+	s = (struct start){ .c = api_take(id) };
 	CHECK(s.c);
 	CHECK_EQ(stdio_find(s.c, false, &s.stdio, &e), 0);
 	s.kernel.boot = BOOT_AGENT;
@@ -890,7 +901,7 @@ static void root_disk(void)
 		CHECK_EQ(krun_set_root_disk_remount(
 				 id, "/dev/vdx", said ? "ext4" : NULL, said ? "a,b=c" : NULL),
 			0);
-		s = (struct start){ .c = api_take(id), .tree.fd = -1 };
+		s = (struct start){ .c = api_take(id) };
 		CHECK(s.c);
 		CHECK_EQ(stdio_find(s.c, i > 1, &s.stdio, &e), 0);
 		s.kernel.boot = i > 1 ? BOOT_OWN : BOOT_AGENT;
@@ -920,7 +931,7 @@ static void root_disk(void)
 
 static const struct test_case cases[] = { TEST(kept), TEST(packed), TEST(bundles), TEST(config_oci),
 	TEST(config_mounts), TEST(config_flat), TEST(config_bad), TEST(told), TEST(virtual_config),
-	TEST(virtual_shares), TEST(root_disk), TEST(interfaces), TEST(lines), TEST(trees),
+	TEST(virtual_shares), TEST(root_disk), TEST(interfaces), TEST(lines), TEST(first_share),
 	TEST(streams), TEST(devices), TEST(too_many_ports), TEST(own_console), TEST(terminals),
 	TEST(codes), TEST(comes_back), TEST(drives), TEST(refused) };
 
