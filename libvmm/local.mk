@@ -32,6 +32,7 @@ libvmmcore_a_SOURCES = \
 	libvmm/core/vm_balloon.c \
 	libvmm/core/vm_build.c \
 	libvmm/core/vm_check.c \
+	libvmm/core/vm_irq.c \
 	libvmm/core/vm_legacy.c \
 	libvmm/core/vm_nic.c \
 	libvmm/core/vm_probe.c \
@@ -99,6 +100,7 @@ libvmmcore_a_SOURCES = \
 	libvmm/dev/fs_xattr.c \
 	libvmm/dev/fs_xfer.c \
 	libvmm/dev/hostfd.c \
+	libvmm/dev/ioapic.c \
 	libvmm/dev/net.c \
 	libvmm/dev/net_ctl.c \
 	libvmm/dev/net_dgram.c \
@@ -145,6 +147,7 @@ libvmmcore_a_SOURCES = \
 	libvmm/dev/fs_proto.h \
 	libvmm/dev/fs_work.h \
 	libvmm/dev/hostfd.h \
+	libvmm/dev/ioapic.h \
 	libvmm/dev/net.h \
 	libvmm/dev/rekick.h \
 	libvmm/dev/rtc.h \

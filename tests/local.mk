@@ -68,6 +68,7 @@ unit_programs = \
 	tests/unit/test_hostfd \
 	tests/unit/test_interrupt \
 	tests/unit/test_io \
+	tests/unit/test_ioapic \
 	tests/unit/test_iobuf \
 	tests/unit/test_irq \
 	tests/unit/test_json \
@@ -123,6 +124,7 @@ unit_programs = \
 	tests/unit/test_vmm_end \
 	tests/unit/test_vmm_legacy \
 	tests/unit/test_vmm_nic \
+	tests/unit/test_vmm_split \
 	tests/unit/test_vmm_vhost \
 	tests/unit/test_vq \
 	tests/unit/test_vsock \
@@ -143,6 +145,7 @@ fuzz_programs = \
 	tests/fuzz/fuzz_blk \
 	tests/fuzz/fuzz_console \
 	tests/fuzz/fuzz_fs \
+	tests/fuzz/fuzz_ioapic \
 	tests/fuzz/fuzz_iobuf \
 	tests/fuzz/fuzz_krunfile \
 	tests/fuzz/fuzz_loader \
@@ -361,6 +364,7 @@ guest_files = \
 	tests/guest/boot/boot_smoke.c \
 	tests/guest/boot/boot_vmm.c \
 	tests/guest/boot/init.c \
+	tests/guest/boot/level.c \
 	tests/guest/snapshot/damage.c \
 	tests/guest/snapshot/guest.c \
 	tests/guest/snapshot/snapshot.c \
@@ -499,6 +503,7 @@ thread_programs = \
 	tests/unit/test_vmm_end \
 	tests/unit/test_vmm_legacy \
 	tests/unit/test_vmm_nic \
+	tests/unit/test_vmm_split \
 	tests/unit/test_vmm_vhost \
 	tests/unit/test_fs_cred \
 	tests/unit/test_fs_dax \

@@ -91,7 +91,7 @@ struct api_ctx {
 	uint32_t id;
 	unsigned vcpus;
 	uint32_t ram_mib;
-	bool set_uid, set_gid, nested;
+	bool set_uid, set_gid, nested, split_irqchip;
 	uid_t uid;
 	gid_t gid;
 	struct api_list smbios;

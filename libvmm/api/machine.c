@@ -52,7 +52,12 @@ int32_t krun_split_irqchip(uint32_t ctx_id, bool enable)
 
 	if (!c)
 		return -ENOENT;
-	return enable ? -ENOTSUP : 0;
+#ifdef __x86_64__
+	c->split_irqchip = enable;
+	return 0;
+#else
+	return enable ? -EINVAL : 0;
+#endif
 }
 
 int32_t krun_get_max_vcpus(void)

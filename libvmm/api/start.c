@@ -143,7 +143,9 @@ static int build(struct start *s, struct error *e)
 	s->cfg.vcpus = s->c->vcpus;
 	s->cfg.nested = s->c->nested;
 	s->cfg.ram_bytes = (uint64_t)s->c->ram_mib << 20;
-	s->cfg.pit = s->kernel.foreign;
+	s->cfg.split_irqchip = s->c->split_irqchip;
+	/* it hangs on an old controller, which that has not */
+	s->cfg.pit = s->kernel.foreign && !s->c->split_irqchip;
 	/* any kernel of the caller's may be a distribution's */
 	s->cfg.acpi = s->cfg.rtc = s->c->kernel != NULL;
 	s->cfg.smbios = s->cfg.acpi || s->c->smbios.n;

@@ -30,7 +30,8 @@ struct arch_layout {
 	unsigned ngsis;
 	const struct arch_uart *uarts; /* places for serial ports */
 	unsigned nuarts;
-	struct arch_uart rtc;	     /* port 0: none. With a clock its input is no other device's */
+	struct arch_uart rtc; /* port 0: none. With a clock its input is no other device's */
+	uint64_t ioapic;      /* registers of a split interrupt controller; 0: no such thing */
 	uint64_t gap_start, gap_end; /* RAM goes around this hole */
 };
 extern const struct arch_layout arch_layout;
@@ -71,6 +72,7 @@ struct arch_boot_params {
 	unsigned nvdevs;
 	unsigned nuarts; /* serial ports: the first of arch_layout.uarts */
 	bool rtc;
+	bool no_pic; /* the interrupt controller is split: no old one stands beside it */
 	bool smbios; /* a table that names the machine, and has these strings */
 	const char *const *oem_strings;
 	unsigned noem_strings;

@@ -12,7 +12,8 @@ void irq_raise(struct irq_line *l)
 	uint64_t one = 1;
 
 	__atomic_fetch_add(&l->count, 1, __ATOMIC_RELAXED);
-	if (l->efd < 0) {
+	if (l->efd < 0 ||
+		(l->by_call && __atomic_load_n(l->by_call, __ATOMIC_RELAXED) >> l->gsi & 1)) {
 		l->raise(l->arg, l->gsi);
 		return;
 	}

@@ -6,6 +6,8 @@
 #include <stdint.h>
 
 struct irq_line {
+	const uint32_t *by_call; /* or NULL: inputs, a bit each, that take raise() instead of @efd;
+				    atomic */
 	int efd; /* eventfd bound to @gsi, -1 when raise() is used instead; owned by the VM */
 	unsigned gsi;
 	void (*raise)(void *arg, unsigned gsi); /* edge; any thread */

@@ -12,9 +12,9 @@
  * Pausing has completed pending register accesses, because a half-done access lives in the run page
  * and not in the registers. Loading builds the same VM without a kernel, then puts state back in
  * the order that KVM wants: CPUID before anything that depends on features, the vCPUs before the
- * machine's clock and interrupt controllers, RAM and devices last. Each vCPU first gets the CPUID
- * that this host would give a new VM: what was saved must lie within it. The vCPUs' threads begin
- * parked; vmm_start() then resumes.
+ * machine's clock and interrupt controllers (of which the I/O APIC may be a device of ours), RAM
+ * and devices last. Each vCPU first gets the CPUID that this host would give a new VM: what was
+ * saved must lie within it. The vCPUs' threads begin parked; vmm_start() then resumes.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -55,11 +55,13 @@ static uint64_t checksum(const uint8_t *p, size_t n)
 
 /* What there is of a PC, from SHAPE_FLAGS_FROM on: a bit each, in this order, then the number of
  * serial ports. */
-static const char *const flag_names[] = { "ACPI tables", "a clock", "an interval timer" };
+static const char *const flag_names[] = { "ACPI tables", "a clock", "an interval timer",
+	"a split interrupt controller" };
 
 static uint8_t shape_flags(const struct vmm *vm)
 {
-	return (uint8_t)(vm->acpi | (vm->rtc != NULL) << 1 | vm->pit << 2);
+	return (uint8_t)(vm->acpi | (vm->rtc != NULL) << 1 | vm->pit << 2 |
+		(vm->ioapic != NULL) << 3);
 }
 
 static void save_shape(const struct vmm *vm, struct save_out *s)
@@ -104,6 +106,7 @@ static int save_state(struct vmm *vm, struct save_out *s, struct error *e)
 	save_end(s, at);
 	if (r)
 		return err_sys(e, r, "cannot read the processors' state");
+	vm_irq_save(vm, s);
 	for (unsigned i = 0; i < vm->nslots; i++) {
 		at = save_begin(s, TAG_DEV, 1);
 		mmio_save(&vm->slot[i].t, s);
@@ -288,7 +291,7 @@ static int load(struct vmm *vm, struct vmm_config *cfg, int fd, struct error *e)
 	vm->nvcpus = cfg->vcpus;
 	r = vm_add_memory(vm, cfg, e);
 	if (!r)
-		r = hv_irqchip(vm->hv, cfg->pit, e);
+		r = vm_irq_add(vm, cfg, e);
 	if (!r)
 		r = vm_add_devices(vm, cfg, NULL, e);
 	if (!r)
@@ -297,6 +300,9 @@ static int load(struct vmm *vm, struct vmm_config *cfg, int fd, struct error *e)
 		r = load_shape(vm, &s, e);
 	if (!r)
 		r = load_cpus(vm, &s, e);
+	/* before the devices, which may interrupt */
+	if (!r && vm_irq_load(vm, &s))
+		r = err_set(e, EINVAL, "saved VM: no state of its interrupt controller");
 	/* RAM before devices: their rings live there */
 	if (!r)
 		r = mem_image_load(&vm->mem, fd, ram_at, e);

@@ -9,7 +9,8 @@
  * too.
  *
  * A trapped access is answered on this thread through the frozen buses. Nothing here takes a lock
- * but vm->lock. A fault is a question to the devices that have windows, on their loops.
+ * but vm->lock and those of the devices that it reaches. A fault is a question to the devices that
+ * have windows, on their loops.
  */
 #include <errno.h>
 #include <stdio.h>
@@ -147,6 +148,9 @@ static bool vcpu_step(struct vcpu *c)
 		return true;
 	case HV_EXIT_PIO:
 		vcpu_pio(c, &x);
+		return true;
+	case HV_EXIT_EOI:
+		vm_irq_eoi(c->vm, x.addr);
 		return true;
 	case HV_EXIT_HALT:
 	case HV_EXIT_INTR:

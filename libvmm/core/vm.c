@@ -102,6 +102,7 @@ void vmm_free(struct vmm *vm)
 	}
 	devices_fini(vm);
 	vm_legacy_free(vm);
+	vm_irq_free(vm);
 	for (unsigned i = 0; i < vm->nvcpus; i++)
 		hv_vcpu_free(vm->vcpu[i].hv);
 	hv_close(vm->hv);

@@ -40,6 +40,7 @@ struct vcpu {
 
 struct serial;
 struct rtc;
+struct ioapic;
 
 struct vm_serial {
 	struct serial *s;
@@ -78,7 +79,9 @@ struct vmm {
 	unsigned nnics;
 	struct vm_serial serial[LIM_SERIALS];
 	unsigned nserials;
-	struct rtc *rtc; /* or NULL */
+	struct rtc *rtc;       /* or NULL */
+	struct ioapic *ioapic; /* or NULL: it is the hypervisor's */
+	uint32_t irqs_by_call; /* atomic: GSIs whose interrupts go by @ioapic */
 	struct vcpu vcpu[LIM_VCPUS];
 	unsigned nvcpus;
 	struct arch_cpuid cpuid; /* what the hypervisor can give */
@@ -123,8 +126,18 @@ int vm_map_memory(struct vmm *vm, struct error *e);
 int vm_check_config(const struct vmm_config *cfg, bool load, struct error *e);
 void vm_close_config(struct vmm_config *cfg);
 
+/*
+ * vm_irq.c: interrupt controllers. add() before the devices and vCPUs, on the thread that builds;
+ * save() and load() with vCPUs and devices parked or not there, load() after the vCPUs; free() when
+ * no thread is left.
+ */
+int vm_irq_add(struct vmm *vm, const struct vmm_config *cfg, struct error *e);
 /* Binds @l, whose gsi is set, to that input: by an event descriptor where there is such a thing. */
 int vm_wire_irq(struct vmm *vm, struct irq_line *l, struct error *e);
+void vm_irq_eoi(struct vmm *vm, uint64_t vector); /* HV_EXIT_EOI; any thread */
+void vm_irq_save(struct vmm *vm, struct save_out *s);
+int vm_irq_load(struct vmm *vm, struct save_in *s) NODISCARD;
+void vm_irq_free(struct vmm *vm);
 
 /*
  * vm_legacy.c: serial ports and the clock. add() before the virtio devices, on the thread that

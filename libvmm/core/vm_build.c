@@ -10,14 +10,13 @@
  * ioeventfd straight to the owner loop where the hypervisor can, its interrupts by irqfd. Nothing
  * here is undone on error: vmm_free() takes whatever is there.
  *
- * This file knows devices by name; in core/ none other does, but vm_vsock.c, vm_nic.c, vm_balloon.c
- * and vm_legacy.c, which has the serial ports and the clock.
+ * This file knows devices by name; in core/ none other does, but vm_vsock.c, vm_nic.c,
+ * vm_balloon.c, vm_legacy.c, which has the serial ports and the clock, and vm_irq.c.
  */
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/eventfd.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -114,13 +113,6 @@ int vm_map_memory(struct vmm *vm, struct error *e)
 	return r;
 }
 
-static void raise_by_call(void *arg, unsigned gsi)
-{
-	struct vmm *vm = arg;
-
-	(void)hv_irq_pulse(vm->hv, gsi);
-}
-
 static void device_fatal(void *arg, const char *device, const char *why)
 {
 	vm_end(arg, VMM_END_FAILED, "the guest's %s device broke: %s", device, why);
@@ -140,32 +132,6 @@ static int new_loop(struct vmm *vm, const char *name, struct loop **l, struct er
 	if (!r)
 		loop_on_failure(*l, loop_failed, vm);
 	return r;
-}
-
-static void irq_lost(void *arg, unsigned gsi, int err)
-{
-	vm_end(arg, VMM_END_FAILED, "interrupt %u cannot be raised: %s", gsi, err_text(err));
-}
-
-int vm_wire_irq(struct vmm *vm, struct irq_line *l, struct error *e)
-{
-	int r;
-
-	l->raise = raise_by_call;
-	l->lost = irq_lost;
-	l->arg = vm;
-	l->efd = -1;
-	if (!hv_features(vm->hv)->irqfd)
-		return 0;
-	l->efd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-	if (l->efd < 0)
-		return err_sys(e, errno, "eventfd");
-	r = hv_irqfd(vm->hv, l->efd, l->gsi);
-	if (r == -ENOTSUP) {
-		(void)close(TAKE_FD(l->efd));
-		return 0;
-	}
-	return r ? err_sys(e, r, "irqfd for interrupt %u", l->gsi) : 0;
 }
 
 /* Kicks that come by the VMM are written to a descriptor, which another process may make wait. */
@@ -557,6 +523,7 @@ static int load_and_boot(
 		.initrd_len = cfg->initrd_len,
 		.prefer_pvh = cfg->prefer_pvh,
 		.acpi = cfg->acpi,
+		.no_pic = cfg->split_irqchip,
 		.vdevs = vdevs,
 		.nvdevs = vm->nslots,
 		.nuarts = vm->nserials,
@@ -614,7 +581,7 @@ static int build(struct vmm *vm, struct vmm_config *cfg, struct error *e)
 	vm->nested = cfg->nested;
 	r = vm_add_memory(vm, cfg, e);
 	if (!r)
-		r = hv_irqchip(vm->hv, cfg->pit, e);
+		r = vm_irq_add(vm, cfg, e);
 	if (!r)
 		r = vm_add_devices(vm, cfg, cmdline, e);
 	if (!r)

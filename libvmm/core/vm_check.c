@@ -70,6 +70,9 @@ int vm_check_config(const struct vmm_config *cfg, bool load, struct error *e)
 	/* a hole that the other process makes in its memory would be a hole in ours for ever */
 	if (cfg->hugepages && cfg->nvhost_user)
 		return err_set(e, ENOTSUP, "RAM in huge pages cannot be another process's too");
+	if (cfg->pit && cfg->split_irqchip)
+		return err_set(e, EINVAL,
+			"an interval timer needs all interrupt controllers in the kernel");
 	if (load && cfg->nested)
 		return err_set(e, ENOTSUP, "a VM that may run guests of its own cannot be loaded");
 	if (!load && cfg->kernel_fd < 0)

@@ -25,7 +25,9 @@ enum hv_exit_kind {
 	HV_EXIT_HALT,
 	HV_EXIT_SHUTDOWN, /* triple fault, power off */
 	HV_EXIT_RESET,
-	HV_EXIT_INTR,  /* kicked, or a signal: look at what is asked and run again */
+	HV_EXIT_EOI,  /* after hv_irqchip_split(): a level-triggered interrupt has ended; its vector
+			 in @addr */
+	HV_EXIT_INTR, /* kicked, or a signal: look at what is asked and run again */
 	HV_EXIT_FAULT, /* guest memory that the host cannot give; @why says what is known. Mend it
 			  and run again, or give up */
 	HV_EXIT_FAIL,  /* the hypervisor gave up; @why says what it said */
@@ -57,6 +59,20 @@ int hv_set_region(struct hv *h, unsigned slot, uint64_t gpa, uint64_t len, void 
 	struct error *e);
 /* In-kernel interrupt controllers; a PIT only when asked for. Before the first vCPU. */
 int hv_irqchip(struct hv *h, bool pit, struct error *e);
+/*
+ * In its place: local APICs alone. GSIs below @pins lead nowhere until hv_irq_route() says where,
+ * and a vCPU that ends an interrupt whose route is level-triggered returns HV_EXIT_EOI. -ENOTSUP:
+ * there is no such thing.
+ */
+int hv_irqchip_split(struct hv *h, unsigned pins, struct error *e);
+/* The message that each GSI is, from 0 on; data 0: none. For irqfds and pulses that come from now
+ * on. Any thread, one at a time. */
+struct hv_msi {
+	uint64_t addr;
+	uint32_t data;
+};
+#define HV_ROUTES_MAX 24
+int hv_irq_route(struct hv *h, const struct hv_msi *m, unsigned n);
 /* -ENOTSUP, or features without them, makes the core use hv_irq_pulse() and trapped kicks. */
 int hv_irqfd(struct hv *h, int efd, unsigned gsi);
 int hv_ioeventfd(struct hv *h, uint64_t addr, unsigned len, uint64_t datamatch, int efd);

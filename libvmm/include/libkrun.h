@@ -89,7 +89,12 @@ int32_t krun_set_nested_virt(uint32_t ctx_id, bool enabled);
 /* Whether this host's KVM could: 1 or 0. */
 int32_t krun_check_nested_virt(void);
 
-/* Interrupt controller in this process instead of in KVM: -ENOTSUP for true. */
+/*
+ * The I/O APIC in this process, the local APICs in KVM, and neither an old interrupt controller nor
+ * an interval timer: the guest's kernel needs another one (its local APIC's, which Linux takes
+ * where KVM's clock or the processor says how fast that is). -EINVAL where there is no such choice,
+ * which is everywhere but on x86_64; krun_start_enter() is -ENOTSUP where this host's KVM cannot.
+ */
 int32_t krun_split_irqchip(uint32_t ctx_id, bool enable);
 
 /* The most processors that krun_set_vm_config() takes. -EINVAL: /dev/kvm cannot be opened. */

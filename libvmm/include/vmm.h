@@ -278,6 +278,13 @@ struct vmm_config {
 	 */
 	bool hugepages;
 	bool pit; /* an interval timer, which kernels without KVM support want */
+	/*
+	 * The I/O APIC in this process, the local APICs alone in the kernel, and no PIC; without
+	 * @pit. -ENOTSUP where the host's KVM cannot. What confines threads has to let vCPUs call
+	 * KVM_SET_GSI_ROUTING and KVM_IRQ_LINE, and, for a guest that makes inputs level-triggered,
+	 * all threads the latter; KVM tells the processors that are meant.
+	 */
+	bool split_irqchip;
 	/* The guest may run guests of its own (-ENOTSUP where the host's KVM does not let it). What
 	 * it is then in the middle of cannot be saved: vmm_save() and vmm_load() answer -ENOTSUP.
 	 */

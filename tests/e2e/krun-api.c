@@ -88,9 +88,20 @@ static int kernel(char **a)
 	return enter(ctx);
 }
 
-/* KERNEL INITRAMFS CMDLINE SHARE: a distribution's kernel. Its console is the serial port, on our
- * input and output; a share, and a port of the virtio console, are there by their drivers. It may
- * run guests, where this host lets it. */
+/* ROOT PROGRAM [ARG...]: the I/O APIC is the library's; two processors. */
+static int split(char **a)
+{
+	uint32_t ctx = begin(a[0]);
+
+	CALL(krun_set_vm_config(ctx, 2, 256));
+	CALL(krun_split_irqchip(ctx, true));
+	CALL(krun_set_exec(ctx, a[1], (const char *const *)(a + 2), env));
+	return enter(ctx);
+}
+
+/* KERNEL INITRAMFS CMDLINE SHARE [SPLIT]: a distribution's kernel. Its console is the serial port,
+ * on our input and output; a share, and a port of the virtio console, are there by their drivers.
+ * It may run guests, where this host lets it. */
 static int distribution(char **a)
 {
 	static const char *const strings[] = { "first string", "io.systemd.credential:x=y", NULL };
@@ -100,6 +111,7 @@ static int distribution(char **a)
 	CALL(krun_set_vm_config(ctx, 2, 512));
 	CALL(krun_set_kernel(ctx, a[0], KRUN_KERNEL_FORMAT_RAW, a[1], a[2]));
 	CALL(krun_set_nested_virt(ctx, krun_check_nested_virt() == 1));
+	CALL(krun_split_irqchip(ctx, a[4] != NULL));
 	CALL(krun_set_smbios_oem_strings(ctx, strings));
 	CALL(krun_disable_implicit_console(ctx));
 	CALL(krun_add_serial_console_default(ctx, 0, 1));
@@ -309,6 +321,7 @@ int main(int argc, char **argv)
 		{ "chroot", 2, chroot_like },
 		{ "config", 3, config },
 		{ "kernel", 6, kernel },
+		{ "split", 2, split },
 		{ "distribution", 4, distribution },
 		{ "vsock", 4, vsock },
 		{ "consoles", 4, consoles },

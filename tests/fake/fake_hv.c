@@ -65,7 +65,8 @@ struct hv {
 	unsigned nevents;
 	int irqfd[NGSI];
 	uint64_t irqs[NGSI];
-	bool irqchip, pit;
+	bool irqchip, split, pit;
+	struct hv_msi route[NGSI];   /* with @split; data 0: none */
 	uint8_t last_data[DATA_MAX]; /* of the access finished last */
 };
 
@@ -171,6 +172,48 @@ int hv_irqchip(struct hv *h, bool pit, struct error *e)
 	return 0;
 }
 
+int hv_irqchip_split(struct hv *h, unsigned pins, struct error *e)
+{
+	if (!opts.no_split && pins > NGSI)
+		return err_set(e, EINVAL, "fake: %u inputs", pins);
+	if (opts.no_split)
+		return err_set(e, ENOTSUP, "fake: no split interrupt controllers");
+	h->split = true;
+	return hv_irqchip(h, false, e);
+}
+
+static bool leads_somewhere(const struct hv *h, unsigned gsi)
+{
+	return !h->split || h->route[gsi].data;
+}
+
+/* What came by the irqfd meanwhile. The VMM may have made its eventfd blocking: a count of 0 must
+ * not hold us. Lock held. */
+static void collect(struct hv *h, unsigned gsi)
+{
+	struct pollfd p = { .fd = h->irqfd[gsi], .events = POLLIN };
+	uint64_t n;
+
+	if (p.fd >= 0 && poll(&p, 1, 0) == 1 && read(p.fd, &n, sizeof(n)) == sizeof(n) &&
+		leads_somewhere(h, gsi))
+		h->irqs[gsi] += n;
+}
+
+int hv_irq_route(struct hv *h, const struct hv_msi *m, unsigned n)
+{
+	if (opts.route_error)
+		return -opts.route_error;
+	if (!h->split || n > NGSI)
+		return -EINVAL;
+	(void)pthread_mutex_lock(&h->lock);
+	for (unsigned i = 0; i < NGSI; i++) {
+		collect(h, i);
+		h->route[i] = i < n ? m[i] : (struct hv_msi){ 0 };
+	}
+	(void)pthread_mutex_unlock(&h->lock);
+	return 0;
+}
+
 int hv_irqfd(struct hv *h, int efd, unsigned gsi)
 {
 	if (fails())
@@ -210,7 +253,7 @@ int hv_irq_pulse(struct hv *h, unsigned gsi)
 	if (gsi >= NGSI || !h->irqchip)
 		return -EINVAL;
 	(void)pthread_mutex_lock(&h->lock);
-	h->irqs[gsi]++;
+	h->irqs[gsi] += leads_somewhere(h, gsi);
 	(void)pthread_mutex_unlock(&h->lock);
 	return 0;
 }
@@ -355,7 +398,7 @@ int hv_save(struct hv *h, struct save_out *s)
 
 	if (fails())
 		return -EIO;
-	save_u8(s, h->irqchip);
+	save_u8(s, (uint8_t)(h->irqchip + h->split));
 	save_u8(s, h->pit);
 	for (unsigned i = 0; i < NGSI; i++)
 		save_u64(s, h->irqs[i]);
@@ -371,7 +414,7 @@ int hv_load(struct hv *h, struct save_in *s)
 		return -EIO;
 	if (!load_section(s, TAG_VM, 1, &sub))
 		return s->err ? s->err : -EINVAL;
-	if (load_u8(&sub) != h->irqchip || load_u8(&sub) != h->pit)
+	if (load_u8(&sub) != h->irqchip + h->split || load_u8(&sub) != h->pit)
 		return -EINVAL;
 	for (unsigned i = 0; i < NGSI; i++)
 		h->irqs[i] = load_u64(&sub);
@@ -536,18 +579,12 @@ int fake_hv_pio_read(struct hv *h, unsigned vcpu, uint16_t port, uint32_t *v, un
 
 uint64_t fake_hv_irqs(struct hv *h, unsigned gsi)
 {
-	uint64_t n = 0, total;
+	uint64_t total;
 
 	if (gsi >= NGSI)
 		return 0;
 	(void)pthread_mutex_lock(&h->lock);
-	/* The VMM may have made its eventfd blocking: a count of 0 must not hold us. */
-	if (h->irqfd[gsi] >= 0) {
-		struct pollfd p = { .fd = h->irqfd[gsi], .events = POLLIN };
-
-		if (poll(&p, 1, 0) == 1 && read(p.fd, &n, sizeof(n)) == sizeof(n))
-			h->irqs[gsi] += n;
-	}
+	collect(h, gsi);
 	total = h->irqs[gsi];
 	(void)pthread_mutex_unlock(&h->lock);
 	return total;
@@ -562,6 +599,17 @@ void *fake_hv_ram(struct hv *h, uint64_t gpa, uint64_t len)
 			return r->hva + (gpa - r->gpa);
 	}
 	return NULL;
+}
+
+struct hv_msi fake_hv_route(struct hv *h, unsigned gsi)
+{
+	struct hv_msi m = { 0 };
+
+	(void)pthread_mutex_lock(&h->lock);
+	if (gsi < NGSI)
+		m = h->route[gsi];
+	(void)pthread_mutex_unlock(&h->lock);
+	return m;
 }
 
 bool fake_hv_has_irqchip(const struct hv *h, bool *pit)

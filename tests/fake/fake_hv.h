@@ -17,7 +17,8 @@
 
 /* What the next hv_open() offers; kept until changed. Default: all. */
 struct fake_hv_opts {
-	bool no_irqfd, no_ioeventfd, no_readonly_mem;
+	bool no_irqfd, no_ioeventfd, no_readonly_mem, no_split;
+	int route_error;    /* of every hv_irq_route() */
 	unsigned max_vcpus; /* 0: 16 */
 	int open_error;	    /* errno that hv_open() fails with */
 	/* Offered, but the call says -ENOTSUP. */
@@ -50,8 +51,10 @@ int fake_hv_mmio_read(struct hv *h, unsigned vcpu, uint64_t addr, uint64_t *v, u
 int fake_hv_pio_write(struct hv *h, unsigned vcpu, uint16_t port, uint32_t v, unsigned len);
 int fake_hv_pio_read(struct hv *h, unsigned vcpu, uint16_t port, uint32_t *v, unsigned len);
 
-/* Interrupts that have arrived at @gsi since the VM was made, by irqfd and by pulse. */
+/* Interrupts that have arrived at @gsi since the VM was made, by irqfd and by pulse; where
+ * controllers are split, of those alone that met a route. */
 uint64_t fake_hv_irqs(struct hv *h, unsigned gsi);
+struct hv_msi fake_hv_route(struct hv *h, unsigned gsi); /* the VMM's last; data 0: none */
 /* The memory that the guest has at [gpa, gpa + len), or NULL. */
 void *fake_hv_ram(struct hv *h, uint64_t gpa, uint64_t len);
 

@@ -204,7 +204,7 @@ int arch_boot_setup(struct mem *m, const struct arch_boot_params *p, const struc
 	if (!r)
 		r = write_tables(m, pvh, e);
 	if (!r)
-		r = x86_write_mptable(m, p->vcpus, e);
+		r = x86_write_mptable(m, p, e);
 	if (!r && p->acpi)
 		r = x86_write_acpi(m, p, e);
 	if (!r && p->smbios)

@@ -36,6 +36,7 @@ const struct arch_layout arch_layout = {
 	.uarts = uarts,
 	.nuarts = ARRAY_SIZE(uarts),
 	.rtc = { 0x70, 8 },
+	.ioapic = X86_IOAPIC,
 	.gap_start = X86_GAP_START,
 	.gap_end = X86_GAP_END,
 };

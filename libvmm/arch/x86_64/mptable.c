@@ -8,7 +8,8 @@
  * IOAPIC for all 24 pins but the second (the cascade of the old controllers), marked edge-triggered
  * and active high, which is how the hypervisor's event descriptors pulse them. Linux numbers
  * interrupts by pin, and reads trigger and polarity from here for the pins from 16 on too; without
- * an entry it would take those for level-triggered ones.
+ * an entry it would take those for level-triggered ones. Where the interrupt controller is split,
+ * no old controller is at the first processor's LINT0.
  */
 #include <errno.h>
 #include <string.h>
@@ -19,6 +20,7 @@
 
 #define SPEC_REV	4
 #define APIC_VERSION	0x14
+#define IOAPIC_VERSION	0x20 /* of ours; the hypervisor's has another, and nobody looks here */
 #define CPU_ENABLED	1
 #define CPU_BSP		2
 #define CPU_SIGNATURE	0x600
@@ -93,8 +95,9 @@ _Static_assert(MPF_LEN + MPC_LEN + LIM_VCPUS * 20 + 8 + 8 + X86_IOAPIC_PINS * 8 
 		X86_EBDA_END - X86_EBDA,
 	"the table of the largest VM fits");
 
-int x86_write_mptable(struct mem *m, unsigned vcpus, struct error *e)
+int x86_write_mptable(struct mem *m, const struct arch_boot_params *params, struct error *e)
 {
+	unsigned vcpus = params->vcpus;
 	struct table t = { .len = MPF_LEN + MPC_LEN };
 	uint8_t *mpf = t.b, *mpc = t.b + MPF_LEN, *p;
 	uint8_t ioapic = (uint8_t)(vcpus + 1);
@@ -109,13 +112,14 @@ int x86_write_mptable(struct mem *m, unsigned vcpus, struct error *e)
 	memcpy(p + 2, "ISA   ", 6);
 	p = add(&t, ENTRY_IOAPIC, 8);
 	p[1] = ioapic;
-	p[2] = APIC_VERSION;
+	p[2] = params->no_pic ? IOAPIC_VERSION : APIC_VERSION;
 	p[3] = 1; /* usable */
 	put_le32(p + 4, X86_IOAPIC);
 	for (uint8_t pin = 0; pin < X86_IOAPIC_PINS; pin++)
 		if (pin != CASCADE_PIN)
 			add_int(&t, ENTRY_IOINT, INT_PLAIN, INT_EDGE_HIGH, pin, ioapic, pin);
-	add_int(&t, ENTRY_LINT, INT_EXTINT, INT_BUS_DEFAULT, 0, 0, 0);
+	if (!params->no_pic)
+		add_int(&t, ENTRY_LINT, INT_EXTINT, INT_BUS_DEFAULT, 0, 0, 0);
 	add_int(&t, ENTRY_LINT, INT_NMI, INT_BUS_DEFAULT, 0, ALL_LAPICS, 1);
 
 	memcpy(mpc, "PCMP", 4);

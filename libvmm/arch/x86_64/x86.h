@@ -73,7 +73,8 @@ bool x86_kernel_fits(const struct mem *m, uint64_t start, uint64_t end);
 
 /* What makes the sum of @b's bytes 0. */
 uint8_t x86_checksum(const uint8_t *b, size_t n);
-int x86_write_mptable(struct mem *m, unsigned vcpus, struct error *e);
+/* Of @p the processors and no_pic count. */
+int x86_write_mptable(struct mem *m, const struct arch_boot_params *p, struct error *e);
 /* Root pointer at X86_ACPI and what hangs on it. -EINVAL: more than the limits have. */
 int x86_write_acpi(struct mem *m, const struct arch_boot_params *p, struct error *e);
 /* Entry point at X86_SMBIOS and the structures. -E2BIG: too many strings, or too long ones; an

@@ -138,8 +138,9 @@ static int set_lapic_lines(struct hv_vcpu *c)
 
 	if (r < 0)
 		return r;
-	put_le32(l.regs + LAPIC_LVT0,
-		(get_le32(l.regs + LAPIC_LVT0) & ~LVT_MODE_MASK) | LVT_MODE_EXTINT);
+	if (!c->hv->split) /* there is an old controller at that line */
+		put_le32(l.regs + LAPIC_LVT0,
+			(get_le32(l.regs + LAPIC_LVT0) & ~LVT_MODE_MASK) | LVT_MODE_EXTINT);
 	put_le32(l.regs + LAPIC_LVT1,
 		(get_le32(l.regs + LAPIC_LVT1) & ~LVT_MODE_MASK) | LVT_MODE_NMI);
 	return kvm_ioctl(c->fd, KVM_SET_LAPIC, &l);

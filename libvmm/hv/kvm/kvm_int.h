@@ -17,7 +17,8 @@ struct hv {
 	size_t run_size;   /* bytes of struct kvm_run with its pages */
 	size_t xsave_size; /* bytes of the extended state that KVM hands out */
 	bool xsave2, sregs2, xcrs, tsc_deadline;
-	bool irqchip, pit;
+	bool irqchip; /* the local APICs, and with !split the other controllers */
+	bool split, pit;
 };
 
 struct hv_vcpu {

@@ -267,6 +267,18 @@ int hv_vcpu_load(struct hv_vcpu *c, struct save_in *s)
 	return r ? r : load_done(&sub);
 }
 
+/* Which interrupt controllers are KVM's, as it stands in a saved state. */
+enum {
+	CHIPS_NONE,
+	CHIPS_ALL,
+	CHIPS_LOCAL
+};
+
+static uint8_t chips(const struct hv *h)
+{
+	return h->split ? CHIPS_LOCAL : h->irqchip ? CHIPS_ALL : CHIPS_NONE;
+}
+
 int hv_save(struct hv *h, struct save_out *s)
 {
 	size_t at = save_begin(s, TAG_VM, STATE_VERSION);
@@ -275,8 +287,8 @@ int hv_save(struct hv *h, struct save_out *s)
 
 	if (r < 0)
 		return r;
-	save_u8(s, h->irqchip);
-	for (uint32_t i = 0; h->irqchip && i < NCHIPS; i++) {
+	save_u8(s, chips(h));
+	for (uint32_t i = 0; chips(h) == CHIPS_ALL && i < NCHIPS; i++) {
 		struct kvm_irqchip chip = { .chip_id = i };
 
 		save_ioctl(s, h->vm_fd, KVM_GET_IRQCHIP, &chip, sizeof(chip));
@@ -297,9 +309,9 @@ int hv_load(struct hv *h, struct save_in *s)
 
 	if (!load_section(s, TAG_VM, STATE_VERSION, &sub))
 		return s->err ? s->err : -EINVAL;
-	if (!!load_u8(&sub) != h->irqchip)
+	if (load_u8(&sub) != chips(h))
 		return -EINVAL;
-	for (uint32_t i = 0; h->irqchip && i < NCHIPS; i++) {
+	for (uint32_t i = 0; chips(h) == CHIPS_ALL && i < NCHIPS; i++) {
 		struct kvm_irqchip chip;
 
 		r = take_blob(&sub, &chip, sizeof(chip));

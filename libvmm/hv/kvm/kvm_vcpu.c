@@ -174,6 +174,10 @@ static void decode(struct hv_vcpu *c, struct hv_exit *x)
 	case KVM_EXIT_SYSTEM_EVENT:
 		decode_event(run, x);
 		break;
+	case KVM_EXIT_IOAPIC_EOI:
+		x->kind = HV_EXIT_EOI;
+		x->addr = run->eoi.vector;
+		break;
 	case KVM_EXIT_INTR:
 	case KVM_EXIT_IRQ_WINDOW_OPEN:
 		x->kind = HV_EXIT_INTR;

@@ -5,7 +5,11 @@
  * How it works: hv_open() asks only what the later calls depend on and makes the VM. The pages that
  * KVM needs inside the guest's address space on Intel (a task state segment, an identity map) lie
  * just under the firmware area, in the hole that the architecture keeps free of RAM. Interrupt
- * inputs go by KVM's default routing: GSI n is pin n of the IOAPIC.
+ * inputs go by KVM's default routing: GSI n is pin n of the IOAPIC. Where that is not KVM's, there
+ * is no routing but what hv_irq_route() sets, and KVM reserves the numbers of its inputs: it looks
+ * through these for the vectors whose end somebody wants to know.
+ *
+ * No thread of the runtime's is allowed KVM_SET_GSI_ROUTING: it makes no such VM.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -170,6 +174,41 @@ int hv_irqchip(struct hv *h, bool pit, struct error *e)
 		return err_sys(e, r, "KVM cannot create its interval timer");
 	h->pit = true;
 	return 0;
+}
+
+int hv_irqchip_split(struct hv *h, unsigned pins, struct error *e)
+{
+	struct kvm_enable_cap cap = { .cap = KVM_CAP_SPLIT_IRQCHIP, .args[0] = pins };
+	int r;
+
+	if (ioctl_val(h->dev_fd, KVM_CHECK_EXTENSION, KVM_CAP_SPLIT_IRQCHIP) <= 0)
+		return err_set(e, ENOTSUP, "this KVM has no local APICs without an I/O APIC");
+	r = kvm_ioctl(h->vm_fd, KVM_ENABLE_CAP, &cap);
+	if (r < 0)
+		return err_sys(e, r, "KVM cannot create local APICs");
+	h->irqchip = h->split = true;
+	return 0;
+}
+
+int hv_irq_route(struct hv *h, const struct hv_msi *m, unsigned n)
+{
+	struct {
+		struct kvm_irq_routing h;
+		struct kvm_irq_routing_entry e[HV_ROUTES_MAX];
+	} t = { .h.nr = 0 };
+
+	if (n > HV_ROUTES_MAX)
+		return -EINVAL;
+	for (unsigned i = 0; i < n; i++) {
+		if (!m[i].data)
+			continue;
+		t.e[t.h.nr++] = (struct kvm_irq_routing_entry){ .gsi = i,
+			.type = KVM_IRQ_ROUTING_MSI,
+			.u.msi = { .address_lo = (uint32_t)m[i].addr,
+				.address_hi = (uint32_t)(m[i].addr >> 32),
+				.data = m[i].data } };
+	}
+	return kvm_ioctl(h->vm_fd, KVM_SET_GSI_ROUTING, &t);
 }
 
 int hv_irqfd(struct hv *h, int efd, unsigned gsi)

@@ -2,12 +2,12 @@
 /*
  * Boots a kernel through the public interface of libvmm, with every device but a root file system.
  *
- *   boot_vmm [-p] [-x] [-c VCPUS] [-m MIB] [-t SECONDS] KERNEL INITRD
+ *   boot_vmm [-p] [-x] [-i] [-c VCPUS] [-m MIB] [-t SECONDS] KERNEL INITRD
  *
  * How it works: the guest's init (init.c) writes what it sees to the kernel's log, which the virtio
  * console brings here. Passed when the guest said the right numbers and ended the machine by
  * itself. With -x there is neither init nor console port: the kernel panics, and the VM's end must
- * tell so.
+ * tell so. With -i the I/O APIC is the library's.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -83,13 +83,15 @@ int main(int argc, char **argv)
 	struct stat st;
 	bool ok, panics = false;
 
-	while ((c = getopt(argc, argv, "pxc:m:t:")) != -1) {
+	while ((c = getopt(argc, argv, "pxic:m:t:")) != -1) {
 		unsigned n = optarg ? (unsigned)strtoul(optarg, NULL, 10) : 0;
 
 		if (c == 'p')
 			cfg.prefer_pvh = true;
 		else if (c == 'x')
 			panics = true;
+		else if (c == 'i')
+			cfg.split_irqchip = true;
 		else if (c == 'c')
 			cfg.vcpus = n;
 		else if (c == 'm')
