@@ -32,6 +32,7 @@ libvmmcore_a_SOURCES = \
 	libvmm/core/vm_balloon.c \
 	libvmm/core/vm_build.c \
 	libvmm/core/vm_check.c \
+	libvmm/core/vm_disk.c \
 	libvmm/core/vm_irq.c \
 	libvmm/core/vm_legacy.c \
 	libvmm/core/vm_nic.c \

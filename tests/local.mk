@@ -42,6 +42,7 @@ tests_unit_test_kvm_cpuid_LDADD = libhvkvm.a $(LDADD)
 # list: tests/unit/test_*.c !tests/unit/test_agent*.c stem
 unit_programs = \
 	tests/unit/test_api \
+	tests/unit/test_api_devices \
 	tests/unit/test_api_start \
 	tests/unit/test_apparmor \
 	tests/unit/test_balloon \

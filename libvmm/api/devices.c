@@ -300,7 +300,7 @@ void start_devices_undo(struct start *s)
 			(void)close(s->cfg.nic[i].fd);
 	}
 	for (unsigned i = 0; i < s->cfg.ndisks; i++)
-		(void)close(s->cfg.disk[i].fd);
+		vmm_disk_close(&s->cfg.disk[i]);
 	for (unsigned i = 0; i < s->cfg.nvhost_user; i++)
 		(void)close(s->cfg.vhost_user[i].fd);
 	s->cfg.nfs = s->cfg.nports = s->cfg.nserials = s->cfg.nvsock_ports = s->cfg.nnics = 0;

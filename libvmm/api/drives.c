@@ -3,11 +3,11 @@
 /*
  * How it works
  *
- * Images are opened here, by the caller's user and before it may change; the library of the VM
- * locks them. What an image names in its turn (a qcow2 image its backing file, a VMDK its extent)
- * has a name that whoever made the image chose. So it is followed to a regular file in the image's
- * own directory or below, and nowhere else: neither an absolute name nor one with ".." leads to
- * another file of the host's.
+ * Images are opened here, with all that they name, by the caller's user and before it may change:
+ * vmm_disk_open() reads and locks them, and the VM finds them open. What an image names in its turn
+ * (a qcow2 image its backing file, a VMDK its extent) has a name that whoever made the image chose.
+ * So it is followed to a regular file in the image's own directory or below, and nowhere else:
+ * neither an absolute name nor one with ".." leads to another file of the host's.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -71,7 +71,7 @@ static int add_disk(struct start *s, const struct api_disk *d, struct error *e)
 	if (v->fd < 0)
 		return err_sys(e, errno, "disk: \"%.160s\"", d->path);
 	s->cfg.ndisks++;
-	return 0;
+	return vmm_disk_open(v, e);
 }
 
 int start_disks(struct start *s, struct error *e)

@@ -126,6 +126,11 @@ int vm_map_memory(struct vmm *vm, struct error *e);
 int vm_check_config(const struct vmm_config *cfg, bool load, struct error *e);
 void vm_close_config(struct vmm_config *cfg);
 
+/* vm_disk.c */
+int vm_disk_check(const struct vmm_disk *d, unsigned i, struct error *e); /* -EINVAL */
+/* A device of @d, whose image is open or is opened now: what it has is taken over in every case. */
+int vm_disk_new(struct vmm *vm, struct vmm_disk *d, struct vdev **out, struct error *e);
+
 /*
  * vm_irq.c: interrupt controllers. add() before the devices and vCPUs, on the thread that builds;
  * save() and load() with vCPUs and devices parked or not there, load() after the vCPUs; free() when

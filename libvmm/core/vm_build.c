@@ -31,12 +31,6 @@ _Static_assert((int)VMM_FS_CACHE_AUTO == (int)FS_CACHE_AUTO &&
 		(int)VMM_FS_CACHE_ALWAYS == (int)FS_CACHE_ALWAYS &&
 		(int)VMM_FS_CACHE_NONE == (int)FS_CACHE_NONE,
 	"one list, two names");
-_Static_assert(LIM_BLK_DISKS == VMM_MAX_DISKS, "one number, two names");
-_Static_assert((int)VMM_DISK_RAW == (int)DISK_RAW && (int)VMM_DISK_QCOW2 == (int)DISK_QCOW2 &&
-		(int)VMM_DISK_VMDK == (int)DISK_VMDK &&
-		(int)VMM_DISK_SYNC_NONE == (int)DISK_SYNC_NONE &&
-		(int)VMM_DISK_SYNC_FULL == (int)DISK_SYNC_FULL,
-	"one list, two names");
 _Static_assert(LIM_NET_NICS == VMM_MAX_NICS && (int)VMM_NIC_STREAM == (int)NET_STREAM &&
 		(int)VMM_NIC_DGRAM == (int)NET_DGRAM && (int)VMM_NIC_TAP == (int)NET_TAP,
 	"one number, one list, two names");
@@ -56,10 +50,8 @@ void vm_close_config(struct vmm_config *cfg)
 		if (cfg->fs[i].root_fd >= 0)
 			(void)close(TAKE_FD(cfg->fs[i].root_fd));
 	}
-	for (unsigned i = 0; i < VMM_MAX_DISKS && i < cfg->ndisks; i++) {
-		if (cfg->disk[i].fd >= 0)
-			(void)close(TAKE_FD(cfg->disk[i].fd));
-	}
+	for (unsigned i = 0; i < VMM_MAX_DISKS && i < cfg->ndisks; i++)
+		vmm_disk_close(&cfg->disk[i]);
 	for (unsigned i = 0; i < VMM_MAX_NICS && i < cfg->nnics; i++) {
 		if (cfg->nic[i].fd >= 0)
 			(void)close(TAKE_FD(cfg->nic[i].fd));
@@ -346,24 +338,11 @@ static int add_fs(struct vmm *vm, const struct vmm_config *cfg, struct vmm_fs *f
 
 static int add_disk(struct vmm *vm, struct vmm_disk *d, char *cmdline, struct error *e)
 {
-	struct disk_cfg c = { .fd = TAKE_FD(d->fd),
-		.format = (enum disk_format)d->format,
-		.sync = (enum disk_sync)d->sync,
-		.readonly = d->readonly,
-		.direct = d->direct,
-		.threads = d->threads,
-		.queues = d->queues,
-		.open_backing = d->open_backing,
-		.backing_arg = d->backing_arg };
 	struct vdev *v;
 	int r = new_loop(vm, "blk", &vm->blk, e);
 
-	if (r) {
-		(void)close(c.fd);
-		return r;
-	}
-	(void)memcpy(c.serial, d->serial, sizeof(c.serial));
-	r = blk_new(vm->blk, &vm->mem, &c, &v, e);
+	if (!r)
+		r = vm_disk_new(vm, d, &v, e);
 	return r ? r : add_device(vm, v, cmdline, e);
 }
 

@@ -85,11 +85,8 @@ int vm_check_config(const struct vmm_config *cfg, bool load, struct error *e)
 		return err_set(e, EINVAL,
 			"too many file systems, disks, network interfaces, vhost-user devices, console or serial ports");
 	for (unsigned i = 0; i < cfg->ndisks; i++) {
-		const struct vmm_disk *d = &cfg->disk[i];
-
-		if (d->fd < 0 || (unsigned)d->format > VMM_DISK_VMDK ||
-			(unsigned)d->sync > VMM_DISK_SYNC_FULL || d->queues > LIM_BLK_QUEUES)
-			return err_set(e, EINVAL, "disk %u: no image, or no such option", i);
+		if (vm_disk_check(&cfg->disk[i], i, e))
+			return -EINVAL;
 	}
 	if (cfg->nvhost_user && load)
 		return err_set(e, ENOTSUP, "a VM with vhost-user devices cannot be loaded");

@@ -204,8 +204,10 @@ static int make(struct blk *b, const struct disk_cfg *cfg, struct error *e)
 	struct disk_io_cfg io = {
 		.depth = LIM_BLK_INFLIGHT, .ring = !cfg->threads, .batch = blk_batch, .arg = b
 	};
-	int r = disk_open(cfg, &b->disk, e);
+	int r;
 
+	b->disk = cfg->opened;
+	r = b->disk ? 0 : disk_open(cfg, &b->disk, e);
 	if (r)
 		return r;
 	io.fd = b->disk->fd;
@@ -234,7 +236,10 @@ int blk_new(struct loop *loop, struct mem *mem, const struct disk_cfg *cfg, stru
 	else
 		r = vdev_init(&b->v, &blk_class, cfg->queues, loop, mem, e);
 	if (r < 0) {
-		(void)close(cfg->fd);
+		if (cfg->opened)
+			disk_close(cfg->opened);
+		else
+			(void)close(cfg->fd);
 		free(b);
 		return r;
 	}

@@ -97,6 +97,8 @@ enum disk_sync {
 	DISK_SYNC_FULL,	   /* what was flushed is on the medium */
 };
 
+struct disk;
+
 /* A disk of the guest's. vmm.h has the same with its explanations. */
 struct disk_cfg {
 	int fd;			 /* the image; owned */
@@ -111,11 +113,14 @@ struct disk_cfg {
 	 * extent; its fd or -errno. NULL: such images are refused. */
 	int (*open_backing)(void *arg, const char *name);
 	void *backing_arg;
-	unsigned depth;	    /* private: how many images lie above */
+	struct disk
+		*opened; /* or NULL; of disk_open() with the same: owned, and @fd means nothing */
+	unsigned depth;	 /* private: how many images lie above */
 	const char *beside; /* private: the directory of the image that names the next, with its
 			       slash, from that of the first; or NULL */
 };
 
+/* Takes over what is open in @cfg in every case. */
 int blk_new(struct loop *loop, struct mem *mem, const struct disk_cfg *cfg, struct vdev **out,
 	struct error *e);
 

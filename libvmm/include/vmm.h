@@ -123,14 +123,23 @@ struct vmm_disk {
 	char serial[21]; /* at most 20 bytes; empty: one made of the file's device and inode */
 	/*
 	 * Opens, for reading, the file that an image names: the one below a qcow2 image, the flat
-	 * extent of a VMDK. Called within vmm_build() or vmm_load(); returns its fd, which is taken
-	 * over, or -errno. The name is whatever stands in the image, a relative one made to begin
-	 * in the first image's directory: which files it may mean is this function's rule. NULL: an
-	 * image with such a file is refused.
+	 * extent of a VMDK. Called within vmm_build(), vmm_load() or vmm_disk_open(); returns its
+	 * fd, which is taken over, or -errno. The name is whatever stands in the image, a relative
+	 * one made to begin in the first image's directory: which files it may mean is this
+	 * function's rule. NULL: an image with such a file is refused.
 	 */
 	int (*open_backing)(void *arg, const char *name);
 	void *backing_arg;
+	void *opened; /* of vmm_disk_open(), with @fd -1; NULL else */
 };
+
+/*
+ * Opens, reads and locks all of the image @d now, with what it names, where vmm_build() would: for
+ * who gives up rights in between. Takes over d->fd in every case; vmm_build() and vmm_load() take
+ * what became of it, or vmm_disk_close() does.
+ */
+int vmm_disk_open(struct vmm_disk *d, struct error *e);
+void vmm_disk_close(struct vmm_disk *d); /* opened, or with its fd alone, or with neither */
 
 enum vmm_nic_kind {
 	VMM_NIC_STREAM, /* a unix stream socket, each frame behind its length (32 bits, big-endian):

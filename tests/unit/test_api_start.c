@@ -720,73 +720,6 @@ static void comes_back(void)
 	CHECK(!close(next));
 }
 
-static int touch(const char *dir, const char *name)
-{
-	char path[200];
-	int fd;
-
-	(void)snprintf(path, sizeof(path), "%s/%s", dir, name);
-	fd = open(path, O_CREAT | O_RDWR | O_CLOEXEC, 0600);
-	return fd < 0 || ftruncate(fd, 1 << 20) || close(fd) ? -1 : 0;
-}
-
-/* Disks: opened as they were asked for, in order; and which files an image may name. */
-static void drives(void)
-{
-	char dir[] = "/tmp/api-XXXXXX", sub[64], path[96], file[96];
-	static struct start s;
-	struct error e = { 0 };
-	struct vmm_disk *d = s.cfg.disk;
-	uint32_t id = (uint32_t)krun_create_ctx();
-	int fd;
-
-	CHECK(mkdtemp(dir));
-	(void)snprintf(sub, sizeof(sub), "%s/sub", dir);
-	(void)snprintf(path, sizeof(path), "%s/image", sub);
-	(void)snprintf(file, sizeof(file), "%s/link", sub);
-	CHECK(!mkdir(sub, 0700) && !touch(dir, "above") && !touch(sub, "image") &&
-		!touch(sub, "base") && !symlink("../above", file));
-	CHECK_EQ(krun_add_disk3(id, "a", path, KRUN_DISK_FORMAT_QCOW2, false, true, KRUN_SYNC_NONE),
-		0);
-	CHECK_EQ(krun_add_disk(id, "b", path, true), 0);
-	/* without effect: there are others */
-	CHECK_EQ(krun_set_root_disk(id, "/nowhere"), 0);
-	s = (struct start){ .c = api_take(id) };
-	CHECK_EQ(start_disks(&s, &e), 0);
-	CHECK_EQ(s.cfg.ndisks, 2);
-	CHECK(d[0].format == VMM_DISK_QCOW2 && d[0].direct && d[0].sync == VMM_DISK_SYNC_NONE &&
-		(fcntl(d[0].fd, F_GETFL) & O_ACCMODE) == O_RDWR && !d[0].readonly);
-	CHECK(d[1].format == VMM_DISK_RAW && d[1].readonly && d[1].sync == VMM_DISK_SYNC_FULL &&
-		(fcntl(d[1].fd, F_GETFL) & O_ACCMODE) == O_RDONLY);
-	fd = d[0].open_backing(d[0].backing_arg, "base");
-	CHECK(fd >= 0 && (fcntl(fd, F_GETFL) & O_ACCMODE) == O_RDONLY && !close(fd));
-	CHECK_EQ(d[0].open_backing(d[0].backing_arg, "none"), -ENOENT);
-	CHECK_EQ(d[0].open_backing(d[0].backing_arg, "../above"), -EXDEV);
-	CHECK_EQ(d[0].open_backing(d[0].backing_arg, "link"), -EXDEV);
-	CHECK_EQ(d[0].open_backing(d[0].backing_arg, "/etc/passwd"), -EXDEV);
-	CHECK_EQ(d[0].open_backing(d[0].backing_arg, "."), -EINVAL);
-	start_devices_undo(&s);
-	CHECK(s.cfg.ndisks == 0);
-	api_free(s.c);
-
-	/* the deprecated ones: the root first, whichever was said first */
-	id = (uint32_t)krun_create_ctx();
-	CHECK_EQ(krun_set_data_disk(id, "/nowhere"), 0);
-	CHECK_EQ(krun_set_root_disk(id, path), 0);
-	s = (struct start){ .c = api_take(id) };
-	CHECK_EQ(start_disks(&s, &e), -ENOENT);
-	CHECK(s.cfg.ndisks == 1 && d[0].sync == VMM_DISK_SYNC_FULL && strstr(e.msg, "/nowhere"));
-	start_devices_undo(&s);
-	api_free(s.c);
-	(void)unlink(file);
-	(void)unlink(path);
-	(void)snprintf(path, sizeof(path), "%s/base", sub);
-	(void)unlink(path);
-	(void)snprintf(path, sizeof(path), "%s/above", dir);
-	(void)unlink(path);
-	CHECK(!rmdir(sub) && !rmdir(dir));
-}
-
 /* What cannot start comes back; the context is gone. */
 static void refused(void)
 {
@@ -933,6 +866,6 @@ static const struct test_case cases[] = { TEST(kept), TEST(packed), TEST(bundles
 	TEST(config_mounts), TEST(config_flat), TEST(config_bad), TEST(told), TEST(virtual_config),
 	TEST(virtual_shares), TEST(root_disk), TEST(interfaces), TEST(lines), TEST(first_share),
 	TEST(streams), TEST(devices), TEST(too_many_ports), TEST(own_console), TEST(terminals),
-	TEST(codes), TEST(comes_back), TEST(drives), TEST(refused) };
+	TEST(codes), TEST(comes_back), TEST(refused) };
 
 TEST_MAIN(cases)
