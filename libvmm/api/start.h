@@ -144,6 +144,9 @@ void start_nics_unname(struct start *s);
 bool start_has_vhost(const struct api_ctx *c, uint32_t type);
 /* As start_devices(), of devices that other processes serve. */
 int start_vhost(struct start *s, struct error *e) NODISCARD;
+/* Connects @fd, a unix stream socket, to @path; -ETIMEDOUT when who is there takes no connection
+ * within @ms. */
+int start_vhost_connect(int fd, const char *path, unsigned ms) NODISCARD;
 
 /* ---- drives.c ---- */
 

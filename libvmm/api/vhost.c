@@ -1,11 +1,20 @@
 // SPDX-License-Identifier: Apache-2.0
 /* Devices that other processes serve by vhost-user: kept here, connected to at the start. */
+/*
+ * How it works
+ *
+ * What krun_add_vhost_user_device() says is looked at and copied into the context. The start makes
+ * a socket for each and connects it, by the user whom the VM runs as, within a time limit; the VM
+ * gets it connected, and asks the back end for everything else.
+ */
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/time.h>
 #include <sys/un.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "api/start.h"
@@ -90,12 +99,48 @@ bool start_has_vhost(const struct api_ctx *c, uint32_t type)
 	return false;
 }
 
+static int64_t now_ms(void)
+{
+	struct timespec t;
+
+	(void)clock_gettime(CLOCK_MONOTONIC, &t);
+	return (int64_t)t.tv_sec * 1000 + t.tv_nsec / 1000000;
+}
+
+/*
+ * Who listens and takes no connection holds up one that comes when his backlog is full, for ever:
+ * the time that a socket may send for is also that of its connect(). A signal's handler ends the
+ * wait, so what is left of the time is set anew.
+ */
+int start_vhost_connect(int fd, const char *path, unsigned ms)
+{
+	struct sockaddr_un a = { .sun_family = AF_UNIX };
+	const struct timeval for_ever = { 0 };
+	int64_t end = now_ms() + ms;
+	int r;
+
+	(void)snprintf(a.sun_path, sizeof(a.sun_path), "%s", path);
+	do {
+		int64_t left = MAX(end - now_ms(), (int64_t)1);
+		const struct timeval t = { .tv_sec = left / 1000, .tv_usec = left % 1000 * 1000 };
+
+		if (setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &t, sizeof(t)))
+			return -errno;
+		r = connect(fd, (struct sockaddr *)&a, sizeof(a)) ? -errno : 0;
+	} while (r == -EINTR && now_ms() < end);
+	if (r == -EAGAIN || r == -EINTR)
+		return -ETIMEDOUT;
+	if (!r && setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &for_ever, sizeof(for_ever)))
+		r = -errno;
+	return r;
+}
+
 int start_vhost(struct start *s, struct error *e)
 {
 	for (unsigned i = 0; i < s->c->nvhost; i++) {
 		const struct api_vhost *d = &s->c->vhost[i];
 		struct vmm_vhost_user *v = &s->cfg.vhost_user[i];
-		struct sockaddr_un a = { .sun_family = AF_UNIX };
+		int r;
 
 		*v = (struct vmm_vhost_user){ .fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0),
 			.type = d->type,
@@ -105,9 +150,9 @@ int start_vhost(struct start *s, struct error *e)
 		s->cfg.nvhost_user++;
 		(void)memcpy(v->queue_size, d->size, sizeof(v->queue_size));
 		(void)snprintf(v->name, sizeof(v->name), "%s", d->name ? d->name : "");
-		(void)snprintf(a.sun_path, sizeof(a.sun_path), "%s", d->path);
-		if (connect(v->fd, (struct sockaddr *)&a, sizeof(a)))
-			return err_sys(e, errno, "vhost-user device: \"%.108s\"", d->path);
+		r = start_vhost_connect(v->fd, d->path, LIM_VHU_WAIT_MS);
+		if (r)
+			return err_sys(e, r, "vhost-user device: \"%.108s\"", d->path);
 	}
 	return 0;
 }

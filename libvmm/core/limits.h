@@ -52,9 +52,10 @@
 #define LIM_NET_SOCK_BUF (1U << 20)   /* what a socket is asked to hold, as far as it may */
 #define LIM_NET_MACS	 64	      /* addresses that a driver listens to; with more: to all */
 
-#define LIM_VHU_DEVS	8
-#define LIM_VHU_QUEUE	256   /* entries of a queue where nobody says */
-#define LIM_VHU_WAIT_MS 10000 /* for one answer of a back end */
+#define LIM_VHU_DEVS  8
+#define LIM_VHU_QUEUE 256 /* entries of a queue where nobody says */
+#define LIM_VHU_WAIT_MS \
+	10000 /* for a back end to take the connection; for all answers of a start */
 
 #define LIM_VSOCK_CONNS	   2048		/* connections of one guest */
 #define LIM_VSOCK_GUEST	   1920		/* of these: those that it opened, or that came for it */

@@ -1,8 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
-/* What krun_start_enter() opens for devices: disks with all that their images name. */
+/* What krun_start_enter() opens for devices: disks with all that their images name, sockets of
+ * vhost-user back ends. */
 #include <errno.h>
 #include <fcntl.h>
+#include <signal.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/time.h>
+#include <sys/un.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "api/start.h"
@@ -186,9 +192,63 @@ static void nothing_is_opened_later(void)
 	CHECK_EQ(fds(), before);
 }
 
+static void none(int n)
+{
+	(void)n;
+}
+
+static int64_t ms_of_now(void)
+{
+	struct timespec t;
+
+	(void)clock_gettime(CLOCK_MONOTONIC, &t);
+	return (int64_t)t.tv_sec * 1000 + t.tv_nsec / 1000000;
+}
+
+static int client(void)
+{
+	return socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+}
+
+/* One who listens and takes nothing, in time and late, also while signals come. */
+static void back_ends(void)
+{
+	const struct itimerval often = { { 0, 3000 }, { 0, 3000 } }, never = { { 0, 0 }, { 0, 0 } };
+	const struct sigaction act = { .sa_handler = none };
+	struct sockaddr_un a = { .sun_family = AF_UNIX };
+	struct timeval t = { 1, 1 };
+	socklen_t n = sizeof(t);
+	int l = client(), c[4];
+	int64_t begun;
+
+	for (unsigned i = 0; i < 4; i++)
+		c[i] = client();
+	(void)snprintf(a.sun_path, sizeof(a.sun_path), "/tmp/api-vhost-%d", (int)getpid());
+	CHECK_EQ(start_vhost_connect(c[0], a.sun_path, 50), -ENOENT);
+	CHECK(!bind(l, (struct sockaddr *)&a, sizeof(a)));
+	CHECK_EQ(start_vhost_connect(c[0], a.sun_path, 50), -ECONNREFUSED);
+	CHECK(!listen(l, 0));
+	CHECK_EQ(start_vhost_connect(c[0], a.sun_path, 10000), 0); /* all that fits */
+	CHECK(!getsockopt(c[0], SOL_SOCKET, SO_SNDTIMEO, &t, &n) && !t.tv_sec && !t.tv_usec);
+	begun = ms_of_now();
+	CHECK_EQ(start_vhost_connect(c[1], a.sun_path, 50), -ETIMEDOUT);
+	CHECK(ms_of_now() - begun >= 50);
+	CHECK(!sigaction(SIGALRM, &act, NULL) && !setitimer(ITIMER_REAL, &often, NULL));
+	begun = ms_of_now();
+	CHECK_EQ(start_vhost_connect(c[2], a.sun_path, 50), -ETIMEDOUT);
+	CHECK(ms_of_now() - begun >= 50);
+	CHECK(!setitimer(ITIMER_REAL, &never, NULL));
+	CHECK(!close(accept(l, NULL, NULL)));
+	CHECK_EQ(start_vhost_connect(c[3], a.sun_path, 10000), 0);
+	for (unsigned i = 0; i < 4; i++)
+		(void)close(c[i]);
+	CHECK(!close(l) && !unlink(a.sun_path));
+}
+
 static const struct test_case cases[] = {
 	TEST(drives),
 	TEST(nothing_is_opened_later),
+	TEST(back_ends),
 };
 
 TEST_MAIN(cases)
