@@ -210,6 +210,7 @@ libkrunapi_a_SOURCES = \
 	libvmm/api/overlay.c \
 	libvmm/api/run.c \
 	libvmm/api/share.c \
+	libvmm/api/signals.c \
 	libvmm/api/start.c \
 	libvmm/api/stdio.c \
 	libvmm/api/text.c \

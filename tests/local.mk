@@ -43,6 +43,7 @@ tests_unit_test_kvm_cpuid_LDADD = libhvkvm.a $(LDADD)
 unit_programs = \
 	tests/unit/test_api \
 	tests/unit/test_api_devices \
+	tests/unit/test_api_signals \
 	tests/unit/test_api_start \
 	tests/unit/test_apparmor \
 	tests/unit/test_balloon \

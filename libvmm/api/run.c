@@ -8,9 +8,15 @@
  * end, with its output written, is the end. A guest with a first process of its own has no agent:
  * its end is that of the VM.
  *
- * Signals keep what the program gave them, but two that are blocked here and in the threads that
- * follow: SIGPIPE, so that a reader who goes away is an error of one write, and SIGWINCH, which
- * comes by a signalfd and goes on to the guest's terminal.
+ * Signals keep what the program gave them, with two exceptions. Two are blocked here and in the
+ * threads that follow: SIGPIPE, so that a reader who goes away is an error of one write, and
+ * SIGWINCH, which comes by a signalfd and goes on to the guest's terminal. And those by which
+ * others end a program (signals.c), where it has no say of its own about them, end the loop first,
+ * and then the process: what the guest was told is written would go with it, and the terminal stay
+ * raw.
+ *
+ * The end takes its steps in an order in which what waits without a limit, for a medium, comes
+ * last: the guest's last words are out by then, and the terminal is the user's again.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -33,13 +39,14 @@
 #define STOP_SECONDS  10
 #define DRAIN_SECONDS 10
 #define WRITE_SECONDS 600 /* for what a guest has not yet written to its root on a disk */
+#define HURRY_SECONDS 1	  /* of somebody who sends a signal */
 #define CODE_SETUP    125
 
 struct loop_state {
 	const struct run_cfg *cfg;
 	struct loop *loop;
 	struct agent agent;
-	struct loop_src event, done, signals, shutdown, timer;
+	struct loop_src event, done, signals, ends, shutdown, timer;
 	uint32_t create_seq, start_seq;
 	unsigned streams_open; /* output streams that are not finished, BLOB_STDIO bits */
 	bool created, exited, stopping, lost, quit;
@@ -242,6 +249,19 @@ static void on_signals(struct loop_src *src, uint32_t events)
 		pass_size(src->arg);
 }
 
+/* The signal is the end's reason, whatever comes after it. */
+static void on_end_signal(struct loop_src *src, uint32_t events)
+{
+	struct loop_state *l = src->arg;
+	uint64_t n;
+
+	(void)events;
+	if (read(src->fd, &n, sizeof(n)) != (ssize_t)sizeof(n) || l->quit)
+		return;
+	*l->cfg->signal = signals_first();
+	finish(l, 128 + *l->cfg->signal);
+}
+
 static void on_shutdown(struct loop_src *src, uint32_t events)
 {
 	struct loop_state *l = src->arg;
@@ -328,6 +348,8 @@ static int begin(struct loop_state *l, struct error *e)
 	if (!r)
 		r = add(l, &l->signals, l->signals.fd, "signals", on_signals);
 	if (!r)
+		r = add(l, &l->ends, signals_take(), "end", on_end_signal);
+	if (!r)
 		r = add(l, &l->timer, timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK),
 			"timer", on_timer);
 	if (!r && cfg->c->shutdown_fd >= 0)
@@ -346,6 +368,9 @@ static void give_up(struct loop_state *l)
 {
 	if (l->agent.loop)
 		agent_close(&l->agent);
+	signals_give_back();
+	if (l->ends.fd >= 0)
+		(void)close(l->ends.fd);
 	if (l->signals.fd >= 0)
 		(void)close(l->signals.fd);
 	if (l->timer.fd >= 0)
@@ -357,7 +382,8 @@ static void give_up(struct loop_state *l)
 
 int run(const struct run_cfg *cfg, struct error *e)
 {
-	struct loop_state l = { .cfg = cfg, .signals.fd = -1, .timer.fd = -1 };
+	struct loop_state l = { .cfg = cfg, .signals.fd = -1, .ends.fd = -1, .timer.fd = -1 };
+	int seconds = DRAIN_SECONDS;
 	int r = begin(&l, e);
 
 	if (r) {
@@ -374,10 +400,16 @@ int run(const struct run_cfg *cfg, struct error *e)
 	}
 	/* what is on its way to slow readers would end with the process; no more may come */
 	vmm_stop(cfg->vm);
+	if (*cfg->signal)
+		seconds = HURRY_SECONDS;
+	else
+		signals_give_back();
+	if (!vmm_drain(cfg->vm, (unsigned)seconds * 1000))
+		log_warn("console output was lost: nobody read it within %d s", seconds);
+	stdio_restore();
+	/* who does not want to wait for a medium sends another one */
+	signals_give_back();
 	/* what the guest was told is done is in its disks, also where it flushed nothing */
 	vmm_settle(cfg->vm);
-	if (!vmm_drain(cfg->vm, DRAIN_SECONDS * 1000))
-		log_warn("console output was lost: nobody read it within %d s", DRAIN_SECONDS);
-	stdio_restore();
 	return l.code;
 }

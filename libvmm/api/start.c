@@ -15,6 +15,7 @@
  */
 #include <errno.h>
 #include <fcntl.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -182,6 +183,20 @@ static void undo(struct start *s)
 	free(s);
 }
 
+/* As the process would have ended if nobody had taken the signal. */
+static _Noreturn void end_process(int by_signal, int code)
+{
+	sigset_t s;
+
+	if (by_signal) {
+		(void)sigemptyset(&s);
+		(void)sigaddset(&s, by_signal);
+		(void)pthread_sigmask(SIG_UNBLOCK, &s, NULL);
+		(void)raise(by_signal);
+	}
+	_exit(code);
+}
+
 int32_t krun_start_enter(uint32_t ctx_id)
 {
 	struct api_ctx *c = api_take(ctx_id);
@@ -210,12 +225,13 @@ int32_t krun_start_enter(uint32_t ctx_id)
 			.stdio = &s->stdio,
 			.work = s->kernel.boot == BOOT_OWN ? NULL : &s->work,
 			.done_fd = s->done[0],
-			.code = &s->code };
+			.code = &s->code,
+			.signal = &s->signal };
 
 		r = run(&cfg, &e);
 		if (r >= 0) {
 			start_nics_unname(s);
-			_exit(r);
+			end_process(s->signal, r);
 		}
 	}
 	log_err("krun_start_enter: %s", e.msg);

@@ -114,6 +114,7 @@ struct start {
 	char line[LIM_CMDLINE], line_end[LIM_CMDLINE];
 	void *initrd;
 	int kvm_fd, done[2];
+	int signal;		      /* that ended the loop, or 0 */
 	int32_t code;		      /* atomic: of an init of the caller's, or RUN_NO_CODE */
 	unsigned nvsock;	      /* ports of the context whose sockets were made */
 	char *nic_name[LIM_API_NETS]; /* of sockets that were made for network interfaces */
@@ -153,6 +154,17 @@ int start_vhost_connect(int fd, const char *path, unsigned ms) NODISCARD;
 /* As start_devices(), of the disks; by the user who called. */
 int start_disks(struct start *s, struct error *e) NODISCARD;
 
+/* ---- signals.c ---- */
+
+/*
+ * SIGTERM, SIGINT and SIGHUP no longer end the process where they would have, by whichever thread:
+ * the eventfd that is returned becomes readable. -errno. For one VM of a process.
+ */
+int signals_take(void) NODISCARD;
+/* They end it again. Nothing to do when they do. */
+void signals_give_back(void);
+int signals_first(void); /* that came since signals_take(), or 0 */
+
 /* ---- run.c ---- */
 
 #define RUN_NO_CODE INT32_MAX
@@ -179,10 +191,11 @@ struct run_cfg {
 	const struct work *work; /* NULL: no agent */
 	int done_fd;		 /* read end of what vmm_config.vsock_done_fd is */
 	const int32_t *code;	 /* atomic: vmm_fs.exit_code, RUN_NO_CODE at first */
+	int *signal;		 /* 0 at first; see run() */
 };
 
 /* Starts the VM and serves it until it has ended: the exit code, or -errno when it did not start.
- */
+ * With *signal set the process is to end by that. */
 int run(const struct run_cfg *cfg, struct error *e) NODISCARD;
 
 #endif
