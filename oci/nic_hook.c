@@ -16,6 +16,12 @@
  * the tables of "u32" are none.
  *
  * A qdisc that is empty may be somebody's who is about to fill it. It is used, and stays.
+ *
+ * Which groups a guest joins nobody here hears of, and an interface that lies on another one (a
+ * macvlan, an ipvlan, a function of a card) gets from that only the groups that it has asked for.
+ * So it asks for all, and the guest's own driver and stack take what they want. The cookie says
+ * whether it was us who asked, as then we also take it back. One that hears all anyway is not
+ * touched.
  */
 #include <arpa/inet.h>
 #include <errno.h>
@@ -23,6 +29,7 @@
 #include <linux/pkt_cls.h>
 #include <linux/pkt_sched.h>
 #include <linux/tc_act/tc_mirred.h>
+#include <net/if.h>
 #include <string.h>
 #include <sys/socket.h>
 
@@ -37,8 +44,11 @@
 /* The cookie. */
 struct mark {
 	char whose[8];
-	uint8_t made; /* the qdisc was, for this filter or one that it replaces */
+	uint8_t did; /* for this filter or one that it replaces: DID_* */
 };
+
+#define DID_QDISC  1 /* made the qdisc */
+#define DID_GROUPS 2 /* had the interface hear all groups */
 
 static const struct mark ours = { .whose = { 'k', 'r', 'u', 'n', '-', 'o', 'c', 'i' } };
 
@@ -48,7 +58,7 @@ struct hook {
 	bool there, ingress; /* a qdisc, which is of that kind */
 	/* classifiers; filters that are not ours, that are, and those of ours that lead nowhere */
 	unsigned heads, others, ours, dead;
-	bool made;	       /* one that leads nowhere says so of the qdisc */
+	uint8_t did;	       /* as those that lead nowhere say */
 	uint32_t handle, info; /* of one that leads nowhere */
 	bool old;	       /* it is "u32" */
 };
@@ -80,7 +90,7 @@ static void add_kind(struct rtnl_req *r, bool old)
 }
 
 /* The action of a filter: to interface @to, at once. */
-static void add_redirect(struct rtnl_req *r, unsigned short type, int to, bool made)
+static void add_redirect(struct rtnl_req *r, unsigned short type, int to, uint8_t did)
 {
 	const struct tc_mirred m = {
 		.action = TC_ACT_STOLEN, .eaction = TCA_EGRESS_REDIR, .ifindex = (uint32_t)to
@@ -89,7 +99,7 @@ static void add_redirect(struct rtnl_req *r, unsigned short type, int to, bool m
 	struct rtattr *first = rtnl_add(r, 1, NULL, 0), *opts;
 	struct mark c = ours;
 
-	c.made = made;
+	c.did = did;
 	(void)rtnl_add(r, TCA_ACT_KIND, "mirred", sizeof("mirred"));
 	(void)rtnl_add(r, TCA_ACT_COOKIE, &c, sizeof(c));
 	opts = rtnl_add(r, TCA_ACT_OPTIONS, NULL, 0);
@@ -99,7 +109,7 @@ static void add_redirect(struct rtnl_req *r, unsigned short type, int to, bool m
 	rtnl_end(r, list);
 }
 
-static int filter(int fd, int index, int to, bool made)
+static int filter(int fd, int index, int to, uint8_t did)
 {
 	const struct tc_u32_sel all = { .flags = TC_U32_TERMINAL };
 	uint32_t info = TC_H_MAKE((uint32_t)PRIORITY << 16, htons(ETH_P_ALL));
@@ -114,7 +124,7 @@ static int filter(int fd, int index, int to, bool made)
 		opts = rtnl_add(&q, TCA_OPTIONS, NULL, 0);
 		if (old)
 			(void)rtnl_add(&q, TCA_U32_SEL, &all, sizeof(all));
-		add_redirect(&q, old ? TCA_U32_ACT : TCA_MATCHALL_ACT, to, made);
+		add_redirect(&q, old ? TCA_U32_ACT : TCA_MATCHALL_ACT, to, did);
 		rtnl_end(&q, opts);
 		r = rtnl_ask(fd, &q);
 		if (r != -ENOENT)
@@ -198,7 +208,7 @@ static int on_filter(void *arg, const struct nlmsghdr *h, const void *p, size_t 
 		if (m.ifindex)
 			return 0;
 		k->dead++;
-		k->made = k->made || c.made;
+		k->did |= c.did;
 		k->handle = t.tcm_handle;
 		k->info = t.tcm_info;
 		k->old = u32;
@@ -234,7 +244,7 @@ static int look(int fd, int index, struct hook *k)
  * the qdisc. */
 static int drop_dead(int fd, struct hook *k)
 {
-	bool made = k->made;
+	uint8_t did = k->did;
 	int r = 0;
 
 	while (!r && k->dead) {
@@ -245,9 +255,9 @@ static int drop_dead(int fd, struct hook *k)
 		r = rtnl_ask(fd, &q);
 		if (!r)
 			r = look(fd, k->index, k);
-		made = made || k->made;
+		did |= k->did;
 	}
-	k->made = made;
+	k->did = did;
 	return r;
 }
 
@@ -261,6 +271,52 @@ static int drop_empty(int fd, int index)
 		: qdisc(fd, RTM_DELQDISC, 0, index);
 }
 
+struct flags {
+	int index;
+	uint32_t flags;
+};
+
+static int on_link(void *arg, const struct nlmsghdr *h, const void *p, size_t n)
+{
+	struct flags *f = arg;
+	struct ifinfomsg i;
+
+	if (h->nlmsg_type != RTM_NEWLINK || n < sizeof(i))
+		return 0;
+	(void)memcpy(&i, p, sizeof(i));
+	if (i.ifi_index == f->index)
+		f->flags = i.ifi_flags;
+	return 0;
+}
+
+static int set_groups(int fd, int index, bool all)
+{
+	struct ifinfomsg i = {
+		.ifi_index = index, .ifi_flags = all ? IFF_ALLMULTI : 0, .ifi_change = IFF_ALLMULTI
+	};
+	struct rtnl_req r = rtnl_req(RTM_NEWLINK, 0, &i, sizeof(i));
+
+	return rtnl_ask(fd, &r);
+}
+
+/* True in *did when it was not so before. What the flag says is what was asked for by hand: that
+ * the kernel has reasons of its own does not show. */
+static int hear_all(int fd, int index, uint8_t *did)
+{
+	struct ifinfomsg i = { .ifi_family = AF_UNSPEC };
+	struct flags f = { .index = index };
+	int r = -EAGAIN;
+
+	for (unsigned k = 0; r == -EAGAIN && k < RTNL_TRIES; k++)
+		r = rtnl_list(fd, RTM_GETLINK, &i, sizeof(i), on_link, &f);
+	if (r || f.flags & IFF_ALLMULTI)
+		return r;
+	r = set_groups(fd, index, true);
+	if (!r)
+		*did |= DID_GROUPS;
+	return r;
+}
+
 int nic_release(int fd, int index)
 {
 	struct hook k;
@@ -268,11 +324,14 @@ int nic_release(int fd, int index)
 
 	if (!r && k.ingress)
 		r = drop_dead(fd, &k);
-	return r || !k.made ? r : drop_empty(fd, index);
+	/* while one that leads somewhere is there, its guest hears */
+	if (!r && (k.did & DID_GROUPS) && k.ours == k.dead)
+		r = set_groups(fd, index, false);
+	return r || !(k.did & DID_QDISC) ? r : drop_empty(fd, index);
 }
 
 /* Only what is left of a container that has ended, or of a start that was killed, gives way. */
-static int make_room(int fd, const char *name, int index, bool *made, struct error *e)
+static int make_room(int fd, const char *name, int index, uint8_t *did, struct error *e)
 {
 	struct hook k;
 	int r = look(fd, index, &k);
@@ -280,7 +339,7 @@ static int make_room(int fd, const char *name, int index, bool *made, struct err
 
 	if (!r && k.ingress && !live && !k.others && k.heads <= k.ours) {
 		r = drop_dead(fd, &k);
-		*made = k.made;
+		*did = k.did;
 		if (!r && !k.heads && !k.others)
 			return 0;
 	}
@@ -292,13 +351,22 @@ static int make_room(int fd, const char *name, int index, bool *made, struct err
 		QUOTE(name));
 }
 
-int nic_redirect(int fd, const char *name, int index, int to, struct error *e)
+/* Nothing is left of what was done for a filter that did not come to be. */
+static void take_back(int fd, int index, uint8_t did)
+{
+	if (did & DID_GROUPS)
+		(void)set_groups(fd, index, false);
+	if (did & DID_QDISC)
+		(void)drop_empty(fd, index);
+}
+
+int nic_redirect(int fd, const char *name, int index, int to, bool groups, struct error *e)
 {
 	int r = qdisc(fd, RTM_NEWQDISC, NLM_F_CREATE | NLM_F_EXCL, index);
-	bool made = !r;
+	uint8_t did = r ? 0 : DID_QDISC;
 
 	if (r == -EEXIST) {
-		r = make_room(fd, name, index, &made, e);
+		r = make_room(fd, name, index, &did, e);
 		if (r)
 			return r;
 	}
@@ -306,11 +374,16 @@ int nic_redirect(int fd, const char *name, int index, int to, struct error *e)
 		return err_sys(e, r,
 			"the ingress hook of interface %s (the host's kernel needs its module sch_ingress)",
 			QUOTE(name));
-	r = filter(fd, index, to, made);
+	if (groups)
+		r = hear_all(fd, index, &did);
+	if (r) {
+		take_back(fd, index, did);
+		return err_sys(e, r, "all multicast groups of interface %s", QUOTE(name));
+	}
+	r = filter(fd, index, to, did);
 	if (!r)
 		return 0;
-	if (made)
-		(void)drop_empty(fd, index);
+	take_back(fd, index, did);
 	return err_sys(e, r,
 		"a redirection of interface %s (the host's kernel needs its modules act_mirred and cls_matchall or cls_u32)",
 		QUOTE(name));

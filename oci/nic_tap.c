@@ -109,10 +109,10 @@ int nic_take(int fd, struct nic_if *o, struct error *e)
 	r = index ? set_link(fd, index, o->head.mtu) : -errno;
 	if (r)
 		return err_sys(e, r, "tap %s", QUOTE(ifr.ifr_name));
-	r = nic_redirect(fd, ifr.ifr_name, index, o->index, e);
+	r = nic_redirect(fd, ifr.ifr_name, index, o->index, false, e);
 	/* last: what came before went with the tap */
 	if (!r)
-		r = nic_redirect(fd, o->head.name, o->index, index, e);
+		r = nic_redirect(fd, o->head.name, o->index, index, true, e);
 	return r ? r : TAKE_FD(tap);
 }
 

@@ -19,6 +19,8 @@
 
 /* A tool that fails has seen nothing. */
 #define NO_TAP	"a=$(ip link show) && ! echo \"$a\" | grep -q krun0"
+#define ALL	"ip link show eth0 | grep -q ALLMULTI"
+#define NOT_ALL "a=$(ip link show eth0) && ! echo \"$a\" | grep -q ALLMULTI"
 #define NO_HOOK "a=$(tc qdisc show dev eth0 ingress) && test -z \"$a\""
 
 static struct nic_if o;
@@ -325,6 +327,61 @@ static void not_quite(void)
 	CHECK(run(NO_HOOK));
 }
 
+/* Nobody knows which groups a guest joins: the interface hears all, as long as it is taken. */
+static void all_groups(void)
+{
+	int tap;
+
+	CHECK(fresh());
+	CHECK(run(NOT_ALL));
+	for (unsigned i = 0; i < 2; i++) { /* the second in the place of one that left it behind */
+		tap = take();
+		CHECK(tap >= 0 && run(ALL));
+		CHECK_EQ(take(), -EBUSY);
+		CHECK_EQ(release(), 0);
+		CHECK(run(ALL));
+		(void)close(tap);
+	}
+	CHECK_EQ(release(), 0);
+	CHECK(run(NOT_ALL));
+	/* what somebody else has asked for stays */
+	CHECK(run("ip link set eth0 allmulticast on"));
+	tap = take();
+	CHECK(tap >= 0);
+	(void)close(tap);
+	CHECK_EQ(release(), 0);
+	CHECK(run(ALL) && run(NO_HOOK));
+	/* a start that fails leaves nothing of it */
+	CHECK(run("ip link set eth0 allmulticast off && tc qdisc add dev eth0 ingress && "
+		  "tc filter add dev eth0 ingress prio 7 matchall action drop"));
+	CHECK_EQ(take(), -EBUSY);
+	CHECK(run(NOT_ALL));
+}
+
+/* A macvlan gets from what lies below it no group that it has not asked for. */
+static void a_macvlan(void)
+{
+	uint8_t b[60] = { 0x33, 0x33, 0, 0, 0x12, 0x34, 2, 0, 0, 0, 0, 1, 0x88, 0xb5, 7 };
+	int tap, far;
+
+	CHECK(fresh());
+	if (system("exec 2>/dev/null; ip link set eth0 down name low up && "
+		   "ip link add eth0 link low type macvlan mode private")) {
+		printf("# not tried: no macvlan here\n");
+		return;
+	}
+	CHECK(run("ip link set eth0 addrgenmode none && ip link set eth0 mtu 1400 up"));
+	far = far_socket();
+	tap = take();
+	CHECK_STR(e.msg, "");
+	CHECK(far >= 0 && tap >= 0);
+	CHECK_EQ(write(far, b, sizeof(b)), (ssize_t)sizeof(b));
+	CHECK_EQ(heard(tap, HDR), 7);
+	(void)close(tap);
+	(void)close(far);
+	CHECK_EQ(release(), 0);
+}
+
 /* A hook that is empty may be about to be filled: it is used, and stays. */
 static void an_empty_hook(void)
 {
@@ -501,6 +558,8 @@ int main(int argc, char **argv)
 		TEST(too_many),
 		TEST(taken),
 		TEST(taken_again),
+		TEST(all_groups),
+		TEST(a_macvlan),
 		TEST(not_quite),
 		TEST(an_empty_hook),
 		TEST(a_small_mtu),
