@@ -213,6 +213,20 @@ static int disks(char **a)
 	return enter(ctx);
 }
 
+/* ROOT UID RAW QCOW2 DIRECT PROGRAM [ARG...]: of a user who may not open any of them. */
+static int user_disks(char **a)
+{
+	uint32_t ctx = begin(a[0]);
+
+	CALL(krun_setgid(ctx, (gid_t)atoi(a[1])));
+	CALL(krun_setuid(ctx, (uid_t)atoi(a[1])));
+	CALL(krun_add_disk(ctx, "raw", a[2], false));
+	CALL(krun_add_disk3(
+		ctx, "qcow2", a[3], KRUN_DISK_FORMAT_QCOW2, false, atoi(a[4]), KRUN_SYNC_FULL));
+	CALL(krun_set_exec(ctx, a[5], (const char *const *)(a + 6), env));
+	return enter(ctx);
+}
+
 /* ROOT RAW DATA PROGRAM [ARG...]: as it was done before those. */
 static int old_disks(char **a)
 {
@@ -332,6 +346,7 @@ int main(int argc, char **argv)
 		{ "vhost-user", 4, vhost_user },
 		{ "errors", 1, errors },
 		{ "disks", 5, disks },
+		{ "user-disks", 6, user_disks },
 		{ "old-disks", 4, old_disks },
 		{ "root-disk", 6, root_disk },
 		{ "overlay", 3, overlay },

@@ -46,7 +46,35 @@ check "the program ends" 0 "$rc"
 qemu-img check -q q && qemu-img convert -f qcow2 -O raw q q.raw
 check "what was written and never flushed" "$(head -c 1048576 /dev/zero | tr '\000' w | sha256sum)" "$(head -c 1048576 q.raw | sha256sum)"
 
+# The same where somebody ends the program: SIGTERM does what it does to any, after that.
+rm -f q "$root/written"
+qemu-img create -q -f qcow2 q 8M
+"$work/prog" disks "$root" "$work/images/raw" "$work/images/q" "$work/images/ro" /bin/sh -c 'head -c 1048576 /dev/zero | tr "\000" t |
+	dd of=/dev/vdb bs=64k iflag=fullblock oflag=direct 2>/dev/null; touch /written; while :; do sleep 1; done' >"$work/out" 2>"$work/err" </dev/null &
+vm=$!
+wait_for 300 test -e "$root/written"
+kill -TERM "$vm"
+rc=0
+wait "$vm" || rc=$?
+check "SIGTERM ends the program" 143 "$rc"
+qemu-img check -q q && qemu-img convert -f qcow2 -O raw q q.raw
+check "what was written and never flushed, after SIGTERM" "$(head -c 1048576 /dev/zero | tr '\000' t | sha256sum)" "$(head -c 1048576 q.raw | sha256sum)"
+
+# Of root alone, with a file below, and twice open where that is: all before the change of user.
+rm -f q
+qemu-img create -q -f qcow2 -F raw -b below q 8M
+chmod 0600 raw below q
+chmod 0700 .
+chmod 755 "$work"
+direct=0
+if dd if=q of=/dev/null bs=4096 count=1 iflag=direct 2>/dev/null; then direct=1; fi
+prog user-disks "$root" 65534 "$work/images/raw" "$work/images/q" "$direct" /bin/sh -c 'head -c 2097152 /dev/vdb | sha256sum; disk check /dev/vda 3'
+[ "$rc" = 0 ] || die "disks that the user may not open: exit status $rc"
+check "disks that the user may not open (O_DIRECT: $direct)" "$(sha256sum <below)" "$(cat "$work/out")"
+chmod 0755 .
+
 # What an image names may be beside it and nowhere else.
+rm -f q
 qemu-img create -q -f qcow2 -F raw -b /etc/passwd q 8M
 prog disks "$root" "$work/images/raw" "$work/images/q" "$work/images/ro" /bin/true
 [ "$rc" != 0 ] || die "a file of the host's below an image"
