@@ -125,6 +125,8 @@ struct api_ctx {
 	struct api_map map[LIM_API_PORT_MAP];
 	unsigned nmap;
 
+	/* Descriptors 0 to 2 (bits) that were not open at the start: what stands there is ours. */
+	unsigned no_std;
 	bool no_console;
 	char *console_file, *kernel_console;
 	struct api_console console[LIM_API_CONSOLES];

@@ -179,6 +179,7 @@ static void undo(struct start *s)
 	}
 	work_free(&s->work);
 	free(s->initrd);
+	stdio_let_go(s->c);
 	api_free(s->c);
 	free(s);
 }
@@ -216,7 +217,9 @@ int32_t krun_start_enter(uint32_t ctx_id)
 		.kvm_fd = -1,
 		.code = RUN_NO_CODE,
 		.done = { -1, -1 } };
-	r = look(s, &e);
+	r = stdio_hold(c, &e);
+	if (!r)
+		r = look(s, &e);
 	if (!r)
 		r = build(s, &e);
 	if (!r) {

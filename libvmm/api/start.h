@@ -92,6 +92,10 @@ struct stdio {
 	int file;  /* of krun_set_console_output(), or -1 */
 };
 
+/* Takes those of the descriptors 0 to 2 that are not open, so that nothing that is opened later
+ * passes for a stream of the program's; stdio_let_go() gives them back. */
+int stdio_hold(struct api_ctx *c, struct error *e) NODISCARD;
+void stdio_let_go(struct api_ctx *c);
 /* @own: a first process of the caller's, for which each stream that is no terminal has a port. */
 int stdio_find(const struct api_ctx *c, bool own, struct stdio *s, struct error *e) NODISCARD;
 /* The terminal @raw as a cable to the guest's, until stdio_restore(). */

@@ -29,6 +29,31 @@ static int find_tty(const int fd[3])
 	return both_ways(fd[0]) ? fd[0] : both_ways(fd[1]) ? fd[1] : -1;
 }
 
+/* What stands in their place answers EBADF, as they did. */
+int stdio_hold(struct api_ctx *c, struct error *e)
+{
+	for (int i = 0; i < 3; i++) {
+		int fd = api_fd_ok(i) ? -1 : open("/", O_PATH | O_CLOEXEC);
+
+		if (fd == i)
+			c->no_std |= 1U << i;
+		else if (fd >= 0) /* another thread was faster */
+			(void)close(fd);
+		else if (!api_fd_ok(i))
+			return err_sys(e, errno, "descriptor %d, which is not open", i);
+	}
+	return 0;
+}
+
+void stdio_let_go(struct api_ctx *c)
+{
+	for (int i = 0; i < 3; i++) {
+		if (c->no_std & 1U << i)
+			(void)close(i);
+	}
+	c->no_std = 0;
+}
+
 int stdio_find(const struct api_ctx *c, bool own, struct stdio *s, struct error *e)
 {
 	const struct api_console *k = NULL;
@@ -50,7 +75,7 @@ int stdio_find(const struct api_ctx *c, bool own, struct stdio *s, struct error 
 		s->fd[1] = s->fd[2] = s->file;
 	} else if (!c->no_console) {
 		for (int i = 0; i < 3; i++)
-			s->fd[i] = api_fd_ok(i) ? i : -1;
+			s->fd[i] = api_fd_ok(i) && !(c->no_std & 1U << i) ? i : -1;
 	}
 	s->tty = find_tty(s->fd);
 	/* the agent's terminal is all three: one more descriptor would get nothing */

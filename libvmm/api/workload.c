@@ -196,7 +196,15 @@ int32_t krun_get_shutdown_eventfd(uint32_t ctx_id)
 
 	if (!c)
 		return -ENOENT;
-	if (c->shutdown_fd < 0)
-		c->shutdown_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-	return c->shutdown_fd < 0 ? -errno : c->shutdown_fd;
+	if (c->shutdown_fd < 0) {
+		CLEAN_FD int fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+
+		if (fd < 0)
+			return -errno;
+		/* in the place of a stream that is closed it would pass for one */
+		c->shutdown_fd = fcntl(fd, F_DUPFD_CLOEXEC, STDERR_FILENO + 1);
+		if (c->shutdown_fd < 0)
+			return -errno;
+	}
+	return c->shutdown_fd;
 }

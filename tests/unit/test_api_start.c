@@ -443,6 +443,43 @@ static void streams(void)
 	CHECK_EQ(unlink(file), 0);
 }
 
+/* Descriptors 0 to 2 that are closed are no streams, and nothing that is opened gets their place.
+ */
+static void closed_streams(void)
+{
+	uint32_t id = (uint32_t)krun_create_ctx();
+	struct error e = { 0 };
+	struct stdio s = { .file = -1 };
+	int keep[3], opened, event, r;
+	struct api_ctx *c;
+	bool back;
+
+	for (int i = 0; i < 3; i++) {
+		keep[i] = fcntl(i, F_DUPFD_CLOEXEC, 10);
+		CHECK(keep[i] >= 0);
+	}
+	/* nothing can be said until they are back */
+	(void)close(0);
+	(void)close(2);
+	event = krun_get_shutdown_eventfd(id);
+	c = api_take(id);
+	r = stdio_hold(c, &e);
+	if (!r)
+		r = stdio_find(c, false, &s, &e);
+	opened = open("/dev/null", O_RDWR | O_CLOEXEC);
+	stdio_let_go(c);
+	back = fcntl(0, F_GETFD) < 0 && fcntl(1, F_GETFD) >= 0 && fcntl(2, F_GETFD) < 0;
+	for (int i = 0; i < 3; i++) {
+		(void)dup2(keep[i], i);
+		(void)close(keep[i]);
+	}
+	CHECK_EQ(r, 0);
+	CHECK(event > 2 && opened > 2 && !close(opened));
+	CHECK(s.fd[0] == -1 && s.fd[1] == 1 && s.fd[2] == -1);
+	CHECK(back);
+	api_free(c);
+}
+
 static uint32_t machine(const char *sock)
 {
 	static const char *const volumes[] = { "/tmp:/v", NULL };
@@ -866,6 +903,6 @@ static const struct test_case cases[] = { TEST(kept), TEST(packed), TEST(bundles
 	TEST(config_mounts), TEST(config_flat), TEST(config_bad), TEST(told), TEST(virtual_config),
 	TEST(virtual_shares), TEST(root_disk), TEST(interfaces), TEST(lines), TEST(first_share),
 	TEST(streams), TEST(devices), TEST(too_many_ports), TEST(own_console), TEST(terminals),
-	TEST(codes), TEST(comes_back), TEST(refused) };
+	TEST(codes), TEST(comes_back), TEST(closed_streams), TEST(refused) };
 
 TEST_MAIN(cases)
