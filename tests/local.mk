@@ -43,8 +43,10 @@ tests_unit_test_kvm_cpuid_LDADD = libhvkvm.a $(LDADD)
 unit_programs = \
 	tests/unit/test_api \
 	tests/unit/test_api_devices \
+	tests/unit/test_api_kernel \
 	tests/unit/test_api_signals \
 	tests/unit/test_api_start \
+	tests/unit/test_api_stdio \
 	tests/unit/test_apparmor \
 	tests/unit/test_balloon \
 	tests/unit/test_blk \

@@ -1,0 +1,168 @@
+// SPDX-License-Identifier: Apache-2.0
+/* Streams and consoles of krun_start_enter(): which descriptor is whose, and which port it is in
+ * the guest. */
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include "api/start.h"
+#include "test.h"
+#include "util/cleanup.h"
+
+static void streams(void)
+{
+	char file[] = "/tmp/api-XXXXXX";
+	CLEAN_FD int made = mkstemp(file);
+	uint32_t id = (uint32_t)krun_create_ctx();
+	struct error e = { 0 };
+	struct api_ctx *c;
+	struct stdio s;
+
+	CHECK(made >= 0 && write(made, "old", 3) == 3);
+	CHECK_EQ(krun_set_console_output(id, file), 0);
+	c = api_get(id);
+	CHECK(c);
+	CHECK_EQ(stdio_find(c, false, &s, &e), 0);
+	CHECK(s.file >= 0 && s.fd[0] == -1 && s.fd[1] == s.file && s.fd[2] == s.file &&
+		s.tty == -1);
+	CHECK(lseek(s.file, 0, SEEK_END) == 0);
+	(void)close(s.file);
+	api_put(&c);
+	CHECK_EQ(krun_add_virtio_console_default(id, -1, 1, -1), 0);
+	c = api_get(id);
+	CHECK_EQ(stdio_find(c, false, &s, &e), 0);
+	CHECK(s.file == -1 && s.fd[0] == -1 && s.fd[1] == 1 && s.fd[2] == -1);
+	api_put(&c);
+	CHECK_EQ(krun_free_ctx(id), 0);
+	CHECK_EQ(unlink(file), 0);
+}
+
+/* Descriptors 0 to 2 that are closed are no streams, and nothing that is opened gets their place.
+ */
+static void closed_streams(void)
+{
+	uint32_t id = (uint32_t)krun_create_ctx();
+	struct error e = { 0 };
+	struct stdio s = { .file = -1 };
+	int keep[3], opened, event, r;
+	struct api_ctx *c;
+	bool back;
+
+	for (int i = 0; i < 3; i++) {
+		keep[i] = fcntl(i, F_DUPFD_CLOEXEC, 10);
+		CHECK(keep[i] >= 0);
+	}
+	/* nothing can be said until they are back */
+	(void)close(0);
+	(void)close(2);
+	event = krun_get_shutdown_eventfd(id);
+	c = api_take(id);
+	r = stdio_hold(c, &e);
+	if (!r)
+		r = stdio_find(c, false, &s, &e);
+	opened = open("/dev/null", O_RDWR | O_CLOEXEC);
+	stdio_let_go(c);
+	back = fcntl(0, F_GETFD) < 0 && fcntl(1, F_GETFD) >= 0 && fcntl(2, F_GETFD) < 0;
+	for (int i = 0; i < 3; i++) {
+		(void)dup2(keep[i], i);
+		(void)close(keep[i]);
+	}
+	CHECK_EQ(r, 0);
+	CHECK(event > 2 && opened > 2 && !close(opened));
+	CHECK(s.fd[0] == -1 && s.fd[1] == 1 && s.fd[2] == -1);
+	CHECK(back);
+	api_free(c);
+}
+
+/* A first process of the caller's has its streams as ports too: what is too many is an error of the
+ * start, and nothing is written behind the list. */
+static void too_many_ports(void)
+{
+	static struct start s;
+	CLEAN_FD int null = open("/dev/null", O_RDWR | O_CLOEXEC);
+	uint32_t id = (uint32_t)krun_create_ctx();
+	struct error e = { 0 };
+
+	CHECK_EQ(krun_add_virtio_console_default(id, null, null, null), 0);
+	CHECK_EQ(krun_add_virtio_console_multiport(id), 1);
+	for (unsigned i = 0; i < LIM_API_CONSOLE_PORTS; i++)
+		CHECK_EQ(krun_add_console_port_inout(id, 1, "p", -1, null), 0);
+	s = (struct start){ .c = api_take(id), .kernel.boot = BOOT_OWN };
+	CHECK(s.c);
+	CHECK_EQ(stdio_find(s.c, s.kernel.boot == BOOT_OWN, &s.stdio, &e), 0);
+	CHECK_EQ(start_devices(&s, &e), -ENOSPC);
+	CHECK_EQ(s.cfg.nports, VMM_MAX_PORTS);
+	start_devices_undo(&s);
+	api_free(s.c);
+}
+
+/* A first process of the caller's has its streams as ports; what its kernel says goes to them only
+ * where the process may have nothing else. */
+static void own_console(void)
+{
+	static struct start s;
+	CLEAN_FD int null = open("/dev/null", O_RDWR | O_CLOEXEC);
+	uint32_t id = (uint32_t)krun_create_ctx();
+	struct error e = { 0 };
+
+	CHECK_EQ(krun_set_root(id, "/"), 0);
+	CHECK_EQ(krun_add_virtio_console_default(id, null, null, null), 0);
+	s = (struct start){ .c = api_take(id), .kernel.boot = BOOT_OWN };
+	CHECK(s.c);
+	CHECK_EQ(stdio_find(s.c, true, &s.stdio, &e), 0);
+	CHECK_EQ(start_devices(&s, &e), 0);
+	CHECK_EQ(s.cfg.nports, 4);
+	CHECK(s.cfg.port[0].console && s.cfg.port[0].out_fd < 0 && s.cfg.port[2].out_fd >= 0);
+	CHECK_STR(s.cfg.port[2].name, "krun-stdout");
+	CHECK(s.cfg.nfs == 1 && s.cfg.fs[0].exit_code == &s.code);
+	start_devices_undo(&s);
+	s.c->initramfs = strdup("/i");
+	CHECK_EQ(start_devices(&s, &e), 0);
+	CHECK(s.cfg.port[0].console && s.cfg.port[0].out_fd >= 0);
+	start_devices_undo(&s);
+	s.kernel.boot = BOOT_AGENT;
+	s.cfg.fs[0].exit_code = NULL;
+	CHECK_EQ(start_devices(&s, &e), 0);
+	CHECK(!s.cfg.fs[0].exit_code);
+	start_devices_undo(&s);
+	api_free(s.c);
+}
+
+/* The agent's terminal is for all three streams; a first process of the caller's has a port for an
+ * error output that is none. */
+static void terminals(void)
+{
+	CLEAN_FD int pty = open("/dev/ptmx", O_RDWR | O_NOCTTY | O_CLOEXEC);
+	CLEAN_FD int null = open("/dev/null", O_RDWR | O_CLOEXEC);
+	const struct {
+		int fd[3];
+		bool agent, own;
+	} t[] = { { { pty, pty, pty }, true, true }, { { pty, pty, -1 }, true, true },
+		{ { pty, pty, null }, false, true }, { { pty, null, null }, false, false },
+		{ { null, pty, pty }, false, false } };
+
+	CHECK(pty >= 0 && null >= 0);
+	for (size_t i = 0; i < ARRAY_SIZE(t); i++) {
+		uint32_t id = (uint32_t)krun_create_ctx();
+		struct api_ctx *c;
+		struct error e = { 0 };
+		struct stdio s;
+
+		CHECK_EQ(
+			krun_add_virtio_console_default(id, t[i].fd[0], t[i].fd[1], t[i].fd[2]), 0);
+		c = api_take(id);
+		CHECK(c);
+		CHECK_EQ(stdio_find(c, false, &s, &e), 0);
+		CHECK_EQ(s.tty, t[i].agent ? pty : -1);
+		CHECK_EQ(s.fd[2], t[i].fd[2]);
+		CHECK_EQ(stdio_find(c, true, &s, &e), 0);
+		CHECK_EQ(s.tty, t[i].own ? pty : -1);
+		api_free(c);
+	}
+}
+
+static const struct test_case cases[] = { TEST(streams), TEST(too_many_ports), TEST(own_console),
+	TEST(terminals), TEST(closed_streams) };
+
+TEST_MAIN(cases)
