@@ -178,6 +178,8 @@ int api_virt_put(struct api_fs *f, const struct vmm_fs_virt *v) NODISCARD;
 void api_virt_drop(struct api_fs *f, const char *path);
 void api_virt_free(struct api_fs *f);
 
+/* console.c: the default console that is the workload's standard streams, or NULL. */
+const struct api_console *api_workload_console(const struct api_ctx *c);
 /* Is @fd open? */
 bool api_fd_ok(int fd);
 /* Resource, soft and hard of "NUMBER=SOFT:HARD". */

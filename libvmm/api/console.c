@@ -5,9 +5,9 @@
  *
  * Consoles are numbered in the order of their calls, both kinds together, as programs count them.
  * The ports of all of them end up on one virtio console, since the guest looks for them by name;
- * port 0 of that is the kernel's own. Serial ports are counted by themselves. Descriptors are
- * looked at here, so that one that is not open is an error of the call that named it and not of the
- * start.
+ * port 0 of that is the first terminal (stdio.c), else the kernel's own. Serial ports are counted
+ * by themselves. Descriptors are looked at here, so that one that is not open is an error of the
+ * call that named it and not of the start.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -40,15 +40,33 @@ int32_t krun_set_console_output(uint32_t ctx_id, const char *c_filepath)
 	return api_set(&c->console_file, c_filepath, LIM_API_PATH);
 }
 
+/* The first one. But beside the implicit console a terminal is a second one: only what is none can
+ * be meant for the workload. */
+const struct api_console *api_workload_console(const struct api_ctx *c)
+{
+	for (unsigned i = 0; i < c->nconsoles; i++) {
+		const struct api_console *k = &c->console[i];
+
+		if (k->multiport)
+			continue;
+		if (c->no_console)
+			return k;
+		if (isatty(k->in) == 1 || isatty(k->out) == 1 || isatty(k->err) == 1)
+			return NULL;
+		return k->in >= 0 || k->out >= 0 || k->err >= 0 ? k : NULL;
+	}
+	return NULL;
+}
+
 /* What takes a port of the guest's console beside the kernel's own: every named one, and every
- * default console but the first, which is the workload's. */
+ * default console but the workload's. */
 static unsigned ports_taken(const struct api_ctx *c)
 {
-	unsigned defaults = 0;
+	unsigned n = c->nports;
 
 	for (unsigned i = 0; i < c->nconsoles; i++)
-		defaults += !c->console[i].multiport;
-	return c->nports + (defaults ? defaults - 1 : 0);
+		n += !c->console[i].multiport;
+	return n - (api_workload_console(c) ? 1 : 0);
 }
 
 static int add_console(uint32_t ctx_id, const struct api_console *n)

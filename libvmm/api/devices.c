@@ -177,58 +177,64 @@ static int add_port(struct start *s, const char *name, int in, int out, bool tty
 		: 0;
 }
 
-/* The three streams of a first process of the caller's, by the names of the original's contract. */
+/* The three streams of a first process of the caller's, by the names of the original's contract;
+ * those that the program has given such a port have it already. */
 static int add_stdio(struct start *s, struct error *e)
 {
 	static const char *const names[] = { "krun-stdin", "krun-stdout", "krun-stderr" };
+	const struct stdio *io = &s->stdio;
 	int r = 0;
 
 	for (int i = 0; !r && i < 3; i++) {
-		int fd = s->stdio.fd[i];
+		int fd = io->fd[i];
 
-		if (fd >= 0 && s->stdio.file < 0 && isatty(fd) != 1)
+		if (fd >= 0 && fd != io->file && !io->named[i] && isatty(fd) != 1)
 			r = add_port(s, names[i], i ? -1 : fd, i ? fd : -1, false, e);
 	}
 	return r;
 }
 
-/*
- * Port 0 is the kernel's: what it says goes to the log, or to the file of
- * krun_set_console_output(). A first process of the caller's has ports for its streams, but in an
- * initramfs it may be one that knows the console alone, and a terminal is there for both.
+/* The ports of console @i that are not hvc0; what the agent's workload has as a stream is no port.
  */
-static int console_out(const struct start *s)
+static int add_ports(struct start *s, unsigned i, struct error *e)
 {
 	const struct stdio *io = &s->stdio;
+	bool own = s->kernel.boot == BOOT_OWN;
+	int r = 0;
 
-	if (s->kernel.boot != BOOT_OWN || io->file >= 0)
-		return io->file;
-	return s->c->initramfs || isatty(io->fd[1]) == 1 ? io->fd[1] : -1;
+	for (unsigned n = 0; !r && n < s->c->nports; n++) {
+		const struct api_port *p = &s->c->port[n];
+		bool stream = p == io->named[0] || p == io->named[1] || p == io->named[2];
+
+		if (p->console == i && p != io->hvc0 && (own || !stream))
+			r = add_port(s, p->name, p->in, p->out, p->tty, e);
+	}
+	return r;
 }
 
 static int add_consoles(struct start *s, struct error *e)
 {
 	const struct api_ctx *c = s->c;
 	const struct stdio *io = &s->stdio;
-	bool own = s->kernel.boot == BOOT_OWN, first = true;
+	const struct api_console *k = api_workload_console(c);
+	bool own = s->kernel.boot == BOOT_OWN, hvc0 = io->hvc0 && io->in == io->hvc0->in;
 	int r = 0;
 
 	s->cfg.console = true;
-	if (own || io->file >= 0 || c->nports || c->nconsoles > 1)
-		r = add_port(s, NULL, own ? io->tty : -1, console_out(s), true, e);
+	if (own || io->out >= 0 || c->nports || c->nconsoles > (k ? 1U : 0))
+		r = add_port(s, hvc0 ? io->hvc0->name : NULL, io->in, io->out, true, e);
 	if (!r && own)
 		r = add_stdio(s, e);
 	for (unsigned i = 0; !r && i < c->nconsoles; i++) {
-		const struct api_console *k = &c->console[i];
+		const struct api_console *d = &c->console[i];
 
-		if (!k->multiport && !first)
-			r = add_port(s, NULL, k->in, k->out, true, e);
-		first &= k->multiport;
-	}
-	for (unsigned i = 0; !r && i < c->nports; i++) {
-		const struct api_port *p = &c->port[i];
-
-		r = add_port(s, p->name, p->in, p->out, p->tty, e);
+		if (d->multiport)
+			r = add_ports(s, i, e);
+		else if (d == k && own && hvc0) /* what it has of terminals; the rest is above */
+			r = add_port(s, NULL, isatty(d->in) == 1 ? d->in : -1,
+				isatty(d->out) == 1 ? d->out : -1, true, e);
+		else if (d != k)
+			r = add_port(s, NULL, d->in, d->out, true, e);
 	}
 	return r;
 }

@@ -86,10 +86,13 @@ int work_blob(const struct work *w, const struct api_ctx *c, unsigned stdio, int
 /* ---- stdio.c ---- */
 
 struct stdio {
-	int fd[3]; /* or -1; borrowed, but for @file */
-	int tty;   /* or -1: a terminal in place of the three */
-	int raw;   /* @tty, else the terminal that a serial port reads, or -1 */
-	int file;  /* of krun_set_console_output(), or -1 */
+	int fd[3];		     /* or -1; borrowed, but for @file */
+	int tty;		     /* or -1: a terminal in place of the three */
+	int raw;		     /* @tty, else the terminal that a serial port reads, or -1 */
+	int file;		     /* of krun_set_console_output(), or -1 */
+	int in, out;		     /* of hvc0, or -1; for output the log then */
+	const struct api_port *hvc0; /* the program's port that comes first, or NULL */
+	const struct api_port *named[3]; /* the port by whose name a stream is @fd, or NULL */
 };
 
 /* Takes those of the descriptors 0 to 2 that are not open, so that nothing that is opened later

@@ -1,5 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 /* What the workload's standard streams are on this side, and the terminal's mode. */
+/*
+ * How it works
+ *
+ * First come the streams that a console is: the default console that is the workload's, else the
+ * implicit one (descriptors 0 to 2, or a file), else, where that was disabled, the first terminal
+ * that was added as a port. Ports by the names of the original's contract then take their streams
+ * from it. With the agent the result is connected to the workload, and no port of the guest is; a
+ * first process of the caller's finds all of it as ports (devices.c), and opens them itself.
+ */
 #include <errno.h>
 #include <fcntl.h>
 #include <string.h>
@@ -54,34 +63,99 @@ void stdio_let_go(struct api_ctx *c)
 	c->no_std = 0;
 }
 
-int stdio_find(const struct api_ctx *c, bool own, struct stdio *s, struct error *e)
+/* Without the implicit console hvc0 is the first terminal of the program's: such a port, where no
+ * default console comes before it. */
+static const struct api_port *find_hvc0(const struct api_ctx *c)
 {
-	const struct api_console *k = NULL;
-
-	*s = (struct stdio){ .fd = { -1, -1, -1 }, .tty = -1, .raw = -1, .file = -1 };
-	for (unsigned i = 0; i < c->nconsoles && !k; i++) {
-		if (!c->console[i].multiport)
-			k = &c->console[i];
+	for (unsigned i = 0; c->no_console && i < c->nconsoles && c->console[i].multiport; i++) {
+		for (unsigned n = 0; n < c->nports; n++) {
+			if (c->port[n].console == i && c->port[n].tty)
+				return &c->port[n];
+		}
 	}
-	if (k) {
-		s->fd[0] = k->in;
-		s->fd[1] = k->out;
-		s->fd[2] = k->err;
-	} else if (c->console_file && !c->no_console) {
+	return NULL;
+}
+
+/* What the streams are unless a port has their name. */
+static int find_streams(const struct api_ctx *c, struct stdio *s, struct error *e)
+{
+	const struct api_console *k = api_workload_console(c);
+
+	if (c->console_file && !c->no_console) {
 		s->file = open(c->console_file,
 			O_WRONLY | O_CREAT | O_TRUNC | O_APPEND | O_NOCTTY | O_CLOEXEC, 0644);
 		if (s->file < 0)
 			return err_sys(e, errno, "console: \"%.160s\"", c->console_file);
-		s->fd[1] = s->fd[2] = s->file;
-	} else if (!c->no_console) {
-		for (int i = 0; i < 3; i++)
+	}
+	for (int i = 0; i < 3; i++) {
+		if (k)
+			s->fd[i] = i == 0 ? k->in : i == 1 ? k->out : k->err;
+		else if (c->no_console)
+			s->fd[i] = s->hvc0 ? s->hvc0->in : -1;
+		else if (s->file >= 0)
+			s->fd[i] = i ? s->file : -1;
+		else
 			s->fd[i] = api_fd_ok(i) && !(c->no_std & 1U << i) ? i : -1;
 	}
-	s->tty = find_tty(s->fd);
+	return 0;
+}
+
+/* A first process opens the ports that have these names, and the last of a name counts. */
+static void find_named(const struct api_ctx *c, struct stdio *s)
+{
+	static const char *const names[] = { "krun-stdin", "krun-stdout", "krun-stderr" };
+
+	for (unsigned n = 0; n < c->nports; n++) {
+		for (int i = 0; i < 3; i++) {
+			const struct api_port *p = &c->port[n];
+
+			if (!p->tty && p->name && !strcmp(p->name, names[i]) &&
+				(i ? p->out : p->in) >= 0)
+				s->named[i] = p;
+		}
+	}
+}
+
+/* The agent's workload has no hvc0: that is the kernel's, and a terminal of the program's only
+ * where no stream is it. */
+static void find_console(const struct api_ctx *c, bool own, struct stdio *s)
+{
+	bool taken = false;
+
+	for (int i = 0; i < 3; i++)
+		taken |= !own && s->hvc0 && s->fd[i] == s->hvc0->in;
+	s->out = s->file;
+	if (s->hvc0 && !taken) {
+		s->in = s->out = s->hvc0->in;
+	} else if (own) {
+		s->in = s->tty;
+		/* it has ports for its streams, but in an initramfs it may be one that knows the
+		 * console alone, and a terminal is there for both */
+		if (s->file < 0 && (c->initramfs || isatty(s->fd[1]) == 1))
+			s->out = s->fd[1];
+	}
+}
+
+int stdio_find(const struct api_ctx *c, bool own, struct stdio *s, struct error *e)
+{
+	int r;
+
+	*s = (struct stdio){ .fd = { -1, -1, -1 }, .tty = -1, .raw = -1, .file = -1, .in = -1 };
+	s->hvc0 = find_hvc0(c);
+	r = find_streams(c, s, e);
+	if (r)
+		return r;
+	find_named(c, s);
+	for (int i = 0; !own && i < 3; i++) {
+		if (s->named[i])
+			s->fd[i] = i ? s->named[i]->out : s->named[i]->in;
+	}
+	s->tty = own && s->hvc0 ? s->hvc0->in : find_tty(s->fd);
 	/* the agent's terminal is all three: one more descriptor would get nothing */
 	if (!own && s->fd[2] >= 0 && isatty(s->fd[2]) != 1)
 		s->tty = -1;
-	s->raw = s->tty;
+	find_console(c, own, s);
+	s->raw = s->tty >= 0 ? s->tty : isatty(s->in) == 1 ? s->in : -1;
 	for (unsigned i = 0; i < c->nserials && s->raw < 0; i++) {
 		if (c->serial[i].in >= 0 && isatty(c->serial[i].in) == 1)
 			s->raw = c->serial[i].in;

@@ -303,27 +303,33 @@ int32_t krun_add_vsock(uint32_t ctx_id, uint32_t tsi_features);
 int32_t krun_disable_implicit_console(uint32_t ctx_id);
 
 /* A file, made or emptied by krun_start_enter(), that gets what the guest writes to its console,
- * its standard output and error; its input is empty. -EINVAL: called twice. */
+ * its standard output and error; its input is empty. It is the implicit console's: without that it
+ * is not made. -EINVAL: called twice. */
 int32_t krun_set_console_output(uint32_t ctx_id, const char *c_filepath);
 
 /*
  * A console on descriptors, negative ones for none. The first such is the workload's standard
- * input, output and error: a terminal of the guest where they all are one. Each further one is a
- * terminal hvcN of the guest. -ENOSPC: see krun_add_console_port_tty().
+ * input, output and error: a terminal of the guest where they all are one. Beside the implicit
+ * console it is that only when none of its descriptors is a terminal. Each other one is a terminal
+ * hvcN of the guest. -ENOSPC: see krun_add_console_port_tty().
  */
 int32_t krun_add_virtio_console_default(uint32_t ctx_id, int input_fd, int output_fd, int err_fd);
 
-/* A console that gets its ports by the next two functions. Its number: how many consoles were added
- * before it. */
+/*
+ * A console that gets its ports by the next two functions. Its number: how many consoles were added
+ * before it. Without the implicit console, and where no default console comes before it, its first
+ * terminal is the workload's (hvc0 of a first process of the caller's), but for the streams that
+ * have a port by the name krun-stdin, krun-stdout or krun-stderr, of whichever console.
+ */
 int32_t krun_add_virtio_console_multiport(uint32_t ctx_id);
 
 /*
  * A port: a terminal (hvcN in the guest) on one that this process has, or two descriptors, -1 for
  * none (/dev/vportNpM, found in the guest by its name in /sys/class/virtio-ports). @name: at most
  * 32 bytes, or NULL. -ENOTTY: @tty_fd is no terminal; -EINVAL: @console_id is no such console, or
- * the descriptor is not open; -ENOSPC: no more than 6 ports, and default consoles but the first. A
- * first process of the caller's has up to 3 of them for the standard streams that are no terminal:
- * what is then too many is found by krun_start_enter().
+ * the descriptor is not open; -ENOSPC: no more than 6 ports, and default consoles but the one that
+ * is the workload's. A first process of the caller's has up to 3 of them for the standard streams
+ * that are no terminal: what is then too many is found by krun_start_enter().
  */
 int32_t krun_add_console_port_tty(
 	uint32_t ctx_id, uint32_t console_id, const char *name, int tty_fd);

@@ -297,10 +297,17 @@ static int root_disk(char **a)
 	return enter(ctx);
 }
 
-/* ROOT UID PROGRAM [ARG...] */
+/* ROOT UID PROGRAM [ARG...]: what the workload writes, by a port of the name that its streams have.
+ */
 static int user(char **a)
 {
 	uint32_t ctx = begin(a[0]);
+	int ports;
+
+	CALL(krun_disable_implicit_console(ctx));
+	ports = krun_add_virtio_console_multiport(ctx);
+	CALL(ports);
+	CALL(krun_add_console_port_inout(ctx, (uint32_t)ports, "krun-stdout", -1, 1));
 
 	CALL(krun_setgid(ctx, (gid_t)atoi(a[1])));
 	CALL(krun_setuid(ctx, (uid_t)atoi(a[1])));

@@ -568,6 +568,7 @@ static void vsock(void)
 static void console_ports(void)
 {
 	begin();
+	CHECK_EQ(krun_disable_implicit_console(ctx), 0);
 	CHECK_EQ(krun_add_virtio_console_multiport(ctx), 0);
 	CHECK_EQ(krun_add_virtio_console_default(ctx, -1, -1, -1), 0); /* the workload's */
 	for (int i = 0; i < 3; i++) {

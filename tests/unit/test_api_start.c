@@ -265,7 +265,8 @@ static uint32_t machine(const char *sock)
 	static const char *const map[] = { "8080:80", NULL };
 	uint32_t id = (uint32_t)krun_create_ctx();
 
-	if (krun_set_root(id, "/") || krun_add_virtiofs3(id, "t", "/tmp", 1, true) ||
+	if (krun_disable_implicit_console(id) || krun_set_root(id, "/") ||
+		krun_add_virtiofs3(id, "t", "/tmp", 1, true) ||
 		krun_set_mapped_volumes(id, volumes) || krun_set_port_map(id, map) ||
 		krun_add_vsock_port(id, 1000, "/s") || krun_add_vsock_port2(id, 1001, sock, true) ||
 		krun_add_virtio_console_default(id, -1, 1, -1) ||

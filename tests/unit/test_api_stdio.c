@@ -14,6 +14,7 @@ static void streams(void)
 {
 	char file[] = "/tmp/api-XXXXXX";
 	CLEAN_FD int made = mkstemp(file);
+	CLEAN_FD int null = open("/dev/null", O_RDWR | O_CLOEXEC);
 	uint32_t id = (uint32_t)krun_create_ctx();
 	struct error e = { 0 };
 	struct api_ctx *c;
@@ -29,10 +30,18 @@ static void streams(void)
 	CHECK(lseek(s.file, 0, SEEK_END) == 0);
 	(void)close(s.file);
 	api_put(&c);
-	CHECK_EQ(krun_add_virtio_console_default(id, -1, 1, -1), 0);
+	CHECK_EQ(krun_add_virtio_console_default(id, -1, null, -1), 0);
 	c = api_get(id);
 	CHECK_EQ(stdio_find(c, false, &s, &e), 0);
-	CHECK(s.file == -1 && s.fd[0] == -1 && s.fd[1] == 1 && s.fd[2] == -1);
+	CHECK(s.fd[0] == -1 && s.fd[1] == null && s.fd[2] == -1);
+	/* the implicit console is still there, and writes there */
+	CHECK(s.file >= 0 && s.out == s.file && s.in == -1);
+	(void)close(s.file);
+	api_put(&c);
+	CHECK_EQ(krun_disable_implicit_console(id), 0);
+	c = api_get(id);
+	CHECK_EQ(stdio_find(c, false, &s, &e), 0);
+	CHECK(s.file == -1 && s.fd[1] == null && s.out == -1);
 	api_put(&c);
 	CHECK_EQ(krun_free_ctx(id), 0);
 	CHECK_EQ(unlink(file), 0);
@@ -118,6 +127,7 @@ static void own_console(void)
 	CHECK(s.cfg.nfs == 1 && s.cfg.fs[0].exit_code == &s.code);
 	start_devices_undo(&s);
 	s.c->initramfs = strdup("/i");
+	CHECK_EQ(stdio_find(s.c, true, &s.stdio, &e), 0);
 	CHECK_EQ(start_devices(&s, &e), 0);
 	CHECK(s.cfg.port[0].console && s.cfg.port[0].out_fd >= 0);
 	start_devices_undo(&s);
@@ -149,6 +159,7 @@ static void terminals(void)
 		struct error e = { 0 };
 		struct stdio s;
 
+		CHECK_EQ(krun_disable_implicit_console(id), 0);
 		CHECK_EQ(
 			krun_add_virtio_console_default(id, t[i].fd[0], t[i].fd[1], t[i].fd[2]), 0);
 		c = api_take(id);
@@ -162,7 +173,98 @@ static void terminals(void)
 	}
 }
 
+/* A second console on a terminal beside the implicit one is hvc1, and the workload's are 0 to 2. */
+static void second_console(void)
+{
+	CLEAN_FD int pty = open("/dev/ptmx", O_RDWR | O_NOCTTY | O_CLOEXEC);
+	static struct start s;
+	uint32_t id = (uint32_t)krun_create_ctx();
+	struct error e = { 0 };
+
+	CHECK(pty >= 0);
+	CHECK_EQ(krun_add_virtio_console_default(id, pty, pty, pty), 0);
+	s = (struct start){ .c = api_take(id) };
+	CHECK(s.c && !api_workload_console(s.c));
+	CHECK_EQ(stdio_find(s.c, false, &s.stdio, &e), 0);
+	CHECK(s.stdio.fd[1] == 1 && s.stdio.tty != pty);
+	CHECK_EQ(start_devices(&s, &e), 0);
+	CHECK_EQ(s.cfg.nports, 2);
+	CHECK(s.cfg.port[0].out_fd < 0 && s.cfg.port[1].console && s.cfg.port[1].in_fd >= 0);
+	start_devices_undo(&s);
+	s.c->no_console = true;
+	CHECK_EQ(stdio_find(s.c, false, &s.stdio, &e), 0);
+	CHECK(s.stdio.fd[1] == pty && s.stdio.tty == pty);
+	CHECK_EQ(start_devices(&s, &e), 0);
+	CHECK_EQ(s.cfg.nports, 0);
+	start_devices_undo(&s);
+	api_free(s.c);
+}
+
+/* Without the implicit console the first terminal is hvc0, and ports with the names of the
+ * original's contract are the streams. */
+static void named_ports(void)
+{
+	CLEAN_FD int pty = open("/dev/ptmx", O_RDWR | O_NOCTTY | O_CLOEXEC);
+	CLEAN_FD int null = open("/dev/null", O_RDWR | O_CLOEXEC);
+	static struct start s;
+	const struct vmm_port *p = s.cfg.port;
+	const struct stdio *io = &s.stdio;
+	uint32_t id = (uint32_t)krun_create_ctx();
+	struct error e = { 0 };
+
+	CHECK(pty >= 0 && null >= 0);
+	CHECK_EQ(krun_disable_implicit_console(id), 0);
+	CHECK_EQ(krun_add_virtio_console_multiport(id), 0);
+	CHECK_EQ(krun_add_console_port_inout(id, 0, "data", -1, null), 0);
+	CHECK_EQ(krun_add_console_port_tty(id, 0, "main", pty), 0);
+	s = (struct start){ .c = api_take(id) };
+	CHECK(s.c);
+	/* the agent's workload has the terminal, and its kernel the log */
+	CHECK_EQ(stdio_find(s.c, false, &s.stdio, &e), 0);
+	CHECK(io->tty == pty && io->fd[2] == pty && io->in == -1 && io->out == -1);
+	CHECK_EQ(start_devices(&s, &e), 0);
+	CHECK(s.cfg.nports == 2 && p[0].out_fd < 0);
+	CHECK_STR(p[1].name, "data");
+	start_devices_undo(&s);
+	/* a first process of the caller's finds it as hvc0 */
+	s.kernel.boot = BOOT_OWN;
+	CHECK_EQ(stdio_find(s.c, true, &s.stdio, &e), 0);
+	CHECK(io->tty == pty && io->raw == pty);
+	CHECK_EQ(start_devices(&s, &e), 0);
+	CHECK(s.cfg.nports == 2 && p[0].console && p[0].in_fd >= 0 && p[0].out_fd >= 0);
+	CHECK_STR(p[0].name, "main");
+	start_devices_undo(&s);
+	/* streams by name: one is missing, and is the terminal's */
+	for (int i = 0; i < 2; i++) {
+		struct api_port *n = &s.c->port[s.c->nports++];
+
+		*n = (struct api_port){ .in = i ? -1 : null, .out = i ? null : -1 };
+		n->name = strdup(i ? "krun-stdout" : "krun-stdin");
+	}
+	CHECK_EQ(stdio_find(s.c, true, &s.stdio, &e), 0);
+	CHECK_EQ(start_devices(&s, &e), 0);
+	CHECK(s.cfg.nports == 4 && p[0].in_fd >= 0);
+	CHECK_STR(p[3].name, "krun-stdout");
+	start_devices_undo(&s);
+	s.kernel.boot = BOOT_AGENT;
+	CHECK_EQ(stdio_find(s.c, false, &s.stdio, &e), 0);
+	CHECK(io->fd[0] == null && io->fd[1] == null && io->fd[2] == pty && io->tty == -1);
+	CHECK_EQ(start_devices(&s, &e), 0);
+	CHECK(s.cfg.nports == 2 && p[0].in_fd < 0);
+	start_devices_undo(&s);
+	/* with the third the terminal is the kernel's */
+	s.c->port[s.c->nports++] =
+		(struct api_port){ .in = -1, .out = null, .name = strdup("krun-stderr") };
+	CHECK_EQ(stdio_find(s.c, false, &s.stdio, &e), 0);
+	CHECK(io->fd[2] == null && io->tty == -1 && io->raw == pty);
+	CHECK_EQ(start_devices(&s, &e), 0);
+	CHECK(s.cfg.nports == 2 && p[0].in_fd >= 0 && p[0].out_fd >= 0);
+	CHECK_STR(p[0].name, "main");
+	start_devices_undo(&s);
+	api_free(s.c);
+}
+
 static const struct test_case cases[] = { TEST(streams), TEST(too_many_ports), TEST(own_console),
-	TEST(terminals), TEST(closed_streams) };
+	TEST(terminals), TEST(closed_streams), TEST(second_console), TEST(named_ports) };
 
 TEST_MAIN(cases)
