@@ -135,10 +135,15 @@ static int add_vsock(struct start *s, struct error *e)
 {
 	const struct api_ctx *c = s->c;
 	struct vmm_net *n = &s->cfg.net;
+	bool off = c->no_vsock && !c->vsock_added;
 	int r = 0;
 
-	s->cfg.vsock = true;
 	n->tsi = start_tsi(c);
+	/* the agent is reached by it */
+	s->cfg.vsock =
+		s->kernel.boot != BOOT_OWN || n->tsi || c->vsock_added || (!off && c->nvsock);
+	if (off || !s->cfg.vsock)
+		return 0;
 	n->mapped = c->mapped;
 	for (unsigned i = 0; i < c->nmap; i++)
 		n->map[n->nmap++] = (struct vmm_port_map){ c->map[i].host, c->map[i].guest };

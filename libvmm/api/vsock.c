@@ -116,6 +116,8 @@ int32_t krun_disable_implicit_vsock(uint32_t ctx_id)
 	if (!c)
 		return -ENOENT;
 	c->no_vsock = true;
+	c->vsock_added = false;
+	c->tsi = 0;
 	return 0;
 }
 

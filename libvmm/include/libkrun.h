@@ -285,8 +285,8 @@ int32_t krun_add_vsock_port2(uint32_t ctx_id, uint32_t port, const char *c_filep
 #define KRUN_TSI_HIJACK_INET (1 << 0)
 #define KRUN_TSI_HIJACK_UNIX (1 << 1)
 
-/* No TSI and no mapped ports, until krun_add_vsock(). The device itself stays: the agent is reached
- * by it. */
+/* No TSI and no mapped ports, those of earlier calls included, until krun_add_vsock(). The device
+ * itself stays where the agent is, which is reached by it. */
 int32_t krun_disable_implicit_vsock(uint32_t ctx_id);
 
 /*

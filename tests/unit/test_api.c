@@ -560,6 +560,9 @@ static void vsock(void)
 	CHECK_EQ(krun_add_vsock(ctx, KRUN_TSI_HIJACK_INET), 0);
 	CHECK_EQ(krun_add_vsock(ctx, 0), -EEXIST);
 	CHECK_EQ(krun_add_vsock_port(ctx, 11, path), 0);
+	CHECK_EQ(krun_disable_implicit_vsock(ctx), 0);
+	CHECK_EQ(krun_add_vsock_port(ctx, 11, path), -ENODEV);
+	CHECK_EQ(krun_add_vsock(ctx, 0), 0);
 	CHECK_EQ(rmdir(dir), 0);
 	end();
 }

@@ -326,6 +326,40 @@ static void devices(void)
 	api_free(s.c);
 }
 
+/* Ports that were mapped before vsock was switched off are not there, and a first process of the
+ * caller's has a device only where something is for it. */
+static void vsock_off(void)
+{
+	static const struct {
+		bool port, off, add, own; /* what was said, in this order */
+		unsigned ports;
+		bool device;
+	} t[] = { { true, false, false, false, 1, true }, { true, true, false, false, 0, true },
+		{ true, true, true, false, 1, true }, { false, true, false, true, 0, false },
+		{ true, true, false, true, 0, false }, { true, false, false, true, 1, true },
+		{ false, true, true, true, 0, true } };
+
+	for (size_t i = 0; i < ARRAY_SIZE(t); i++) {
+		uint32_t id = (uint32_t)krun_create_ctx();
+		static struct start s;
+		struct error e = { 0 };
+
+		CHECK_EQ(krun_set_root(id, "/"), 0);
+		CHECK(!t[i].port || !krun_add_vsock_port(id, 1000, "/s"));
+		CHECK(!t[i].off || !krun_disable_implicit_vsock(id));
+		CHECK(!t[i].add || !krun_add_vsock(id, 0));
+		s = (struct start){ .c = api_take(id) };
+		s.kernel.boot = t[i].own ? BOOT_OWN : BOOT_AGENT;
+		CHECK_EQ(stdio_find(s.c, t[i].own, &s.stdio, &e), 0);
+		CHECK_EQ(start_devices(&s, &e), 0);
+		CHECK_EQ(s.cfg.nvsock_ports, t[i].ports);
+		CHECK_EQ(s.cfg.vsock, t[i].device);
+		CHECK_EQ(s.cfg.net.tsi, !t[i].off);
+		start_devices_undo(&s);
+		api_free(s.c);
+	}
+}
+
 /* Interfaces: descriptors are copies, sockets for datagrams have names that go, TSI is off. */
 static void interfaces(void)
 {
@@ -595,6 +629,6 @@ static void root_disk(void)
 static const struct test_case cases[] = { TEST(config_oci), TEST(config_mounts), TEST(config_flat),
 	TEST(config_bad), TEST(told), TEST(virtual_config), TEST(virtual_shares), TEST(root_disk),
 	TEST(interfaces), TEST(lines), TEST(first_share), TEST(devices), TEST(codes),
-	TEST(comes_back), TEST(refused) };
+	TEST(comes_back), TEST(vsock_off), TEST(refused) };
 
 TEST_MAIN(cases)
