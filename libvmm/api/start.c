@@ -36,7 +36,8 @@
 
 static int check(const struct api_ctx *c, struct error *e)
 {
-	if (!start_root(c) && !c->initramfs)
+	/* a kernel of the caller's may find it on a disk; look() knows whether it gets the agent */
+	if (!start_root(c) && !c->initramfs && !c->kernel)
 		return err_set(e, EINVAL, "there is no root: krun_set_root()");
 	return 0;
 }

@@ -501,6 +501,19 @@ static void refused(void)
 	CHECK_EQ(krun_set_kernel(id, "/dev/null", KRUN_KERNEL_FORMAT_ELF, NULL, NULL), 0);
 	CHECK_EQ(krun_start_enter(id), -EINVAL);
 	CHECK_EQ(krun_free_ctx(id), -ENOENT);
+	/* a root on a disk is for a kernel of the caller's to find, but not for the agent */
+	for (int i = 0; i < 2; i++) {
+		int r;
+
+		id = (uint32_t)krun_create_ctx();
+		CHECK_EQ(krun_set_kernel(id, "/proc/self/exe", KRUN_KERNEL_FORMAT_ELF, NULL,
+				 i ? NULL : "console=hvc0 root=/dev/vda"),
+			0);
+		CHECK_EQ(krun_set_root_disk(id, "/nowhere"), 0);
+		r = krun_start_enter(id);
+		/* what is missing then: the disk, or /dev/kvm before it */
+		CHECK(i ? r == -EINVAL : r == -ENOENT || r == -EACCES);
+	}
 }
 
 /* A config that is virtual hides the one in the tree, and who takes a one-shot one has it. */
