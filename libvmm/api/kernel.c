@@ -208,8 +208,11 @@ static void add(struct line *l, const char *before, const char *s, const char *a
 /* What the original's contract gives a first process that is not ours. */
 static void add_settings(struct line *l, const struct api_ctx *c)
 {
-	add(l, " KRUN_INIT=", c->exec ? c->exec : "", "");
-	add(l, " KRUN_WORKDIR=", c->workdir ? c->workdir : "", "");
+	/* its presence alone would mean something */
+	if (c->exec)
+		add(l, " KRUN_INIT=", c->exec, "");
+	if (c->workdir)
+		add(l, " KRUN_WORKDIR=", c->workdir, "");
 	if (c->remount_dev)
 		add(l, " KRUN_BLOCK_ROOT_DEVICE=", c->remount_dev, "");
 	if (c->remount_type)

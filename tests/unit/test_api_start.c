@@ -209,14 +209,19 @@ static void lines(void)
 	CHECK(strstr(line, "rootfstype=virtiofs") && strstr(line, " init=/init.krun tsi_hijack"));
 	k.boot = BOOT_OWN;
 	CHECK_EQ(kernel_line(c, &k, false, line, end, &e), 0);
-	CHECK(strstr(line, " KRUN_INIT=/x KRUN_WORKDIR= \"A=b c\"") && !strstr(line, "tsi"));
+	CHECK(strstr(line, " KRUN_INIT=/x \"A=b c\"") && !strstr(line, "tsi"));
 	CHECK_STR(end, " -- \"a\" \"\" \"b c\"");
 	/* also where the first process is in an initramfs */
 	c->initramfs = strdup("/i");
 	CHECK_EQ(kernel_line(c, &k, true, line, end, &e), 0);
-	CHECK(strstr(line, " KRUN_INIT=/x KRUN_WORKDIR= \"A=b c\" tsi_hijack"));
+	CHECK(strstr(line, " KRUN_INIT=/x \"A=b c\" tsi_hijack"));
 	CHECK_STR(end, " -- \"a\" \"\" \"b c\"");
 	free(TAKE_PTR(c->initramfs));
+	/* what was not said is not there */
+	free(TAKE_PTR(c->exec));
+	c->workdir = strdup("/w");
+	CHECK_EQ(kernel_line(c, &k, false, line, end, &e), 0);
+	CHECK(strstr(line, " KRUN_WORKDIR=/w \"A=b c\"") && !strstr(line, "KRUN_INIT"));
 	c->args.v[2][0] = '\n';
 	CHECK_EQ(kernel_line(c, &k, false, line, end, &e), -EINVAL);
 	k.boot = BOOT_TREE;
@@ -631,7 +636,7 @@ static void root_disk(void)
 		blob_view_free(&v);
 		CHECK_EQ(kernel_line(s.c, &own, false, line, end, &e), 0);
 		CHECK(strstr(line,
-			said ? " KRUN_WORKDIR= KRUN_BLOCK_ROOT_DEVICE=/dev/vdx "
+			said ? " KRUN_BLOCK_ROOT_DEVICE=/dev/vdx "
 			       "KRUN_BLOCK_ROOT_FSTYPE=ext4 KRUN_BLOCK_ROOT_OPTIONS=a,b=c"
 			     : " KRUN_BLOCK_ROOT_DEVICE=/dev/vdx"));
 		CHECK(!strstr(line, "FSTYPE") == !said);
