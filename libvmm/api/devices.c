@@ -95,8 +95,8 @@ static int add_shares(struct start *s, struct error *e)
 		if (root && c->remount_dev)
 			continue;
 		r = add_fs(s, root ? "root" : f->tag, f->path, INT16_MAX, f, e);
-		/* libkrun's init ends with this on its root */
-		if (!r && own && !strcmp(f->tag, KRUN_FS_ROOT_TAG))
+		/* libkrun's init ends with this on its root, which is a share or not */
+		if (!r && own)
 			s->cfg.fs[s->cfg.nfs - 1].exit_code = &s->code;
 	}
 	for (size_t i = 0; !r && i < c->volumes.n; i++) {

@@ -143,6 +143,8 @@ int run_end_code(const struct run_end *x)
 {
 	if (x->exited)
 		return x->code;
+	if (!x->work && x->init_code != RUN_NO_CODE)
+		return x->init_code & 0xff;
 	if (x->stopping)
 		return x->work ? 128 + SIGTERM : 0;
 	if (x->work && !x->created)
@@ -150,8 +152,6 @@ int run_end_code(const struct run_end *x)
 	/* nothing in a workload's PID namespace can end the machine well */
 	if (x->work)
 		return 1;
-	if (!x->work && x->init_code != RUN_NO_CODE)
-		return x->init_code & 0xff;
 	return x->how == VMM_END_GUEST && !x->panicked ? 0 : 1;
 }
 

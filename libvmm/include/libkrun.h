@@ -393,7 +393,8 @@ int32_t krun_set_tee_config_file(uint32_t ctx_id, const char *filepath);
 
 /*
  * An eventfd that stays valid while the VM runs, for another thread: a write of 8 bytes asks the
- * workload to end (SIGTERM to all its processes), and ends the VM 10 seconds later if it did not.
+ * workload to end (SIGTERM to all its processes), and ends the VM 10 seconds later if it did not. A
+ * first process of the caller's is not asked: its VM ends at once.
  * Owned by the library; the same one on each call.
  */
 int32_t krun_get_shutdown_eventfd(uint32_t ctx_id);

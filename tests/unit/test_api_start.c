@@ -445,6 +445,8 @@ static void codes(void)
 	x.init_code = -1;
 	CHECK_EQ(run_end_code(&x), 255);
 	x.stopping = true;
+	CHECK_EQ(run_end_code(&x), 255);
+	x.init_code = RUN_NO_CODE;
 	CHECK_EQ(run_end_code(&x), 0);
 	/* the agent: what could not begin, what nobody told the end of, what was told */
 	x = ended;

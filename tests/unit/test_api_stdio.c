@@ -131,6 +131,11 @@ static void own_console(void)
 	CHECK_EQ(start_devices(&s, &e), 0);
 	CHECK(s.cfg.port[0].console && s.cfg.port[0].out_fd >= 0);
 	start_devices_undo(&s);
+	free(s.c->fs[0].tag);
+	s.c->fs[0].tag = strdup("another");
+	CHECK_EQ(start_devices(&s, &e), 0);
+	CHECK(s.cfg.fs[0].exit_code == &s.code);
+	start_devices_undo(&s);
 	s.kernel.boot = BOOT_AGENT;
 	s.cfg.fs[0].exit_code = NULL;
 	CHECK_EQ(start_devices(&s, &e), 0);
