@@ -11,6 +11,9 @@
  * filter last, so that the filter need not allow what was done before. Only where neither
  * no_new_privs nor CAP_SYS_ADMIN is left at the end is the filter set early.
  *
+ * A PID 1 is not ended by signals that it has no handler for. Where the program is not to be one, a
+ * child of this process executes it, with all of these settings, and this one waits for it.
+ *
  * Ids are changed by plain system calls: the wrappers of the C library are for processes of several
  * threads, which this is not.
  */
@@ -28,6 +31,7 @@
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 
 #define K_CAP_SYS_ADMIN 21
 #define K_CAP_V3	0x20080522
@@ -292,6 +296,31 @@ static int exec_search(const struct blob_view *s, char **env)
 	}
 }
 
+/* PID 1 where the program is not: it takes those whom nobody waits for, and ends as the program
+ * did. Nothing that somebody waits for the end of may stay open here. */
+static _Noreturn void reap(pid_t program)
+{
+	pid_t pid;
+	int st = 0;
+
+	(void)sys_close_range(0, ~0u, 0);
+	do {
+		pid = waitpid(-1, &st, 0);
+	} while (pid != program && (pid > 0 || errno == EINTR));
+	_exit(WIFSIGNALED(st) ? 128 + WTERMSIG(st) : WEXITSTATUS(st));
+}
+
+/* The program stays in the session and the process group of its parent, so that what is typed
+ * reaches it; a PID 1 does not feel that. */
+static int below_reaper(struct fail *f)
+{
+	pid_t pid = fork();
+
+	if (pid > 0)
+		reap(pid);
+	return pid < 0 ? fail_set(f, errno, "making a process", NULL) : 0;
+}
+
 int process_exec(struct child *c, uint32_t *stage, struct fail *f)
 {
 	/* while everything can be read */
@@ -302,6 +331,8 @@ int process_exec(struct child *c, uint32_t *stage, struct fail *f)
 	/* before the filter, which need not allow it */
 	(void)sys_close_range(3, ~0u, 4 /* on exec */);
 	err = apply(c, f);
+	if (!err && c->s->p.flags & BLOB_P_REAPER)
+		err = below_reaper(f);
 	if (err)
 		return err;
 	*stage = MSG_STAGE_EXEC;

@@ -451,6 +451,11 @@ int blob_read(const void *blob, size_t len, uint16_t kind, struct blob_view *s, 
 		blob_view_free(s);
 		return err;
 	}
+	if (kind != BLOB_CREATE && s->p.flags & BLOB_P_REAPER) {
+		*why = "a PID 1 for a process that is no container's";
+		blob_view_free(s);
+		return -EPROTO;
+	}
 	s->kind = kind;
 	/* lists that no string came for: an empty one */
 	for (size_t i = 0; i < s->nhooks; i++) {

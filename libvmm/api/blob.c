@@ -14,10 +14,20 @@
 
 #define QUIET (MOUNT_ATTR_NOSUID | MOUNT_ATTR_NOEXEC | MOUNT_ATTR_NODEV)
 
+/* The original's way to be PID 1, and to go without signals that have no handler. */
+static bool wants_pid1(const struct work *w)
+{
+	for (size_t i = 0; i < w->env.n; i++) {
+		if (!strncmp(w->env.v[i], "KRUN_INIT_PID1=1", sizeof("KRUN_INIT_PID1=1") - 1))
+			return true;
+	}
+	return false;
+}
+
 static void put_process(
 	struct blob_w *b, const struct work *w, const struct api_ctx *c, unsigned stdio, int tty)
 {
-	struct blob_process p = { .stdio = stdio };
+	struct blob_process p = { .stdio = stdio, .flags = wants_pid1(w) ? 0 : BLOB_P_REAPER };
 	struct winsize ws;
 	uint64_t v[3];
 

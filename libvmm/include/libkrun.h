@@ -376,7 +376,8 @@ int32_t krun_set_workdir(uint32_t ctx_id, const char *workdir_path);
  * The workload: a program of the guest's tree, its arguments without its name (NULL: none), its
  * environment (NULL: this process's). Without this call /.krun_config.json in the root says, and
  * without that it is /bin/sh. Variables that mean something here: KRUN_CONFIG (another place for
- * that file), KRUN_HOME and KRUN_TERM (HOME and TERM), HOSTNAME (the guest's name).
+ * that file), KRUN_HOME and KRUN_TERM (HOME and TERM), HOSTNAME (the guest's name), KRUN_INIT_PID1
+ * (when it begins with 1 the workload is PID 1, which ignores signals that it has no handler for).
  */
 int32_t krun_set_exec(
 	uint32_t ctx_id, const char *exec_path, const char *const argv[], const char *const envp[]);

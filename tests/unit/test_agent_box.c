@@ -47,6 +47,41 @@ static void identity(void)
 		"NoNewPrivs:\t1\nCapEff:\t0000000000000000\n1\n/\n5\n");
 }
 
+/* A program that is not PID 1: signals end it, what is left over is reaped, and its code is the
+ * container's. */
+static void reaper(void)
+{
+	static const struct {
+		const char *script;
+		int code;
+		const char *out;
+	} t[] = { { "echo $$; exit 7", 7, "2\n" }, { "kill -TERM $$; sleep 100", 128 + 15, "" },
+		{ "(sh -c 'exit 3' & echo $! >/tmp/p); i=0; while test -e /proc/$(cat /tmp/p) && "
+		  "test $i -lt 200; do sleep 0.05; i=$((i + 1)); done; test -e /proc/$(cat /tmp/p) || "
+		  "echo reaped",
+			0, "reaped\n" },
+		{ "kill -TERM 1; echo still", 0, "still\n" } };
+	struct box b;
+
+	for (size_t i = 0; i < sizeof(t) / sizeof(t[0]); i++) {
+		begin(&b);
+		b.p.flags = BLOB_P_REAPER;
+		box_fs(&b, "proc", "/proc", "");
+		box_sh(&b, t[i].script);
+		CHECK_EQ(RUN(&b, out), t[i].code);
+		CHECK_STR(out, t[i].out);
+	}
+	/* what cannot be executed is told as always */
+	begin(&b);
+	b.p.flags = BLOB_P_REAPER;
+	blob_put_str(&b.w, BLOB_T_ARG, "nothing-like-it");
+	CHECK_EQ(box_make(&b), 0);
+	CHECK_EQ(h_ask_proc(MSG_START, 1), -ENOENT);
+	CHECK_EQ(h_stage, MSG_STAGE_EXEC);
+	box_end(&b);
+	CHECK(h_stop_agent());
+}
+
 static void capabilities(void)
 {
 	const uint64_t chown_kill = 1u << 0 | 1u << 5;
@@ -736,6 +771,7 @@ static void other_root(void)
 
 static const struct test_case cases[] = {
 	TEST(identity),
+	TEST(reaper),
 	TEST(capabilities),
 	TEST(default_dev),
 	TEST(devices),

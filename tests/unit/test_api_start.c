@@ -136,7 +136,7 @@ static void told(void)
 {
 	static const char *const args[] = { "x", "", NULL };
 	static const char *const env[] = { "KRUN_HOME=/kh", "HOSTNAME=name",
-		"KRUN_CONFIG=/../c.json", NULL };
+		"KRUN_CONFIG=/../c.json", "KRUN_INIT_PID1=0", NULL };
 	static const char *const limits[] = { "7=10:20", NULL };
 	static const char *const volumes[] = { "/tmp:/v", NULL };
 	char dir[] = "/tmp/api-XXXXXX", path[64];
@@ -168,6 +168,7 @@ static void told(void)
 	CHECK_EQ(blob_read(blob + sizeof(struct msg_proc), len - sizeof(struct msg_proc),
 			 BLOB_CREATE, &v, &why),
 		0);
+	CHECK_EQ(v.p.flags, BLOB_P_REAPER);
 	CHECK_EQ(v.nargs, 3);
 	CHECK_STR(v.args[0], "/bin/prog");
 	CHECK_STR(v.args[2], "");

@@ -599,6 +599,14 @@ static void hostname_in_exec(struct blob_w *w)
 	blob_put_str(w, BLOB_T_HOSTNAME, "x");
 }
 
+static void pid1_in_exec(struct blob_w *w)
+{
+	const uint32_t flags = BLOB_P_REAPER;
+
+	memcpy(w->buf + w->reserve + sizeof(struct blob_hdr) + sizeof(struct blob_rec), &flags,
+		sizeof(flags));
+}
+
 static void wrong_shape(struct blob_w *w)
 {
 	blob_put_str(w, BLOB_T_SYSCTL, "x");
@@ -674,6 +682,8 @@ static void writer_and_reader_refuse(void)
 	CHECK_EQ(try_one(slashing_sysctl, BLOB_CREATE), -EPROTO);
 	CHECK_EQ(try_one(user_namespace, BLOB_CREATE), -EPROTO);
 	CHECK_EQ(try_one(hostname_in_exec, BLOB_EXEC), -EPROTO);
+	CHECK_EQ(try_one(pid1_in_exec, BLOB_CREATE), 0);
+	CHECK_EQ(try_one(pid1_in_exec, BLOB_EXEC), -EPROTO);
 	CHECK_EQ(try_one(wrong_shape, BLOB_CREATE), -EINVAL);
 	CHECK_EQ(try_one(many_rlimits, BLOB_EXEC), -EPROTO);
 	CHECK_EQ(try_one(strange_fd, BLOB_EXEC), -EPROTO);
