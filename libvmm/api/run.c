@@ -87,7 +87,7 @@ static void pass_size(struct loop_state *l)
 	struct msg_winsize w = { .proc = PROTO_PROC_INIT };
 	struct winsize ws;
 
-	if (l->cfg->stdio->tty < 0 || ioctl(l->cfg->stdio->tty, TIOCGWINSZ, &ws) ||
+	if (!l->cfg->work || l->cfg->stdio->tty < 0 || ioctl(l->cfg->stdio->tty, TIOCGWINSZ, &ws) ||
 		(!ws.ws_row && !ws.ws_col))
 		return;
 	w.rows = ws.ws_row;
@@ -382,7 +382,9 @@ static void give_up(struct loop_state *l)
 
 int run(const struct run_cfg *cfg, struct error *e)
 {
-	struct loop_state l = { .cfg = cfg, .signals.fd = -1, .ends.fd = -1, .timer.fd = -1 };
+	struct loop_state l = {
+		.cfg = cfg, .agent.src.fd = -1, .signals.fd = -1, .ends.fd = -1, .timer.fd = -1
+	};
 	int seconds = DRAIN_SECONDS;
 	int r = begin(&l, e);
 

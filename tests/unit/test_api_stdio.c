@@ -3,11 +3,18 @@
  * the guest. */
 #include <errno.h>
 #include <fcntl.h>
+#include <pthread.h>
+#include <signal.h>
 #include <stdlib.h>
+#include <sys/eventfd.h>
+#include <sys/ioctl.h>
+#include <sys/socket.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "api/start.h"
 #include "test.h"
+#include "tests/unit/vmm_rig.h"
 #include "util/cleanup.h"
 
 static void streams(void)
@@ -269,7 +276,66 @@ static void named_ports(void)
 	api_free(s.c);
 }
 
+/* In a process of its own, as what run() leaves ends with one: a VM without an agent, whose
+ * terminal is resized, and that is then asked to end. The status, 100 when it did not come to that.
+ */
+static int resized(int tty, int event)
+{
+	const struct stdio io = {
+		.fd = { -1, -1, -1 }, .tty = tty, .raw = -1, .file = -1, .in = -1, .out = -1
+	};
+	const struct api_ctx c = { .shutdown_fd = event };
+	struct vmm_config cfg = { .vcpus = 1,
+		.ram_bytes = 64 * MIB,
+		.no_thp = true,
+		.kernel_fd = kernel_file(),
+		.cmdline = "quiet",
+		.console = true };
+	int sig = 0;
+	struct run_cfg r = { .c = &c, .stdio = &io, .signal = &sig };
+	const int32_t code = RUN_NO_CODE;
+	struct error e = { 0 };
+	struct vmm *vm;
+	int done[2];
+	sigset_t winch;
+
+	(void)sigemptyset(&winch);
+	(void)sigaddset(&winch, SIGWINCH);
+	if (pthread_sigmask(SIG_BLOCK, &winch, NULL) || raise(SIGWINCH) || pipe(done) ||
+		eventfd_write(event, 1) || vmm_new(-1, &vm, &e) || vmm_build(vm, &cfg, &e))
+		return 100;
+	r.vm = vm;
+	r.done_fd = done[0];
+	r.code = &code;
+	return run(&r, &e);
+}
+
+/* Where there is no agent nothing is sent to one; descriptor 0 is not its connection. */
+static void no_agent(void)
+{
+	CLEAN_FD int pty = open("/dev/ptmx", O_RDWR | O_NOCTTY | O_CLOEXEC);
+	CLEAN_FD int event = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	const struct winsize ws = { .ws_row = 33, .ws_col = 99 };
+	int sv[2], st = -1;
+	pid_t pid;
+	char b;
+
+	CHECK(pty >= 0 && event >= 0 && !ioctl(pty, TIOCSWINSZ, &ws));
+	CHECK_EQ(socketpair(AF_UNIX, SOCK_STREAM, 0, sv), 0);
+	pid = fork();
+	if (!pid) {
+		(void)alarm(60);
+		_exit(dup2(sv[1], 0) ? 100 : resized(pty, event));
+	}
+	CHECK(pid > 0 && waitpid(pid, &st, 0) == pid);
+	CHECK(WIFEXITED(st));
+	CHECK_EQ(WEXITSTATUS(st), 0);
+	CHECK(recv(sv[0], &b, 1, MSG_DONTWAIT) < 0 && errno == EAGAIN);
+	CHECK(!close(sv[0]) && !close(sv[1]));
+}
+
 static const struct test_case cases[] = { TEST(streams), TEST(too_many_ports), TEST(own_console),
-	TEST(terminals), TEST(closed_streams), TEST(second_console), TEST(named_ports) };
+	TEST(terminals), TEST(closed_streams), TEST(second_console), TEST(named_ports),
+	TEST(no_agent) };
 
 TEST_MAIN(cases)
