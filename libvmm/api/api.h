@@ -180,6 +180,8 @@ void api_virt_free(struct api_fs *f);
 
 /* console.c: the default console that is the workload's standard streams, or NULL. */
 const struct api_console *api_workload_console(const struct api_ctx *c);
+/* log.c: errors go to standard error, where the program has said nothing of the log. */
+void api_log_default(void);
 /* Is @fd open? */
 bool api_fd_ok(int fd);
 /* Resource, soft and hard of "NUMBER=SOFT:HARD". */

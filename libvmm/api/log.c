@@ -3,9 +3,10 @@
 /*
  * How it works
  *
- * libvmm's one sink is set at the first call and stays; what it looks at later calls change, under
- * a lock: a line is never written to a descriptor that another thread has just closed. Levels of
- * the API are one more than libvmm's, 0 being none at all; TRACE is DEBUG, there is nothing below.
+ * libvmm's one sink is set at the first call, or by a start, and stays; what it looks at later
+ * calls change, under a lock: a line is never written to a descriptor that another thread has just
+ * closed. Levels of the API are one more than libvmm's, 0 being none at all; TRACE is DEBUG, there
+ * is nothing below.
  */
 #include <errno.h>
 #include <pthread.h>
@@ -17,10 +18,11 @@
 #include "api/api.h"
 #include "util/log.h"
 
-static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER; /* guards the three, and the write */
+static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER; /* guards what follows, and the write */
 static int target = STDERR_FILENO;			 /* owned when above 2 */
 static bool colour;
 static uint32_t max_level;
+static bool chosen; /* by the program */
 
 static void sink(enum log_level level, const char *line)
 {
@@ -65,14 +67,27 @@ static void set_sink(void)
 	log_set_sink(sink, LOG_DEBUG);
 }
 
+static pthread_once_t once = PTHREAD_ONCE_INIT;
+
+void api_log_default(void)
+{
+	int from_env = level_of_env();
+
+	(void)pthread_once(&once, set_sink);
+	(void)pthread_mutex_lock(&lock);
+	if (!chosen)
+		max_level = from_env >= 0 ? (uint32_t)from_env : KRUN_LOG_LEVEL_ERROR;
+	(void)pthread_mutex_unlock(&lock);
+}
+
 static void use(int fd, uint32_t level, bool colours, bool env)
 {
-	static pthread_once_t once = PTHREAD_ONCE_INIT;
 	int from_env = env ? level_of_env() : -1;
 
 	(void)pthread_once(&once, set_sink);
 	(void)pthread_mutex_lock(&lock);
 	max_level = from_env >= 0 ? (uint32_t)from_env : level;
+	chosen = true;
 	colour = colours;
 	if (target > STDERR_FILENO && target != fd)
 		(void)close(target);

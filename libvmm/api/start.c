@@ -218,6 +218,7 @@ int32_t krun_start_enter(uint32_t ctx_id)
 		.kvm_fd = -1,
 		.code = RUN_NO_CODE,
 		.done = { -1, -1 } };
+	api_log_default();
 	r = stdio_hold(c, &e);
 	if (!r)
 		r = look(s, &e);

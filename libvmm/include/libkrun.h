@@ -56,7 +56,7 @@ extern "C" {
 /*
  * What is logged, to standard error; KRUN_LOG_LEVEL_*, and what is above counts as TRACE. The level
  * in the environment variable RUST_LOG (off, error, warn, info, debug, trace) goes first. May be
- * called again: the last call counts.
+ * called again: the last call counts. Without a call it is ERROR from krun_start_enter() on.
  */
 int32_t krun_set_log_level(uint32_t level);
 
