@@ -14,6 +14,7 @@
 #include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <sys/un.h>
 #include <unistd.h>
@@ -163,6 +164,19 @@ static int add_vsock(struct start *s, struct error *e)
 	return r;
 }
 
+/* Port @p has the size of the terminal that it reads, else of the one that it writes. */
+static void add_term(struct start *s, struct vmm_port *p, int in, int out)
+{
+	bool reads = isatty(in) == 1;
+	struct winsize ws;
+
+	stdio_add_term(&s->stdio, reads ? in : out, (int)s->cfg.nports, reads);
+	if (!ioctl(reads ? in : out, TIOCGWINSZ, &ws)) {
+		p->rows = ws.ws_row;
+		p->cols = ws.ws_col;
+	}
+}
+
 static int add_port(struct start *s, const char *name, int in, int out, bool tty, struct error *e)
 {
 	struct vmm_port *p;
@@ -172,6 +186,8 @@ static int add_port(struct start *s, const char *name, int in, int out, bool tty
 	p = &s->cfg.port[s->cfg.nports];
 	*p = (struct vmm_port){ .in_fd = -1, .out_fd = -1, .console = tty };
 	(void)snprintf(p->name, sizeof(p->name), "%s", name ? name : "");
+	if (tty)
+		add_term(s, p, in, out);
 	s->cfg.nports++;
 	if (in >= 0)
 		p->in_fd = fcntl(in, F_DUPFD_CLOEXEC, 3);
@@ -263,6 +279,7 @@ static int add_serials(struct start *s, struct error *e)
 			v->out_fd = in == out ? v->in_fd : fcntl(out, F_DUPFD_CLOEXEC, 3);
 		if ((in >= 0 && v->in_fd < 0) || (out >= 0 && v->out_fd < 0))
 			return err_sys(e, errno, "serial port %u", i);
+		stdio_add_term(&s->stdio, in, -1, true);
 	}
 	return 0;
 }
@@ -316,6 +333,7 @@ void start_devices_undo(struct start *s)
 		(void)close(s->cfg.vhost_user[i].fd);
 	s->cfg.nfs = s->cfg.nports = s->cfg.nserials = s->cfg.nvsock_ports = s->cfg.nnics = 0;
 	s->cfg.ndisks = s->cfg.nvhost_user = 0;
+	s->stdio.nterms = 0;
 	start_nics_unname(s);
 	/* the VM may have taken the descriptors over; the names are ours in every case */
 	for (unsigned i = 0; i < s->nvsock; i++) {

@@ -10,7 +10,7 @@
  *
  * Signals keep what the program gave them, with two exceptions. Two are blocked here and in the
  * threads that follow: SIGPIPE, so that a reader who goes away is an error of one write, and
- * SIGWINCH, which comes by a signalfd and goes on to the guest's terminal. And those by which
+ * SIGWINCH, which comes by a signalfd and goes on to the guest's terminals. And those by which
  * others end a program (signals.c), where it has no say of its own about them, end the loop first,
  * and then the process: what the guest was told is written would go with it, and the terminal stay
  * raw.
@@ -82,17 +82,25 @@ static void maybe_finish(struct loop_state *l)
 		finish(l, l->code);
 }
 
-static void pass_size(struct loop_state *l)
+/* The agent's terminal has its size by a message, others by their ports. */
+static void pass_sizes(struct loop_state *l)
 {
-	struct msg_winsize w = { .proc = PROTO_PROC_INIT };
-	struct winsize ws;
+	const struct stdio *io = l->cfg->stdio;
 
-	if (!l->cfg->work || l->cfg->stdio->tty < 0 || ioctl(l->cfg->stdio->tty, TIOCGWINSZ, &ws) ||
-		(!ws.ws_row && !ws.ws_col))
-		return;
-	w.rows = ws.ws_row;
-	w.cols = ws.ws_col;
-	(void)agent_send(&l->agent, MSG_WINSIZE, &w, sizeof(w));
+	for (unsigned i = 0; i < io->nterms; i++) {
+		const struct stdio_term *t = &io->term[i];
+		struct msg_winsize w = { .proc = PROTO_PROC_INIT };
+		struct winsize ws;
+
+		if (ioctl(t->fd, TIOCGWINSZ, &ws) || (!ws.ws_row && !ws.ws_col))
+			continue;
+		w.rows = ws.ws_row;
+		w.cols = ws.ws_col;
+		if (t->port >= 0)
+			vmm_console_resize(l->cfg->vm, (unsigned)t->port, w.rows, w.cols);
+		else if (l->cfg->work && t->fd == io->tty)
+			(void)agent_send(&l->agent, MSG_WINSIZE, &w, sizeof(w));
+	}
 }
 
 static void on_reply(void *arg, const struct agent_reply *r)
@@ -111,7 +119,7 @@ static void on_reply(void *arg, const struct agent_reply *r)
 		l->created = true;
 		if (!l->stopping)
 			set_timer(l, 0);
-		pass_size(l);
+		pass_sizes(l);
 		l->start_seq = agent_send_proc(&l->agent, MSG_START, PROTO_PROC_INIT);
 	}
 }
@@ -246,7 +254,7 @@ static void on_signals(struct loop_src *src, uint32_t events)
 
 	(void)events;
 	while (read(src->fd, &si, sizeof(si)) == (ssize_t)sizeof(si))
-		pass_size(src->arg);
+		pass_sizes(src->arg);
 }
 
 /* The signal is the end's reason, whatever comes after it. */

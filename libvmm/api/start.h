@@ -85,14 +85,25 @@ int work_blob(const struct work *w, const struct api_ctx *c, unsigned stdio, int
 
 /* ---- stdio.c ---- */
 
+/* A terminal of this side. */
+struct stdio_term {
+	int fd;	  /* borrowed */
+	int port; /* the console port that has its size, or -1: the agent's, or nobody */
+	bool raw; /* it is read: a cable to the guest's */
+};
+
+#define STDIO_TERMS (1 + VMM_MAX_PORTS + LIM_SERIALS)
+
 struct stdio {
-	int fd[3];		     /* or -1; borrowed, but for @file */
-	int tty;		     /* or -1: a terminal in place of the three */
-	int raw;		     /* @tty, else the terminal that a serial port reads, or -1 */
-	int file;		     /* of krun_set_console_output(), or -1 */
-	int in, out;		     /* of hvc0, or -1; for output the log then */
-	const struct api_port *hvc0; /* the program's port that comes first, or NULL */
+	int fd[3];			 /* or -1; borrowed, but for @file */
+	int tty;			 /* or -1: a terminal in place of the three */
+	int file;			 /* of krun_set_console_output(), or -1 */
+	int in, out;			 /* of hvc0, or -1; for output the log then */
+	const struct api_port *hvc0;	 /* the program's port that comes first, or NULL */
 	const struct api_port *named[3]; /* the port by whose name a stream is @fd, or NULL */
+	/* all that there are: of the streams by stdio_find(), of ports by start_devices() */
+	struct stdio_term term[STDIO_TERMS];
+	unsigned nterms;
 };
 
 /* Takes those of the descriptors 0 to 2 that are not open, so that nothing that is opened later
@@ -101,7 +112,9 @@ int stdio_hold(struct api_ctx *c, struct error *e) NODISCARD;
 void stdio_let_go(struct api_ctx *c);
 /* @own: a first process of the caller's, for which each stream that is no terminal has a port. */
 int stdio_find(const struct api_ctx *c, bool own, struct stdio *s, struct error *e) NODISCARD;
-/* The terminal @raw as a cable to the guest's, until stdio_restore(). */
+/* Another one, where @fd is a terminal. */
+void stdio_add_term(struct stdio *s, int fd, int port, bool raw);
+/* Those that are read as cables to the guest's, until stdio_restore(). */
 void stdio_raw(const struct stdio *s);
 void stdio_restore(void);
 

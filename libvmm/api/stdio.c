@@ -19,9 +19,12 @@
 #include "util/cleanup.h"
 #include "util/log.h"
 
-/* What stdio_restore() puts back; one process has one such VM. */
-static struct termios before;
-static int raw_fd = -1;
+/* What stdio_restore() puts back, last first; one process has one such VM. */
+static struct {
+	int fd;
+	struct termios was;
+} before[STDIO_TERMS];
+static unsigned nbefore;
 
 static bool both_ways(int fd)
 {
@@ -128,7 +131,8 @@ static void find_console(const struct api_ctx *c, bool own, struct stdio *s)
 	if (s->hvc0 && !taken) {
 		s->in = s->out = s->hvc0->in;
 	} else if (own) {
-		s->in = s->tty;
+		/* its input may be a terminal where its output is none */
+		s->in = s->tty >= 0 ? s->tty : isatty(s->fd[0]) == 1 ? s->fd[0] : -1;
 		/* it has ports for its streams, but in an initramfs it may be one that knows the
 		 * console alone, and a terminal is there for both */
 		if (s->file < 0 && (c->initramfs || isatty(s->fd[1]) == 1))
@@ -140,7 +144,7 @@ int stdio_find(const struct api_ctx *c, bool own, struct stdio *s, struct error 
 {
 	int r;
 
-	*s = (struct stdio){ .fd = { -1, -1, -1 }, .tty = -1, .raw = -1, .file = -1, .in = -1 };
+	*s = (struct stdio){ .fd = { -1, -1, -1 }, .tty = -1, .file = -1, .in = -1 };
 	s->hvc0 = find_hvc0(c);
 	r = find_streams(c, s, e);
 	if (r)
@@ -155,31 +159,39 @@ int stdio_find(const struct api_ctx *c, bool own, struct stdio *s, struct error 
 	if (!own && s->fd[2] >= 0 && isatty(s->fd[2]) != 1)
 		s->tty = -1;
 	find_console(c, own, s);
-	s->raw = s->tty >= 0 ? s->tty : isatty(s->in) == 1 ? s->in : -1;
-	for (unsigned i = 0; i < c->nserials && s->raw < 0; i++) {
-		if (c->serial[i].in >= 0 && isatty(c->serial[i].in) == 1)
-			s->raw = c->serial[i].in;
-	}
+	if (!own)
+		stdio_add_term(s, s->tty, -1, true);
 	return 0;
+}
+
+void stdio_add_term(struct stdio *s, int fd, int port, bool raw)
+{
+	if (isatty(fd) == 1 && s->nterms < STDIO_TERMS)
+		s->term[s->nterms++] = (struct stdio_term){ .fd = fd, .port = port, .raw = raw };
 }
 
 void stdio_raw(const struct stdio *s)
 {
 	struct termios t;
 
-	if (s->raw < 0 || tcgetattr(s->raw, &before))
-		return;
-	t = before;
-	cfmakeraw(&t);
-	if (tcsetattr(s->raw, TCSANOW, &t))
-		log_warn("the terminal stays as it is: %s", err_text(errno));
-	else
-		raw_fd = s->raw;
+	for (unsigned i = 0; i < s->nterms; i++) {
+		if (!s->term[i].raw || tcgetattr(s->term[i].fd, &t))
+			continue;
+		before[nbefore].fd = s->term[i].fd;
+		before[nbefore].was = t;
+		cfmakeraw(&t);
+		if (tcsetattr(s->term[i].fd, TCSANOW, &t))
+			log_warn("the terminal stays as it is: %s", err_text(errno));
+		else
+			nbefore++;
+	}
 }
 
 void stdio_restore(void)
 {
 	/* a terminal that is gone needs nothing */
-	if (raw_fd >= 0)
-		(void)tcsetattr(TAKE_FD(raw_fd), TCSANOW, &before);
+	while (nbefore) {
+		nbefore--;
+		(void)tcsetattr(before[nbefore].fd, TCSANOW, &before[nbefore].was);
+	}
 }

@@ -231,7 +231,9 @@ static int add_console(struct vmm *vm, struct vmm_config *cfg, char *cmdline, st
 		p[i] = (struct console_port_cfg){ .in_fd = TAKE_FD(c->in_fd),
 			.out_fd = TAKE_FD(c->out_fd),
 			.name = c->name[0] ? c->name : NULL,
-			.console = c->console };
+			.console = c->console,
+			.rows = c->rows,
+			.cols = c->cols };
 	}
 	r = console_new(vm->io, &vm->mem, p, n, &vm->console, e);
 	if (r)
@@ -239,6 +241,27 @@ static int add_console(struct vmm *vm, struct vmm_config *cfg, char *cmdline, st
 	if (!out)
 		console_set_sink(vm->console, console_to_log, vm);
 	return add_device(vm, vm->console, cmdline, e);
+}
+
+struct resize {
+	struct vmm *vm;
+	unsigned port;
+	uint16_t rows, cols;
+};
+
+static void resize(void *arg)
+{
+	const struct resize *r = arg;
+
+	console_resize(r->vm->console, r->port, r->cols, r->rows);
+}
+
+void vmm_console_resize(struct vmm *vm, unsigned port, uint16_t rows, uint16_t cols)
+{
+	struct resize r = { .vm = vm, .port = port, .rows = rows, .cols = cols };
+
+	if (vm->console)
+		loop_call(vm->io, resize, &r);
 }
 
 struct drain {

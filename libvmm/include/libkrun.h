@@ -324,12 +324,13 @@ int32_t krun_add_virtio_console_default(uint32_t ctx_id, int input_fd, int outpu
 int32_t krun_add_virtio_console_multiport(uint32_t ctx_id);
 
 /*
- * A port: a terminal (hvcN in the guest) on one that this process has, or two descriptors, -1 for
- * none (/dev/vportNpM, found in the guest by its name in /sys/class/virtio-ports). @name: at most
- * 32 bytes, or NULL. -ENOTTY: @tty_fd is no terminal; -EINVAL: @console_id is no such console, or
- * the descriptor is not open; -ENOSPC: no more than 6 ports, and default consoles but the one that
- * is the workload's. A first process of the caller's has up to 3 of them for the standard streams
- * that are no terminal: what is then too many is found by krun_start_enter().
+ * A port: a terminal (hvcN in the guest) on one that this process has, with its size, a cable to
+ * the guest's until the end, or two descriptors, -1 for none (/dev/vportNpM, found in the guest by
+ * its name in /sys/class/virtio-ports). @name: at most 32 bytes, or NULL. -ENOTTY: @tty_fd is no
+ * terminal; -EINVAL: @console_id is no such console, or the descriptor is not open; -ENOSPC: no
+ * more than 6 ports, and default consoles but the one that is the workload's. A first process of
+ * the caller's has up to 3 of them for the standard streams that are no terminal: what is then too
+ * many is found by krun_start_enter().
  */
 int32_t krun_add_console_port_tty(
 	uint32_t ctx_id, uint32_t console_id, const char *name, int tty_fd);
@@ -340,8 +341,8 @@ int32_t krun_add_console_port_inout(
  * A serial port (a 16550A: ttyS0 to ttyS3 in the order of the calls) between two descriptors, -1
  * for none. The kernel's console is there by krun_set_kernel_console("ttyS0"), or with a command
  * line of the caller's; of our kernel it is not, as that has no driver for it. A terminal that is
- * read is a cable to the guest's until the end, unless the workload has one. -EINVAL: a descriptor
- * is not open; -ENOSPC: there are 4.
+ * read is a cable to the guest's until the end. -EINVAL: a descriptor is not open; -ENOSPC: there
+ * are 4.
  */
 int32_t krun_add_serial_console_default(uint32_t ctx_id, int input_fd, int output_fd);
 

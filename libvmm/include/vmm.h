@@ -200,6 +200,7 @@ struct vmm_port {
 	int in_fd, out_fd;
 	char name[33]; /* empty: unnamed */
 	bool console;
+	uint16_t rows, cols; /* of a terminal; 0: not known */
 };
 
 /* A serial port as PCs have them (a 16550A): ttyS0, ttyS1 in the order of the config. Slow, since
@@ -378,6 +379,9 @@ bool vmm_panicked(const struct vmm *vm);
 enum vmm_end vmm_wait(struct vmm *vm);
 /* Any thread: asks the vCPUs to end; vmm_wait() returns soon after. */
 void vmm_stop(struct vmm *vm);
+/* Between vmm_build() and vmm_free(), any thread: the size of port @port of the console is another
+ * one. What is no port is passed over. */
+void vmm_console_resize(struct vmm *vm, unsigned port, uint16_t rows, uint16_t cols);
 /* Once it has ended: waits, at most @ms, until the host has what the guest wrote to its console,
  * the console's ports and serial ports. False: some of it is left. */
 bool vmm_drain(struct vmm *vm, unsigned ms);

@@ -473,7 +473,7 @@ static void codes(void)
 static void comes_back(void)
 {
 	static struct vmm vm;
-	static const struct stdio none = { .fd = { -1, -1, -1 }, .tty = -1, .raw = -1, .file = -1 };
+	static const struct stdio none = { .fd = { -1, -1, -1 }, .tty = -1, .file = -1 };
 	static const struct api_ctx c = { .shutdown_fd = -1 };
 	const struct run_cfg cfg = { .vm = &vm, .c = &c, .stdio = &none, .done_fd = -1 };
 	CLEAN_FD int file = memfd_create("no event", MFD_CLOEXEC);

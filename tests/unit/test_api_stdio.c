@@ -10,12 +10,16 @@
 #include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
+#include <termios.h>
 #include <unistd.h>
 
 #include "api/start.h"
+#include "core/vm.h"
 #include "test.h"
 #include "tests/unit/vmm_rig.h"
+#include "util/bytes.h"
 #include "util/cleanup.h"
+#include "virtio/vdev.h"
 
 static void streams(void)
 {
@@ -222,9 +226,11 @@ static void named_ports(void)
 	const struct vmm_port *p = s.cfg.port;
 	const struct stdio *io = &s.stdio;
 	uint32_t id = (uint32_t)krun_create_ctx();
+	const struct winsize ws = { .ws_row = 33, .ws_col = 99 };
 	struct error e = { 0 };
+	struct termios t;
 
-	CHECK(pty >= 0 && null >= 0);
+	CHECK(pty >= 0 && null >= 0 && !ioctl(pty, TIOCSWINSZ, &ws));
 	CHECK_EQ(krun_disable_implicit_console(id), 0);
 	CHECK_EQ(krun_add_virtio_console_multiport(id), 0);
 	CHECK_EQ(krun_add_console_port_inout(id, 0, "data", -1, null), 0);
@@ -241,10 +247,17 @@ static void named_ports(void)
 	/* a first process of the caller's finds it as hvc0 */
 	s.kernel.boot = BOOT_OWN;
 	CHECK_EQ(stdio_find(s.c, true, &s.stdio, &e), 0);
-	CHECK(io->tty == pty && io->raw == pty);
+	CHECK(io->tty == pty && io->nterms == 0);
 	CHECK_EQ(start_devices(&s, &e), 0);
 	CHECK(s.cfg.nports == 2 && p[0].console && p[0].in_fd >= 0 && p[0].out_fd >= 0);
 	CHECK_STR(p[0].name, "main");
+	/* with its size, and as a cable until the end */
+	CHECK(p[0].rows == 33 && p[0].cols == 99 && !p[1].rows);
+	CHECK(io->nterms == 1 && io->term[0].fd == pty && io->term[0].port == 0);
+	stdio_raw(io);
+	CHECK(!tcgetattr(pty, &t) && !(t.c_lflag & (ICANON | ECHO | ISIG)));
+	stdio_restore();
+	CHECK(!tcgetattr(pty, &t) && t.c_lflag & ICANON && t.c_lflag & ECHO);
 	start_devices_undo(&s);
 	/* streams by name: one is missing, and is the terminal's */
 	for (int i = 0; i < 2; i++) {
@@ -268,7 +281,7 @@ static void named_ports(void)
 	s.c->port[s.c->nports++] =
 		(struct api_port){ .in = -1, .out = null, .name = strdup("krun-stderr") };
 	CHECK_EQ(stdio_find(s.c, false, &s.stdio, &e), 0);
-	CHECK(io->fd[2] == null && io->tty == -1 && io->raw == pty);
+	CHECK(io->fd[2] == null && io->tty == -1 && io->nterms == 0);
 	CHECK_EQ(start_devices(&s, &e), 0);
 	CHECK(s.cfg.nports == 2 && p[0].in_fd >= 0 && p[0].out_fd >= 0);
 	CHECK_STR(p[0].name, "main");
@@ -281,9 +294,13 @@ static void named_ports(void)
  */
 static int resized(int tty, int event)
 {
-	const struct stdio io = {
-		.fd = { -1, -1, -1 }, .tty = tty, .raw = -1, .file = -1, .in = -1, .out = -1
-	};
+	const struct stdio io = { .fd = { -1, -1, -1 },
+		.tty = tty,
+		.file = -1,
+		.in = -1,
+		.out = -1,
+		.term = { { .fd = tty, .port = 0, .raw = true } },
+		.nterms = 1 };
 	const struct api_ctx c = { .shutdown_fd = event };
 	struct vmm_config cfg = { .vcpus = 1,
 		.ram_bytes = 64 * MIB,
@@ -307,10 +324,13 @@ static int resized(int tty, int event)
 	r.vm = vm;
 	r.done_fd = done[0];
 	r.code = &code;
-	return run(&r, &e);
+	if (run(&r, &e) || get_le16(vm->console->cfg) != 99 || get_le16(vm->console->cfg + 2) != 33)
+		return 100;
+	return 0;
 }
 
-/* Where there is no agent nothing is sent to one; descriptor 0 is not its connection. */
+/* Where there is no agent nothing is sent to one, as descriptor 0 is not its connection; a port has
+ * the new size. */
 static void no_agent(void)
 {
 	CLEAN_FD int pty = open("/dev/ptmx", O_RDWR | O_NOCTTY | O_CLOEXEC);
