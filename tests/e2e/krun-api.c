@@ -182,6 +182,8 @@ static int shut_down(char **a)
 	pthread_t t;
 
 	ready = a[1];
+	/* as daemons do; nothing of the library's may pass for the workload's input */
+	(void)close(0);
 	shutdown_fd = krun_get_shutdown_eventfd(ctx);
 	CALL(shutdown_fd);
 	CALL(krun_set_exec(ctx, a[2], (const char *const *)(a + 3), env));
