@@ -208,6 +208,8 @@ static void add(struct line *l, const char *before, const char *s, const char *a
 /* What the original's contract gives a first process that is not ours. */
 static void add_settings(struct line *l, const struct api_ctx *c)
 {
+	/* for the agent, should it be that; with a dot it is in nobody's environment */
+	add(l, " krun.own", "", "");
 	/* its presence alone would mean something */
 	if (c->exec)
 		add(l, " KRUN_INIT=", c->exec, "");

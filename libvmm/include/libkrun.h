@@ -162,7 +162,8 @@ int32_t krun_disable_implicit_init(uint32_t ctx_id);
 
 /* The agent's program: a pointer to memory that stays, and its length. It serves this library's own
  * start alone: put back as the root's "init.krun" by krun_fs_add_overlay_file() it is the implicit
- * init again. */
+ * init again; started by other means it says so on the console and ends the guest, with 125 where a
+ * share takes the code. */
 int32_t krun_get_default_init(const uint8_t **data_out, size_t *len_out);
 
 /*

@@ -317,6 +317,25 @@ static int user(char **a)
 	return enter(ctx);
 }
 
+/* ROOT: the library's own first process as a file of the root's, which it cannot be. */
+static int default_init(char **a)
+{
+	const uint8_t *init;
+	char path[4096];
+	size_t len;
+	FILE *f;
+	uint32_t ctx = begin(NULL);
+
+	(void)snprintf(path, sizeof(path), "%s/init.krun", a[0]);
+	CALL(krun_get_default_init(&init, &len));
+	f = fopen(path, "w");
+	if (!f || fwrite(init, len, 1, f) != 1 || fchmod(fileno(f), 0755) || fclose(f))
+		return 97;
+	CALL(krun_disable_implicit_init(ctx));
+	CALL(krun_set_root(ctx, a[0]));
+	return enter(ctx);
+}
+
 /* ROOT: what cannot start comes back, several times. */
 static int errors(char **a)
 {
@@ -354,6 +373,7 @@ int main(int argc, char **argv)
 		{ "user", 3, user },
 		{ "vhost-user", 4, vhost_user },
 		{ "errors", 1, errors },
+		{ "default-init", 1, default_init },
 		{ "disks", 5, disks },
 		{ "user-disks", 6, user_disks },
 		{ "old-disks", 4, old_disks },

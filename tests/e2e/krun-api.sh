@@ -148,6 +148,10 @@ cp "$root/bin/krun-guest" "$work/ini/init"
 prog kernel "$root" 1 "$build/kernel/vmlinux" "$work/initrd" - /bin/none
 [ "$rc" = 0 ] || die "an initramfs of the caller's: exit status $rc"
 out_has "an init of its own"
+prog default-init "$root"
+check "the library's first process, started by others: it does not wait for ever" 125 "$rc"
+err_has "serves no other"
+rm "$root/init.krun"
 "$top/kernel/bundle" "$build/kernel/vmlinux" "$work/libkrunfw.so.5"
 LD_LIBRARY_PATH=$build:$work KRUN_KERNEL=libkrunfw prog chroot "$root" /bin/echo bundle
 gave "the kernel of a bundle" 0 bundle

@@ -204,13 +204,13 @@ static void lines(void)
 	CHECK_EQ(kernel_line(c, &k, true, line, end, &e), 0);
 	CHECK(strstr(line, "console=ttyS9 ") && strstr(line, " krun.tsi=on") &&
 		strstr(line, " noreplace-smp"));
-	CHECK(!strstr(line, "KRUN_INIT"));
+	CHECK(!strstr(line, "KRUN_INIT") && !strstr(line, "krun.own"));
 	k = (struct api_kernel){ .boot = BOOT_TREE, .fd = -1, .foreign = true };
 	CHECK_EQ(kernel_line(c, &k, true, line, end, &e), 0);
 	CHECK(strstr(line, "rootfstype=virtiofs") && strstr(line, " init=/init.krun tsi_hijack"));
 	k.boot = BOOT_OWN;
 	CHECK_EQ(kernel_line(c, &k, false, line, end, &e), 0);
-	CHECK(strstr(line, " KRUN_INIT=/x \"A=b c\"") && !strstr(line, "tsi"));
+	CHECK(strstr(line, " krun.own KRUN_INIT=/x \"A=b c\"") && !strstr(line, "tsi"));
 	CHECK_STR(end, " -- \"a\" \"\" \"b c\"");
 	/* also where the first process is in an initramfs */
 	c->initramfs = strdup("/i");
