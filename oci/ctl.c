@@ -29,7 +29,7 @@ int ctl_listen(const struct container *c, struct error *e)
 	struct sockaddr_un a;
 
 	address(c, &a);
-	if (fd < 0 || bind(fd, (struct sockaddr *)&a, sizeof(a)) || listen(fd, CTL_BACKLOG))
+	if (fd < 0 || bind(fd, (struct sockaddr *)&a, sizeof(a)) || listen(fd, EXEC_MAX))
 		return err_sys(e, errno, "cannot listen on the control socket");
 	return TAKE_FD(fd);
 }

@@ -25,8 +25,6 @@
 #include "oci/morefds.h"
 #include "oci/unread.h"
 
-#define EXEC_MAX 256 /* at a time; three streams each, of LIM_VSOCK_CONNS */
-
 #define EXEC_TTY    1u /* the second descriptor is a terminal, and the only one */
 #define EXEC_PAUSED 2u /* into a paused container too: it begins when that is resumed */
 #define EXEC_PROXY  4u /* who waits on the connection may be in our pid namespace */
