@@ -148,11 +148,13 @@ check "who reads then gets all" 66000 "$(head -c 66000 <&8 | wc -c)"
 rc=0
 ended 60 "$id-stands" $cli || rc=$?
 check "the code" 7 "$rc"
-stands 'head -c 9000000 /dev/zero & sleep 1' # ... and in the guest's pipe, which the writer's end does not empty
-wait_for 60 gone
-rc=0
-ended 60 "$id-stands" $cli || rc=$?
-check "a signal ends it, with its own code" 7 "$rc"
+if long; then
+	stands 'head -c 9000000 /dev/zero & sleep 1' # ... and in the guest's pipe, which the writer's end does not empty
+	wait_for 60 gone
+	rc=0
+	ended 60 "$id-stands" $cli || rc=$?
+	check "a signal ends it, with its own code" 7 "$rc"
+fi
 script 'sleep 1000'
 krun-oci run -d --bundle "$work/b" "$id-stands" </dev/null >/dev/null 2>"$work/e" || die "run -d"
 krun-oci exec "$id-stands" sh -c 'head -c 66000 /dev/zero; exit 8' </dev/null >"$work/f.stands" 2>"$work/e" &
