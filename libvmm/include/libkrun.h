@@ -463,6 +463,22 @@ int32_t krun_set_snd_device(uint32_t ctx_id, bool enable);
 #define KRUN_VIRTIO_DEVICE_SND	   25
 #define KRUN_VIRTIO_DEVICE_CAN	   36
 
+/* How many queues the back ends of these mostly have, and of how many entries. */
+#define KRUN_VHOST_USER_CONSOLE_NUM_QUEUES  4
+#define KRUN_VHOST_USER_CONSOLE_QUEUE_SIZES ((uint16_t[]){ 128, 128, 64, 64 })
+#define KRUN_VHOST_USER_RNG_NUM_QUEUES	    1
+#define KRUN_VHOST_USER_RNG_QUEUE_SIZES	    ((uint16_t[]){ 256 })
+#define KRUN_VHOST_USER_RTC_NUM_QUEUES	    2
+#define KRUN_VHOST_USER_RTC_QUEUE_SIZES	    ((uint16_t[]){ 1024, 1024 })
+#define KRUN_VHOST_USER_INPUT_NUM_QUEUES    2
+#define KRUN_VHOST_USER_INPUT_QUEUE_SIZES   ((uint16_t[]){ 1024, 1024 })
+#define KRUN_VHOST_USER_SND_NUM_QUEUES	    4
+#define KRUN_VHOST_USER_SND_QUEUE_SIZES	    ((uint16_t[]){ 64, 64, 64, 64 })
+#define KRUN_VHOST_USER_VSOCK_NUM_QUEUES    3
+#define KRUN_VHOST_USER_VSOCK_QUEUE_SIZES   ((uint16_t[]){ 128, 128, 128 })
+#define KRUN_VHOST_USER_CAN_NUM_QUEUES	    3
+#define KRUN_VHOST_USER_CAN_QUEUE_SIZES	    ((uint16_t[]){ 64, 64, 64 })
+
 /* A device that another process serves by vhost-user: its virtio type, the socket's path, a name or
  * NULL, how many queues (0: ask) and their sizes (with 0 queues up to a 0) or NULL. It is connected
  * to at the start. Beside the types above but VSOCK these are 2, a disk, and 26, a file system, of
