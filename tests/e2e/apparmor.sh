@@ -60,11 +60,13 @@ err_has "process.apparmorProfile: \"other\", but the container is in \"$profile\
 status 0 krun-oci kill "$id" TERM
 status 0 krun-oci delete --force "$id"
 
-say "the guest is out of memory"
-edit b '.linux.resources={"memory":{"limit":67108864}} | .process.args=["sh","-c","tail /dev/zero"]'
-status 137 krun-oci run --bundle "$work/b" "$id"
-[ -e "$work/b/oom" ] || die "no file says so"
-ok "a file says so"
+if long; then
+	say "the guest is out of memory"
+	edit b '.linux.resources={"memory":{"limit":67108864}} | .process.args=["sh","-c","tail /dev/zero"]'
+	status 137 krun-oci run --bundle "$work/b" "$id"
+	[ -e "$work/b/oom" ] || die "no file says so"
+	ok "a file says so"
+fi
 
 say "a user namespace"
 edit b 'del(.linux.resources) | .process.args=["cat","/secret"] | .linux.namespaces += [{"type":"user"}] |
@@ -76,16 +78,21 @@ say "others"
 edit b '.process.apparmorProfile="krun-test-none"'
 status 1 krun-oci create --bundle "$work/b" "$id"
 err_has 'config.json: process.apparmorProfile: "krun-test-none": this host has no such profile loaded: `/proc/self/attr/apparmor/current`'
-for p in '' unconfined; do
-	edit b '.process.apparmorProfile="'$p'"'
+# the default, and what podman asks for
+defaults=(unconfined)
+! long || defaults+=('')
+for p in "${defaults[@]}"; do
+	edit b '.process.apparmorProfile="'"$p"'"'
 	status 0 krun-oci run --bundle "$work/b" "$id"
 done
-edit b '.process.apparmorProfile="'$profile'" | .annotations["krun-oci.ignore"]="process.apparmorProfile"'
-status 0 krun-oci --trust-annotations --log-level warning run --bundle "$work/b" "$id"
-err_has "process.apparmorProfile: ignored"
+if long; then
+	edit b '.process.apparmorProfile="'$profile'" | .annotations["krun-oci.ignore"]="process.apparmorProfile"'
+	status 0 krun-oci --trust-annotations --log-level warning run --bundle "$work/b" "$id"
+	err_has "process.apparmorProfile: ignored"
+fi
 
 say "a sandbox"
-edit b '.process.args=["/pause"] | .annotations={}'
+edit b '.process.apparmorProfile="'$profile'" | .process.args=["/pause"] | .annotations={}'
 created "$id" b
 check "its process is in it" "$profile (enforce)" "$(label "$(cat "$work/$id.pid")")"
 status 0 krun-oci start "$id"
@@ -105,7 +112,7 @@ check "the VMM is in podman's own" "$default (enforce)" "$(label "$(pod inspect 
 status 0 pod exec c1 sh -c 'echo x >/x && cat /x'
 status 0 pod stop --time 0 c1
 status 0 pod rm c1
-status 0 pod run --rm --network none --security-opt "apparmor=$profile" $image sh -c '! cat /secret'
-status 0 pod run --rm --network none --security-opt apparmor=unconfined $image cat /secret
+! long || status 0 pod run --rm --network none --security-opt "apparmor=$profile" $image sh -c '! cat /secret'
+! long || status 0 pod run --rm --network none --security-opt apparmor=unconfined $image cat /secret
 apparmor_parser --remove "$work/profile"
 done_testing

@@ -24,15 +24,14 @@ bundle b busybox
 rootfs=$work/b/rootfs
 
 say "run"
-status 0 ctr_ run --rm "${run_opts[@]}" --rootfs --cwd /tmp --env A=b "$rootfs" "$id-1" sh -c 'echo "hello $A $(pwd) $$"'
+status 7 ctr_ run --rm "${run_opts[@]}" --rootfs --cwd /tmp --env A=b "$rootfs" "$id-1" sh -c 'echo "hello $A $(pwd) $$"; exit 7'
 out_has "hello b /tmp 1"
-status 7 ctr_ run --rm "${run_opts[@]}" --rootfs "$rootfs" "$id-1" sh -c 'exit 7'
 run ctr_ run --rm "${run_opts[@]}" --rootfs "$rootfs" "$id-1" no-such-program
 [ "$rc" != 0 ] || die "a missing program runs"
 err_has "not found"
 
 say "in the background"
-status 0 ctr_ run -d "${run_opts[@]}" --memory-limit 200000000 --rootfs "$rootfs" "$id-2" sh -c 'trap "exit 3" TERM; while :; do sleep 0.1; done'
+status 0 ctr_ run -d "${run_opts[@]}" --memory-limit 200000000 --rootfs "$rootfs" "$id-2" sh -c 'trap "exit 3" TERM; sleep 1000000 & while :; do wait; done'
 check "running" RUNNING "$(ctr_ task ls | awk -v c="$id-2" '$1 == c { print $3 }')"
 pid=$(ctr_ task ls | awk -v c="$id-2" '$1 == c { print $2 }')
 status 0 ctr_ task exec --exec-id e1 "$id-2" sh -c 'echo in there'

@@ -91,7 +91,9 @@ printf '#!/no/such/interpreter\n' >"$root/bin/lost"
 printf 'no program\n\0' >"$root/bin/data"
 chmod 755 "$root/bin/lost" "$root/bin/data"
 for c in "lost 127" "data 126"; do
-	for how in "" --detach; do
+	ways=("" --detach)
+	long || ways=("${ways[${c#* } - 126]}") # each once
+	for how in "${ways[@]}"; do
 		edit b ".process.args=[\"/bin/${c% *}\"]"
 		# shellcheck disable=SC2086 # nothing or one word
 		status "${c#* }" krun-oci run $how --pid-file "$work/pid" --bundle "$work/b" "$id"

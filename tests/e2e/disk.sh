@@ -45,7 +45,9 @@ qemu-img check -q "$work/q" && qemu-img convert -f qcow2 -O raw "$work/q" "$work
 check "what was written and never flushed" "$(head -c 1048576 /dev/zero | tr '\000' w | sha256sum)" "$(head -c 1048576 "$work/q.raw" | sha256sum)"
 
 # Killed under load; by KILLS as often as one likes.
-for round in $(seq 1 "${KILLS:-2}"); do
+kills=1
+! long || kills=2
+for round in $(seq 1 "${KILLS:-$kills}"); do
 	rm -f "$work/src/safe"
 	rm -f "$work/q"
 	qemu-img create -q -f qcow2 -o cluster_size=$((round % 2 ? 65536 : 4096)) "$work/q" 16M

@@ -2,14 +2,17 @@
 # SPDX-License-Identifier: Apache-2.0
 # System calls of create, start, exec and delete fail, one at a time: each command tells why or works, and nothing stays behind.
 #
-# FAULTS=N is how many of each command's calls (chosen by FAULTS_SEED; "all": each of them, hours), FAULTS_OF the commands. FAULTS_FROM=NAME
-# and FAULTS_TO=NAME: the calls from that name to this one.
+# FAULTS=N is how many of each command's calls (1, with LONG 4; chosen by FAULTS_SEED; "all": each of them, hours), FAULTS_OF the
+# commands (create and exec; with LONG all). FAULTS_FROM=NAME and FAULTS_TO=NAME: the calls from that name to this one.
 # timeout: 900
 # shellcheck source=lib.sh
 . "$(dirname "$0")/lib.sh"
 
 command -v strace >/dev/null || die "no strace (tests/deps lint installs it)"
-faults=${FAULTS:-4}
+faults=${FAULTS:-${LONG:+4}}
+faults=${faults:-1}
+commands="create exec"
+! long || commands="create start exec delete"
 seed=${FAULTS_SEED:-1}
 bundle b busybox --args '["sh","-c","echo up >/up; exec sleep 100000"]'
 up=$work/b/rootfs/up
@@ -162,7 +165,7 @@ traced -- krun-oci --version
 calls_of "$work/trace" >"$work/loader.calls"
 at_first=$(ours)
 wrong=()
-for cmd in ${FAULTS_OF:-create start exec delete}; do
+for cmd in ${FAULTS_OF:-$commands}; do
 	prepare "$cmd"
 	run_one "$cmd"
 	[ "$rc" = 0 ] || { cat "$work/err"; die "$cmd fails when it is traced: status $rc"; }

@@ -1,6 +1,7 @@
 #!/bin/bash
 # SPDX-License-Identifier: Apache-2.0
 # The figures with a bar that do not depend on the machine: exits of the VM until PID 1 and until exec, memory of the VMM, sizes.
+# long: yes
 # timeout: 480
 # shellcheck source=lib.sh
 . "$(dirname "$0")/lib.sh"

@@ -68,9 +68,9 @@ for kind in prestart createRuntime createContainer; do
 	fail_create "$kind" $kind '{"path":"/bin/false"}' "error running $kind hook #0: \"/bin/false\": exit status 1"
 done
 fail_create "a missing one" createRuntime '{"path":"/no/such"}' 'error running createRuntime hook #0: "/no/such": No such file or directory'
-fail_create "a missing one" createContainer '{"path":"/no/such"}' 'error running createContainer hook #0: "/no/such": No such file or directory'
+! long || fail_create "a missing one" createContainer '{"path":"/no/such"}' 'error running createContainer hook #0: "/no/such": No such file or directory'
 hang='{"path":"/bin/sh","args":["sh","-c","exec <&-; sleep 1000 & sleep 1000"],"timeout":1}'
-fail_create "one that hangs" prestart "$hang" 'error running prestart hook #0: "/bin/sh": timed out after 1 s and was killed'
+! long || fail_create "one that hangs" prestart "$hang" 'error running prestart hook #0: "/bin/sh": timed out after 1 s and was killed'
 fail_create "one that hangs" createContainer "$hang" 'error running createContainer hook #0: "/bin/sh": timed out after 1 s and was killed'
 
 say "delete --force while a hook hangs"
@@ -135,9 +135,11 @@ status 1 krun-oci start "$id"
 err_has 'error running startContainer hook #0: "/bin/sh": exit status 9'
 wait_for 20 container_is "$id" stopped
 status 0 krun-oci delete "$id"
-edit b '.hooks = {startContainer: [{path: "/bin/sleep", args: ["sleep", "1000"], timeout: 1}]}'
-status 1 krun-oci run --bundle "$work/b" "$id"
-err_has 'error running startContainer hook #0: "/bin/sleep": timed out after 1 s and was killed'
+if long; then
+	edit b '.hooks = {startContainer: [{path: "/bin/sleep", args: ["sleep", "1000"], timeout: 1}]}'
+	status 1 krun-oci run --bundle "$work/b" "$id"
+	err_has 'error running startContainer hook #0: "/bin/sleep": timed out after 1 s and was killed'
+fi
 edit b ".hooks = {poststart: [{path: \"/bin/false\"}], poststop: [$(hook poststop)]}"
 : >"$log"
 created "$id" b
@@ -149,23 +151,19 @@ wait_for 20 container_is "$id" stopped
 status 0 krun-oci delete "$id"
 check "and poststop hooks run at its delete" poststop "$(cut -d' ' -f1 "$log")"
 
-say "a process that ends during a poststart hook"
-edit b ".process.args = [\"sh\",\"-c\",\"exit 5\"] | .hooks = {poststart: [{path: \"/bin/sh\", args: [\"sh\", \"-c\", \"until krun-oci state $id | grep -q stopped; do sleep 0.1; done; echo late >>$log\"], timeout: 60}]}"
+say "a process that ends during a poststart hook; poststop hooks only warn"
+edit b ".process.args = [\"sh\",\"-c\",\"exit 5\"] | .hooks = {poststart: [{path: \"/bin/sh\", args: [\"sh\", \"-c\", \"until krun-oci state $id | grep -q stopped; do sleep 0.1; done; echo late >>$log\"], timeout: 60}],
+	poststop: [{path: \"/bin/false\"}, $(hook poststop)]}"
 : >"$log"
-status 5 krun-oci run --bundle "$work/b" "$id"
-check "is no failure, and the hook goes on" late "$(cat "$log")"
+status 5 krun-oci --log "$work/log" --log-level warning run --bundle "$work/b" "$id"
+check "is no failure, and the hook goes on; the hook behind one that fails ran" "late poststop" "$(cut -d' ' -f1 "$log" | words -)"
+grep -q 'error running poststop hook #0: "/bin/false": exit status 1' "$work/log" || die "no warning"
+ok "a warning"
 
 say "a signal to run during a poststart hook is the process's"
 edit b ".process.args = [\"sh\",\"-c\",\"trap 'exit 6' TERM; echo up; while :; do sleep 0.1; done\"] | .hooks = {poststart: [{path: \"/bin/sh\",
 	args: [\"sh\", \"-c\", \"until grep -q up $work/out; do sleep 0.1; done; kill -TERM \$PPID\"], timeout: 60}]}"
 status 6 krun-oci run --bundle "$work/b" "$id"
-
-say "poststop hooks only warn"
-edit b ".process.args = [\"true\"] | .hooks = {poststop: [{path: \"/bin/false\"}, $(hook poststop)]}"
-: >"$log"
-status 0 krun-oci --log "$work/log" --log-level warning run --bundle "$work/b" "$id"
-grep -q 'error running poststop hook #0: "/bin/false": exit status 1' "$work/log" || die "no warning"
-check "the next one ran" poststop "$(cut -d' ' -f1 "$log")"
 rm -f "$log"
 host_is_as "$work/host.before"
 done_testing

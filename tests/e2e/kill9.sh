@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 # kill -9 of the runtime, of the VMM or of a delete at any moment: state tells the truth, delete --force cleans up, nothing is left.
 # KILLS sets the number.
+# long: yes
 # timeout: 870
 # shellcheck source=lib.sh
 . "$(dirname "$0")/lib.sh"

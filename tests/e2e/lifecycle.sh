@@ -8,7 +8,7 @@
 snapshot_host | sort >"$work/host.before"
 bundle b busybox
 # The handler tells that the signal came; the marker tells that anything ran at all.
-edit b '.process.args=["sh","-c","trap \"echo got TERM; exit 33\" TERM; echo up; touch /marker; while :; do sleep 0.1; done"] | .annotations={"org.example.key":"a value"}'
+edit b '.process.args=["sh","-c","trap \"echo got TERM; exit 33\" TERM; echo up; touch /marker; sleep 1000000 & while :; do wait; done"] | .annotations={"org.example.key":"a value"}'
 cp "$work/b/config.json" "$work/config.good"
 
 say "create"
@@ -114,37 +114,29 @@ for bad in .. . ../x a/b .hidden '' 'a b' $'a\nb' "$(printf 'x%.0s' {1..2000})";
 done
 ok "bad ids are refused"
 
-say "delete of a created container, kill -KILL, odd but legal ids, options after the id"
+say "kill -KILL of a created container"
 cp "$work/config.good" "$work/b/config.json"
 rm -f "$work/b/rootfs/marker"
-odd=$id-A_b+c.d
-run krun-oci create "$odd" --bundle "$work/b" --pid-file "$work/$odd.pid"
-check "create ID --bundle DIR" 0 "$rc"
-status 0 krun-oci delete "$odd"
-[ ! -e "$work/b/rootfs/marker" ] || die "the workload of a deleted container ran"
-ok "delete of a created container runs nothing"
 created "$id" b
 check "create again with the same id" 0 "$rc"
 status 0 krun-oci kill "$id" KILL
 case $(exit_of "$id") in 137 | "signal 9") ok "SIGKILL ends a created container" ;; *) die "exit $(exit_of "$id")" ;; esac
 status 1 krun-oci start "$id"
 status 0 krun-oci delete "$id"
-created "$id" b
-status 0 krun-oci start "$id"
-status 0 krun-oci delete --force "$id"
-status 0 krun-oci delete --force "$id"
-ok "delete --force of a running container, twice"
 
 say "--root"
 status 1 krun-oci --root "$work/no-such-root" list
 status 1 krun-oci --root / list
-run krun-oci --root "$work/root" create --bundle "$work/b" "$id"
-check "create below --root" 0 "$rc"
-check "list below --root" "$id" "$(krun-oci --root "$work/root" list -q)"
+odd=$id-A_b+c.d # odd but legal
+run krun-oci --root "$work/root" create "$odd" --bundle "$work/b" --pid-file "$work/$odd.pid"
+check "create ID --bundle DIR, below --root" 0 "$rc"
+check "list below --root" "$odd" "$(krun-oci --root "$work/root" list -q)"
 check "not in the default root" "" "$(krun-oci list -q)"
 mkdir "$work/root/other"
 echo '{"id":"other"}' >"$work/root/other/state.json"
-check "what another runtime keeps there is not listed" "$id" "$(krun-oci --root "$work/root" list -q)"
-status 0 krun-oci --root "$work/root" delete --force "$id"
+check "what another runtime keeps there is not listed" "$odd" "$(krun-oci --root "$work/root" list -q)"
+status 0 krun-oci --root "$work/root" delete "$odd"
+[ ! -e "$work/b/rootfs/marker" ] || die "the workload of a deleted container ran"
+ok "delete of a created container runs nothing"
 host_is_as "$work/host.before"
 done_testing

@@ -40,9 +40,11 @@ flock -n 8 || die "the guest's lock outlives its holder"
 ok "and goes with who held it"
 run krun-oci delete --force "$id"
 
-guest 'cat /mnt/lock' 'none,/mnt=always'
-run krun-oci run --bundle "$work/b" "$id"
-check "caching by mount" 0 "$rc"
+if long; then
+	guest 'cat /mnt/lock' 'none,/mnt=always'
+	run krun-oci run --bundle "$work/b" "$id"
+	check "caching by mount" 0 "$rc"
+fi
 guest true '/elsewhere=always'
 run krun-oci run --bundle "$work/b" "$id"
 err_has "/elsewhere is the destination of no bind mount"

@@ -3,8 +3,8 @@
 # Containers that are created, started, exec'ed into, paused, updated, killed and deleted in random order, some at a time: each answer,
 # state, output and exit code is the right one at each step (lives.c), and nothing is left. CONTAINERS, WORKERS and SEED set how many, how
 # many at a time, and the order.
+# long: yes
 # timeout: 870
-# mem: 4096
 # shellcheck source=lib.sh
 . "$(dirname "$0")/lib.sh"
 # shellcheck source=losses-lib.sh

@@ -10,12 +10,12 @@ snapshot_host | sort >"$work/host.before"
 bundle b busybox
 script='step() { touch /at-$1; until [ -e /go-$1 ]; do sleep 0.1; done; }
 	fill() { dd if=/dev/zero of=/m/f bs=1M count=$1 2>/dev/null; }
-	step idle; fill 400; step full; rm /m/f; step freed; fill 400; md5sum </m/f; step again
+	step idle; fill 160; step full; rm /m/f; step freed; fill 160; md5sum </m/f; step again
 	rm /m/f; cat /big >/dev/null; step cached; echo fine'
-edit b ".annotations[\"krun.ram_mib\"]=\"640\" | .process.args=[\"sh\",\"-c\",$(jq -n --arg s "$script" '$s')]
-	| .mounts+=[{destination:\"/m\",type:\"tmpfs\",source:\"tmpfs\",options:[\"size=500m\"]}]"
+edit b ".annotations[\"krun.ram_mib\"]=\"320\" | .process.args=[\"sh\",\"-c\",$(jq -n --arg s "$script" '$s')]
+	| .mounts+=[{destination:\"/m\",type:\"tmpfs\",source:\"tmpfs\",options:[\"size=200m\"]}]"
 root=$work/b/rootfs
-head -c 300M /dev/zero >"$root/big"
+head -c 180M /dev/zero >"$root/big"
 created "$id" b
 check "create" 0 "$rc"
 
@@ -41,21 +41,21 @@ at idle
 idle=$(held)
 touch "$root/go-idle"
 at full
-! holds_less $((idle + 350)) || die "400 MiB are written, $(held) MiB are held, $idle before"
+! holds_less $((idle + 140)) || die "160 MiB are written, $(held) MiB are held, $idle before"
 touch "$root/go-full"
 at freed
 falls_below $((idle + 40)) "what the workload frees"
 touch "$root/go-freed"
 at again
-! holds_less $((idle + 350)) || die "400 MiB are written once more, $(held) MiB are held"
+! holds_less $((idle + 140)) || die "160 MiB are written once more, $(held) MiB are held"
 touch "$root/go-again"
 at cached
-! holds_less $((idle + 250)) || die "300 MiB of a file are cached, $(held) MiB are held"
+! holds_less $((idle + 150)) || die "180 MiB of a file are cached, $(held) MiB are held"
 status 0 krun-oci update --memory 64m "$id"
 falls_below $((idle + 100)) "what the limit takes"
 touch "$root/go-cached"
 check "the container ends by itself" 0 "$(exit_of "$id")"
-check "it had what it wrote" "$(head -c 400M /dev/zero | md5sum) fine" "$(paste -sd' ' "$work/$id.out")"
+check "it had what it wrote" "$(head -c 160M /dev/zero | md5sum) fine" "$(paste -sd' ' "$work/$id.out")"
 status 0 krun-oci delete "$id"
 rm "$root/big"
 host_is_as "$work/host.before"

@@ -1,15 +1,16 @@
 #!/bin/bash
 # SPDX-License-Identifier: Apache-2.0
-# One run after the other, and 16 at once: every exit code and output right, nothing left, and the host has lost no memory, descriptors
-# or cgroups. SEQUENTIAL and ROUNDS set the numbers.
+# One run after the other, and some at once: every exit code and output right, nothing left, and the host has lost no memory,
+# descriptors or cgroups. SEQUENTIAL, ROUNDS and AT_ONCE set the numbers: 2, 1 and 4, with LONG 10, 1 and 16.
 # timeout: 870
-# mem: 4096
 # shellcheck source=lib.sh
 . "$(dirname "$0")/lib.sh"
 # shellcheck source=losses-lib.sh
 . "$(dirname "$0")/losses-lib.sh"
 
-sequential=${SEQUENTIAL:-10} rounds=${ROUNDS:-1} at_once=16
+numbers=(2 1 4)
+! long || numbers=(10 1 16)
+sequential=${SEQUENTIAL:-${numbers[0]}} rounds=${ROUNDS:-${numbers[1]}} at_once=${AT_ONCE:-${numbers[2]}}
 root=$work/root
 for ((i = 0; i < at_once; i++)); do
 	"$top/tests/bundles/make" busybox "$work/b$i" --rootfs "$root" \

@@ -36,9 +36,9 @@ check "list" paused "$(krun-oci list --format json | jq -r ".[] | select(.id == 
 check "its pid stays" "$(cat "$work/$id.pid")" "$(krun-oci state "$id" | jq -r .pid)"
 check "the freezer is not used" 0 "$(cat "/sys/fs/cgroup/$id/cgroup.freeze")"
 before=$(ticks) used=$(cpu)
-for _ in {1..40}; do sleep 0.1; done
+doze 2
 check "nothing runs" "$before" "$(ticks)"
-[ $(($(cpu) - used)) -lt 200000 ] || die "a paused VM used $(($(cpu) - used)) us in 4 s"
+[ $(($(cpu) - used)) -lt 100000 ] || die "a paused VM used $(($(cpu) - used)) us in 2 s"
 ok "no CPU is used"
 status 0 krun-oci pause "$id"
 status 1 krun-oci start "$id"

@@ -1,7 +1,7 @@
 #!/bin/bash
 # SPDX-License-Identifier: Apache-2.0
-# podman as root: a bridge network with a published port, names, the host's network; limits, volumes and what else costs no second
-# container.
+# podman as root: a bridge network with a published port, names; limits, volumes and what else costs no second container. With LONG the
+# host's network, a policy and a restart, of what was committed.
 # timeout: 900
 # shellcheck source=lib.sh
 . "$(dirname "$0")/lib.sh"
@@ -22,7 +22,7 @@ status 0 pod run -d --name web -p 8080:80 -p 8053:53/udp --add-host other:192.0.
 	--memory 200m --cpus 1 --pids-limit 60 --ulimit nofile=77:99 --sysctl net.ipv4.ip_forward=1 --cap-add NET_ADMIN --cap-drop CHOWN \
 	--device /dev/null:/dev/other-null --read-only --tmpfs /www:size=1m -v named:/named -v "$work/ro:/ro:ro" -v "$work/own:/own:U" -v "$work/z:/z:z" \
 	--health-cmd 'test -e /www/healthy' --health-interval disable $image \
-	sh -c 'trap "exit 3" TERM; echo hello >/www/index.html; httpd -p 80 -h /www; /try echo 53 & while :; do sleep 0.1; done'
+	sh -c 'trap "exit 3" TERM; echo hello >/www/index.html; httpd -p 80 -h /www; /try echo 53 & while :; do wait; done'
 ip=$(pod inspect --format '{{.NetworkSettings.IPAddress}}' web)
 wait_for 60 get "$ip" 80
 check "at its address" hello "$(get "$ip" 80)"
@@ -57,6 +57,10 @@ status 0 pod stop --time 30 web
 check "its exit code" 3 "$(pod inspect --format '{{.State.ExitCode}}' web)"
 status 0 pod rm web
 
+if ! long; then
+	done_testing
+	exit 0
+fi
 say "the host's network, a policy, a restart"
 echo '{"defaultAction":"SCMP_ACT_ALLOW","syscalls":[{"names":["mkdir","mkdirat"],"action":"SCMP_ACT_ERRNO","errnoRet":13}]}' >"$work/seccomp.json"
 mkdir "$work/www"

@@ -22,7 +22,7 @@ import_image "$work/rootfs"
 say "a web server behind slirp4netns"
 mkdir "$work/v"
 status 0 pod run -d --name web -p 8083:80 -v "$work/v:/v" -v named:/named $image \
-	sh -c 'trap "exit 3" TERM; mkdir /www; echo hello >/www/index.html; httpd -p 80 -h /www; echo started; while :; do sleep 0.1; done'
+	sh -c 'trap "exit 3" TERM; mkdir /www; echo hello >/www/index.html; httpd -p 80 -h /www; echo started; sleep 1000000 & while :; do wait; done'
 wait_for 60 sh -c "podman logs web | grep -q started"
 check "at the published port" hello "$(get 127.0.0.1 8083)"
 status 0 pod exec web sh -c 'id -u; touch /v/a /named/a; chown 7 /v/a; stat -c %u /v/a'
@@ -36,9 +36,9 @@ status 0 pod rm web
 
 say "keep-id, the host's network"
 # shellcheck disable=SC2016 # the container's shell
-status 0 pod run --rm --userns keep-id --network host -v "$work/v:/v" $image sh -c 'id -u; touch /v/mine; exit 0'
+status 5 pod run --rm --userns keep-id --network host -v "$work/v:/v" $image sh -c 'id -u; touch /v/mine; exit 5'
 check "his own id" "$(id -u)" "$(cat "$work/out")"
 check "his own file" "$(id -u)" "$(stat -c %u "$work/v/mine")"
-status 5 pod run --rm --network none --user 1000 $image sh -c 'exit 5'
+! long || status 5 pod run --rm --network none --user 1000 $image sh -c 'exit 5'
 check "nothing is left" "" "$(krun-oci list --quiet)"
 done_testing

@@ -1,6 +1,7 @@
 #!/bin/bash
 # SPDX-License-Identifier: Apache-2.0
 # Again and again a file as stdin, with the machine busy, LOOPS times: no run may hang. On a hang it tells where everything stands.
+# long: yes
 # timeout: 600
 # shellcheck source=lib.sh
 . "$(dirname "$0")/lib.sh"

@@ -1,6 +1,7 @@
 #!/bin/bash
 # SPDX-License-Identifier: Apache-2.0
 # A unit of type notify that runs a container: it is active when the container says so, whichever cgroup the VMM is in.
+# long: yes
 # timeout: 300
 # host: systemd
 # shellcheck source=lib.sh
