@@ -577,4 +577,5 @@ soak: all kernel/vmlinux
 .PHONY: test-programs thread-programs print-thread-programs lint-slow fuzz-programs fuzz coverage bench soak
 
 musl-programs: $(musl_programs)
-.PHONY: musl-programs
+proof-programs: $(proof_programs)
+.PHONY: musl-programs proof-programs
