@@ -335,7 +335,11 @@ void start_devices_undo(struct start *s)
 	s->cfg.ndisks = s->cfg.nvhost_user = 0;
 	s->stdio.nterms = 0;
 	start_nics_unname(s);
-	/* the VM may have taken the descriptors over; the names are ours in every case */
+	start_vsock_unname(s);
+}
+
+void start_vsock_unname(struct start *s)
+{
 	for (unsigned i = 0; i < s->nvsock; i++) {
 		if (s->c->vsock[i].listen)
 			(void)unlink(s->c->vsock[i].path);

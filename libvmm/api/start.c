@@ -236,6 +236,7 @@ int32_t krun_start_enter(uint32_t ctx_id)
 		r = run(&cfg, &e);
 		if (r >= 0) {
 			start_nics_unname(s);
+			start_vsock_unname(s);
 			end_process(s->signal, r);
 		}
 	}

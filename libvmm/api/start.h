@@ -148,8 +148,10 @@ bool start_tsi(const struct api_ctx *c);
 /* Fills what s->cfg says of devices. What it has opened stays in there also when it fails. */
 int start_devices(struct start *s, struct error *e) NODISCARD;
 /* Of a start that failed: closes what s->cfg still has, and removes the names of sockets that were
- * made and the agent's directory. */
+ * made. */
 void start_devices_undo(struct start *s);
+/* Removes the names of the sockets that vsock ports listen on. */
+void start_vsock_unname(struct start *s);
 
 /* ---- nics.c ---- */
 

@@ -275,10 +275,10 @@ int32_t krun_set_port_map(uint32_t ctx_id, const char *const port_map[]);
 
 /*
  * A port of vsock that is a unix socket of the host. Without @listen what the guest connects to at
- * (2, @port) is connected to @c_filepath; with it this library listens on @c_filepath and connects
- * who comes to the guest's @port. A port that is mapped again: the last call counts. Ports 5 and 6
- * are the agent's: -EINVAL. -EEXIST: with @listen, the path exists; -ENOSPC: no more than 32 ports;
- * -ENODEV as above.
+ * (2, @port) is connected to @c_filepath; with it this library listens on @c_filepath, until the
+ * end of the VM, and connects who comes to the guest's @port. A port that is mapped again: the last
+ * call counts. Ports 5 and 6 are the agent's: -EINVAL. -EEXIST: with @listen, the path exists;
+ * -ENOSPC: no more than 32 ports; -ENODEV as above.
  */
 int32_t krun_add_vsock_port(uint32_t ctx_id, uint32_t port, const char *c_filepath);
 int32_t krun_add_vsock_port2(uint32_t ctx_id, uint32_t port, const char *c_filepath, bool listen);

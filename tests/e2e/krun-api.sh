@@ -80,6 +80,7 @@ check "vsock, host to guest: the answer" served "$(cat "$work/answered")"
 rc=0
 wait "$vm" || rc=$?
 gave "vsock, host to guest" 0 host
+[ ! -e "$work/in.sock" ] || die "the name of a socket stays"
 
 # Held open: a port whose input has ended is one that the host has closed.
 mkfifo "$work/port-in"
