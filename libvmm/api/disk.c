@@ -57,6 +57,8 @@ int32_t krun_add_disk3(uint32_t ctx_id, const char *block_id, const char *disk_p
 	if (disk_format > KRUN_DISK_FORMAT_VMDK || sync_mode > KRUN_SYNC_FULL || !block_id ||
 		!*block_id || !disk_path || !*disk_path)
 		return -EINVAL;
+	if (disk_format == KRUN_DISK_FORMAT_VMDK && (!read_only || direct_io))
+		return -ENOTSUP;
 	if (c->ndisks == LIM_API_DISKS)
 		return -ENOSPC;
 	r = api_set(&d.id, block_id, ID_MAX);

@@ -207,9 +207,9 @@ int32_t krun_set_data_disk(uint32_t ctx_id, const char *disk_path);
  * A disk; the guest finds them as vda, vdb, ... in the order of the calls. @block_id names it
  * within this context. The file, or block device, is opened by krun_start_enter(), before the
  * change of user, locked for as long as the VM lasts, and trusted to have the format that is said
- * here; nothing is guessed. A VMDK is for reading alone. What an image names itself (a backing
- * file, an extent) is found in the image's directory or below it, and nowhere else. -ENOSPC: over 8
- * disks.
+ * here; nothing is guessed. What an image names itself (a backing file, an extent) is found in the
+ * image's directory or below it, and nowhere else. -ENOSPC: over 8 disks; -ENOTSUP: a VMDK that is
+ * not @read_only, or with @direct_io.
  */
 int32_t krun_add_disk(uint32_t ctx_id, const char *block_id, const char *disk_path, bool read_only);
 int32_t krun_add_disk2(uint32_t ctx_id, const char *block_id, const char *disk_path,

@@ -437,8 +437,11 @@ static void disks(void)
 	CHECK_EQ(krun_add_disk(ctx, longer, "/d", false), -EINVAL);
 	CHECK_EQ(krun_add_disk2(ctx, "d", "/d", 3, false), -EINVAL);
 	CHECK_EQ(krun_add_disk3(ctx, "d", "/d", 0, false, true, 3), -EINVAL);
-	for (int i = 0; i < LIM_API_DISKS; i++)
-		CHECK_EQ(krun_add_disk3(ctx, "d", "/d", 2, false, true, 1), 0);
+	CHECK_EQ(krun_add_disk2(ctx, "d", "/d", KRUN_DISK_FORMAT_VMDK, false), -ENOTSUP);
+	CHECK_EQ(krun_add_disk3(ctx, "d", "/d", KRUN_DISK_FORMAT_VMDK, true, true, 1), -ENOTSUP);
+	CHECK_EQ(krun_add_disk3(ctx, "d", "/d", KRUN_DISK_FORMAT_VMDK, true, false, 1), 0);
+	for (int i = 1; i < LIM_API_DISKS; i++)
+		CHECK_EQ(krun_add_disk3(ctx, "d", "/d", KRUN_DISK_FORMAT_QCOW2, false, true, 1), 0);
 	CHECK_EQ(krun_add_disk(ctx, "d", "/d", false), -ENOSPC);
 	CHECK_EQ(krun_set_root_disk_remount(ctx, NULL, NULL, NULL), -EINVAL);
 	CHECK_EQ(krun_set_root_disk_remount(ctx, "", NULL, NULL), -EINVAL);
