@@ -184,7 +184,7 @@ const struct api_console *api_workload_console(const struct api_ctx *c);
 void api_log_default(void);
 /* Is @fd open? */
 bool api_fd_ok(int fd);
-/* Resource, soft and hard of "NUMBER=SOFT:HARD". */
+/* Resource, soft and hard of "NUMBER=SOFT:HARD" or "NUMBER:SOFT:HARD". */
 bool api_rlimit(const char *s, uint64_t v[3]) NODISCARD;
 /* Where the part after the colon of a volume begins, or NULL. */
 const char *api_volume_guest(const char *s);

@@ -9,6 +9,7 @@
  */
 #include <errno.h>
 #include <fcntl.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
@@ -82,12 +83,16 @@ int32_t krun_set_firmware(uint32_t ctx_id, const char *firmware_path)
 int32_t krun_set_workdir(uint32_t ctx_id, const char *workdir_path)
 {
 	CLEAN(api_put) struct api_ctx *c = api_get(ctx_id);
+	char path[LIM_API_PATH];
+	int r;
 
 	if (!c)
 		return -ENOENT;
-	if (!workdir_path || *workdir_path != '/')
-		return -EINVAL;
-	return api_set(&c->workdir, workdir_path, LIM_API_PATH);
+	r = api_check(workdir_path, LIM_API_PATH - 1);
+	if (r)
+		return r;
+	(void)snprintf(path, sizeof(path), "%s%s", *workdir_path == '/' ? "" : "/", workdir_path);
+	return api_set_or_null(&c->workdir, *workdir_path ? path : NULL, LIM_API_PATH);
 }
 
 extern char **environ;
@@ -151,15 +156,32 @@ int32_t krun_set_env(uint32_t ctx_id, const char *const envp[])
 
 bool api_rlimit(const char *s, uint64_t v[3])
 {
-	return api_number(&s, '=', RLIMITS - 1, &v[0]) && api_number(&s, ':', UINT64_MAX, &v[1]) &&
-		api_number(&s, '\0', UINT64_MAX, &v[2]) && v[1] <= v[2];
+	return (api_number(&s, '=', RLIMITS - 1, &v[0]) ||
+		       api_number(&s, ':', RLIMITS - 1, &v[0])) &&
+		api_number(&s, ':', UINT64_MAX, &v[1]) && api_number(&s, '\0', UINT64_MAX, &v[2]) &&
+		v[1] <= v[2];
+}
+
+/* Drops the entry of resource @which before entry @end. */
+static void drop_rlimit(struct api_list *l, size_t *end, uint64_t which)
+{
+	uint64_t v[3];
+
+	for (size_t i = 0; i < *end; i++) {
+		if (!api_rlimit(l->v[i], v) || v[0] != which)
+			continue;
+		free(l->v[i]);
+		l->n--;
+		(*end)--;
+		(void)memmove(&l->v[i], &l->v[i + 1], (l->n - i) * sizeof(l->v[0]));
+		return;
+	}
 }
 
 int32_t krun_set_rlimits(uint32_t ctx_id, const char *const rlimits[])
 {
 	CLEAN(api_put) struct api_ctx *c = api_get(ctx_id);
 	struct api_list l = { .v = NULL };
-	uint32_t seen = 0;
 	uint64_t v[3];
 	int r;
 
@@ -167,10 +189,10 @@ int32_t krun_set_rlimits(uint32_t ctx_id, const char *const rlimits[])
 		return -ENOENT;
 	r = api_set_list(&l, rlimits);
 	for (size_t i = 0; !r && i < l.n; i++) {
-		if (!api_rlimit(l.v[i], v) || seen & 1U << v[0])
+		if (!api_rlimit(l.v[i], v))
 			r = -EINVAL;
 		else
-			seen |= 1U << v[0];
+			drop_rlimit(&l, &i, v[0]);
 	}
 	if (r) {
 		api_list_free(&l);

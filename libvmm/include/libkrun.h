@@ -371,7 +371,8 @@ int32_t krun_set_kernel(uint32_t ctx_id, const char *kernel_path, uint32_t kerne
 /* Firmware in place of a kernel: -ENOTSUP. */
 int32_t krun_set_firmware(uint32_t ctx_id, const char *firmware_path);
 
-/* The workload's working directory; made when it is not there. */
+/* The workload's working directory, made when it is not there; a relative path begins at the root.
+ * "": as if it had not been said. */
 int32_t krun_set_workdir(uint32_t ctx_id, const char *workdir_path);
 
 /*
@@ -387,8 +388,8 @@ int32_t krun_set_exec(
 /* The environment alone, for who leaves the program to /.krun_config.json. NULL: this process's. */
 int32_t krun_set_env(uint32_t ctx_id, const char *const envp[]);
 
-/* Resource limits of the workload: "NUMBER=SOFT:HARD", numbers as in <sys/resource.h>. At most 16,
- * each once. */
+/* Resource limits of the workload: "NUMBER=SOFT:HARD" or "NUMBER:SOFT:HARD", numbers as in
+ * <sys/resource.h>; of a resource that is named again the last counts. */
 int32_t krun_set_rlimits(uint32_t ctx_id, const char *const rlimits[]);
 
 /* For confidential VMs: -ENOTSUP. */

@@ -650,6 +650,13 @@ static void kernels(void)
 	end();
 }
 
+static const char *workdir(void)
+{
+	CLEAN(api_put) struct api_ctx *c = api_get(ctx);
+
+	return c ? c->workdir : "no context";
+}
+
 static void workload(void)
 {
 	static const char *const words[] = { "a", "b=c", NULL };
@@ -659,9 +666,14 @@ static void workload(void)
 
 	begin();
 	CHECK_EQ(krun_set_workdir(ctx, NULL), -EINVAL);
-	CHECK_EQ(krun_set_workdir(ctx, "a"), -EINVAL);
+	CHECK_EQ(krun_set_workdir(ctx, bad), -EINVAL);
 	CHECK_EQ(krun_set_workdir(ctx, longer), -EINVAL);
 	CHECK_EQ(krun_set_workdir(ctx, "/a"), 0);
+	CHECK_STR(workdir(), "/a");
+	CHECK_EQ(krun_set_workdir(ctx, "a/b"), 0);
+	CHECK_STR(workdir(), "/a/b");
+	CHECK_EQ(krun_set_workdir(ctx, ""), 0);
+	CHECK(!workdir());
 	CHECK_EQ(krun_set_exec(ctx, NULL, NULL, NULL), -EINVAL);
 	CHECK_EQ(krun_set_exec(ctx, "", NULL, NULL), -EINVAL);
 	CHECK_EQ(krun_set_exec(ctx, "/a", wrong, words), -EINVAL);
@@ -684,8 +696,11 @@ static void workload(void)
 static void rlimits(void)
 {
 	static const char *const wrong[] = { "", "7", "7=", "7=1", "7=1:", "7=:1", "16=1:1",
-		"7=2:1", "a=1:1", "7=1:1x", "6=1:1", "-1=1:1", "7=1:18446744073709551616" };
+		"7=2:1", "a=1:1", "7=1:1x", "7;1:1", "7:1=1", "-1=1:1",
+		"7=1:18446744073709551616" };
 	static const char *const good[] = { "7=1:18446744073709551615", "6=0:0", NULL };
+	const char *again[41] = { "1=1:1" };
+	struct api_ctx *c;
 	int fd;
 
 	begin();
@@ -696,6 +711,15 @@ static void rlimits(void)
 		CHECK_EQ(krun_set_rlimits(ctx, l), -EINVAL);
 	}
 	CHECK_EQ(krun_set_rlimits(ctx, good), 0);
+	for (int i = 1; i < 40; i++)
+		again[i] = i < 39 ? i % 2 ? "7:1:2" : "6=3:4" : "7=5:6";
+	CHECK_EQ(krun_set_rlimits(ctx, again), 0);
+	c = api_get(ctx);
+	CHECK(c && c->rlimits.n == 3);
+	CHECK_STR(c->rlimits.v[0], "1=1:1");
+	CHECK_STR(c->rlimits.v[1], "6=3:4");
+	CHECK_STR(c->rlimits.v[2], "7=5:6");
+	api_put(&c);
 	fd = krun_get_shutdown_eventfd(ctx);
 	CHECK(fd >= 0);
 	CHECK_EQ(krun_get_shutdown_eventfd(ctx), fd);
