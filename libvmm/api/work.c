@@ -7,8 +7,8 @@
  * it: it is opened below the root's descriptor, without leaving it, has to be a regular file of a
  * limited size, and is read by the bounded reader of the runtime. Where the root has a virtual file
  * of its name, that is it. It may be an OCI config, whose process has what is needed, or the flat
- * form that images use. What is malformed is logged and passed over, as the original does; a member
- * of the wrong type counts as not there.
+ * form that images use. What is malformed, or too much, is logged and passed over as a whole, as
+ * the original does; a member of the wrong type counts as not there.
  *
  * A variable of the file is taken when the program did not set it; HOME and TERM of the file win,
  * and KRUN_HOME and KRUN_TERM of the program win over those.
@@ -32,11 +32,15 @@
 #define CONFIG	   "/.krun_config.json"
 #define CONFIG_MAX (1U << 20)
 
+/* The program may say LIM_API_LIST, the file as much again, and a few are ours. */
+#define LIST_MAX (2 * LIM_API_LIST)
+#define LIST_OWN 8
+
 static int push(struct words *w, const char *s)
 {
 	char *copy;
 
-	if (w->n >= LIM_API_LIST)
+	if (w->n >= LIST_MAX + LIST_OWN)
 		return -E2BIG;
 	if (w->n == w->cap) {
 		size_t cap = w->cap ? w->cap * 2 : 16;
@@ -208,6 +212,29 @@ static int take_tmpfs(struct work *w, const struct api_ctx *c, const struct json
 	return 0;
 }
 
+static int words_copy(struct words *to, const struct words *from)
+{
+	int r = 0;
+
+	for (size_t i = 0; !r && i < from->n; i++)
+		r = push(to, from->v[i]);
+	return r;
+}
+
+/* What the program said, to which the file may add. */
+static int work_copy(struct work *to, const struct work *from)
+{
+	int r = words_copy(&to->args, &from->args);
+
+	if (!r)
+		r = words_copy(&to->env, &from->env);
+	if (!r && from->cwd) {
+		to->cwd = strdup(from->cwd);
+		r = to->cwd ? 0 : -ENOMEM;
+	}
+	return r;
+}
+
 static void free_doc(struct json_doc **d)
 {
 	json_free(*d);
@@ -304,12 +331,25 @@ static int from_file(struct work *w, struct api_ctx *c, int root_fd)
 	struct error e = { 0 };
 	size_t len = 0;
 	CLEAN_FREE char *text = read_config(c, root_fd, path && *path ? path : CONFIG, &len);
-	int r = text ? work_config(w, c, text, len, &e) : 0;
+	CLEAN(work_free) struct work all = { .hostname = NULL };
+	struct work was = *w;
+	int r = text ? work_copy(&all, w) : 0;
 
+	if (text && !r)
+		r = work_config(&all, c, text, len, &e);
+	if (!r && (all.args.n > LIST_MAX || all.env.n > LIST_MAX))
+		r = err_set(&e, E2BIG, CONFIG ": too many arguments or variables");
 	if (r == -ENOMEM)
 		return r;
-	if (r)
+	if (r) {
 		log_warn("%s", e.msg);
+		return 0;
+	}
+	/* all of it or nothing */
+	if (text) {
+		*w = all;
+		all = was;
+	}
 	return 0;
 }
 

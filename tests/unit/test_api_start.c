@@ -186,6 +186,45 @@ static void told(void)
 	CHECK(!unlink(path) && !rmdir(dir));
 }
 
+/* As many as the API takes; and a config that is too much is not taken in part. */
+static void many_words(void)
+{
+	static const char *args[LIM_API_LIST + 1], *env[LIM_API_LIST + 1];
+	static char name[LIM_API_LIST][8], text[LIM_API_LIST * 16];
+	uint32_t id = (uint32_t)krun_create_ctx();
+	size_t n = 0;
+
+	for (size_t i = 0; i < LIM_API_LIST; i++) {
+		(void)snprintf(name[i], sizeof(name[i]), "V%zu=x", i);
+		args[i] = env[i] = name[i];
+	}
+	CHECK_EQ(krun_set_root(id, "/"), 0);
+	CHECK_EQ(krun_set_exec(id, "/bin/prog", args, env), 0);
+	for (size_t i = 0; i < LIM_API_LIST + 1; i++)
+		n += (size_t)snprintf(text + n, sizeof(text) - n, "%s\"W%zu=\"", i ? "," : "", i);
+	for (int over = 0; over < 2; over++) {
+		CLEAN(work_free) struct work w = { .args = { 0 } };
+		CLEAN_FREE char *json = NULL;
+		struct error e = { 0 };
+		struct api_ctx *c;
+
+		CHECK(asprintf(&json, "{\"cwd\":\"/in-file\",\"env\":[%s]}",
+			      over ? text : strchr(text, ',') + 1) > 0);
+		CHECK_EQ(krun_fs_add_overlay_file(id, KRUN_FS_ROOT_TAG, ".krun_config.json",
+				 (const uint8_t *)json, strlen(json), 0444, true),
+			0);
+		c = api_get(id);
+		CHECK(c);
+		CHECK_EQ(work_make(c, -1, &w, &e), 0);
+		api_put(&c);
+		CHECK_EQ(w.args.n, LIM_API_LIST + 1);
+		CHECK_EQ(w.env.n, (over ? 1 : 2) * LIM_API_LIST + 1);
+		CHECK_STR(var(&w, "TERM"), "linux");
+		CHECK(over ? !w.cwd : w.cwd && !strcmp(w.cwd, "/in-file"));
+	}
+	CHECK_EQ(krun_free_ctx(id), 0);
+}
+
 static void lines(void)
 {
 	static const char *const args[] = { "a", "", "b c", NULL },
@@ -664,8 +703,8 @@ static void said(void)
 }
 
 static const struct test_case cases[] = { TEST(config_oci), TEST(config_mounts), TEST(config_flat),
-	TEST(config_bad), TEST(told), TEST(virtual_config), TEST(virtual_shares), TEST(root_disk),
-	TEST(interfaces), TEST(lines), TEST(first_share), TEST(devices), TEST(codes),
-	TEST(comes_back), TEST(vsock_off), TEST(refused), TEST(said) };
+	TEST(config_bad), TEST(told), TEST(many_words), TEST(virtual_config), TEST(virtual_shares),
+	TEST(root_disk), TEST(interfaces), TEST(lines), TEST(first_share), TEST(devices),
+	TEST(codes), TEST(comes_back), TEST(vsock_off), TEST(refused), TEST(said) };
 
 TEST_MAIN(cases)
