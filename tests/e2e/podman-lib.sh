@@ -17,16 +17,20 @@ end_podman() {
 	umount "$work/storage/overlay" 2>/dev/null || true
 	# an ordinary user's storage has files of his subordinate ids
 	[ "$(id -u)" = 0 ] || podman unshare rm -rf "$work/storage" 2>/dev/null || true
+	rm -rf "${podman_run:-}"
 	cleanup
 }
 trap end_podman EXIT
 
 # Podman looks at nothing of this machine's configuration, but at what comes with the runtime.
-mkdir "$work/run" "$work/tmp" "$work/net"
+mkdir "$work/tmp" "$work/net"
+# Not below $work: where this is longer than 50 characters Podman refuses it as an option, with which it runs its own cleanup, in vain
+# then and without a word, though not as a configuration.
+podman_run=$(mktemp -d /tmp/podman.XXXXXX)
 cat >"$work/engine.conf" <<END_OF_FILE
 cgroup_manager = "${PODMAN_CGROUPS:-cgroupfs}"
 events_logger = "file"
-tmp_dir = "$work/run/libpod"
+tmp_dir = "$podman_run/libpod"
 runtime = "${PODMAN_RUNTIME:-krun-oci}"
 END_OF_FILE
 cat >"$work/containers.conf" <<END_OF_FILE
@@ -41,7 +45,7 @@ cat >"$work/storage.conf" <<END_OF_FILE
 [storage]
 driver = "overlay"
 graphroot = "$work/storage"
-runroot = "$work/run/storage"
+runroot = "$podman_run/storage"
 END_OF_FILE
 if [ "$(id -u)" != 0 ]; then
 	mkdir -p "$HOME/.config/containers"
