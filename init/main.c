@@ -28,6 +28,8 @@
 #define CID_ANY	 0xffffffffu
 #define CID_HOST 2u
 
+#define IOC_EXIT_CODE 0x7602 /* libkrun's, on any file of a share: the guest's exit code */
+
 struct vsock_addr {
 	unsigned short family, reserved;
 	unsigned int port, cid;
@@ -156,8 +158,10 @@ static _Noreturn void no_host(void)
 	int fd = open("/", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 
 	say("agent: this is the first process of libkrun's own start, and serves no other\n");
-	if (fd >= 0 && !ioctl(fd, 0x7602, 125))
+	if (fd >= 0 && !ioctl(fd, IOC_EXIT_CODE, 125))
 		(void)reboot(RB_AUTOBOOT);
+	/* not for ever, whatever the kernel does after a panic by itself */
+	set("/proc/sys/kernel/panic", "-1");
 	_exit(125);
 }
 
@@ -177,14 +181,15 @@ int main(void)
 		say("agent: runs as PID 1 of a guest only\n");
 		return 1;
 	}
+	must_mount("proc", "/proc", K_MS_NOSUID | K_MS_NODEV | K_MS_NOEXEC);
+	/* first, as a kernel of the caller's need not have what we want for ourselves */
+	if (told("krun.own"))
+		no_host();
 	fd = listen_vsock();
 	knock();
 	cfg.ready_ns = now_ns();
 	(void)reboot(RB_DISABLE_CAD);
 	(void)umask(0);
-	must_mount("proc", "/proc", K_MS_NOSUID | K_MS_NODEV | K_MS_NOEXEC);
-	if (told("krun.own"))
-		no_host();
 	must_mount("devtmpfs", "/dev", K_MS_NOSUID);
 	settings();
 	(void)mkdir("/r", 0755); /* what cannot be made or is there shows in the mounts */

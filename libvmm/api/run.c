@@ -377,6 +377,9 @@ static void give_up(struct loop_state *l)
 	if (l->agent.loop)
 		agent_close(&l->agent);
 	signals_give_back();
+	/* the program was to end by it, and goes on otherwise */
+	if (l->ends.fd >= 0 && signals_first())
+		(void)raise(signals_first());
 	if (l->ends.fd >= 0)
 		(void)close(l->ends.fd);
 	if (l->signals.fd >= 0)
@@ -388,12 +391,25 @@ static void give_up(struct loop_state *l)
 		(void)pthread_sigmask(SIG_SETMASK, &l->signals_before, NULL);
 }
 
+/* What is on its way to slow readers would end with the process; no more may come. */
+static void drain(const struct run_cfg *cfg)
+{
+	unsigned seconds = 0;
+
+	while (!vmm_drain(cfg->vm, 1000)) {
+		seconds++;
+		if (seconds < DRAIN_SECONDS && !(signals_first() && seconds >= HURRY_SECONDS))
+			continue;
+		log_warn("console output was lost: nobody read it within %u s", seconds);
+		return;
+	}
+}
+
 int run(const struct run_cfg *cfg, struct error *e)
 {
 	struct loop_state l = {
 		.cfg = cfg, .agent.src.fd = -1, .signals.fd = -1, .ends.fd = -1, .timer.fd = -1
 	};
-	int seconds = DRAIN_SECONDS;
 	int r = begin(&l, e);
 
 	if (r) {
@@ -408,18 +424,13 @@ int run(const struct run_cfg *cfg, struct error *e)
 			finish(&l, CODE_SETUP);
 		}
 	}
-	/* what is on its way to slow readers would end with the process; no more may come */
 	vmm_stop(cfg->vm);
-	if (*cfg->signal)
-		seconds = HURRY_SECONDS;
-	else
-		signals_give_back();
-	if (!vmm_drain(cfg->vm, (unsigned)seconds * 1000))
-		log_warn("console output was lost: nobody read it within %d s", seconds);
+	drain(cfg);
 	stdio_restore();
-	/* who does not want to wait for a medium sends another one */
-	signals_give_back();
 	/* what the guest was told is done is in its disks, also where it flushed nothing */
 	vmm_settle(cfg->vm);
+	/* also one that came when the guest had ended by itself */
+	*cfg->signal = signals_first();
+	signals_give_back();
 	return l.code;
 }

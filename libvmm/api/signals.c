@@ -21,8 +21,13 @@ static void on_signal(int n)
 	const uint64_t one = 1;
 	int err = errno;
 
-	if (!first)
+	/* who sends another one does not want to wait: pending until we return */
+	if (first) {
+		(void)sigaction(n, &(struct sigaction){ .sa_handler = SIG_DFL }, NULL);
+		(void)raise(n);
+	} else {
 		first = n;
+	}
 	/* a counter that is full is one that is read soon */
 	IGNORE_RESULT(write(event, &one, sizeof(one)));
 	errno = err;

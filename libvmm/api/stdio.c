@@ -11,6 +11,7 @@
  */
 #include <errno.h>
 #include <fcntl.h>
+#include <signal.h>
 #include <string.h>
 #include <termios.h>
 #include <unistd.h>
@@ -189,9 +190,16 @@ void stdio_raw(const struct stdio *s)
 
 void stdio_restore(void)
 {
+	sigset_t stop, was;
+
+	/* in the background, too */
+	(void)sigemptyset(&stop);
+	(void)sigaddset(&stop, SIGTTOU);
+	(void)pthread_sigmask(SIG_BLOCK, &stop, &was);
 	/* a terminal that is gone needs nothing */
 	while (nbefore) {
 		nbefore--;
 		(void)tcsetattr(before[nbefore].fd, TCSANOW, &before[nbefore].was);
 	}
+	(void)pthread_sigmask(SIG_SETMASK, &was, NULL);
 }
