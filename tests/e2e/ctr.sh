@@ -1,7 +1,7 @@
 #!/bin/bash
 # SPDX-License-Identifier: Apache-2.0
 # containerd drives the runtime through ctr and its runc shim: run, exec, kill, pause, metrics, ps, a network by CNI.
-# CLIENT_RUNTIME=crun says what is crun's.
+# CLIENT_RUNTIME=runc says what is runc's.
 # timeout: 600
 # shellcheck source=lib.sh
 . "$(dirname "$0")/lib.sh"
@@ -24,19 +24,19 @@ bundle b busybox
 rootfs=$work/b/rootfs
 
 say "run"
-status 7 ctr_ run --rm "${run_opts[@]}" --rootfs --cwd /tmp --env A=b "$rootfs" "$id-1" sh -c 'echo "hello $A $(pwd) $$"; exit 7'
+status 7 ctr_ run --rm "${run_opts[@]}" --rootfs --cwd /tmp --env A=b "$rootfs" "$id-1" /bin/sh -c 'echo "hello $A $(pwd) $$"; exit 7'
 out_has "hello b /tmp 1"
 run ctr_ run --rm "${run_opts[@]}" --rootfs "$rootfs" "$id-1" no-such-program
 [ "$rc" != 0 ] || die "a missing program runs"
 err_has "not found"
 
 say "in the background"
-status 0 ctr_ run -d "${run_opts[@]}" --memory-limit 200000000 --rootfs "$rootfs" "$id-2" sh -c 'trap "exit 3" TERM; sleep 1000000 & while :; do wait; done'
+status 0 ctr_ run -d "${run_opts[@]}" --memory-limit 200000000 --rootfs "$rootfs" "$id-2" /bin/sh -c 'trap "exit 3" TERM; sleep 1000000 & while :; do wait; done'
 check "running" RUNNING "$(ctr_ task ls | awk -v c="$id-2" '$1 == c { print $3 }')"
 pid=$(ctr_ task ls | awk -v c="$id-2" '$1 == c { print $2 }')
-status 0 ctr_ task exec --exec-id e1 "$id-2" sh -c 'echo in there'
+status 0 ctr_ task exec --exec-id e1 "$id-2" /bin/sh -c 'echo in there'
 out_has "in there"
-status 9 ctr_ task exec --exec-id e2 "$id-2" sh -c 'exit 9'
+status 9 ctr_ task exec --exec-id e2 "$id-2" /bin/sh -c 'exit 9'
 status 0 ctr_ task ps "$id-2"
 out_has "$pid"
 status 0 ctr_ task metrics "$id-2"

@@ -1,7 +1,7 @@
 #!/bin/bash
 # SPDX-License-Identifier: Apache-2.0
 # Docker's daemon with the runtime added: run, exec, logs, top, stop, a published port.
-# CLIENT_RUNTIME=crun says what is crun's.
+# CLIENT_RUNTIME=runc says what is runc's.
 # timeout: 600
 # shellcheck source=lib.sh
 . "$(dirname "$0")/lib.sh"
