@@ -258,9 +258,8 @@ int stream_set_pipe(struct agent *a, struct stream *s, int fd);
 void stream_accepted(struct agent *a, uint32_t proc, const struct listen_at *at, int sock);
 /* Nothing more to hand over for an exited process: ended, or empty. Tries to make it so. */
 bool stream_drained(struct agent *a, struct stream *s);
-/* The process was reported: its stdin ends, and its terminal, which the kernel has hung up by now.
- */
-/* Of a process whose end is told: its output, with what is left in it; its input and terminal. */
+/* The process was reported: stream_abandon() ends its output, whatever is left in it;
+ * stream_finish() its stdin, and its terminal, which the kernel has hung up by now. */
 void stream_abandon(struct agent *a, uint32_t proc);
 void stream_finish(struct agent *a, uint32_t proc);
 void stream_drop_proc(struct agent *a, uint32_t proc);

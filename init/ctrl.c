@@ -365,7 +365,7 @@ static int on_shutdown(struct agent *a)
 	}
 	(void)kill(-1, SIGKILL);
 	sync();
-	/* a disk's file system is then one that was left in order */
+	/* a disk's file system is then one that was left in order, unless something holds it */
 	(void)sys_umount(a->cfg.share);
 	(void)reboot(RB_AUTOBOOT);
 	return -errno;

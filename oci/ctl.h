@@ -41,7 +41,7 @@ enum ctl_op {
 
 #define CTL_ALL		    1u
 #define CTL_CONNECT_SECONDS 5
-/* At a time, with three streams each of LIM_VSOCK_CONNS; all may ask at once. */
+/* Execs at a time, with three streams each of LIM_VSOCK_CONNS; all may ask at once. */
 #define EXEC_MAX    256
 #define CTL_MAX_FDS (4 + PROTO_MORE_MAX) /* descriptors that may come with a request */
 

@@ -46,9 +46,8 @@
 #define BOOT_SECONDS 120 /* a guest that says nothing for so long is lost */
 #define CODE_LOST    125 /* the VM failed under the workload */
 
-#define LINGER_SECONDS                                                            \
-	2 /* for the last bytes of connections, and proxies that have only to end \
-	   */
+/* For the last bytes of connections, and proxies that have only to end. */
+#define LINGER_SECONDS 2
 
 const char vmloop_no_status[] = "cannot write the container's status";
 
@@ -111,10 +110,11 @@ static void linger(struct vmloop *l)
 /* After each round of the loop. */
 static void maybe_finish(struct vmloop *l)
 {
-	bool others = l->accepted || vmexec_leaving(&l->exec);
+	bool others;
 
 	if (!l->exited || l->quit)
 		return;
+	others = l->accepted || vmexec_leaving(&l->exec);
 	if (others)
 		linger(l);
 	if (l->unread.over || (!l->streams_open && (!others || l->lingered)))
@@ -287,7 +287,8 @@ static void on_timer(struct loop_src *src, uint32_t events)
 
 	(void)events;
 	loop_del(l->loop, src);
-	l->lingered = l->exited;
+	/* that of the boot may come as late */
+	l->lingered = l->lingering;
 	if (l->phase != PHASE_CREATING)
 		return;
 	vmm_stats(l->vm, &st);

@@ -99,9 +99,9 @@ struct blob_rec {
 #define BLOB_P_SCHED	    0x010u /* sched_* are applied */
 #define BLOB_P_IOPRIO	    0x020u
 #define BLOB_P_PERSONALITY  0x040u
-#define BLOB_P_REAPER \
-	0x080u /* BLOB_CREATE only: the program is the one child of a PID 1 that reaps */
-#define BLOB_P_ALL 0x0ffu
+/* BLOB_CREATE only: the program is the one child of a PID 1 that reaps. */
+#define BLOB_P_REAPER 0x080u
+#define BLOB_P_ALL    0x0ffu
 
 #define BLOB_STDIO(fd)                                                                        \
 	(1u << (fd)) /* enum proto_fd; the tty excludes the other three. fd without a stream: \

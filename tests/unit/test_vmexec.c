@@ -382,21 +382,32 @@ static void signals(int conn, uint32_t signo, uint32_t *seq)
 	CHECK(!*seq || (s.signo == signo && !s.flags));
 }
 
+/* The proxy's end of the connection of an exec that has begun, or -1. */
+static int running(void)
+{
+	int conn = request(PHASE_RUNNING, 0, 64);
+	struct exec_event v;
+	struct msg_proc mp;
+	struct msg_hdr h;
+
+	if (told(&mp, sizeof(mp), &h) != MSG_EXEC)
+		return -1;
+	reply(h.seq, 0, 0);
+	return heard(conn, &v) == EXEC_STARTED ? conn : -1;
+}
+
 /* Ended in the guest, and its output stands: after a signal that may last so long and no longer. */
 static void unread(void)
 {
 	struct agent_reply r = { .type = MSG_SIGNAL, .text = "" };
 	struct exec_event v;
 	struct msg_signal s;
-	struct msg_proc mp;
 	struct msg_hdr h;
 	int conn;
 
 	CHECK_EQ(begin(), 0);
-	conn = request(PHASE_RUNNING, 0, 64);
-	CHECK_EQ(told(&mp, sizeof(mp), &h), MSG_EXEC);
-	reply(h.seq, 0, 0);
-	CHECK_EQ(heard(conn, &v), EXEC_STARTED);
+	conn = running();
+	CHECK(conn >= 0);
 	/* one that arrives; the answer to nobody's; and one that is no wish for an end */
 	signals(conn, SIGTERM, &r.seq);
 	CHECK(r.seq && vmexec_reply(&x, &r));
@@ -421,10 +432,8 @@ static void unread(void)
 	leaves(conn);
 
 	/* the end has been told, and only we stand */
-	conn = request(PHASE_RUNNING, 0, 64);
-	CHECK_EQ(told(&mp, sizeof(mp), &h), MSG_EXEC);
-	reply(h.seq, 0, 0);
-	CHECK_EQ(heard(conn, &v), EXEC_STARTED);
+	conn = running();
+	CHECK(conn >= 0);
 	exits(3, 8, 0, 0);
 	CHECK(!seconds(2 * UNREAD_SECONDS));
 	signals(conn, SIGCONT, &r.seq);
