@@ -44,6 +44,7 @@ unit_programs = \
 	tests/unit/test_api \
 	tests/unit/test_api_devices \
 	tests/unit/test_api_kernel \
+	tests/unit/test_api_log \
 	tests/unit/test_api_signals \
 	tests/unit/test_api_start \
 	tests/unit/test_api_stdio \

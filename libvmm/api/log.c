@@ -7,12 +7,17 @@
  * calls change, under a lock: a line is never written to a descriptor that another thread has just
  * closed. Levels of the API are one more than libvmm's, 0 being none at all; TRACE is DEBUG, there
  * is nothing below.
+ *
+ * Lines come from the threads of devices as well. Where nobody reads the log one of them waits for
+ * a while, those after it do not: they are counted, and the next that is written says how many.
  */
 #include <errno.h>
+#include <poll.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <termios.h>
 #include <unistd.h>
 
 #include "api/api.h"
@@ -22,9 +27,29 @@ static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER; /* guards what follows,
 static int target = STDERR_FILENO;			 /* owned when above 2 */
 static bool colour;
 static uint32_t max_level;
-static bool chosen; /* by the program */
+static bool chosen;   /* by the program */
+static unsigned lost; /* lines since the last one that was written */
 
-static void sink(enum log_level level, const char *line)
+#define WAIT_MS 1000
+
+/* A line to a descriptor that takes it, of which this is the only sure sign: to make it
+ * non-blocking would make it so for all who have it. */
+static bool takes_line(void)
+{
+	struct pollfd p = { .fd = target, .events = POLLOUT };
+
+	return poll(&p, 1, lost ? 0 : WAIT_MS) == 1 && (p.revents & (POLLOUT | POLLERR)) == POLLOUT;
+}
+
+/* In a raw terminal, as that of a start is, a line does not begin where the screen does. */
+static const char *line_end(void)
+{
+	struct termios t;
+
+	return !tcgetattr(target, &t) && !(t.c_oflag & OPOST) ? "\r\n" : "\n";
+}
+
+static void put(enum log_level level, const char *line)
 {
 	static const struct {
 		const char *name, *begin;
@@ -34,18 +59,29 @@ static void sink(enum log_level level, const char *line)
 		[LOG_INFO] = { "INFO", "\033[32m" },
 		[LOG_DEBUG] = { "DEBUG", "\033[34m" },
 	};
-	char text[LOG_LINE_MAX + 64];
+	char text[LOG_LINE_MAX + 128], before[48] = "";
 	int n;
 
-	(void)pthread_mutex_lock(&lock);
-	n = (uint32_t)level >= max_level
-		? 0
-		: snprintf(text, sizeof(text), "[%s%s%s libkrun] %s\n",
-			  colour ? names[level].begin : "", names[level].name,
-			  colour ? "\033[0m" : "", line);
+	if (!takes_line()) {
+		lost++;
+		return;
+	}
+	if (lost)
+		(void)snprintf(before, sizeof(before), "(%u lines before this were lost) ", lost);
+	n = snprintf(text, sizeof(text), "[%s%s%s libkrun] %s%s%s",
+		colour ? names[level].begin : "", names[level].name, colour ? "\033[0m" : "",
+		before, line, line_end());
 	/* there is no other place to say that the log cannot be written */
 	if (n > 0)
 		(void)!write(target, text, MIN((size_t)n, sizeof(text) - 1));
+	lost = 0;
+}
+
+static void sink(enum log_level level, const char *line)
+{
+	(void)pthread_mutex_lock(&lock);
+	if ((uint32_t)level < max_level)
+		put(level, line);
 	(void)pthread_mutex_unlock(&lock);
 }
 

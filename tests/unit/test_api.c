@@ -12,7 +12,6 @@
 #include "libkrun_input.h"
 #include "test.h"
 #include "util/cleanup.h"
-#include "util/log.h"
 
 #define NO_CTX 4000000000U
 #define LONG   140000
@@ -133,49 +132,6 @@ static void no_context_either(void)
 	CHECK_EQ(krun_set_snd_device(n, true), -ENOENT);
 	CHECK_EQ(krun_add_vhost_user_device(n, 4, "/x", NULL, 0, NULL), -ENOENT);
 	CHECK_EQ(krun_start_enter(n), -ENOENT);
-}
-
-/* What is at the level and below is written, to a descriptor that is then ours. */
-static void log_lines(void)
-{
-	char buf[200] = "";
-	int p[2];
-
-	CHECK_EQ(pipe2(p, O_CLOEXEC | O_NONBLOCK), 0);
-	CHECK_EQ(krun_init_log(p[1], KRUN_LOG_LEVEL_WARN, KRUN_LOG_STYLE_NEVER, 1), 0);
-	log_warn("one %d", 1);
-	log_info("two");
-	CHECK(read(p[0], buf, sizeof(buf) - 1) > 0);
-	CHECK_STR(buf, "[WARN libkrun] one 1\n");
-	CHECK_EQ(krun_init_log(2, KRUN_LOG_LEVEL_OFF, KRUN_LOG_STYLE_NEVER, 1), 0);
-	log_err("three");
-	/* closed with the last who could write */
-	CHECK_EQ(read(p[0], buf, sizeof(buf)), 0);
-	(void)close(p[0]);
-}
-
-static void logging(void)
-{
-	int fd = dup(1);
-
-	CHECK(fd > 2);
-	CHECK_EQ(krun_init_log(0, 1, 0, 1), -EINVAL);
-	CHECK_EQ(krun_init_log(-2, 1, 0, 1), -EINVAL);
-	CHECK_EQ(krun_init_log(1 << 20, 1, 0, 1), -EINVAL);
-	CHECK_EQ(krun_init_log(2, 1, 3, 1), -EINVAL);
-	CHECK_EQ(krun_init_log(2, 1, 0, 2), -EINVAL);
-	CHECK_EQ(krun_init_log(fd, 5, KRUN_LOG_STYLE_ALWAYS, 1), 0);
-	CHECK_EQ(krun_init_log(fd, 77, KRUN_LOG_STYLE_NEVER, 1), 0);
-	CHECK(api_fd_ok(fd));
-	/* ours, until it is told another one */
-	CHECK_EQ(krun_init_log(-1, 0, 0, 1), 0);
-	CHECK(!api_fd_ok(fd));
-	CHECK_EQ(krun_set_log_level(99), 0);
-	CHECK_EQ(setenv("RUST_LOG", "off", 1), 0);
-	CHECK_EQ(krun_set_log_level(5), 0);
-	CHECK_EQ(unsetenv("RUST_LOG"), 0);
-	CHECK_EQ(krun_set_log_level(0), 0);
-	log_lines();
 }
 
 static void machine(void)
@@ -817,9 +773,9 @@ static void threads(void)
 }
 
 static const struct test_case cases[] = { TEST(contexts), TEST(no_context), TEST(no_context_either),
-	TEST(logging), TEST(machine), TEST(shares), TEST(volumes), TEST(first_process),
-	TEST(init_put_back), TEST(overlays_refused), TEST(overlays), TEST(disks), TEST(nets),
-	TEST(ports), TEST(vsock), TEST(consoles), TEST(console_ports), TEST(kernels),
-	TEST(workload), TEST(rlimits), TEST(absent), TEST(vhost_user), TEST(threads) };
+	TEST(machine), TEST(shares), TEST(volumes), TEST(first_process), TEST(init_put_back),
+	TEST(overlays_refused), TEST(overlays), TEST(disks), TEST(nets), TEST(ports), TEST(vsock),
+	TEST(consoles), TEST(console_ports), TEST(kernels), TEST(workload), TEST(rlimits),
+	TEST(absent), TEST(vhost_user), TEST(threads) };
 
 TEST_MAIN(cases)
