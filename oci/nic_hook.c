@@ -20,8 +20,8 @@
  * Which groups a guest joins nobody here hears of, and an interface that lies on another one (a
  * macvlan, an ipvlan, a function of a card) gets from that only the groups that it has asked for.
  * So it asks for all, and the guest's own driver and stack take what they want. The cookie says
- * whether it was us who asked, as then we also take it back. One that hears all anyway is not
- * touched.
+ * whether it was us who asked, as then we also take it back: the filter is made first, so that
+ * whenever a start is killed what it did is written down. One that hears all anyway is not touched.
  */
 #include <arpa/inet.h>
 #include <errno.h>
@@ -54,7 +54,7 @@ static const struct mark ours = { .whose = { 'k', 'r', 'u', 'n', '-', 'o', 'c', 
 
 /* What is at the ingress hook of an interface. */
 struct hook {
-	int index;
+	int index, gone;     /* filters of ours to @gone count as those that lead nowhere; or 0 */
 	bool there, ingress; /* a qdisc, which is of that kind */
 	/* classifiers; filters that are not ours, that are, and those of ours that lead nowhere */
 	unsigned heads, others, ours, dead;
@@ -205,7 +205,7 @@ static int on_filter(void *arg, const struct nlmsghdr *h, const void *p, size_t 
 	} else {
 		k->ours++;
 		/* the kernel forgets an interface that has gone */
-		if (m.ifindex)
+		if (m.ifindex && m.ifindex != (uint32_t)k->gone)
 			return 0;
 		k->dead++;
 		k->did |= c.did;
@@ -216,12 +216,12 @@ static int on_filter(void *arg, const struct nlmsghdr *h, const void *p, size_t 
 	return 0;
 }
 
-static int look_once(int fd, int index, struct hook *k)
+static int look_once(int fd, int index, int gone, struct hook *k)
 {
 	struct tcmsg t = { .tcm_family = AF_UNSPEC, .tcm_ifindex = index };
 	int r;
 
-	*k = (struct hook){ .index = index };
+	*k = (struct hook){ .index = index, .gone = gone };
 	r = rtnl_list(fd, RTM_GETQDISC, &t, sizeof(t), on_qdisc, k);
 	if (r || !k->there)
 		return r;
@@ -231,12 +231,12 @@ static int look_once(int fd, int index, struct hook *k)
 	return r == -EMSGSIZE && k->heads > k->ours ? 0 : r;
 }
 
-static int look(int fd, int index, struct hook *k)
+static int look(int fd, int index, int gone, struct hook *k)
 {
 	int r = -EAGAIN;
 
 	for (unsigned i = 0; r == -EAGAIN && i < RTNL_TRIES; i++)
-		r = look_once(fd, index, k);
+		r = look_once(fd, index, gone, k);
 	return r;
 }
 
@@ -254,7 +254,7 @@ static int drop_dead(int fd, struct hook *k)
 		add_kind(&q, k->old);
 		r = rtnl_ask(fd, &q);
 		if (!r)
-			r = look(fd, k->index, k);
+			r = look(fd, k->index, k->gone, k);
 		did |= k->did;
 	}
 	k->did = did;
@@ -264,7 +264,7 @@ static int drop_dead(int fd, struct hook *k)
 static int drop_empty(int fd, int index)
 {
 	struct hook k;
-	int r = look(fd, index, &k);
+	int r = look(fd, index, 0, &k);
 
 	return r || !k.there || !k.ingress || k.heads || k.others || k.ours
 		? r
@@ -299,9 +299,9 @@ static int set_groups(int fd, int index, bool all)
 	return rtnl_ask(fd, &r);
 }
 
-/* True in *did when it was not so before. What the flag says is what was asked for by hand: that
- * the kernel has reasons of its own does not show. */
-static int hear_all(int fd, int index, uint8_t *did)
+/* Whether it hears all groups. What the flag says is what was asked for by hand: that the kernel
+ * has reasons of its own does not show. */
+static int hears_all(int fd, int index, bool *all)
 {
 	struct ifinfomsg i = { .ifi_family = AF_UNSPEC };
 	struct flags f = { .index = index };
@@ -309,24 +309,20 @@ static int hear_all(int fd, int index, uint8_t *did)
 
 	for (unsigned k = 0; r == -EAGAIN && k < RTNL_TRIES; k++)
 		r = rtnl_list(fd, RTM_GETLINK, &i, sizeof(i), on_link, &f);
-	if (r || f.flags & IFF_ALLMULTI)
-		return r;
-	r = set_groups(fd, index, true);
-	if (!r)
-		*did |= DID_GROUPS;
+	*all = f.flags & IFF_ALLMULTI;
 	return r;
 }
 
 int nic_release(int fd, int index)
 {
 	struct hook k;
-	int r = look(fd, index, &k);
+	int r = look(fd, index, 0, &k);
 
-	if (!r && k.ingress)
-		r = drop_dead(fd, &k);
 	/* while one that leads somewhere is there, its guest hears */
 	if (!r && (k.did & DID_GROUPS) && k.ours == k.dead)
 		r = set_groups(fd, index, false);
+	if (!r && k.ingress)
+		r = drop_dead(fd, &k);
 	return r || !(k.did & DID_QDISC) ? r : drop_empty(fd, index);
 }
 
@@ -334,12 +330,14 @@ int nic_release(int fd, int index)
 static int make_room(int fd, const char *name, int index, uint8_t *did, struct error *e)
 {
 	struct hook k;
-	int r = look(fd, index, &k);
+	int r = look(fd, index, 0, &k);
 	bool live = !r && k.ours > k.dead;
 
 	if (!r && k.ingress && !live && !k.others && k.heads <= k.ours) {
-		r = drop_dead(fd, &k);
-		*did = k.did;
+		r = k.did & DID_GROUPS ? set_groups(fd, index, false) : 0;
+		if (!r)
+			r = drop_dead(fd, &k);
+		*did = k.did & (uint8_t)~DID_GROUPS;
 		if (!r && !k.heads && !k.others)
 			return 0;
 	}
@@ -351,13 +349,36 @@ static int make_room(int fd, const char *name, int index, uint8_t *did, struct e
 		QUOTE(name));
 }
 
-/* Nothing is left of what was done for a filter that did not come to be. */
-static void take_back(int fd, int index, uint8_t did)
+/* Nothing is left of a redirection to @to that is not to be. */
+static void take_back(int fd, int index, int to, uint8_t did)
 {
+	struct hook k;
+
+	if (!look(fd, index, to, &k))
+		(void)drop_dead(fd, &k);
 	if (did & DID_GROUPS)
 		(void)set_groups(fd, index, false);
 	if (did & DID_QDISC)
 		(void)drop_empty(fd, index);
+}
+
+static int redirect(
+	int fd, const char *name, int index, int to, bool groups, uint8_t *did, struct error *e)
+{
+	bool all = true;
+	int r = groups ? hears_all(fd, index, &all) : 0;
+
+	if (r)
+		return err_sys(e, r, "the flags of interface %s", QUOTE(name));
+	if (!all)
+		*did |= DID_GROUPS;
+	r = filter(fd, index, to, *did);
+	if (r)
+		return err_sys(e, r,
+			"a redirection of interface %s (the host's kernel needs its modules act_mirred and cls_matchall or cls_u32)",
+			QUOTE(name));
+	r = all ? 0 : set_groups(fd, index, true);
+	return r ? err_sys(e, r, "all multicast groups of interface %s", QUOTE(name)) : 0;
 }
 
 int nic_redirect(int fd, const char *name, int index, int to, bool groups, struct error *e)
@@ -374,17 +395,8 @@ int nic_redirect(int fd, const char *name, int index, int to, bool groups, struc
 		return err_sys(e, r,
 			"the ingress hook of interface %s (the host's kernel needs its module sch_ingress)",
 			QUOTE(name));
-	if (groups)
-		r = hear_all(fd, index, &did);
-	if (r) {
-		take_back(fd, index, did);
-		return err_sys(e, r, "all multicast groups of interface %s", QUOTE(name));
-	}
-	r = filter(fd, index, to, did);
-	if (!r)
-		return 0;
-	take_back(fd, index, did);
-	return err_sys(e, r,
-		"a redirection of interface %s (the host's kernel needs its modules act_mirred and cls_matchall or cls_u32)",
-		QUOTE(name));
+	r = redirect(fd, name, index, to, groups, &did, e);
+	if (r)
+		take_back(fd, index, to, did);
+	return r;
 }

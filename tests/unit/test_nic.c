@@ -344,6 +344,16 @@ static void all_groups(void)
 	}
 	CHECK_EQ(release(), 0);
 	CHECK(run(NOT_ALL));
+	/* the filter says so before it is: a start killed in between */
+	tap = take();
+	CHECK(tap >= 0 && run("ip link set eth0 allmulticast off"));
+	(void)close(tap);
+	tap = take();
+	CHECK(tap >= 0 && run(ALL));
+	(void)close(tap);
+	CHECK(run("ip link set eth0 allmulticast off"));
+	CHECK_EQ(release(), 0);
+	CHECK(run(NOT_ALL) && run(NO_HOOK));
 	/* what somebody else has asked for stays */
 	CHECK(run("ip link set eth0 allmulticast on"));
 	tap = take();
