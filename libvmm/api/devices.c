@@ -251,7 +251,7 @@ static int add_consoles(struct start *s, struct error *e)
 
 		if (d->multiport)
 			r = add_ports(s, i, e);
-		else if (d == k && own && hvc0) /* what it has of terminals; the rest is above */
+		else if (d == k && own && hvc0) /* its terminals, or none: hvcN is there */
 			r = add_port(s, NULL, isatty(d->in) == 1 ? d->in : -1,
 				isatty(d->out) == 1 ? d->out : -1, true, e);
 		else if (d != k)

@@ -183,7 +183,8 @@ int32_t krun_fs_add_overlay_dir(uint32_t ctx_id, const char *tag, const char *pa
  * The guest's root is a file system on one of its disks: "/dev/vda1", its type, NULL or "auto" for
  * one that the guest's kernel finds out, and mount options or NULL. What can only be read is
  * mounted so. KRUN_FS_ROOT_TAG is then a share without a path that only a first process of the
- * caller's sees. -EINVAL: there is a root, or no disk was added by krun_add_disk*().
+ * caller's sees, with what was added to it: the agent's workload does not find overlay files of
+ * that tag. -EINVAL: there is a root, or no disk was added by krun_add_disk*().
  */
 int32_t krun_set_root_disk_remount(
 	uint32_t ctx_id, const char *device, const char *fstype, const char *options);
