@@ -102,11 +102,23 @@ static int open_ours(void)
 	return fd < 0 ? open_beside("kernel/vmlinux") : fd;
 }
 
+/* Where a word of @line begins with @start, and with @whole is nothing else. */
+static char *find_word(char *line, const char *start, bool whole)
+{
+	size_t n = strlen(start);
+
+	for (char *p = line; (p = strstr(p, start)); p += n) {
+		if ((p == line || p[-1] == ' ') && (!whole || !p[n] || p[n] == ' '))
+			return p;
+	}
+	return NULL;
+}
+
 static enum boot boot_of(const struct api_ctx *c, bool foreign)
 {
 	const struct api_fs *root = start_root(c);
 
-	if (c->no_init || c->initramfs || (c->cmdline && !strstr(c->cmdline, INIT)) ||
+	if (c->no_init || c->initramfs || (c->cmdline && !find_word(c->cmdline, INIT, true)) ||
 		(root && api_virt_find(root, API_INIT_NAME, strlen(API_INIT_NAME))))
 		return BOOT_OWN;
 	return foreign ? BOOT_TREE : BOOT_AGENT;
@@ -243,7 +255,7 @@ static int set_console(struct line *l, const char *console, struct error *e)
 
 	if (!console)
 		return 0;
-	p = strstr(l->buf, "console=");
+	p = find_word(l->buf, "console=", false);
 	if (!p)
 		return err_set(e, EINVAL, "no console= on the kernel's command line to replace");
 	p += sizeof("console=") - 1;

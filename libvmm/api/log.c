@@ -85,17 +85,44 @@ static void sink(enum log_level level, const char *line)
 	(void)pthread_mutex_unlock(&lock);
 }
 
-/* -1: the variable says nothing. */
+/* Which of @names the first @n bytes of @s are, or -1. */
+static int one_of(const char *s, size_t n, const char *const *names, size_t count)
+{
+	for (size_t i = 0; i < count; i++) {
+		if (strlen(names[i]) == n && !strncasecmp(s, names[i], n))
+			return (int)i;
+	}
+	return -1;
+}
+
+/* -1: the variable says nothing. Of a list ("module=debug,warn") what names no module is for all.
+ */
 static int level_of_env(void)
 {
 	static const char *const names[] = { "off", "error", "warn", "info", "debug", "trace" };
 	const char *v = getenv("RUST_LOG");
+	int level = -1;
 
-	for (size_t i = 0; v && i < ARRAY_SIZE(names); i++) {
-		if (!strcasecmp(v, names[i]))
-			return (int)i;
+	while (v && *v) {
+		size_t n = strcspn(v, ",");
+		int one = one_of(v, n, names, ARRAY_SIZE(names));
+
+		if (one >= 0)
+			level = one;
+		v += n + (v[n] == ',');
 	}
-	return -1;
+	return level;
+}
+
+static bool colours_of(uint32_t style, int fd, bool env)
+{
+	static const char *const names[] = { "auto", "always", "never" };
+	const char *v = env ? getenv("RUST_LOG_STYLE") : NULL;
+	int of_env = v ? one_of(v, strlen(v), names, ARRAY_SIZE(names)) : -1;
+
+	if (of_env >= 0)
+		style = (uint32_t)of_env;
+	return style == KRUN_LOG_STYLE_ALWAYS || (style == KRUN_LOG_STYLE_AUTO && isatty(fd) == 1);
 }
 
 static void set_sink(void)
@@ -133,20 +160,19 @@ static void use(int fd, uint32_t level, bool colours, bool env)
 
 int32_t krun_set_log_level(uint32_t level)
 {
-	use(STDERR_FILENO, level, isatty(STDERR_FILENO) == 1, true);
+	use(STDERR_FILENO, level, colours_of(KRUN_LOG_STYLE_AUTO, STDERR_FILENO, true), true);
 	return 0;
 }
 
 int32_t krun_init_log(int target_fd, uint32_t level, uint32_t style, uint32_t options)
 {
 	int fd = target_fd == KRUN_LOG_TARGET_DEFAULT ? STDERR_FILENO : target_fd;
+	bool env = options != KRUN_LOG_OPTION_NO_ENV;
 
 	if (fd <= 0 || style > KRUN_LOG_STYLE_NEVER || options > KRUN_LOG_OPTION_NO_ENV)
 		return -EINVAL;
 	if (!api_fd_ok(fd))
 		return -EINVAL;
-	use(fd, level,
-		style == KRUN_LOG_STYLE_ALWAYS || (style == KRUN_LOG_STYLE_AUTO && isatty(fd) == 1),
-		options != KRUN_LOG_OPTION_NO_ENV);
+	use(fd, level, colours_of(style, fd, env), env);
 	return 0;
 }

@@ -19,6 +19,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -199,6 +200,16 @@ static _Noreturn void end_process(int by_signal, int code)
 	_exit(code);
 }
 
+/* What process lists call a VM, as the original does. */
+static void name_process(void)
+{
+	const char *host = getenv("HOSTNAME");
+	char name[16];
+
+	(void)snprintf(name, sizeof(name), "%s%s", host ? "VM:" : "libkrun VM", host ? host : "");
+	(void)prctl(PR_SET_NAME, name);
+}
+
 int32_t krun_start_enter(uint32_t ctx_id)
 {
 	struct api_ctx *c = api_take(ctx_id);
@@ -233,6 +244,7 @@ int32_t krun_start_enter(uint32_t ctx_id)
 			.code = &s->code,
 			.signal = &s->signal };
 
+		name_process();
 		r = run(&cfg, &e);
 		if (r >= 0) {
 			start_nics_unname(s);

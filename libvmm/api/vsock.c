@@ -25,13 +25,15 @@ static int add_map(struct api_map *map, unsigned *n, const char *s)
 {
 	uint64_t host, guest;
 
-	if (*n == LIM_API_PORT_MAP || !api_number(&s, ':', UINT16_MAX, &host) ||
-		!api_number(&s, '\0', UINT16_MAX, &guest) || !host || !guest)
+	if (!api_number(&s, ':', UINT16_MAX, &host) || !api_number(&s, '\0', UINT16_MAX, &guest) ||
+		!host || !guest)
 		return -EINVAL;
 	for (unsigned i = 0; i < *n; i++) {
 		if (map[i].host == host || map[i].guest == guest)
 			return -EINVAL;
 	}
+	if (*n == LIM_API_PORT_MAP)
+		return -ENOSPC;
 	map[(*n)++] = (struct api_map){ .host = (uint16_t)host, .guest = (uint16_t)guest };
 	return 0;
 }

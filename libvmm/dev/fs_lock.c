@@ -346,6 +346,8 @@ int fs_op_getlk(struct fs *fs, struct fs_req *q)
 	struct fs_lockset *s;
 	struct fs_range *r = NULL;
 
+	if (h && h->kind == FS_H_VIRT)
+		return -ENOLCK;
 	if (!h || h->fd < 0 || h->kind != FS_H_FILE)
 		return -EBADF;
 	if (lk.start > lk.end || lk.end > INT64_MAX || in->lk.type > F_WRLCK)

@@ -51,12 +51,13 @@ extern "C" {
 #define KRUN_LOG_STYLE_ALWAYS 1
 #define KRUN_LOG_STYLE_NEVER  2
 
-#define KRUN_LOG_OPTION_NO_ENV 1 /* the environment (RUST_LOG) does not change the level */
+#define KRUN_LOG_OPTION_NO_ENV 1 /* the environment changes nothing */
 
 /*
  * What is logged, to standard error; KRUN_LOG_LEVEL_*, and what is above counts as TRACE. The level
- * in the environment variable RUST_LOG (off, error, warn, info, debug, trace) goes first. May be
- * called again: the last call counts. Without a call it is ERROR from krun_start_enter() on.
+ * in the environment variable RUST_LOG (off, error, warn, info, debug, trace; of a list with commas
+ * the last that is for all) goes first, as do the colours of RUST_LOG_STYLE (auto, always, never).
+ * May be called again: the last call counts. Without a call it is ERROR from krun_start_enter() on.
  */
 int32_t krun_set_log_level(uint32_t level);
 
@@ -270,7 +271,7 @@ int32_t krun_set_net_mac(uint32_t ctx_id, uint8_t *const c_mac);
  * Ports of the guest that the host may connect to, "HOST:GUEST", with TSI. Without this call, or
  * with NULL, each port that the guest listens on is the host's too; with a list only those in it,
  * with an empty one none. -EINVAL: a malformed entry, a port twice on one side, or a network
- * interface is there; -ENODEV: krun_disable_implicit_vsock() was called.
+ * interface is there; -ENOSPC: over 256 entries; -ENODEV: krun_disable_implicit_vsock() was called.
  */
 int32_t krun_set_port_map(uint32_t ctx_id, const char *const port_map[]);
 

@@ -483,7 +483,7 @@ static void ports(void)
 		many[i] = text[i];
 	}
 	many[LIM_API_PORT_MAP + 1] = NULL;
-	CHECK_EQ(krun_set_port_map(ctx, many), -EINVAL);
+	CHECK_EQ(krun_set_port_map(ctx, many), -ENOSPC);
 	many[LIM_API_PORT_MAP] = NULL;
 	CHECK_EQ(krun_set_port_map(ctx, many), 0);
 	CHECK_EQ(krun_set_port_map(ctx, NULL), 0);

@@ -54,6 +54,37 @@ static void levels(void)
 	CHECK_EQ(krun_set_log_level(0), 0);
 }
 
+/* What a line of level INFO looks like, "" when it is not written. */
+static void logged(uint32_t level, uint32_t style, uint32_t options, const char *want)
+{
+	char buf[200] = "";
+	int p[2];
+
+	CHECK_EQ(pipe2(p, O_CLOEXEC | O_NONBLOCK), 0);
+	CHECK_EQ(krun_init_log(p[1], level, style, options), 0);
+	log_info("x");
+	CHECK((read(p[0], buf, sizeof(buf) - 1) > 0) == !!*want);
+	CHECK_STR(buf, want);
+	CHECK_EQ(krun_init_log(2, KRUN_LOG_LEVEL_OFF, KRUN_LOG_STYLE_NEVER, 1), 0);
+	(void)close(p[0]);
+}
+
+static void environment(void)
+{
+	CHECK_EQ(setenv("RUST_LOG", "module=debug,INFO,other=off", 1), 0);
+	logged(KRUN_LOG_LEVEL_OFF, KRUN_LOG_STYLE_NEVER, 0, "[INFO libkrun] x\n");
+	logged(KRUN_LOG_LEVEL_OFF, KRUN_LOG_STYLE_NEVER, 1, "");
+	CHECK_EQ(setenv("RUST_LOG", "module=off,nonsense", 1), 0);
+	logged(KRUN_LOG_LEVEL_INFO, KRUN_LOG_STYLE_NEVER, 0, "[INFO libkrun] x\n");
+	CHECK_EQ(setenv("RUST_LOG", "info,warn", 1), 0);
+	logged(KRUN_LOG_LEVEL_INFO, KRUN_LOG_STYLE_NEVER, 0, "");
+	CHECK_EQ(unsetenv("RUST_LOG"), 0);
+	CHECK_EQ(setenv("RUST_LOG_STYLE", "always", 1), 0);
+	logged(KRUN_LOG_LEVEL_INFO, KRUN_LOG_STYLE_NEVER, 0, "[\033[32mINFO\033[0m libkrun] x\n");
+	logged(KRUN_LOG_LEVEL_INFO, KRUN_LOG_STYLE_NEVER, 1, "[INFO libkrun] x\n");
+	CHECK_EQ(unsetenv("RUST_LOG_STYLE"), 0);
+}
+
 /* Where nobody reads, a line is lost after a while and those that follow at once. */
 static void nobody_reads(void)
 {
@@ -96,7 +127,7 @@ static void terminal(void)
 	(void)close(far);
 }
 
-static const struct test_case cases[] = { TEST(lines), TEST(levels), TEST(nobody_reads),
-	TEST(terminal) };
+static const struct test_case cases[] = { TEST(lines), TEST(levels), TEST(environment),
+	TEST(nobody_reads), TEST(terminal) };
 
 TEST_MAIN(cases)

@@ -257,6 +257,11 @@ static void lines(void)
 	CHECK(strstr(line, " KRUN_INIT=/x \"A=b c\" tsi_hijack"));
 	CHECK_STR(end, " -- \"a\" \"\" \"b c\"");
 	free(TAKE_PTR(c->initramfs));
+	/* a word, not what ends like it */
+	c->cmdline = strdup("netconsole=1@2 console=hvc0 quiet");
+	CHECK_EQ(kernel_line(c, &k, false, line, end, &e), 0);
+	CHECK(strstr(line, "netconsole=1@2 console=ttyS9 quiet"));
+	free(TAKE_PTR(c->cmdline));
 	/* what was not said is not there */
 	free(TAKE_PTR(c->exec));
 	c->workdir = strdup("/w");

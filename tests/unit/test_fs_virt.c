@@ -205,6 +205,7 @@ static void refused_to_files(void)
 	CHECK_EQ(fc_call(&c, FUSE_FALLOCATE, n, &fa, sizeof(fa), NULL, 0, NULL, 0), -EBADF);
 	lk.fh = fh;
 	CHECK_EQ(fc_call(&c, FUSE_SETLK, n, &lk, sizeof(lk), NULL, 0, NULL, 0), -ENOLCK);
+	CHECK_EQ(fc_call(&c, FUSE_GETLK, n, &lk, sizeof(lk), NULL, 0, buf, 24), -ENOLCK);
 	io.fh = fh;
 	CHECK_EQ(fc_call(&c, FUSE_IOCTL, n, &io, sizeof(io), NULL, 0, buf, 20), -ENOTTY);
 	cp.fh_in = fh;
