@@ -32,6 +32,7 @@ libvmmcore_a_SOURCES = \
 	libvmm/core/vm_balloon.c \
 	libvmm/core/vm_build.c \
 	libvmm/core/vm_check.c \
+	libvmm/core/vm_close.c \
 	libvmm/core/vm_disk.c \
 	libvmm/core/vm_irq.c \
 	libvmm/core/vm_legacy.c \
@@ -105,7 +106,9 @@ libvmmcore_a_SOURCES = \
 	libvmm/dev/net.c \
 	libvmm/dev/net_ctl.c \
 	libvmm/dev/net_dgram.c \
+	libvmm/dev/net_pairs.c \
 	libvmm/dev/net_rx.c \
+	libvmm/dev/net_save.c \
 	libvmm/dev/net_sock.c \
 	libvmm/dev/net_stream.c \
 	libvmm/dev/net_tap.c \

@@ -135,10 +135,16 @@ static int on_named(void *arg, const struct nlmsghdr *h, const void *p, size_t n
 	return is_text(a[IFLA_IFNAME], arg) && is_text(in[IFLA_INFO_KIND], "tun");
 }
 
+static int set_iff(int tap, struct ifreq *ifr, int flags)
+{
+	ifr->ifr_flags = (short)flags;
+	return ioctl(tap, TUNSETIFF, ifr) ? -errno : 0;
+}
+
 int nic_open_tap(int fd, const char *name, struct error *e)
 {
 	struct ifinfomsg i = { .ifi_family = AF_UNSPEC };
-	struct ifreq ifr = { .ifr_flags = TAP_FLAGS };
+	struct ifreq ifr = { 0 };
 	CLEAN_FD int tap = open_tun(e);
 	int r = -EAGAIN;
 
@@ -153,11 +159,14 @@ int nic_open_tap(int fd, const char *name, struct error *e)
 		return err_set(
 			e, ENODEV, "the container's network namespace has no tap %s", QUOTE(name));
 	(void)snprintf(ifr.ifr_name, sizeof(ifr.ifr_name), "%s", name);
-	if (ioctl(tap, TUNSETIFF, &ifr))
-		return errno == EINVAL
-			? err_set(e, EINVAL, "%s is not a tap, or one of several queues",
-				  QUOTE(name))
-			: no_tap(-errno, name, e);
+	r = set_iff(tap, &ifr, TAP_FLAGS);
+	/* made for several queues: one of them */
+	if (r == -EINVAL)
+		r = set_iff(tap, &ifr, TAP_FLAGS | IFF_MULTI_QUEUE);
+	if (r == -EINVAL)
+		return err_set(e, EINVAL, "%s is not a tap", QUOTE(name));
+	if (r)
+		return no_tap(r, name, e);
 	/* one that has gone meanwhile is made, and goes with its descriptor; who was there stays */
 	if (ioctl(tap, TUNGETIFF, &ifr))
 		return err_sys(e, errno, "tap %s", QUOTE(name));

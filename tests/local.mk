@@ -86,6 +86,7 @@ unit_programs = \
 	tests/unit/test_mounts \
 	tests/unit/test_net \
 	tests/unit/test_net_frames \
+	tests/unit/test_net_pairs \
 	tests/unit/test_net_tap \
 	tests/unit/test_netaddrs \
 	tests/unit/test_nic \
@@ -202,6 +203,7 @@ test_headers = \
 	tests/unit/fs_tree.h \
 	tests/unit/net_rig.h \
 	tests/unit/nic_rig.h \
+	tests/unit/tap_rig.h \
 	tests/unit/test.h \
 	tests/unit/tsi_krun_rig.h \
 	tests/unit/tsi_rig.h \

@@ -30,10 +30,10 @@ _Static_assert(LIM_API_NETS <= VMM_MAX_NICS, "what the API takes the VM can have
 
 static const uint8_t default_mac[6] = { 0x5a, 0x94, 0xef, 0xe4, 0x0c, 0xee };
 
-static int open_tap(const char *name, struct error *e)
+static int open_queue(const char *name, int flags, struct error *e)
 {
 	CLEAN_FD int fd = open("/dev/net/tun", O_RDWR | O_NONBLOCK | O_CLOEXEC);
-	struct ifreq ifr = { .ifr_flags = IFF_TAP | IFF_NO_PI | IFF_VNET_HDR };
+	struct ifreq ifr = { .ifr_flags = (short)flags };
 
 	if (fd < 0)
 		return err_sys(e, errno, "network interface %s: /dev/net/tun", name);
@@ -41,6 +41,28 @@ static int open_tap(const char *name, struct error *e)
 	if (ioctl(fd, TUNSETIFF, &ifr))
 		return err_sys(e, errno, "network interface %s", name);
 	return TAKE_FD(fd);
+}
+
+/* One that was made for several queues is opened with one for each processor; the kernel says
+ * EINVAL to whoever takes it for the other kind. */
+static int open_tap(struct vmm_nic *v, const char *name, unsigned vcpus, struct error *e)
+{
+	int flags = IFF_TAP | IFF_NO_PI | IFF_VNET_HDR;
+
+	v->fd = open_queue(name, flags, e);
+	if (v->fd == -EINVAL) {
+		flags |= IFF_MULTI_QUEUE;
+		v->fd = open_queue(name, flags, e);
+	}
+	while (v->fd >= 0 && flags & IFF_MULTI_QUEUE &&
+		v->nqueue_fds + 1 < MIN(vcpus, (unsigned)VMM_MAX_NIC_QUEUES)) {
+		int fd = open_queue(name, flags, e);
+
+		if (fd < 0)
+			return fd;
+		v->queue_fd[v->nqueue_fds++] = fd;
+	}
+	return MIN(v->fd, 0);
 }
 
 /* A datagram socket with a name that is nobody else's. */
@@ -88,8 +110,13 @@ static int add(struct start *s, const struct api_net *n, uint16_t mtu, struct er
 	if (n->kind != API_NET_TAP && n->path)
 		(void)snprintf(v->path, sizeof(v->path), "%s", n->path);
 	if (n->kind == API_NET_TAP) {
-		v->fd = open_tap(n->path, e);
-	} else if (!n->path) {
+		int r = open_tap(v, n->path, s->c->vcpus, e);
+
+		/* also what there is of one that lacks a queue is closed by the end */
+		s->cfg.nnics += v->fd >= 0;
+		return r;
+	}
+	if (!n->path) {
 		v->fd = fcntl(n->fd, F_DUPFD_CLOEXEC, 3);
 		if (v->fd < 0)
 			return err_sys(e, errno, "network interface: descriptor %d", n->fd);

@@ -31,8 +31,9 @@ _Static_assert((int)VMM_FS_CACHE_AUTO == (int)FS_CACHE_AUTO &&
 		(int)VMM_FS_CACHE_ALWAYS == (int)FS_CACHE_ALWAYS &&
 		(int)VMM_FS_CACHE_NONE == (int)FS_CACHE_NONE,
 	"one list, two names");
-_Static_assert(LIM_NET_NICS == VMM_MAX_NICS && (int)VMM_NIC_STREAM == (int)NET_STREAM &&
-		(int)VMM_NIC_DGRAM == (int)NET_DGRAM && (int)VMM_NIC_TAP == (int)NET_TAP,
+_Static_assert(LIM_NET_NICS == VMM_MAX_NICS && LIM_NET_PAIRS == VMM_MAX_NIC_QUEUES &&
+		(int)VMM_NIC_STREAM == (int)NET_STREAM && (int)VMM_NIC_DGRAM == (int)NET_DGRAM &&
+		(int)VMM_NIC_TAP == (int)NET_TAP,
 	"one number, one list, two names");
 _Static_assert(
 	LIM_VHU_DEVS == VMM_MAX_VHOST_USER && LIM_VQS == VMM_MAX_QUEUES, "one number, two names");
@@ -41,46 +42,6 @@ _Static_assert(LIM_VSOCK_PORTS == VMM_MAX_VSOCK_PORTS, "one number, two names");
 _Static_assert(sizeof(struct vsock_done) == sizeof(struct vmm_vsock_done), "one report, two names");
 
 #define DRAIN_STEP_MS 10 /* a reader that is slow; others are done at once */
-
-void vm_close_config(struct vmm_config *cfg)
-{
-	if (cfg->kernel_fd >= 0)
-		(void)close(TAKE_FD(cfg->kernel_fd));
-	for (unsigned i = 0; i < VMM_MAX_FS && i < cfg->nfs; i++) {
-		if (cfg->fs[i].root_fd >= 0)
-			(void)close(TAKE_FD(cfg->fs[i].root_fd));
-	}
-	for (unsigned i = 0; i < VMM_MAX_DISKS && i < cfg->ndisks; i++)
-		vmm_disk_close(&cfg->disk[i]);
-	for (unsigned i = 0; i < VMM_MAX_NICS && i < cfg->nnics; i++) {
-		if (cfg->nic[i].fd >= 0)
-			(void)close(TAKE_FD(cfg->nic[i].fd));
-	}
-	for (unsigned i = 0; i < VMM_MAX_VHOST_USER && i < cfg->nvhost_user; i++) {
-		if (cfg->vhost_user[i].fd >= 0)
-			(void)close(TAKE_FD(cfg->vhost_user[i].fd));
-	}
-	for (unsigned i = 0; i < VMM_MAX_PORTS && i < cfg->nports; i++) {
-		int in = TAKE_FD(cfg->port[i].in_fd), out = TAKE_FD(cfg->port[i].out_fd);
-
-		if (in >= 0)
-			(void)close(in);
-		if (out >= 0 && out != in)
-			(void)close(out);
-	}
-	for (unsigned i = 0; i < VMM_MAX_SERIALS && i < cfg->nserials; i++) {
-		int in = TAKE_FD(cfg->serial[i].in_fd), out = TAKE_FD(cfg->serial[i].out_fd);
-
-		if (in >= 0)
-			(void)close(in);
-		if (out >= 0 && out != in)
-			(void)close(out);
-	}
-	for (unsigned i = 0; i < VMM_MAX_VSOCK_PORTS && i < cfg->nvsock_ports; i++) {
-		if (cfg->vsock_port[i].listen && cfg->vsock_port[i].fd >= 0)
-			(void)close(TAKE_FD(cfg->vsock_port[i].fd));
-	}
-}
 
 int vm_add_memory(struct vmm *vm, const struct vmm_config *cfg, struct error *e)
 {
@@ -391,7 +352,6 @@ static int add_vhost_user(struct vmm *vm, struct vmm_vhost_user *d, char *cmdlin
 static int add_nic(struct vmm *vm, struct vmm_nic *n, char *cmdline, struct error *e)
 {
 	struct net_cfg c = { .kind = (enum net_kind)n->kind,
-		.fd = TAKE_FD(n->fd),
 		.mtu = n->mtu,
 		.offloads = n->offloads,
 		.vfkit = n->vfkit,
@@ -399,13 +359,14 @@ static int add_nic(struct vmm *vm, struct vmm_nic *n, char *cmdline, struct erro
 	struct vdev *v;
 	int r = new_loop(vm, "net", &vm->net, e);
 
-	if (r) {
-		if (c.fd >= 0)
-			(void)close(c.fd);
+	if (r)
 		return r;
-	}
+	c.fd = TAKE_FD(n->fd);
 	(void)memcpy(c.path, n->path, sizeof(c.path));
 	(void)memcpy(c.mac, n->mac, sizeof(c.mac));
+	(void)memcpy(c.more, n->queue_fd, sizeof(c.more));
+	c.nmore = n->nqueue_fds;
+	n->nqueue_fds = 0;
 	r = net_new(vm->net, &vm->mem, &c, &v, e);
 	if (!r)
 		r = add_device(vm, v, cmdline, e);

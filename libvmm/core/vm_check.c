@@ -88,6 +88,11 @@ int vm_check_config(const struct vmm_config *cfg, bool load, struct error *e)
 		if (vm_disk_check(&cfg->disk[i], i, e))
 			return -EINVAL;
 	}
+	for (unsigned i = 0; i < cfg->nnics; i++) {
+		if (cfg->nic[i].nqueue_fds >= VMM_MAX_NIC_QUEUES)
+			return err_set(e, EINVAL, "network interface %u: over %d queues", i,
+				VMM_MAX_NIC_QUEUES);
+	}
 	if (cfg->nvhost_user && load)
 		return err_set(e, ENOTSUP, "a VM with vhost-user devices cannot be loaded");
 	for (unsigned i = 0; i < cfg->nvhost_user; i++) {

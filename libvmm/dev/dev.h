@@ -140,6 +140,9 @@ struct net_cfg {
 	uint64_t offloads; /* feature bits that may be offered, as far as the backend can */
 	bool vfkit;	   /* NET_DGRAM: "VFKT" goes first */
 	bool later;	   /* no fd and no path: the link is down until net_attach() */
+	/* NET_TAP: one for each further queue of the same interface; owned. Not with @later. */
+	int more[LIM_NET_PAIRS - 1];
+	unsigned nmore;
 };
 
 int net_new(struct loop *loop, struct mem *mem, const struct net_cfg *cfg, struct vdev **out,

@@ -1,10 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
-/* virtio-net (virtio 1.2, section 5.1): the device, its link and its saved form. */
+/* virtio-net (virtio 1.2, section 5.1): the device and its link. */
 /*
  * How it works
  *
- * One receive and one transmit queue (net_rx.c, net_tx.c), a control queue (net_ctl.c), and a
- * backend (struct net_be_ops) that moves frames. Both directions are held up, not thinned out: what
+ * A receive and a transmit queue (net_rx.c, net_tx.c), a control queue (net_ctl.c), and a backend
+ * (struct net_be_ops) that moves frames. Of an interface with several pairs of queues each has a
+ * backend of its own, and those that the driver does not use are at rest; what is behind them is
+ * one, and goes as one. Both directions are held up, not thinned out: what
  * the backend does not take stays in the transmit ring, what the driver has no buffer for stays
  * with the backend. The descriptor is watched for what is missing, and not at all while nothing is.
  *
@@ -13,11 +15,6 @@
  * tried again, after 0.1 s and then less and less often, up to every second; when that succeeds the
  * link is up, and the driver is asked to announce its addresses. So it is with a backend that comes
  * later, by net_attach().
- *
- * Receive chains that are in hand have had no effect yet, so a saved VM has them in its ring again.
- * Saved is beside the core's what the driver asked for on the control queue, and the whole frames
- * that were read, and not delivered, or taken and not sent. The backend's connection is new after a
- * load: half a frame stays behind.
  */
 /* #syscalls:net read timerfd_settime */
 #include <errno.h>
@@ -32,11 +29,10 @@
 #include "util/bytes.h"
 #include "util/log.h"
 
-#define NET_ID	      1
-#define RETRY_MIN_MS  100
-#define RETRY_MAX_MS  1000
-#define GROUP_ADDRESS 1	 /* of a MAC's first byte */
-#define MTU_MIN	      68 /* section 5.1.4.1 */
+#define NET_ID	     1
+#define RETRY_MIN_MS 100
+#define RETRY_MAX_MS 1000
+#define MTU_MIN	     68 /* section 5.1.4.1 */
 
 static void arm(struct net *n)
 {
@@ -47,18 +43,19 @@ static void arm(struct net *n)
 		(void)timerfd_settime(n->timer_fd, 0, &t, NULL);
 }
 
-void net_watch(struct net *n)
+void net_watch(struct net_pair *p)
 {
+	struct net *n = p->n;
 	uint32_t events = 0;
 
-	if (n->up && n->v.running && !n->v.paused && !vdev_is_broken(&n->v))
-		events = (n->starved ? 0 : (uint32_t)EPOLLIN) |
-			(n->blocked ? (uint32_t)EPOLLOUT : 0);
-	if (hostfd_is_open(&n->be->fd) && hostfd_watch(&n->be->fd, events))
+	if (n->up && p->used && n->v.running && !n->v.paused && !vdev_is_broken(&n->v))
+		events = (p->starved ? 0 : (uint32_t)EPOLLIN) |
+			(p->blocked ? (uint32_t)EPOLLOUT : 0);
+	if (hostfd_is_open(&p->be->fd) && hostfd_watch(&p->be->fd, events))
 		vdev_broken(&n->v, "its backend could not be watched");
 }
 
-static void set_status(struct net *n, uint16_t status)
+void net_status(struct net *n, uint16_t status)
 {
 	vdev_cfg_lock(&n->v);
 	put_le16(n->v.cfg + NET_CFG_STATUS, status);
@@ -75,19 +72,24 @@ void net_announced(struct net *n)
 
 static void link_down(struct net *n)
 {
-	n->up = n->blocked = false;
-	(void)hostfd_watch(&n->be->fd, 0);
-	n->be->ops->close(n->be);
-	set_status(n, 0);
-	/* what is in the ring goes nowhere, and the driver has it back */
-	rekick(&n->v, NET_TX);
+	n->up = false;
+	for (unsigned i = 0; i < n->npairs; i++) {
+		struct net_pair *p = &n->pair[i];
+
+		p->blocked = false;
+		(void)hostfd_watch(&p->be->fd, 0);
+		p->be->ops->close(p->be);
+		/* what is in the ring goes nowhere, and the driver has it back */
+		rekick(&n->v, 2 * i + NET_TX);
+	}
+	net_status(n, 0);
 }
 
 void net_down(struct net *n, int r)
 {
 	if (!n->up)
 		return;
-	log_guest("net: %s: the other side is gone: %s", n->be->ops->name,
+	log_guest("net: %s: the other side is gone: %s", n->pair[0].be->ops->name,
 		r ? err_text(r) : "it has ended the connection");
 	link_down(n);
 	n->retry_ms = RETRY_MIN_MS;
@@ -95,26 +97,29 @@ void net_down(struct net *n, int r)
 }
 
 /* The link is there again, maybe with a driver that knows nothing of it. */
-static void link_up(struct net *n)
+void net_up(struct net *n)
 {
 	bool tell = vdev_has(&n->v, NET_F_GUEST_ANNOUNCE | NET_F_CTRL_VQ | NET_F_STATUS);
 
 	n->up = true;
-	n->blocked = n->starved = false;
-	set_status(n, tell ? NET_S_LINK_UP | NET_S_ANNOUNCE : NET_S_LINK_UP);
+	for (unsigned i = 0; i < n->npairs; i++)
+		n->pair[i].blocked = n->pair[i].starved = false;
+	net_status(n, tell ? NET_S_LINK_UP | NET_S_ANNOUNCE : NET_S_LINK_UP);
 }
 
 static void on_event(struct loop_src *src, uint32_t events)
 {
-	struct net *n = src->arg;
+	struct net_pair *p = src->arg;
 
-	if (n->blocked && events & ~(uint32_t)EPOLLIN) {
-		n->blocked = false;
-		net_tx(n);
+	if (!p->used)
+		return;
+	if (p->blocked && events & ~(uint32_t)EPOLLIN) {
+		p->blocked = false;
+		net_tx(p);
 	}
 	/* who has hung up and has nothing more to say would wake us for ever */
-	if (events & ~(uint32_t)EPOLLOUT && net_rx(n) && events & (EPOLLHUP | EPOLLERR))
-		net_down(n, 0);
+	if (events & ~(uint32_t)EPOLLOUT && net_rx(p) && events & (EPOLLHUP | EPOLLERR))
+		net_down(p->n, 0);
 }
 
 /* Within net_attach(), on the owner loop. */
@@ -128,22 +133,23 @@ static void attach(void *arg)
 {
 	struct attach *a = arg;
 	struct net *n = a->n;
+	struct net_pair *p = &n->pair[0];
 
 	if (n->up || !n->later) {
 		a->r = n->later ? -EBUSY : -EINVAL;
 		return;
 	}
-	n->be->fd = a->h;
+	p->be->fd = a->h;
 	a->h.fd = -1;
-	if (n->v.running && n->be->ops->offload && n->be->ops->offload(n->be, n->guest_offloads)) {
-		n->be->ops->close(n->be);
+	if (n->v.running && p->be->ops->offload && p->be->ops->offload(p->be, n->guest_offloads)) {
+		p->be->ops->close(p->be);
 		a->r = -EIO;
 		return;
 	}
-	hostfd_bind(&n->be->fd, n->v.loop, "net", on_event, n);
-	link_up(n);
+	hostfd_bind(&p->be->fd, n->v.loop, "net", on_event, p);
+	net_up(n);
 	if (n->v.running && !n->v.paused)
-		(void)net_rx(n);
+		(void)net_rx(p);
 }
 
 static void detach(void *arg)
@@ -164,7 +170,7 @@ int net_attach(struct vdev *v, int fd, struct error *e)
 	struct attach a = { .n = net_of(v), .h = { .fd = -1 } };
 
 	/* here, so that the loop's thread needs no calls for it */
-	a.r = a.n->be->ops->adopt ? a.n->be->ops->adopt(fd, &a.h, e) : -EINVAL;
+	a.r = a.n->pair[0].be->ops->adopt ? a.n->pair[0].be->ops->adopt(fd, &a.h, e) : -EINVAL;
 	if (!a.r)
 		loop_call(v->loop, attach, &a);
 	else if (fd >= 0)
@@ -176,27 +182,28 @@ int net_attach(struct vdev *v, int fd, struct error *e)
 static void on_timer(struct loop_src *src, uint32_t events)
 {
 	struct net *n = src->arg;
+	struct net_pair *p = &n->pair[0];
 	uint64_t ticks;
 
 	(void)events;
 	if (read(n->timer_fd, &ticks, sizeof(ticks)) < 0 || n->up || vdev_is_broken(&n->v))
 		return;
-	if (n->be->ops->connect(n->be)) {
+	if (p->be->ops->connect(p->be)) {
 		n->retry_ms = MIN(n->retry_ms * 2, (unsigned)RETRY_MAX_MS);
 		arm(n);
 		return;
 	}
-	log_guest("net: %s: connected again", n->be->ops->name);
-	hostfd_bind(&n->be->fd, n->v.loop, "net", on_event, n);
-	link_up(n);
-	(void)net_rx(n);
+	log_guest("net: %s: connected again", p->be->ops->name);
+	hostfd_bind(&p->be->fd, n->v.loop, "net", on_event, p);
+	net_up(n);
+	(void)net_rx(p);
 }
 
 static int begin(struct net *n)
 {
 	int r = 0;
 
-	if (n->up && n->be->ops->offload && n->be->ops->offload(n->be, n->guest_offloads))
+	if (net_offload(n))
 		return -EIO;
 	if (n->timer_fd >= 0)
 		r = loop_add(n->v.loop, &n->timer, EPOLLIN);
@@ -211,24 +218,28 @@ static int net_start(struct vdev *v)
 
 	net_ctl_reset(n);
 	n->guest_offloads = v->acked & NET_GUEST_OFFLOADS;
-	return begin(n);
+	return net_set_pairs(n, 1) ? -EIO : begin(n);
 }
 
 static void net_kick(struct vdev *v, unsigned q)
 {
 	struct net *n = net_of(v);
+	struct net_pair *p = q / 2 < n->npairs ? &n->pair[q / 2] : NULL;
 
-	if (q == NET_RX)
-		(void)net_rx(n);
-	else if (q == NET_TX)
-		net_tx(n);
-	else
+	if (q == net_ctrl_queue(n))
 		net_ctl(n);
+	else if (p && p->used && q % 2 == NET_RX)
+		(void)net_rx(p);
+	else if (p && p->used)
+		net_tx(p);
 }
 
 static void quiet(struct net *n)
 {
-	(void)hostfd_watch(&n->be->fd, 0);
+	for (unsigned i = 0; i < n->npairs; i++) {
+		(void)hostfd_watch(&n->pair[i].be->fd, 0);
+		n->pair[i].blocked = false;
+	}
 	loop_del(n->v.loop, &n->timer);
 }
 
@@ -237,10 +248,12 @@ static void net_stop(struct vdev *v)
 	struct net *n = net_of(v);
 
 	quiet(n);
-	net_rx_stop(n);
-	n->blocked = false;
-	/* what a driver has been asked to do is not its successor's */
+	for (unsigned i = 0; i < n->npairs; i++)
+		net_rx_stop(&n->pair[i]);
+	/* what a driver has been asked to do, and has asked for, is not its successor's */
 	net_announced(n);
+	/* where it cannot be the next start says so */
+	(void)!net_set_pairs(n, 1);
 }
 
 static void net_pause(struct vdev *v, bool paused)
@@ -249,75 +262,20 @@ static void net_pause(struct vdev *v, bool paused)
 
 	if (!v->running)
 		return;
-	quiet(n);
 	/* the kicks that come with a resume look at the queues, whatever was missing */
-	n->blocked = false;
+	quiet(n);
 	if (!paused && begin(n))
 		vdev_broken(v, "its own events could not be watched");
-}
-
-static void net_save(struct vdev *v, struct save_out *s)
-{
-	struct net *n = net_of(v);
-
-	save_u64(s, n->guest_offloads);
-	net_ctl_save(n, s);
-	save_blob(s, n->held, n->nheld);
-	save_u8(s, (uint8_t)n->be->ops->header);
-	if (n->be->ops->save)
-		n->be->ops->save(n->be, s);
-	else
-		save_blob(s, NULL, 0);
-}
-
-static int load_frames(struct net *n, struct save_in *s)
-{
-	const uint8_t *held = load_blob(s, NET_ROOM - 1, &n->nheld);
-	size_t none;
-
-	if (s->err || (n->nheld && n->nheld < NET_HDR + NET_FRAME_MIN))
-		return -EINVAL;
-	if (n->nheld)
-		(void)memcpy(n->held, held, n->nheld);
-	/* a frame with the header of another kind of backend would be half a checksum */
-	if (load_u8(s) != n->be->ops->header)
-		return -EINVAL;
-	if (n->be->ops->load)
-		n->be->ops->load(n->be, s);
-	else
-		(void)load_blob(s, 0, &none);
-	return s->err;
-}
-
-static int net_load(struct vdev *v, struct save_in *s)
-{
-	struct net *n = net_of(v);
-	uint16_t mtu = v->offered & NET_F_MTU ? get_le16(v->cfg + NET_CFG_MTU) : 0;
-	int r;
-
-	n->guest_offloads = load_u64(s);
-	r = s->err ? s->err : net_ctl_load(n, s);
-	if (!r)
-		r = load_frames(n, s);
-	if (!r &&
-		(n->guest_offloads & ~(v->acked & NET_GUEST_OFFLOADS) || mtu != n->mtu ||
-			v->cfg[NET_CFG_MAC] & GROUP_ADDRESS))
-		r = -EINVAL;
-	if (r)
-		return r;
-	if (v->running && n->up)
-		link_up(n);
-	else
-		set_status(n, n->up ? NET_S_LINK_UP : 0);
-	return 0;
 }
 
 static void net_destroy(struct vdev *v)
 {
 	struct net *n = net_of(v);
 
-	if (n->be)
-		n->be->ops->free(n->be);
+	for (unsigned i = 0; i < n->npairs; i++) {
+		if (n->pair[i].be)
+			n->pair[i].be->ops->free(n->pair[i].be);
+	}
 	if (n->timer_fd >= 0)
 		(void)close(n->timer_fd);
 	free(n);
@@ -363,11 +321,11 @@ static void describe(struct net *n, const struct net_cfg *cfg)
 
 	(void)memcpy(c + NET_CFG_MAC, cfg->mac, sizeof(cfg->mac));
 	put_le16(c + NET_CFG_STATUS, n->up ? NET_S_LINK_UP : 0);
-	put_le16(c + NET_CFG_PAIRS, 1);
+	put_le16(c + NET_CFG_PAIRS, (uint16_t)n->npairs);
 	put_le16(c + NET_CFG_MTU, cfg->mtu);
 	n->mtu = cfg->mtu;
-	n->v.offered |= offloads(cfg->offloads, n->be->offloads);
-	n->v.offered |= cfg->mtu ? NET_F_MTU : 0;
+	n->v.offered |= offloads(cfg->offloads, n->pair[0].be->offloads);
+	n->v.offered |= (cfg->mtu ? NET_F_MTU : 0) | (n->npairs > 1 ? NET_F_MQ : 0);
 }
 
 static const struct net_be_ops *const kinds[] = {
@@ -384,24 +342,55 @@ static int check(const struct net_cfg *cfg, struct error *e)
 	if (cfg->later && (cfg->path[0] || cfg->fd >= 0 || !kinds[cfg->kind]->adopt))
 		return err_set(e, EINVAL,
 			"network interface: what is behind it cannot be there and come later");
-	if (cfg->mac[0] & GROUP_ADDRESS)
+	if (cfg->nmore > ARRAY_SIZE(cfg->more) ||
+		(cfg->nmore && (cfg->later || !kinds[cfg->kind]->use)))
+		return err_set(e, EINVAL, "network interface: more queues than it can have");
+	if (cfg->mac[0] & NET_MAC_GROUP)
 		return err_set(e, EINVAL, "network interface: its address is one of a group");
 	if (cfg->mtu && cfg->mtu < MTU_MIN)
 		return err_set(e, EINVAL, "network interface: an MTU of %u", cfg->mtu);
 	return 0;
 }
 
-/* Everything but the device's common part. What fails is taken away by net_destroy(). */
-static int make(struct net *n, const struct net_cfg *cfg, struct error *e)
+/* Takes over the descriptor, also when it fails. The first is in use from the start. */
+static int make_pair(struct net *n, unsigned i, struct net_cfg *cfg, struct error *e)
 {
-	int r = kinds[cfg->kind]->new (cfg, &n->be, e);
+	struct net_pair *p = &n->pair[i];
+	int r;
 
+	p->n = n;
+	p->i = i;
+	if (i)
+		cfg->fd = cfg->more[i - 1];
+	r = kinds[cfg->kind]->new (cfg, &p->be, e);
 	if (r) {
 		if (cfg->fd >= 0)
 			(void)close(cfg->fd);
 		return r;
 	}
-	hostfd_bind(&n->be->fd, n->v.loop, "net", on_event, n);
+	p->used = true;
+	hostfd_bind(&p->be->fd, n->v.loop, "net", on_event, p);
+	if (!i)
+		return 0;
+	p->used = false;
+	r = p->be->ops->use(p->be, false);
+	return r ? err_sys(e, r, "network interface: its queue %u", i) : 0;
+}
+
+/* Everything but the device's common part. What fails is taken away by net_destroy(). */
+static int make(struct net *n, const struct net_cfg *cfg, struct error *e)
+{
+	struct net_cfg c = *cfg;
+	int r = 0;
+
+	for (unsigned i = 0; i <= cfg->nmore; i++) {
+		if (!r)
+			r = make_pair(n, i, &c, e);
+		else if (cfg->more[i - 1] >= 0)
+			(void)close(cfg->more[i - 1]);
+	}
+	if (r)
+		return r;
 	n->later = cfg->later;
 	n->up = !cfg->later;
 	if (cfg->path[0]) {
@@ -416,6 +405,32 @@ static int make(struct net *n, const struct net_cfg *cfg, struct error *e)
 	return 0;
 }
 
+static void close_all(const struct net_cfg *cfg)
+{
+	if (cfg->fd >= 0)
+		(void)close(cfg->fd);
+	for (unsigned i = 0; i < cfg->nmore && i < ARRAY_SIZE(cfg->more); i++) {
+		if (cfg->more[i] >= 0)
+			(void)close(cfg->more[i]);
+	}
+}
+
+/* The common part, with as many queues. The class has the sizes of the first pair's, and of the
+ * control queue behind the last. */
+static int init(struct net *n, const struct net_cfg *cfg, struct loop *loop, struct mem *mem,
+	struct error *e)
+{
+	unsigned ctrl = NET_CTRL(1 + cfg->nmore);
+	int r = vdev_init(&n->v, &net_class, ctrl + 1, loop, mem, e);
+
+	if (r)
+		return r;
+	n->npairs = 1 + cfg->nmore;
+	for (unsigned q = 2; q < ctrl; q++)
+		vq_init(&n->v.vq[q], mem, net_class.qsizes[q % 2]);
+	return 0;
+}
+
 int net_new(struct loop *loop, struct mem *mem, const struct net_cfg *cfg, struct vdev **out,
 	struct error *e)
 {
@@ -423,10 +438,9 @@ int net_new(struct loop *loop, struct mem *mem, const struct net_cfg *cfg, struc
 	int r = n ? check(cfg, e) : err_sys(e, ENOMEM, "network interface");
 
 	if (!r)
-		r = vdev_init(&n->v, &net_class, 0, loop, mem, e);
+		r = init(n, cfg, loop, mem, e);
 	if (r) {
-		if (cfg->fd >= 0)
-			(void)close(cfg->fd);
+		close_all(cfg);
 		free(n);
 		return r;
 	}

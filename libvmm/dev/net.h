@@ -2,7 +2,8 @@
 /*
  * virtio-net: what its files share (virtio 1.2, section 5.1). All of it is the owner loop's.
  *
- * net.c is the device, net_rx.c, net_tx.c and net_ctl.c are its queues, and each of net_stream.c,
+ * net.c is the device, net_pairs.c which queues are in use, net_rx.c, net_tx.c and net_ctl.c are
+ * what they do, net_save.c is its saved form, and each of net_stream.c,
  * net_dgram.c and net_tap.c a backend: a struct net_be_ops.
  */
 #ifndef KRUN_DEV_NET_H
@@ -31,6 +32,7 @@
 #define NET_F_CTRL_VQ		  (1ULL << 17)
 #define NET_F_CTRL_RX		  (1ULL << 18)
 #define NET_F_GUEST_ANNOUNCE	  (1ULL << 21)
+#define NET_F_MQ		  (1ULL << 22)
 #define NET_F_CTRL_MAC_ADDR	  (1ULL << 23)
 
 #define NET_GUEST_SEGMENTS (NET_F_GUEST_TSO4 | NET_F_GUEST_TSO6 | NET_F_GUEST_ECN | NET_F_GUEST_UFO)
@@ -48,12 +50,12 @@
 #define NET_S_LINK_UP  1
 #define NET_S_ANNOUNCE 2
 
-enum {
-	NET_RX,
-	NET_TX,
-	NET_CTRL,
-	NET_QUEUES
-};
+/* Queues, section 5.1.2: those of pair i are 2i and 2i + 1. The control queue comes behind the last
+ * pair that there can be, which without NET_F_MQ is the first. */
+#define NET_RX		0
+#define NET_TX		1
+#define NET_CTRL(pairs) (2 * (pairs))
+#define NET_QUEUES	3
 
 /* In front of each frame of the driver's, section 5.1.6: u8 flags, u8 gso type, le16 header length,
  * segment size, csum start, csum offset, number of buffers. */
@@ -61,6 +63,7 @@ enum {
 #define NET_HDR_NBUFS 10
 
 #define NET_FRAME_MIN 14 /* a link header */
+#define NET_MAC_GROUP 1	 /* of an address's first byte */
 /* One byte over what there may be tells a frame that was too long from one that fits. */
 #define NET_ROOM  (NET_HDR + LIM_NET_FRAME + 1)
 #define NET_IOV	  1024 /* pieces of receive buffers in hand: what one system call takes */
@@ -96,8 +99,12 @@ struct net_be_ops {
 	void (*close)(struct net_be *be);
 	/* Once more, at be->path; NULL where that cannot be. Does not wait. */
 	int (*connect)(struct net_be *be);
-	/* Optional: what the driver takes of what arrives, NET_F_GUEST_*. */
+	/* Optional: what the driver takes of what arrives, NET_F_GUEST_*. Of the first of several.
+	 */
 	int (*offload)(struct net_be *be, uint64_t features);
+	/* Of those of which one interface can have several: frames come and go by it, or by the
+	 * others alone. They do when it is new. NULL: there are no others. */
+	int (*use)(struct net_be *be, bool on);
 	/* Optional: whole frames that it holds. Loaded into one that is new. */
 	void (*save)(const struct net_be *be, struct save_out *s);
 	void (*load)(struct net_be *be, struct save_in *s);
@@ -118,15 +125,12 @@ struct net_chain {
 	uint32_t len;
 };
 
-struct net {
-	struct vdev v;
+/* A receive and a transmit queue, and the backend that is theirs. */
+struct net_pair {
+	struct net *n;
+	unsigned i;
 	struct net_be *be;
-	bool up;      /* the backend is there */
-	bool later;   /* ... or comes by net_attach() */
-	int timer_fd; /* of the next try to connect; -1: never */
-	struct loop_src timer;
-	unsigned retry_ms;
-	uint16_t mtu;
+	bool used; /* by the driver: the first, and as many as it says; the others are at rest */
 
 	/* receive: chains in hand, in order, and their pieces one after the other */
 	struct net_chain chain[LIM_VQ_SIZE];
@@ -140,6 +144,18 @@ struct net {
 	size_t nheld;
 
 	bool blocked; /* transmit: the backend takes nothing until it is writable */
+};
+
+struct net {
+	struct vdev v;
+	struct net_pair pair[LIM_NET_PAIRS];
+	unsigned npairs;
+	bool up;      /* the backend is there: all of them */
+	bool later;   /* ... or comes by net_attach() */
+	int timer_fd; /* of the next try to connect; -1: never */
+	struct loop_src timer;
+	unsigned retry_ms;
+	uint16_t mtu;
 
 	/* control */
 	bool promisc, allmulti;
@@ -158,17 +174,34 @@ static inline struct net *net_of(struct vdev *v)
 
 /* net.c */
 /* Watches the backend for what is waited for: after each turn. */
-void net_watch(struct net *n);
+void net_watch(struct net_pair *p);
 /* The backend is gone, @r is its errno: link down, and where there is a path it is tried again. */
 void net_down(struct net *n, int r);
 /* The guest has made itself known. */
 void net_announced(struct net *n);
+/* Writes the status into the config, NET_S_*, and tells the driver. */
+void net_status(struct net *n, uint16_t status);
+/* There is a backend again, maybe with a driver that knows nothing of it. */
+void net_up(struct net *n);
+
+/* net_pairs.c */
+/* The backend learns what the driver takes, n->guest_offloads. */
+int net_offload(struct net *n) NODISCARD;
+unsigned net_ctrl_queue(const struct net *n);
+/* How many the driver uses. */
+unsigned net_pairs(const struct net *n);
+/* It uses the first @pairs: -EINVAL, or the backend's error; then it is as before. */
+int net_set_pairs(struct net *n, unsigned pairs) NODISCARD;
+
+/* net_save.c: see struct vdev_class */
+void net_save(struct vdev *v, struct save_out *s);
+int net_load(struct vdev *v, struct save_in *s) NODISCARD;
 
 /* net_rx.c, net_tx.c */
 /* True: the backend had nothing more. */
-bool net_rx(struct net *n);
-void net_rx_stop(struct net *n);
-void net_tx(struct net *n);
+bool net_rx(struct net_pair *p);
+void net_rx_stop(struct net_pair *p);
+void net_tx(struct net_pair *p);
 
 /* net_ctl.c */
 void net_ctl(struct net *n);

@@ -27,6 +27,7 @@
 #define CTL_MAC_TABLE_SET 0x0100
 #define CTL_MAC_ADDR_SET  0x0101
 #define CTL_ANNOUNCE_ACK  0x0300
+#define CTL_PAIRS_SET	  0x0400
 #define CTL_OFFLOADS_SET  0x0500
 
 static bool is_group(const uint8_t *mac)
@@ -125,7 +126,14 @@ static int set_offloads(struct net *n, struct iobuf *rd)
 	if (f & ~(n->v.acked & NET_GUEST_OFFLOADS))
 		return -EINVAL;
 	n->guest_offloads = f;
-	return n->up && n->be->ops->offload ? n->be->ops->offload(n->be, f) : 0;
+	return net_offload(n);
+}
+
+static int set_pairs(struct net *n, struct iobuf *rd)
+{
+	uint8_t le[2];
+
+	return iobuf_pull(rd, le, sizeof(le)) ? -EINVAL : net_set_pairs(n, get_le16(le));
 }
 
 static int command(struct net *n, unsigned cmd, struct iobuf *rd)
@@ -134,6 +142,7 @@ static int command(struct net *n, unsigned cmd, struct iobuf *rd)
 		: cmd == CTL_MAC_TABLE_SET ? NET_F_CTRL_RX
 		: cmd == CTL_MAC_ADDR_SET  ? NET_F_CTRL_MAC_ADDR
 		: cmd == CTL_ANNOUNCE_ACK  ? NET_F_GUEST_ANNOUNCE
+		: cmd == CTL_PAIRS_SET	   ? NET_F_MQ
 					   : NET_F_CTRL_GUEST_OFFLOADS;
 
 	if (!vdev_has(&n->v, needs | NET_F_CTRL_VQ))
@@ -150,6 +159,8 @@ static int command(struct net *n, unsigned cmd, struct iobuf *rd)
 	case CTL_ANNOUNCE_ACK:
 		net_announced(n);
 		return 0;
+	case CTL_PAIRS_SET:
+		return set_pairs(n, rd);
 	case CTL_OFFLOADS_SET:
 		return set_offloads(n, rd);
 	default:
@@ -159,7 +170,8 @@ static int command(struct net *n, unsigned cmd, struct iobuf *rd)
 
 void net_ctl(struct net *n)
 {
-	struct vq *q = &n->v.vq[NET_CTRL];
+	unsigned at = net_ctrl_queue(n);
+	struct vq *q = &n->v.vq[at];
 	int r = 1;
 
 	for (unsigned k = 0; k < CTL_BATCH; k++) {
@@ -179,11 +191,11 @@ void net_ctl(struct net *n)
 		vq_push(q, n->req.head, 1);
 		r = 1;
 	}
-	vdev_flush(&n->v, NET_CTRL);
+	vdev_flush(&n->v, at);
 	if (r < 0)
 		vdev_broken(&n->v, "a bad control queue");
 	else if (r)
-		rekick(&n->v, NET_CTRL);
+		rekick(&n->v, at);
 }
 
 void net_ctl_reset(struct net *n)

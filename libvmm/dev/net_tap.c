@@ -7,10 +7,13 @@
  * guest left to it, as far as the guest has let it the other way. Which of that it can is tried out
  * once. It looks at the headers itself, and what it finds wrong costs the frame. An interface that
  * is down takes frames and drops them, like one without a cable.
+ *
+ * One that was made with several queues deals frames out to those that are attached, by the
+ * connection that they belong to.
  */
-/* #syscalls:net readv writev ioctl:TUNSETOFFLOAD */
+/* #syscalls:net readv writev ioctl:TUNSETOFFLOAD ioctl:TUNSETQUEUE */
 /* #syscalls:main fcntl:F_GETFL fcntl:F_SETFL ioctl:TUNGETIFF ioctl:TUNSETVNETHDRSZ
- * ioctl:TUNSETVNETLE */
+ * ioctl:TUNSETVNETLE ioctl:TUNSETQUEUE */
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/if_tun.h>
@@ -99,6 +102,13 @@ static int tap_send(struct net_be *be, const uint8_t *hdr, struct iobuf *frame)
 	}
 }
 
+static int tap_use(struct net_be *be, bool on)
+{
+	struct ifreq ifr = { .ifr_flags = on ? IFF_ATTACH_QUEUE : IFF_DETACH_QUEUE };
+
+	return ioctl(be->fd.fd, TUNSETQUEUE, &ifr) ? -errno : 0;
+}
+
 static void tap_close(struct net_be *be)
 {
 	hostfd_close(&be->fd);
@@ -110,7 +120,7 @@ static void tap_free(struct net_be *be)
 	free(CONTAINER_OF(be, struct tap, be));
 }
 
-static int set_up(int fd, struct error *e)
+static int set_up(int fd, bool several, struct error *e)
 {
 	int hdr = NET_HDR, little = 1, flags = fcntl(fd, F_GETFL);
 	struct ifreq ifr = { 0 };
@@ -122,21 +132,29 @@ static int set_up(int fd, struct error *e)
 		return err_set(e, EINVAL,
 			"network interface: %.16s is no tap with a virtio header and nothing else",
 			ifr.ifr_name);
+	if (several && !(ifr.ifr_flags & IFF_MULTI_QUEUE))
+		return err_set(
+			e, EINVAL, "network interface: %.16s is a tap of one queue", ifr.ifr_name);
 	if (fcntl(fd, F_SETFL, flags | O_NONBLOCK) || ioctl(fd, TUNSETVNETHDRSZ, &hdr) ||
 		ioctl(fd, TUNSETVNETLE, &little))
 		return err_sys(e, errno, "network interface: %.16s", ifr.ifr_name);
 	return 0;
 }
 
-static int tap_adopt(int fd, struct hostfd *h, struct error *e)
+static int take(int fd, bool several, struct hostfd *h, struct error *e)
 {
-	int r = set_up(fd, e);
+	int r = set_up(fd, several, e);
 
 	if (r)
 		return r;
 	hostfd_open(h, fd);
 	h->kind = HOSTFD_OWN;
 	return 0;
+}
+
+static int tap_adopt(int fd, struct hostfd *h, struct error *e)
+{
+	return take(fd, false, h, e);
 }
 
 static int tap_new(const struct net_cfg *cfg, struct net_be **out, struct error *e)
@@ -147,7 +165,7 @@ static int tap_new(const struct net_cfg *cfg, struct net_be **out, struct error 
 	if (!r && cfg->later)
 		hostfd_open(&t->be.fd, -1);
 	else if (!r)
-		r = tap_adopt(cfg->fd, &t->be.fd, e);
+		r = take(cfg->fd, cfg->nmore, &t->be.fd, e);
 	if (r) {
 		free(t);
 		return r;
@@ -176,4 +194,5 @@ const struct net_be_ops net_tap_ops = {
 	.send = tap_send,
 	.close = tap_close,
 	.offload = tap_offload,
+	.use = tap_use,
 };

@@ -38,8 +38,9 @@ static bool header_ok(const struct net *n, uint8_t hdr[NET_HDR])
 
 /* 0: the chain is the driver's again, whatever became of the frame. -EAGAIN: not yet. -EBADMSG: the
  * driver broke the rules. Else the backend is gone. */
-static int send_one(struct net *n)
+static int send_one(struct net_pair *p)
 {
+	struct net *n = p->n;
 	struct iobuf *frame = &n->req.rd;
 	uint8_t hdr[NET_HDR];
 	size_t len;
@@ -54,44 +55,46 @@ static int send_one(struct net *n)
 		log_guest("net: a frame of %zu bytes is not sent", len);
 		return 0;
 	}
-	r = n->be->ops->send(n->be, hdr, frame);
+	r = p->be->ops->send(p->be, hdr, frame);
 	if (r == -EMSGSIZE || r == -EFAULT) {
-		log_guest("net: %s does not take a frame of %zu bytes", n->be->ops->name, len);
+		log_guest("net: %s does not take a frame of %zu bytes", p->be->ops->name, len);
 		r = 0;
 	}
 	return r;
 }
 
-static int flush(struct net *n)
+static int flush(struct net_pair *p)
 {
-	return n->up && n->be->ops->flush ? n->be->ops->flush(n->be) : 0;
+	return p->n->up && p->be->ops->flush ? p->be->ops->flush(p->be) : 0;
 }
 
-void net_tx(struct net *n)
+void net_tx(struct net_pair *p)
 {
-	struct vq *q = &n->v.vq[NET_TX];
-	int r = 1, sent = n->blocked ? -EAGAIN : 0;
+	struct net *n = p->n;
+	unsigned i = 2 * p->i + NET_TX;
+	struct vq *q = &n->v.vq[i];
+	int r = 1, sent = p->blocked ? -EAGAIN : 0;
 
 	for (unsigned k = 0; !sent && k < NET_BATCH; k++) {
 		r = vq_pop(q, &n->req);
 		if (r <= 0)
 			break;
-		sent = send_one(n);
+		sent = send_one(p);
 		if (sent == -EAGAIN)
 			vq_unpop(q, &n->req);
 		else
 			vq_push(q, n->req.head, 0);
 	}
 	if (!sent)
-		sent = flush(n);
-	vdev_flush(&n->v, NET_TX);
+		sent = flush(p);
+	vdev_flush(&n->v, i);
 	if (r < 0 || sent == -EBADMSG)
 		vdev_broken(&n->v, r < 0 ? "a bad transmit queue" : "a bad frame to transmit");
 	else if (sent == -EAGAIN)
-		n->blocked = true;
+		p->blocked = true;
 	else if (sent)
 		net_down(n, sent);
 	else if (r == 1)
-		rekick(&n->v, NET_TX);
-	net_watch(n);
+		rekick(&n->v, i);
+	net_watch(p);
 }

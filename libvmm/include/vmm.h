@@ -34,13 +34,14 @@ struct vmm;
 #define VMM_MAX_FS_AT	    32 /* mounts of one share with caching of their own */
 #define VMM_MAX_DISKS	    8
 #define VMM_MAX_NICS	    8
+#define VMM_MAX_NIC_QUEUES  4
 #define VMM_MAX_VHOST_USER  8
 #define VMM_MAX_QUEUES	    16 /* of one device */
 #define VMM_MAX_PORTS	    7
 #define VMM_MAX_SERIALS	    4
 #define VMM_VCPUS_MAX	    16
 #define VMM_GUEST_CID	    3
-#define VMM_MAX_VSOCK_PORTS 32
+#define VMM_MAX_VSOCK_PORTS 256
 #define VMM_MAX_NET_RULES   64
 #define VMM_MAX_PORT_MAP    256
 
@@ -175,6 +176,15 @@ struct vmm_nic {
 	/* STREAM, TAP: neither fd nor path, the link is down until vmm_nic_attach(). Of a tap that
 	 * is not known yet the guest is offered what every kernel's can do. */
 	bool later;
+	/*
+	 * TAP: descriptors of further queues of the same interface, which was made with
+	 * IFF_MULTI_QUEUE; taken over. A driver that wants more than one pair of queues has a
+	 * queue of the tap for each, and connections are dealt out to them by the kernel. They
+	 * spare a guest's processors the lock of a queue: all interfaces have one thread and each
+	 * has one interrupt. Not with @later.
+	 */
+	int queue_fd[VMM_MAX_NIC_QUEUES - 1];
+	unsigned nqueue_fds;
 };
 
 /*

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // A hostile driver and a hostile backend around a network interface: the input is a script of what
-// both do, on a stream, on datagrams or, where this process may make one, on a tap.
+// both do, on a stream, on datagrams or, where this process may make one, on a tap with one queue
+// or several; by a descriptor, by a path where the backend goes away and comes back, or later.
 
 #include <fcntl.h>
 #include <linux/if_ether.h>
@@ -11,6 +12,8 @@
 #include <signal.h>
 #include <sys/ioctl.h>
 #include <sys/socket.h>
+#include <sys/timerfd.h>
+#include <sys/un.h>
 #include <unistd.h>
 
 #include "dev/net.h"
@@ -23,15 +26,46 @@ static struct fake_dev d;
 static struct loop *loop;
 static struct vdev *v;
 static enum net_kind kind;
-static int peer = -1, tap = -1, wire = -1;
+static bool by_path, later, many;
+static int peer = -1, listener = -1, tap = -1, wire = -1, wires[2];
+static struct sockaddr_un at = { .sun_family = AF_UNIX };
 static uint8_t scratch[80000];
 
-/* A tap in a network namespace of our own, and a socket on its other side. */
-static void make_tap(void)
+#define PAIRS 3
+
+static int open_tap(const char *name, int flags)
 {
-	struct ifreq ifr = { .ifr_flags = IFF_TAP | IFF_NO_PI | IFF_VNET_HDR };
+	struct ifreq ifr = { .ifr_flags = (short)flags };
+	int fd = open("/dev/net/tun", O_RDWR | O_NONBLOCK | O_CLOEXEC);
+
+	(void)snprintf(ifr.ifr_name, sizeof(ifr.ifr_name), "%s", name);
+	if (fd >= 0 && ioctl(fd, TUNSETIFF, &ifr)) {
+		(void)close(fd);
+		return -1;
+	}
+	return fd;
+}
+
+/* A socket on the other side of a tap, which is then up. */
+static int other_side(const char *name)
+{
 	struct sockaddr_ll a = { .sll_family = AF_PACKET, .sll_protocol = htobe16(ETH_P_ALL) };
-	int quiet;
+	struct ifreq ifr = { .ifr_flags = IFF_UP | IFF_PROMISC };
+	int fd = socket(AF_PACKET, SOCK_RAW | SOCK_NONBLOCK | SOCK_CLOEXEC, a.sll_protocol);
+
+	(void)snprintf(ifr.ifr_name, sizeof(ifr.ifr_name), "%s", name);
+	a.sll_ifindex = (int)if_nametoindex(name);
+	FUZZ_CHECK(fd >= 0 && !bind(fd, (struct sockaddr *)&a, sizeof(a)));
+	FUZZ_CHECK(!ioctl(fd, SIOCSIFFLAGS, &ifr));
+	return fd;
+}
+
+#define FLAGS (IFF_TAP | IFF_NO_PI | IFF_VNET_HDR)
+
+/* Taps in a network namespace of our own. That of several queues stays when none is open. */
+static void make_taps(void)
+{
+	int quiet, fd;
 
 	if (unshare(CLONE_NEWNET) && unshare(CLONE_NEWUSER | CLONE_NEWNET))
 		return;
@@ -40,46 +74,140 @@ static void make_tap(void)
 		(void)!write(quiet, "1", 1);
 		(void)close(quiet);
 	}
-	tap = open("/dev/net/tun", O_RDWR | O_NONBLOCK | O_CLOEXEC);
-	if (tap >= 0 && ioctl(tap, TUNSETIFF, &ifr)) {
-		(void)close(tap);
-		tap = -1;
-	}
-	wire = socket(AF_PACKET, SOCK_RAW | SOCK_NONBLOCK | SOCK_CLOEXEC, a.sll_protocol);
-	if (tap < 0 || wire < 0)
+	tap = open_tap("one", FLAGS);
+	if (tap < 0)
 		return;
-	a.sll_ifindex = (int)if_nametoindex(ifr.ifr_name);
-	ifr.ifr_flags = IFF_UP | IFF_PROMISC;
-	FUZZ_CHECK(!bind(wire, (struct sockaddr *)&a, sizeof(a)));
-	FUZZ_CHECK(!ioctl(wire, SIOCSIFFLAGS, &ifr));
+	wires[0] = other_side("one");
+	fd = open_tap("many", FLAGS | IFF_MULTI_QUEUE);
+	FUZZ_CHECK(fd >= 0 && !ioctl(fd, TUNSETPERSIST, 1));
+	wires[1] = other_side("many");
+	(void)close(fd);
 }
 
-static struct net_cfg wired(enum net_kind k)
+/* Where the backend of a path is, or would be. */
+static void come(void)
 {
-	struct net_cfg cfg = { .kind = k, .mac = { 2, 1, 2, 3, 4, 5 }, .offloads = ~0ULL };
-	int sv[2];
+	int type = kind == NET_STREAM ? SOCK_STREAM : SOCK_DGRAM;
 
+	if (listener >= 0)
+		return;
+	(void)unlink(at.sun_path);
+	listener = socket(AF_UNIX, type | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+	FUZZ_CHECK(listener >= 0 && !bind(listener, (struct sockaddr *)&at, sizeof(at)));
+	FUZZ_CHECK(kind != NET_STREAM || !listen(listener, 4));
+}
+
+static void go_away(void)
+{
+	if (listener >= 0)
+		(void)close(listener);
 	if (peer >= 0)
 		(void)close(peer);
-	peer = -1;
-	if (k == NET_TAP) {
-		while (read(tap, scratch, sizeof(scratch)) > 0)
-			;
-		cfg.fd = dup(tap);
-		FUZZ_CHECK(cfg.fd >= 0);
-		return cfg;
+	listener = peer = -1;
+}
+
+static void drain(int fd)
+{
+	while (read(fd, scratch, sizeof(scratch)) > 0)
+		;
+}
+
+static void wire_tap(struct net_cfg *cfg)
+{
+	wire = wires[many];
+	if (!many) {
+		drain(tap);
+		cfg->fd = dup(tap);
+		FUZZ_CHECK(cfg->fd >= 0);
+		return;
 	}
+	cfg->fd = open_tap("many", FLAGS | IFF_MULTI_QUEUE);
+	FUZZ_CHECK(cfg->fd >= 0);
+	while (cfg->nmore < PAIRS - 1) {
+		cfg->more[cfg->nmore] = open_tap("many", FLAGS | IFF_MULTI_QUEUE);
+		FUZZ_CHECK(cfg->more[cfg->nmore++] >= 0);
+	}
+}
+
+static void wire_path(struct net_cfg *cfg)
+{
+	struct sockaddr_un none = { .sun_family = AF_UNIX };
+
+	(void)memcpy(cfg->path, at.sun_path, sizeof(cfg->path));
+	cfg->vfkit = true;
+	come();
+	if (kind == NET_STREAM)
+		return;
+	cfg->fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+	FUZZ_CHECK(cfg->fd >= 0 && !bind(cfg->fd, (struct sockaddr *)&none, sizeof(sa_family_t)));
+}
+
+/* The other side anew, and the interface's configuration to it. */
+static struct net_cfg wired(void)
+{
+	struct net_cfg cfg = {
+		.kind = kind, .fd = -1, .mac = { 2, 1, 2, 3, 4, 5 }, .offloads = ~0ULL
+	};
+	int sv[2];
+
+	go_away();
+	if (later)
+		cfg.later = true;
+	else if (by_path)
+		wire_path(&cfg);
+	else if (kind == NET_TAP)
+		wire_tap(&cfg);
+	if (later || by_path || kind == NET_TAP)
+		return cfg;
 	FUZZ_CHECK(!socketpair(AF_UNIX,
-		(k == NET_STREAM ? SOCK_STREAM : SOCK_DGRAM) | SOCK_NONBLOCK | SOCK_CLOEXEC, 0,
+		(kind == NET_STREAM ? SOCK_STREAM : SOCK_DGRAM) | SOCK_NONBLOCK | SOCK_CLOEXEC, 0,
 		sv));
 	cfg.fd = sv[0];
 	peer = sv[1];
 	return cfg;
 }
 
+/* What comes later, of the right kind or of another; and goes. */
+static void attach(struct fuzz_in *in)
+{
+	unsigned how = fuzz_u8(in);
+	struct net_cfg cfg;
+
+	if (how & 1) {
+		net_detach(v);
+		return;
+	}
+	later = false;
+	if (how & 2)
+		kind = kind == NET_TAP ? NET_STREAM : tap < 0 ? NET_DGRAM : NET_TAP;
+	cfg = wired();
+	(void)net_attach(v, cfg.fd, NULL);
+	kind = net_of(v)->pair[0].be->ops == &net_tap_ops ? NET_TAP : NET_STREAM;
+	later = true;
+}
+
+static void backend(struct fuzz_in *in)
+{
+	struct itimerspec soon = { .it_value.tv_nsec = 1 };
+	unsigned how = fuzz_u8(in);
+
+	if (later) {
+		attach(in);
+	} else if (by_path && how & 1) {
+		go_away();
+	} else if (by_path) {
+		/* the next try is now */
+		come();
+		(void)timerfd_settime(net_of(v)->timer_fd, 0, &soon, NULL);
+	} else if (peer >= 0) {
+		(void)shutdown(peer, how % 3);
+	}
+}
+
 static void chain(struct fuzz_in *in)
 {
-	unsigned q = fuzz_u8(in) % NET_QUEUES, how = fuzz_u8(in), nout = how % 4, nin = how / 4 % 4;
+	unsigned q = fuzz_u8(in) % v->nqueues, how = fuzz_u8(in), nout = how % 4, nin = how / 4 % 4;
+	unsigned ctrl = net_ctrl_queue(net_of(v));
 	struct fake_seg seg[8];
 
 	for (unsigned i = 0; i < nout + nin; i++) {
@@ -87,7 +215,7 @@ static void chain(struct fuzz_in *in)
 			fuzz_u16(in) % (how & 32 ? 65536 : 2048) };
 	}
 	/* mostly what the queue is for: a header and a frame, a command, room */
-	if (q == NET_TX && nout && !(how & 64)) {
+	if (q != ctrl && q % 2 == NET_TX && nout && !(how & 64)) {
 		uint8_t *h = fake_ptr(&g, GPA(seg[0].gpa), NET_HDR);
 
 		memset(h, 0, NET_HDR);
@@ -95,7 +223,7 @@ static void chain(struct fuzz_in *in)
 			fuzz_bytes(in, h, NET_HDR);
 		seg[0].len = NET_HDR;
 	}
-	if (q == NET_CTRL && nout && !(how & 64)) {
+	if (q == ctrl && nout && !(how & 64)) {
 		uint8_t *c = fake_ptr(&g, GPA(seg[0].gpa), 64);
 
 		c[0] = fuzz_u8(in) % 6;
@@ -105,22 +233,27 @@ static void chain(struct fuzz_in *in)
 	}
 	if (!d.q[q].size)
 		return;
-	(void)fake_add(&d, q, q == NET_RX && !(how & 64) ? NULL : seg,
-		q == NET_RX && !(how & 64) ? 0 : nout, seg + nout, nin);
+	(void)fake_add(&d, q, q != ctrl && q % 2 == NET_RX && !(how & 64) ? NULL : seg,
+		q != ctrl && q % 2 == NET_RX && !(how & 64) ? 0 : nout, seg + nout, nin);
 	(void)fake_kick(&d, q);
 }
 
 static void receive_buffers(struct fuzz_in *in)
 {
-	unsigned n = fuzz_u8(in) % 64, len = fuzz_u16(in) % 4096 + 12;
+	unsigned n = fuzz_u8(in), len = fuzz_u16(in) % 4096 + 12;
+	unsigned q = 2 * (n / 64 % net_of(v)->npairs) + NET_RX;
 
-	for (unsigned i = 0; d.q[NET_RX].size && i < n; i++) {
+	for (unsigned i = 0; d.q[q].size && i < n % 64; i++) {
 		struct fake_seg s = { FAKE_RAM_GPA + (2U << 20) + i * 4096ULL, len };
 
-		(void)fake_add(&d, NET_RX, NULL, 0, &s, 1);
+		(void)fake_add(&d, q, NULL, 0, &s, 1);
 	}
-	(void)fake_kick(&d, NET_RX);
+	(void)fake_kick(&d, q);
 }
+
+/* Who has sent the last datagram to a path. */
+static struct sockaddr_un from;
+static socklen_t from_len;
 
 /* A frame, or bytes that are none. */
 static void say(struct fuzz_in *in, bool frame)
@@ -135,8 +268,11 @@ static void say(struct fuzz_in *in, bool frame)
 		*p++ = (uint8_t)len;
 	}
 	fuzz_bytes(in, p, 16);
-	if (kind == NET_TAP)
+	if (kind == NET_TAP && wire >= 0)
 		(void)!write(wire, scratch, len);
+	else if (by_path && kind == NET_DGRAM && listener >= 0)
+		(void)!sendto(
+			listener, scratch, len, MSG_NOSIGNAL, (struct sockaddr *)&from, from_len);
 	else if (peer >= 0)
 		(void)!send(peer, scratch, len + (size_t)(p - scratch), MSG_NOSIGNAL);
 }
@@ -145,7 +281,10 @@ static void listen_to(struct fuzz_in *in)
 {
 	size_t n = fuzz_u16(in);
 
-	if (peer >= 0)
+	if (by_path && kind == NET_DGRAM && listener >= 0) {
+		from_len = sizeof(from);
+		(void)!recvfrom(listener, scratch, n, 0, (struct sockaddr *)&from, &from_len);
+	} else if (peer >= 0)
 		(void)!read(peer, scratch, n);
 	else if (kind == NET_TAP)
 		(void)!read(wire, scratch, n);
@@ -153,7 +292,7 @@ static void listen_to(struct fuzz_in *in)
 
 static void fresh(void)
 {
-	struct net_cfg cfg = wired(kind);
+	struct net_cfg cfg = wired();
 
 	FUZZ_CHECK(!net_new(loop, &g.mem, &cfg, &v, NULL));
 	v->irq = &d.irq;
@@ -168,6 +307,7 @@ static void save_and_load(struct fuzz_in *in)
 	struct net_cfg cfg;
 	struct save_in s;
 	unsigned how = fuzz_u8(in);
+	enum net_kind was;
 
 	vdev_pause(v);
 	FUZZ_CHECK(!vdev_save(v, &out));
@@ -175,16 +315,19 @@ static void save_and_load(struct fuzz_in *in)
 	v->cls->destroy(v);
 	if (how & 1 && out.len)
 		out.buf[fuzz_u16(in) % out.len] ^= fuzz_u8(in);
-	cfg = wired(how & 2 ? NET_STREAM : kind);
+	was = kind;
+	if (how & 2 && !many)
+		kind = NET_STREAM;
+	cfg = wired();
 	FUZZ_CHECK(!net_new(loop, &g.mem, &cfg, &v, NULL));
 	v->irq = &d.irq;
 	d.v = d.mmio.v = v;
 	s = (struct save_in){ .buf = out.buf, .len = out.len };
 	if (!vdev_load(v, &s)) {
-		kind = how & 2 ? NET_STREAM : kind;
 		vdev_resume(v);
 	} else {
 		FUZZ_CHECK(how & 3);
+		kind = was;
 		vdev_fini(v);
 		v->cls->destroy(v);
 		fresh();
@@ -196,15 +339,20 @@ static void save_and_load(struct fuzz_in *in)
 static void look(void)
 {
 	const struct net *n = net_of(v);
-	unsigned niov = 0;
-	size_t room = 0;
 
-	for (unsigned i = 0; i < n->nchains; i++) {
-		niov += n->chain[i].niov;
-		room += n->chain[i].len;
+	for (unsigned k = 0; k < n->npairs; k++) {
+		const struct net_pair *p = &n->pair[k];
+		unsigned niov = 0;
+		size_t room = 0;
+
+		for (unsigned i = 0; i < p->nchains; i++) {
+			niov += p->chain[i].niov;
+			room += p->chain[i].len;
+		}
+		FUZZ_CHECK(niov == p->niov && room == p->room && niov <= NET_IOV);
+		FUZZ_CHECK(p->nheld < NET_ROOM && (p->used || (k && !p->nheld)));
 	}
-	FUZZ_CHECK(niov == n->niov && room == n->room && niov <= NET_IOV);
-	FUZZ_CHECK(n->nheld < NET_ROOM && n->nmacs <= LIM_NET_MACS);
+	FUZZ_CHECK(n->nmacs <= LIM_NET_MACS && net_pairs(n) <= n->npairs);
 }
 
 static void reap(void)
@@ -213,6 +361,13 @@ static void reap(void)
 	uint32_t len;
 
 	fake_poll(&d);
+	if (by_path && kind == NET_STREAM && listener >= 0) {
+		int fd = accept4(listener, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
+
+		if (fd >= 0 && peer >= 0)
+			(void)close(peer);
+		peer = fd >= 0 ? fd : peer;
+	}
 	for (unsigned q = 0; q < v->nqueues; q++)
 		while (d.q[q].size && fake_reap(&d, q, &head, &len) == 1)
 			;
@@ -234,8 +389,7 @@ static void step(struct fuzz_in *in)
 		vdev_resume(v);
 		break;
 	case 3:
-		if (peer >= 0)
-			(void)shutdown(peer, fuzz_u8(in) % 3);
+		backend(in);
 		break;
 	case 4:
 	case 5:
@@ -267,7 +421,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 
 	if (!g.lo) {
 		(void)signal(SIGPIPE, SIG_IGN);
-		make_tap();
+		make_taps();
+		(void)snprintf(
+			at.sun_path, sizeof(at.sun_path), "/tmp/krun-fuzz-net-%d", (int)getpid());
 		FUZZ_CHECK(!fake_guest_init(&g, 8U << 20));
 		mem_freeze(&g.mem);
 	}
@@ -275,7 +431,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	kind = (enum net_kind)(how % 3);
 	if (kind == NET_TAP && tap < 0)
 		kind = NET_DGRAM;
-	cfg = wired(kind);
+	many = kind == NET_TAP && how & 8;
+	by_path = kind != NET_TAP && how & 16;
+	later = kind != NET_DGRAM && !many && !by_path && how & 32;
+	cfg = wired();
 	FUZZ_CHECK(!loop_new("fuzz", &loop, NULL));
 	FUZZ_CHECK(!net_new(loop, &g.mem, &cfg, &v, NULL));
 	FUZZ_CHECK(!fake_dev_init(&d, &g, v));
@@ -291,5 +450,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	v->cls->destroy(v);
 	fake_dev_fini(&d);
 	loop_free(loop);
+	go_away();
+	(void)unlink(at.sun_path);
 	return 0;
 }

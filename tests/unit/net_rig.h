@@ -31,10 +31,12 @@ struct rig {
 	struct fake_dev d;
 	struct loop *loop;
 	struct vdev *v;
-	int peer; /* the other side of a socket, or -1 */
-	/* receive buffers, by head */
-	uint64_t buf[LIM_VQ_SIZE];
-	uint32_t buf_len[LIM_VQ_SIZE];
+	int peer;	 /* the other side of a socket, or -1 */
+	unsigned npairs; /* of queues, that there are */
+	unsigned pair;	 /* that the functions below use */
+	/* receive buffers, by pair and head */
+	uint64_t buf[LIM_NET_PAIRS][LIM_VQ_SIZE];
+	uint32_t buf_len[LIM_NET_PAIRS][LIM_VQ_SIZE];
 	uint8_t hdr[NET_HDR]; /* of the last frame received */
 	unsigned nbufs;	      /* chains that it took */
 };
@@ -50,6 +52,7 @@ static inline struct net_cfg net_cfg_of(enum net_kind kind)
 static inline int rig_make(struct rig *r, const struct net_cfg *cfg)
 {
 	(void)signal(SIGPIPE, SIG_IGN);
+	r->npairs = 1 + cfg->nmore;
 	return fake_guest_init(&r->g, rig_ram) || loop_new("test", &r->loop, NULL) ||
 		net_new(r->loop, &r->g.mem, cfg, &r->v, NULL) || fake_dev_init(&r->d, &r->g, r->v);
 }
@@ -113,19 +116,34 @@ static inline bool is_frame(const uint8_t *p, const uint8_t *mac, size_t len, ui
 
 /* ---- the driver ---- */
 
+static inline unsigned rx_queue(const struct rig *r)
+{
+	return 2 * r->pair + NET_RX;
+}
+
+static inline unsigned tx_queue(const struct rig *r)
+{
+	return 2 * r->pair + NET_TX;
+}
+
+static inline unsigned ctrl_queue(const struct rig *r)
+{
+	return NET_CTRL(r->d.features & NET_F_MQ ? r->npairs : 1);
+}
+
 /* Gives @n receive buffers of @len bytes, in one piece each. */
 static inline void rx_post(struct rig *r, unsigned n, uint32_t len)
 {
 	while (n--) {
 		struct fake_seg s = { fake_alloc(&r->g, len, 8).v, len };
-		int head = fake_add(&r->d, NET_RX, NULL, 0, &s, 1);
+		int head = fake_add(&r->d, rx_queue(r), NULL, 0, &s, 1);
 
 		if (head < 0)
 			break;
-		r->buf[head] = s.gpa;
-		r->buf_len[head] = len;
+		r->buf[r->pair][head] = s.gpa;
+		r->buf_len[r->pair][head] = len;
 	}
-	(void)fake_kick(&r->d, NET_RX);
+	(void)fake_kick(&r->d, rx_queue(r));
 }
 
 /* The next frame that was received, without waiting, and its buffers given back to the device. Its
@@ -140,13 +158,13 @@ static inline int rx_get(struct rig *r, uint8_t *frame)
 		uint16_t head;
 		uint32_t len, skip = r->nbufs ? 0 : NET_HDR;
 		const uint8_t *p;
-		int n = fake_reap(&r->d, NET_RX, &head, &len);
+		int n = fake_reap(&r->d, rx_queue(r), &head, &len);
 
 		if (n <= 0)
 			return r->nbufs || n < 0 ? -EPROTO : 0;
-		if (len < skip || len > r->buf_len[head] || at + len > FRAME_MAX + NET_HDR)
+		if (len < skip || len > r->buf_len[r->pair][head] || at + len > FRAME_MAX + NET_HDR)
 			return -EPROTO;
-		p = fake_ptr(&r->g, GPA(r->buf[head]), len);
+		p = fake_ptr(&r->g, GPA(r->buf[r->pair][head]), len);
 		if (!r->nbufs) {
 			memcpy(r->hdr, p, NET_HDR);
 			left = get_le16(p + NET_HDR_NBUFS);
@@ -155,22 +173,22 @@ static inline int rx_get(struct rig *r, uint8_t *frame)
 		}
 		memcpy(frame + at, p + skip, len - skip);
 		at += (int)(len - skip);
-		s = (struct fake_seg){ r->buf[head], r->buf_len[head] };
+		s = (struct fake_seg){ r->buf[r->pair][head], r->buf_len[r->pair][head] };
 		memset(fake_ptr(&r->g, GPA(s.gpa), s.len), 0xee, s.len);
-		n = fake_add(&r->d, NET_RX, NULL, 0, &s, 1);
+		n = fake_add(&r->d, rx_queue(r), NULL, 0, &s, 1);
 		if (n < 0)
 			return n;
-		r->buf[n] = s.gpa;
-		r->buf_len[n] = s.len;
+		r->buf[r->pair][n] = s.gpa;
+		r->buf_len[r->pair][n] = s.len;
 	}
-	(void)fake_kick(&r->d, NET_RX);
+	(void)fake_kick(&r->d, rx_queue(r));
 	return at;
 }
 
 /* As rx_get(), but waits. -ETIMEDOUT, -EIO: the device has broken. */
 static inline int rx_wait(struct rig *r, uint8_t *frame)
 {
-	int n = fake_wait(&r->d, NET_RX, FAKE_TIMEOUT_MS);
+	int n = fake_wait(&r->d, rx_queue(r), FAKE_TIMEOUT_MS);
 
 	return n ? n : rx_get(r, frame);
 }
@@ -192,8 +210,8 @@ static inline int tx_add(
 
 		s[1 + i] = (struct fake_seg){ at + NET_HDR + from, (uint32_t)(to - from) };
 	}
-	n = fake_add(&r->d, NET_TX, s, 1 + pieces, NULL, 0);
-	(void)fake_kick(&r->d, NET_TX);
+	n = fake_add(&r->d, tx_queue(r), s, 1 + pieces, NULL, 0);
+	(void)fake_kick(&r->d, tx_queue(r));
 	return n;
 }
 
@@ -205,7 +223,7 @@ static inline int tx_done(struct rig *r)
 	int n = 0, ret;
 
 	fake_poll(&r->d);
-	while ((ret = fake_reap(&r->d, NET_TX, &head, &len)) == 1)
+	while ((ret = fake_reap(&r->d, tx_queue(r), &head, &len)) == 1)
 		n += len ? -1000000 : 1;
 	return ret ? ret : n;
 }
@@ -216,7 +234,7 @@ static inline int ctl(struct rig *r, unsigned class, unsigned cmd, const void *d
 	uint8_t c[2] = { (uint8_t) class, (uint8_t)cmd }, answer = 0xff;
 	struct fake_out out[2] = { { c, 2 }, { data, len } };
 	struct fake_in in = { &answer, 1 };
-	int n = fake_guest_xfer(&r->d, NET_CTRL, out, len ? 2 : 1, &in, 1);
+	int n = fake_guest_xfer(&r->d, ctrl_queue(r), out, len ? 2 : 1, &in, 1);
 
 	return n == 1 ? answer : n < 0 ? n : -EPROTO;
 }

@@ -547,8 +547,8 @@ static void receive_chains_in_pieces(void)
 			s[i] = (struct fake_seg){ at + i * 8, 8 };
 		head = fake_add(&r.d, NET_RX, NULL, 0, s, 1000);
 		CHECK(head >= 0);
-		r.buf[head] = at;
-		r.buf_len[head] = 8000;
+		r.buf[0][head] = at;
+		r.buf_len[0][head] = 8000;
 	}
 	(void)fake_kick(&r.d, NET_RX);
 	/* the second chain has no place beside the first: 8000 bytes are all that there is */
@@ -652,8 +652,8 @@ static void commands_that_are_refused(void)
 	CHECK(!vdev_is_broken(r.v) && talks(&r, NET_STREAM, 1));
 	/* no place for an answer */
 	s = (struct fake_seg){ fake_alloc(&r.g, 64, 8).v, 8 };
-	CHECK(fake_add(&r.d, NET_CTRL, &s, 1, NULL, 0) >= 0);
-	(void)fake_kick(&r.d, NET_CTRL);
+	CHECK(fake_add(&r.d, NET_CTRL(1), &s, 1, NULL, 0) >= 0);
+	(void)fake_kick(&r.d, NET_CTRL(1));
 	fake_poll(&r.d);
 	CHECK(vdev_is_broken(r.v));
 	/* what was not negotiated */
