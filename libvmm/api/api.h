@@ -92,6 +92,7 @@ struct api_ctx {
 	unsigned vcpus;
 	uint32_t ram_mib;
 	bool set_uid, set_gid, nested, split_irqchip;
+	bool gpu; /* was asked for */
 	uid_t uid;
 	gid_t gid;
 	struct api_list smbios;

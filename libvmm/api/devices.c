@@ -22,6 +22,7 @@
 #include "api/start.h"
 #include "oci/initramfs.h"
 #include "util/cleanup.h"
+#include "util/log.h"
 
 _Static_assert(LIM_API_VSOCK_PORTS <= VMM_MAX_VSOCK_PORTS && LIM_API_FS <= VMM_MAX_FS &&
 		LIM_API_PORT_MAP <= VMM_MAX_PORT_MAP && LIM_API_CONSOLE_PORTS < VMM_MAX_PORTS,
@@ -264,10 +265,8 @@ static int add_serials(struct start *s, struct error *e)
 {
 	const struct api_ctx *c = s->c;
 
-	/* it would take the terminal, and nobody would read from it */
 	if (c->nserials && !s->kernel.foreign)
-		return err_set(e, ENOTSUP,
-			"serial console: this library's own kernel has no driver for it");
+		log_warn("serial console: this library's own kernel has no driver for it");
 	for (unsigned i = 0; i < c->nserials; i++) {
 		struct vmm_serial *v = &s->cfg.serial[s->cfg.nserials++];
 		int in = c->serial[i].in, out = c->serial[i].out;
@@ -279,7 +278,9 @@ static int add_serials(struct start *s, struct error *e)
 			v->out_fd = in == out ? v->in_fd : fcntl(out, F_DUPFD_CLOEXEC, 3);
 		if ((in >= 0 && v->in_fd < 0) || (out >= 0 && v->out_fd < 0))
 			return err_sys(e, errno, "serial port %u", i);
-		stdio_add_term(&s->stdio, in, -1, true);
+		/* where nobody reads from it the terminal stays as it is */
+		if (s->kernel.foreign)
+			stdio_add_term(&s->stdio, in, -1, true);
 	}
 	return 0;
 }
@@ -326,6 +327,8 @@ void start_devices_undo(struct start *s)
 	for (unsigned i = 0; i < s->cfg.nnics; i++) {
 		if (s->cfg.nic[i].fd >= 0)
 			(void)close(s->cfg.nic[i].fd);
+		for (unsigned k = 0; k < s->cfg.nic[i].nqueue_fds; k++)
+			(void)close(s->cfg.nic[i].queue_fd[k]);
 	}
 	for (unsigned i = 0; i < s->cfg.ndisks; i++)
 		vmm_disk_close(&s->cfg.disk[i]);

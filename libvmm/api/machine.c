@@ -7,6 +7,7 @@
 
 #include "api/api.h"
 #include "util/cleanup.h"
+#include "util/log.h"
 
 int32_t krun_set_vm_config(uint32_t ctx_id, uint8_t num_vcpus, uint32_t ram_mib)
 {
@@ -14,9 +15,12 @@ int32_t krun_set_vm_config(uint32_t ctx_id, uint8_t num_vcpus, uint32_t ram_mib)
 
 	if (!c)
 		return -ENOENT;
-	if (!num_vcpus || num_vcpus > LIM_VCPUS || !ram_mib || ram_mib > LIM_RAM_MAX >> 20)
+	if (!num_vcpus || !ram_mib || ram_mib > LIM_RAM_MAX >> 20)
 		return -EINVAL;
-	c->vcpus = num_vcpus;
+	/* who passes on what his host has wants as many as there can be */
+	if (num_vcpus > LIM_VCPUS)
+		log_warn("krun_set_vm_config: %u processors become %d", num_vcpus, LIM_VCPUS);
+	c->vcpus = MIN(num_vcpus, LIM_VCPUS);
 	c->ram_mib = MAX(ram_mib, (uint32_t)(LIM_RAM_MIN >> 20));
 	return 0;
 }

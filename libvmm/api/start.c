@@ -103,6 +103,8 @@ static int look(struct start *s, struct error *e)
 	CLEAN_FD int fd = -1;
 	int r = check(s->c, e);
 
+	if (s->c->gpu)
+		log_warn("there is no GPU in this library: the guest has none");
 	if (!r)
 		r = kernel_find(s->c, &s->kernel, e);
 	s->cfg.kernel_fd = s->kernel.fd;

@@ -244,7 +244,7 @@ int work_config(
 	struct work *w, const struct api_ctx *c, const char *text, size_t len, struct error *e)
 {
 	CLEAN(free_doc) struct json_doc *doc = NULL;
-	const struct json *root, *o;
+	const struct json *root, *image, *o;
 	int r = json_parse(CONFIG, text, len, &doc, e);
 
 	if (r)
@@ -252,11 +252,15 @@ int work_config(
 	root = json_root(doc);
 	if (root->type != JSON_OBJECT)
 		return err_set(e, EINVAL, CONFIG ": not an object");
+	/* what an image's config has in there, or without it */
+	image = json_get(root, "Config");
+	if (!image || image->type != JSON_OBJECT)
+		image = root;
 	o = json_get(root, "process");
 	if (!o || o->type != JSON_OBJECT)
-		o = root;
+		o = image;
 	if (!w->args.n) {
-		r = take_args(w, array_of(root, "Entrypoint", "Entrypoint"));
+		r = take_args(w, array_of(image, "Entrypoint", "Entrypoint"));
 		if (!r)
 			r = take_args(w, array_of(o, "args", "Cmd"));
 	}

@@ -47,6 +47,7 @@
 #define LIM_QCOW2_REFS	 (1U << 20)   /* bytes of refcount blocks in memory, or 4 blocks */
 
 #define LIM_NET_NICS	 8
+#define LIM_NET_PAIRS	 4	      /* of queues, of one interface */
 #define LIM_NET_FRAME	 65550	      /* bytes of a frame: the largest of IP, and its link header */
 #define LIM_NET_BUF	 (256U << 10) /* bytes held for a stream that is full, and of one */
 #define LIM_NET_SOCK_BUF (1U << 20)   /* what a socket is asked to hold, as far as it may */
@@ -64,7 +65,7 @@
 #define LIM_VSOCK_CTRL	   4096		/* control packets waiting for receive buffers */
 #define LIM_VSOCK_MSGS	   256 /* messages held per SEQPACKET connection, its credit aside, ... */
 #define LIM_VSOCK_MSG_LEN  64  /* ... or, not of TSI, as many of this length as its credit allows */
-#define LIM_VSOCK_PORTS	   32  /* ports mapped to unix sockets */
+#define LIM_VSOCK_PORTS	   256 /* ports mapped to unix sockets */
 #define LIM_VSOCK_TRIES	   20  /* connects to such a one whose backlog is full, 100 ms apart */
 
 #define LIM_TSI_SOCKS	 2048	      /* sockets of one guest on the host */
@@ -109,7 +110,7 @@
 #define LIM_API_DISKS	      8
 #define LIM_API_NETS	      8
 #define LIM_API_VHOST	      8
-#define LIM_API_VSOCK_PORTS   32
+#define LIM_API_VSOCK_PORTS   256
 #define LIM_API_PORT_MAP      256
 #define LIM_API_CONSOLES      8
 #define LIM_API_CONSOLE_PORTS 6 /* of all consoles, beside the kernel's own */

@@ -28,8 +28,6 @@
 
 #define ACCEPTS 16 /* connections that a listener takes in one turn */
 
-_Static_assert(LIM_VSOCK_PORTS <= 32, "a bit for each");
-
 static const struct conn_ops msg_ops = {
 	.take = vmsg_take,
 	.give = vmsg_give,
@@ -98,14 +96,14 @@ bool vsock_map_request(struct vsock *vs, const struct vsock_hdr *h)
 }
 
 /* One that waits: false while its backlog is full, as are those of @full. May free it. */
-static bool try_again(struct vsock_conn *c, uint32_t *full)
+static bool try_again(struct vsock_conn *c, bool full[LIM_VSOCK_PORTS])
 {
 	struct vsock *vs = c->vs;
 	unsigned i = find_port(vs, c->hport);
-	int r = *full >> i & 1 ? -EAGAIN : connect_to(c->rd.fd, vs->cfg.ports[i].path);
+	int r = full[i] ? -EAGAIN : connect_to(c->rd.fd, vs->cfg.ports[i].path);
 
 	if (r == -EAGAIN)
-		*full |= 1U << i;
+		full[i] = true;
 	if (r == -EAGAIN && c->tries < LIM_VSOCK_TRIES)
 		return false;
 	if (!r) {
@@ -120,14 +118,14 @@ static bool try_again(struct vsock_conn *c, uint32_t *full)
 void vsock_map_retry(struct vsock *vs)
 {
 	struct vsock_conn *c, *next;
-	uint32_t full = 0;
+	bool full[LIM_VSOCK_PORTS] = { false };
 
 	if (!vs->tries_wait || !vsock_live(vs))
 		return;
 	vs->tries_wait = false;
 	for (c = TAILQ_FIRST(&vs->all); c; c = next) {
 		next = TAILQ_NEXT(c, all);
-		if (c->tries && !try_again(c, &full)) {
+		if (c->tries && !try_again(c, full)) {
 			c->tries++;
 			vs->tries_wait = true;
 		}

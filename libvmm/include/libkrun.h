@@ -78,8 +78,8 @@ int32_t krun_create_ctx(void);
 int32_t krun_free_ctx(uint32_t ctx_id);
 
 /*
- * Virtual processors, 1 to 16, and memory in MiB, at least 1; less than 32 becomes 32. Without this
- * call it is 1 and 128. -EINVAL: out of range.
+ * Virtual processors, at least 1, and memory in MiB, at least 1; over 16 become 16, and less than
+ * 32 becomes 32. Without this call it is 1 and 128. -EINVAL: out of range.
  */
 int32_t krun_set_vm_config(uint32_t ctx_id, uint8_t num_vcpus, uint32_t ram_mib);
 
@@ -98,7 +98,7 @@ int32_t krun_check_nested_virt(void);
  */
 int32_t krun_split_irqchip(uint32_t ctx_id, bool enable);
 
-/* The most processors that krun_set_vm_config() takes. -EINVAL: /dev/kvm cannot be opened. */
+/* The most processors that a VM has. -EINVAL: /dev/kvm cannot be opened. */
 int32_t krun_get_max_vcpus(void);
 
 #define KRUN_FEATURE_NET		 0
@@ -280,7 +280,7 @@ int32_t krun_set_port_map(uint32_t ctx_id, const char *const port_map[]);
  * (2, @port) is connected to @c_filepath; with it this library listens on @c_filepath, until the
  * end of the VM, and connects who comes to the guest's @port. A port that is mapped again: the last
  * call counts. Ports 5 and 6 are the agent's: -EINVAL. -EEXIST: with @listen, the path exists;
- * -ENOSPC: no more than 32 ports; -ENODEV as above.
+ * -ENOSPC: no more than 256 ports; -ENODEV as above.
  */
 int32_t krun_add_vsock_port(uint32_t ctx_id, uint32_t port, const char *c_filepath);
 int32_t krun_add_vsock_port2(uint32_t ctx_id, uint32_t port, const char *c_filepath, bool listen);
@@ -343,9 +343,9 @@ int32_t krun_add_console_port_inout(
 /*
  * A serial port (a 16550A: ttyS0 to ttyS3 in the order of the calls) between two descriptors, -1
  * for none. The kernel's console is there by krun_set_kernel_console("ttyS0"), or with a command
- * line of the caller's; of our kernel it is not, as that has no driver for it. A terminal that is
- * read is a cable to the guest's until the end. -EINVAL: a descriptor is not open; -ENOSPC: there
- * are 4.
+ * line of the caller's; of our kernel it is not, as that has no driver for it (a line in the log
+ * says so). A terminal that is read is a cable to the guest's until the end. -EINVAL: a descriptor
+ * is not open; -ENOSPC: there are 4.
  */
 int32_t krun_add_serial_console_default(uint32_t ctx_id, int input_fd, int output_fd);
 
@@ -430,7 +430,8 @@ int32_t krun_start_enter(uint32_t ctx_id);
 
 #define KRUN_MAX_DISPLAYS 16
 
-/* A GPU: flags of virglrenderer, and bytes of its memory window. -ENOTSUP. */
+/* A GPU: flags of virglrenderer, and bytes of its memory window. Without effect but for a line in
+ * the log: there is none, as krun_has_feature() says. */
 int32_t krun_set_gpu_options(uint32_t ctx_id, uint32_t virgl_flags);
 int32_t krun_set_gpu_options2(uint32_t ctx_id, uint32_t virgl_flags, uint64_t shm_size);
 

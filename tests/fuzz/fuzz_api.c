@@ -1,17 +1,21 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
- * The krun_* API but krun_start_enter(): every function, with any arguments, in any order.
+ * The krun_* API: every function, with any arguments, in any order; of krun_start_enter() what it
+ * does before there is a VM.
  *
  * The input is a program: a byte for the function, then what it takes. Contexts are chosen among
  * those that there are, some that are gone and some that never were. Whatever comes: a result of
- * the kinds that libkrun.h names, and no context survives krun_free_ctx().
+ * the kinds that libkrun.h names, no context survives krun_free_ctx(), and no descriptor a start.
  */
 #include <errno.h>
 #include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
 #include <unistd.h>
 
-#include "api/api.h"
+#include "api/start.h"
 #include "fuzz/fuzz.h"
+#include "util/cleanup.h"
 
 #define CTXS 4
 
@@ -101,7 +105,12 @@ static int32_t machine(struct fuzz_in *in, uint32_t c, unsigned what)
 		return krun_get_default_init(fuzz_u8(in) & 1 ? &data : NULL, &n);
 	case 8:
 		/* level only: the target would be closed under the fuzzer */
-		return krun_init_log(2, KRUN_LOG_LEVEL_OFF, fuzz_u8(in) & 3, fuzz_u8(in) & 3);
+		return krun_init_log(-1 - (fuzz_u8(in) & 1), KRUN_LOG_LEVEL_OFF, fuzz_u8(in) & 3,
+			fuzz_u8(in) & 3);
+	case 9:
+		return krun_set_log_level(0);
+	case 10:
+		return krun_get_max_vcpus();
 	default:
 		return krun_check_nested_virt();
 	}
@@ -129,7 +138,7 @@ static int32_t files(struct fuzz_in *in, uint32_t c, unsigned what)
 		return krun_fs_add_overlay_file(
 			c, a, b, (const uint8_t *)b, b ? strlen(b) : n & 1, (uint32_t)n, n & 1);
 	case 7:
-		return krun_fs_add_overlay_dir(c, a, b, 0755);
+		return krun_fs_add_overlay_dir(c, a, b, (uint32_t)n);
 	case 8:
 		return krun_set_root_disk_remount(c, a, b, str(in));
 	case 9:
@@ -138,6 +147,8 @@ static int32_t files(struct fuzz_in *in, uint32_t c, unsigned what)
 		return krun_add_disk2(c, a, b, n & 3, n & 4);
 	case 11:
 		return krun_set_data_disk(c, a);
+	case 12:
+		return krun_add_disk(c, a, b, n & 1);
 	default:
 		return krun_set_root_disk(c, a);
 	}
@@ -146,9 +157,11 @@ static int32_t files(struct fuzz_in *in, uint32_t c, unsigned what)
 static int32_t network(struct fuzz_in *in, uint32_t c, unsigned what)
 {
 	char *a = str(in);
-	uint8_t mac[6] = { 2 }, *m = fuzz_u8(in) & 7 ? mac : NULL;
+	uint8_t mac[6] = { 2 }, *m = fuzz_u8(in) & 7 ? mac : NULL, how = fuzz_u8(in);
 	uint32_t n = fuzz_u16(in), f = fuzz_u8(in) & 7;
 
+	if (how & 1)
+		fuzz_bytes(in, mac, sizeof(mac));
 	switch (what) {
 	case 0:
 		return krun_add_net_unixstream(c, a, fd_of(in), m, n, f);
@@ -227,7 +240,7 @@ static int32_t absent(struct fuzz_in *in, uint32_t c, unsigned what)
 {
 	uint8_t b[64] = { 0 }, *p = fuzz_u8(in) & 1 ? b : NULL;
 	uint32_t n = fuzz_u8(in) & 63;
-	uint16_t q[2] = { 1, 2 };
+	uint16_t q[LIM_VQS] = { 1, 2, 256, 1024 }, nq = fuzz_u8(in) % (LIM_VQS + 1);
 
 	switch (what) {
 	case 0:
@@ -253,8 +266,71 @@ static int32_t absent(struct fuzz_in *in, uint32_t c, unsigned what)
 	case 10:
 		return krun_set_gpu_options(c, n);
 	default:
-		return krun_add_vhost_user_device(c, n, str(in), str(in), 2, n & 1 ? q : NULL);
+		return krun_add_vhost_user_device(c, n, str(in), str(in), nq, n & 1 ? q : NULL);
 	}
+}
+
+static struct start *begin(struct api_ctx *c, unsigned how)
+{
+	struct start *s = calloc(1, sizeof(*s));
+
+	FUZZ_CHECK(s);
+	*s = (struct start){ .c = c,
+		.kernel = { .fd = -1, .boot = (enum boot)(how % 3), .foreign = how & 4 },
+		.stdio.file = -1,
+		.kvm_fd = -1 };
+	/* a file of any name would be made here */
+	free(TAKE_PTR(c->console_file));
+	return s;
+}
+
+/* As a start does it, with a kernel that is not looked for and disks that are not opened. */
+static int look(struct start *s, struct error *e)
+{
+	bool own = s->kernel.boot == BOOT_OWN;
+	CLEAN_FREE uint8_t *blob = NULL;
+	size_t len;
+	int r = stdio_hold(s->c, e);
+
+	if (!r)
+		r = kernel_line(s->c, &s->kernel, start_tsi(s->c), s->line, s->line_end, e);
+	if (!r && !own)
+		r = work_make(s->c, -1, &s->work, e);
+	if (!r)
+		r = stdio_find(s->c, own, &s->stdio, e);
+	if (!r && !own)
+		r = work_blob(&s->work, s->c, 0, -1, &blob, &len, e);
+	return r ? r : start_devices(s, e);
+}
+
+static int lowest_fd(void)
+{
+	int fd = dup(STDERR_FILENO);
+
+	FUZZ_CHECK(fd >= 0 && !close(fd));
+	return fd;
+}
+
+static void start(struct fuzz_in *in)
+{
+	uint32_t *id = &ctxs[fuzz_u8(in) % CTXS];
+	int fd = lowest_fd(), r;
+	struct error e = { 0 };
+	struct start *s = begin(api_take(*id), fuzz_u8(in));
+
+	r = look(s, &e);
+	FUZZ_CHECK(r ? r < 0 && e.msg[0] : s->line[0]);
+	start_devices_undo(s);
+	if (s->stdio.file >= 0)
+		(void)close(s->stdio.file);
+	work_free(&s->work);
+	stdio_let_go(s->c);
+	api_free(s->c);
+	free(s);
+	FUZZ_CHECK(lowest_fd() == fd);
+	r = krun_create_ctx();
+	FUZZ_CHECK(r >= 0);
+	*id = (uint32_t)r;
 }
 
 static void renew(struct fuzz_in *in)
@@ -284,8 +360,11 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
 	for (int i = 0; i < 200 && in.left; i++) {
 		uint8_t f = fuzz_u8(&in);
 
-		if (f >= 250) {
-			renew(&in);
+		if (f >= 240) {
+			if (f >= 250)
+				renew(&in);
+			else
+				start(&in);
 			continue;
 		}
 		r = groups[f % ARRAY_SIZE(groups)](&in, ctx_of(&in), fuzz_u8(&in) & 15);

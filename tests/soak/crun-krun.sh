@@ -47,7 +47,7 @@ status 0 krun --workdir /tmp -e A="b c" -e B= -e KRUN_KERNEL=/none --hostname in
 	uname -r >&2; grep -c virtiofs /proc/mounts >/dev/null && echo in a guest
 	echo "$$ $(id -u) $(pwd) $A ${B-none}"; [ "$(sed -n "s/^MemTotal: *\([0-9]*\).*/\1/p" /proc/meminfo)" -lt 204800 ] && echo small
 	cat /ro/file; touch /ro/x 2>/dev/null || echo read-only; echo written >/v/file; touch /scratch/x && echo scratch'
-check "what the workload finds" "in a guest 1 0 /tmp b c small from the host read-only scratch" "$(words "$work/out")"
+check "what the workload finds" "in a guest 2 0 /tmp b c small from the host read-only scratch" "$(words "$work/out")"
 [ "$(cat "$work/err")" != "$(uname -r)" ] || die "the workload runs on the host's kernel"
 ok "a kernel of its own: $(cat "$work/err")"
 check "a volume" written "$(cat "$work/volume/file")"

@@ -108,6 +108,22 @@ static void config_flat(void)
 	CHECK_STR(w.cwd, "/abs");
 }
 
+/* As an image's config has it. */
+static void config_of_image(void)
+{
+	CLEAN(work_free) struct work w = { .hostname = "h" };
+
+	CHECK_EQ(read_text(&w,
+			 "{\"Cmd\":[\"no\"],\"Config\":{\"Entrypoint\":[\"e\"],\"Cmd\":[\"c\"],"
+			 "\"Env\":[\"X=y\"],\"WorkingDir\":\"/w\"}}"),
+		0);
+	CHECK_EQ(w.args.n, 2);
+	CHECK_STR(w.args.v[0], "e");
+	CHECK_STR(w.args.v[1], "c");
+	CHECK_STR(var(&w, "X"), "y");
+	CHECK_STR(w.cwd, "/w");
+}
+
 static void config_bad(void)
 {
 	static const char *const wrong[] = { "", "x", "[]", "7", "{", "{}x",
@@ -709,8 +725,8 @@ static void said(void)
 }
 
 static const struct test_case cases[] = { TEST(config_oci), TEST(config_mounts), TEST(config_flat),
-	TEST(config_bad), TEST(told), TEST(many_words), TEST(virtual_config), TEST(virtual_shares),
-	TEST(root_disk), TEST(interfaces), TEST(lines), TEST(first_share), TEST(devices),
-	TEST(codes), TEST(comes_back), TEST(vsock_off), TEST(refused), TEST(said) };
+	TEST(config_of_image), TEST(config_bad), TEST(told), TEST(many_words), TEST(virtual_config),
+	TEST(virtual_shares), TEST(root_disk), TEST(interfaces), TEST(lines), TEST(first_share),
+	TEST(devices), TEST(codes), TEST(comes_back), TEST(vsock_off), TEST(refused), TEST(said) };
 
 TEST_MAIN(cases)
