@@ -87,6 +87,7 @@ unit_programs = \
 	tests/unit/test_net \
 	tests/unit/test_net_frames \
 	tests/unit/test_net_pairs \
+	tests/unit/test_net_reader \
 	tests/unit/test_net_tap \
 	tests/unit/test_netaddrs \
 	tests/unit/test_nic \

@@ -9,6 +9,11 @@
  * the socket does not take of it is kept, since half a frame cannot be taken back; until that has
  * gone nothing more is taken.
  *
+ * Not all who read put a frame together from any pieces: passt up to 2024 waits once for what is
+ * missing of one, and takes the end of a length for no length. So what is sent together ends where
+ * a frame does, and is short enough that the kernel keeps it in one piece, which is there at once
+ * or not at all; of a frame that is longer the kernel makes two.
+ *
  * A length that no frame has means that the two ends do not agree where frames begin: the
  * connection is given up.
  */
@@ -22,8 +27,10 @@
 #include "dev/net.h"
 #include "util/cleanup.h"
 
-#define LEN	4
-#define LARGE	(16U << 10) /* a frame that is worth a system call of its own */
+#define LEN   4
+#define LARGE (16U << 10) /* a frame that is worth a system call of its own */
+/* Linux's unix_stream_sendmsg() makes pieces of 32 KiB and what fits into four pages' head. */
+#define PIECE	(32U << 10)
 #define LONGEST (LEN + LIM_NET_FRAME)
 
 struct bytes {
@@ -147,13 +154,28 @@ static void sent(struct stream *s, size_t n)
 	eat(&s->out, n);
 }
 
+/* Bytes of @out that are sent together: the rest of a frame, and whole ones. */
+static size_t piece(const struct stream *s)
+{
+	size_t n = s->begun;
+
+	while (n < s->out.len) {
+		size_t next = n + LEN + get_len(s->out.p + s->out.head + n);
+
+		if (n && next > PIECE)
+			break;
+		n = next;
+	}
+	return n;
+}
+
 static int stream_flush(struct net_be *be)
 {
 	struct stream *s = stream_of(be);
 
 	while (s->out.len) {
 		ssize_t r = send(
-			be->fd.fd, s->out.p + s->out.head, s->out.len, MSG_DONTWAIT | MSG_NOSIGNAL);
+			be->fd.fd, s->out.p + s->out.head, piece(s), MSG_DONTWAIT | MSG_NOSIGNAL);
 
 		if (r < 0)
 			return net_sock_error(-errno);
