@@ -578,6 +578,17 @@ static int __init tsi_param(char *arg)
 }
 __setup("krun.tsi=", tsi_param);
 
+/*
+ * What libkrun says to its own kernel, "tsi_hijack" and "tsi_hijack_unix", for a protocol that this
+ * one does not have. Words that no one takes are arguments of the first process, which would have
+ * this one in front of its own.
+ */
+static int __init tsi_other(char *arg)
+{
+	return 1;
+}
+__setup("tsi_hijack", tsi_other);
+
 static int __init tsi_init(void)
 {
 	tsi_dgram_init();

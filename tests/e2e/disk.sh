@@ -45,7 +45,7 @@ qemu-img check -q "$work/q" && qemu-img convert -f qcow2 -O raw "$work/q" "$work
 check "what was written and never flushed" "$(head -c 1048576 /dev/zero | tr '\000' w | sha256sum)" "$(head -c 1048576 "$work/q.raw" | sha256sum)"
 
 # Killed under load; by KILLS as often as one likes.
-kills=1
+kills=1 clean=0
 ! long || kills=2
 for round in $(seq 1 "${KILLS:-$kills}"); do
 	rm -f "$work/src/safe"
@@ -68,11 +68,14 @@ for round in $(seq 1 "${KILLS:-$kills}"); do
 	rc=0
 	qemu-img check -q "$work/q" >"$work/out" 2>"$work/err" || rc=$?
 	[ $rc = 0 ] || [ $rc = 3 ] || die "qemu-img check after kill -9: $rc"
+	clean=$((clean + !rc))
 	ok "qemu-img calls the image clean or leaked after kill -9 ($rc)"
 	qemu-img convert -f qcow2 -O raw "$work/q" "$work/q.raw"
 	"$work/b/rootfs/bin/disk" look "$work/q.raw" "$work/src/safe" >"$work/out" 2>"$work/err" || die "what was flushed is lost"
 	ok "and what was flushed is there ($(cat "$work/out") pieces)"
 done
+say "killed, and clean: $clean"
+say "killed, and clusters leaked: $((${KILLS:-$kills} - clean))"
 
 refused() { # WORDS JQ
 	guest true "$2"

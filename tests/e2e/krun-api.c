@@ -12,6 +12,7 @@
 #include <fcntl.h>
 #include <libkrun.h>
 #include <pthread.h>
+#include <pty.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -56,6 +57,8 @@ static int chroot_like(char **a)
 	static const char *const map[] = { "18080:8080", NULL };
 	uint32_t ctx = begin(a[0]);
 
+	/* launchers call it whatever there is */
+	CALL(krun_set_gpu_options(ctx, VIRGLRENDERER_USE_EGL | VIRGLRENDERER_VENUS));
 	CALL(krun_set_port_map(ctx, map));
 	CALL(krun_set_rlimits(ctx, limits));
 	CALL(krun_set_workdir(ctx, "/tmp"));
@@ -256,6 +259,41 @@ static int nic(char **a)
 	return enter(ctx);
 }
 
+/* What the guest writes to a terminal, to standard error, until it has ended. */
+static void *relay(void *arg)
+{
+	char buf[256];
+	ssize_t n;
+
+	while ((n = read(*(int *)arg, buf, sizeof(buf))) > 0)
+		if (write(STDERR_FILENO, buf, (size_t)n) != n)
+			break;
+	return NULL;
+}
+
+/* ROOT DISK TAP SHARE PROGRAM [ARG...]: two processors, a raw disk, a tap that may have several
+ * queues, a share that can only be read, a port that is a terminal. */
+static int devices(char **a)
+{
+	uint8_t mac[6] = { 0x52, 0x54, 0, 7, 8, 10 };
+	uint32_t ctx = begin(a[0]);
+	static int far;
+	pthread_t t;
+	int near, console;
+
+	CALL(krun_set_vm_config(ctx, 2, 256));
+	CALL(krun_add_disk(ctx, "d", a[1], false));
+	CALL(krun_add_net_tap(ctx, a[2], mac, COMPAT_NET_FEATURES, NET_FLAG_DHCP_CLIENT));
+	CALL(krun_add_virtiofs3(ctx, "share", a[3], 0, true));
+	if (openpty(&far, &near, NULL, NULL, NULL) || pthread_create(&t, NULL, relay, &far))
+		return 97;
+	console = krun_add_virtio_console_multiport(ctx);
+	CALL(console);
+	CALL(krun_add_console_port_tty(ctx, (uint32_t)console, "term", near));
+	CALL(krun_set_exec(ctx, a[4], (const char *const *)(a + 5), env));
+	return enter(ctx);
+}
+
 static void put(uint32_t ctx, const char *tag, const char *path, const char *text, bool once)
 {
 	CALL(krun_fs_add_overlay_file(
@@ -370,6 +408,7 @@ int main(int argc, char **argv)
 		{ "output", 3, output },
 		{ "shutdown", 3, shut_down },
 		{ "nic", 4, nic },
+		{ "devices", 5, devices },
 		{ "user", 3, user },
 		{ "vhost-user", 4, vhost_user },
 		{ "errors", 1, errors },

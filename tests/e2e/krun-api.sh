@@ -130,6 +130,27 @@ rc=0
 wait "$vm" || rc=$?
 check "TSI: the program ends" 3 "$rc"
 
+# Devices of other kinds: a disk, a tap of several queues with a server of addresses behind it, a terminal.
+head -c 1M /dev/urandom >"$work/disk"
+sum=$(md5sum <"$work/disk")
+ip tuntap add apitap mode tap multi_queue
+ip address add 10.7.9.1/24 dev apitap
+ip link set apitap up
+printf '%s\n' 'start 10.7.9.5' 'end 10.7.9.5' 'interface apitap' "lease_file $work/leases" "pidfile $work/udhcpd.pid" 'option subnet 255.255.255.0' >"$work/udhcpd.conf"
+: >"$work/leases"
+busybox udhcpd -f "$work/udhcpd.conf" >"$work/udhcpd.log" 2>&1 </dev/null &
+server=$!
+# shellcheck disable=SC2016 # the guest's shell expands these
+prog devices "$root" "$work/disk" apitap "$work/share" /bin/sh -c 'md5sum </dev/vda; echo written | dd of=/dev/vda bs=512 seek=100 conv=notrunc,fsync 2>/dev/null
+	ip -4 -o address show dev eth0 | grep -o "inet [0-9./]*"; ls /sys/class/net/eth0/queues | grep -c tx; ping -c 1 -W 5 10.7.9.1 >/dev/null && echo answered
+	mkdir -p /mnt/share; mount -t virtiofs share /mnt/share; cat /mnt/share/f; touch /mnt/share/g 2>/dev/null || echo read-only
+	for h in /sys/class/virtio-ports/*; do [ "$(cat "$h/name")" != term ] || cat "$h/name"; done; for c in /dev/hvc?; do echo to-the-terminal >"$c"; done'
+kill "$server" 2>/dev/null || true
+wait "$server" 2>/dev/null || true
+gave "a disk, a tap of several queues, a share that can only be read" 0 "$sum inet 10.7.9.5/24 2 answered in-share read-only term"
+err_has to-the-terminal
+check "the disk has what the guest wrote" written "$(dd if="$work/disk" bs=512 skip=100 count=1 status=none | head -c 7)"
+
 # Interrupts that are nobody else's (edges at the library's I/O APIC), timers without an interval timer, a second processor that takes
 # interrupts too, and output that came by them.
 # shellcheck disable=SC2016 # the guest's shell expands these
@@ -147,15 +168,16 @@ if long; then
 	packed=4 kernel=$work/vmlinux.gz
 	gzip -1 <"$build/kernel/vmlinux" >"$kernel"
 fi
-prog kernel "$root" $packed "$kernel" - - /bin/echo started
+# the line that libkrun itself has for its kernels, which names no root
+prog kernel "$root" $packed "$kernel" - 'reboot=k panic=-1 panic_print=0 nomodule console=hvc0 rootfstype=virtiofs rw quiet no-kvmapf init=/init.krun' /bin/echo started
 gave "a kernel of the caller's, the agent in a root share" 0 started
 mkdir -p "$work/ini/dev"
 mknod "$work/ini/dev/console" c 5 1
 cp "$root/bin/krun-guest" "$work/ini/init"
 (cd "$work/ini" && find . | cpio -o -H newc --quiet) >"$work/initrd"
-prog kernel "$root" 1 "$build/kernel/vmlinux" "$work/initrd" - /bin/none
+prog kernel "$root" 1 "$build/kernel/vmlinux" "$work/initrd" - /bin/none a b
 [ "$rc" = 0 ] || die "an initramfs of the caller's: exit status $rc"
-out_has "an init of its own"
+out_has "an init of its own, arguments: 2"
 prog default-init "$root"
 check "the library's first process, started by others: it does not wait for ever" 125 "$rc"
 err_has "serves no other"

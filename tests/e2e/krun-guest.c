@@ -89,18 +89,17 @@ static int port(const char *name)
 }
 
 /* As /init of an initramfs. */
-static int init(void)
+static int init(int argc)
 {
-	printf("an init of its own\n");
+	printf("an init of its own, arguments: %d\n", argc - 1);
 	(void)fflush(stdout);
 	return reboot(RB_AUTOBOOT);
 }
 
 int main(int argc, char **argv)
 {
-	/* what its kernel does not know on the command line is given to it too */
 	if (!strcmp(argv[0], "/init"))
-		return init();
+		return init(argc);
 	if (argc == 3 && !strcmp(argv[1], "connect"))
 		return say((unsigned)atoi(argv[2]));
 	if (argc == 4 && !strcmp(argv[1], "listen"))

@@ -57,6 +57,31 @@ status 0 pod stop --time 30 web
 check "its exit code" 3 "$(pod inspect --format '{{.State.ExitCode}}' web)"
 status 0 pod rm web
 
+say "the very interface of the bridge, in place of sockets"
+# shellcheck disable=SC2016 # the container's shell expands it
+status 0 podman --log-level=error --runtime-flag trust-annotations run -d --name nic -p 8082:80 --annotation krun-oci.net=tap --dns 192.0.2.53 --tmpfs /www $image \
+	sh -c 'trap "exit 4" TERM; echo by the bridge >/www/index.html; httpd -p 80 -h /www; while :; do sleep 1; done'
+ip=$(pod inspect --format '{{.NetworkSettings.IPAddress}}' nic)
+gateway=$(pod inspect --format '{{.NetworkSettings.Gateway}}' nic)
+netns=$(pod inspect --format '{{.NetworkSettings.SandboxKey}}' nic)
+wait_for 60 get "$ip" 80
+check "at its address" "by the bridge" "$(get "$ip" 80)"
+check "at the published port" "by the bridge" "$(get 127.0.0.1 8082)"
+interface() { # COMMAND...
+	"$@" ip -o address show dev eth0 | grep -o -e 'inet [0-9./]*' -e 'link/ether [0-9a-f:]*' | sort
+	"$@" ip -o link show dev eth0 | grep -o -e 'mtu [0-9]*' -e 'link/ether [0-9a-f:]*'
+	"$@" ip route | sed 's/ *$//;s/ proto [a-z]*//;s/ metric [0-9]*//;s/  */ /g' | sort
+}
+interface nsenter --net="$netns" busybox >"$work/wanted"
+interface podman --log-level=error exec nic busybox >"$work/seen"
+diff "$work/wanted" "$work/seen" >"$work/out" || die "the guest's interface is not the container's"
+ok "address, route, MTU and MAC are what the container has: $(words "$work/seen")"
+status 0 pod exec nic sh -c "ping -c 1 -W 5 $gateway | grep -c '1 packets received'; cat /etc/resolv.conf; ls /sys/class/net | grep -c ."
+check "the host answers, its name server, and what interfaces there are" "1 nameserver 192.0.2.53 2" "$(words "$work/out")"
+status 0 pod stop --time 30 nic
+check "its exit code" 4 "$(pod inspect --format '{{.State.ExitCode}}' nic)"
+status 0 pod rm nic
+
 if ! long; then
 	done_testing
 	exit 0

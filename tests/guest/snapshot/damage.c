@@ -132,6 +132,10 @@ static void other_config(const struct snap *s)
 	o = *s->o;
 	o.mib += 2;
 	expect(s, &o, "another size of RAM", "RAM");
+	o = *s->o;
+	o.disk = NULL;
+	if (s->o->disk)
+		expect(s, &o, "no disk, interface and balloon", "");
 }
 
 static uint32_t rnd(uint32_t *x)

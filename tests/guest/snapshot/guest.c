@@ -70,7 +70,23 @@ void need_kvm(void)
 	exit(77);
 }
 
-static void fill_config(struct vmm_config *cfg, const struct guest_opts *o, int done_fd)
+/* A disk, an interface whose other side is *wire, a balloon. */
+static void add_devices(struct vmm_config *cfg, const struct guest_opts *o, int *wire)
+{
+	static const uint8_t mac[6] = { 2, 0, 0, 1, 2, 3 };
+	int fd = open(o->disk, O_RDWR | O_CLOEXEC), sv[2];
+
+	if (fd < 0 || socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, sv))
+		die("%s: %s", o->disk, strerror(errno));
+	cfg->ndisks = cfg->nnics = 1;
+	cfg->disk[0] = (struct vmm_disk){ .fd = fd, .format = VMM_DISK_RAW };
+	cfg->nic[0] = (struct vmm_nic){ .kind = VMM_NIC_STREAM, .fd = sv[0] };
+	(void)memcpy(cfg->nic[0].mac, mac, sizeof(mac));
+	cfg->balloon = true;
+	*wire = sv[1];
+}
+
+static void fill_config(struct vmm_config *cfg, const struct guest_opts *o, int done_fd, int *wire)
 {
 	*cfg = (struct vmm_config){ .vcpus = o->vcpus,
 		.ram_bytes = (uint64_t)o->mib << 20,
@@ -87,11 +103,13 @@ static void fill_config(struct vmm_config *cfg, const struct guest_opts *o, int 
 	cfg->fs[0].root_fd = open(o->root, O_PATH | O_DIRECTORY | O_CLOEXEC);
 	if (cfg->fs[0].root_fd < 0)
 		die("%s: %s", o->root, strerror(errno));
+	if (o->disk)
+		add_devices(cfg, o, wire);
 }
 
 static void init(struct guest *g, const struct guest_opts *o)
 {
-	*g = (struct guest){ .o = o, .ctrl = -1, .in = -1, .out = -1, .in_rest = -1 };
+	*g = (struct guest){ .o = o, .wire = -1, .ctrl = -1, .in = -1, .out = -1, .in_rest = -1 };
 	msg_rx_init(&g->rx, MSG_MAX_TO_HOST, 1);
 	if (pipe2(g->done, O_CLOEXEC | O_NONBLOCK))
 		die("pipe: %s", strerror(errno));
@@ -179,7 +197,7 @@ void guest_boot(struct guest *g, const struct guest_opts *o)
 	init(g, o);
 	if (vmm_new(kvm_fd, &g->vm, &e))
 		die("%s", e.msg);
-	fill_config(&cfg, o, g->done[1]);
+	fill_config(&cfg, o, g->done[1], &g->wire);
 	cfg.kernel_fd = open(o->kernel, O_RDONLY | O_CLOEXEC);
 	if (cfg.kernel_fd < 0)
 		die("%s: %s", o->kernel, strerror(errno));
@@ -199,16 +217,26 @@ void guest_boot(struct guest *g, const struct guest_opts *o)
 	create(g);
 }
 
-int guest_try_load(
-	const struct guest_opts *o, int file, int done_fd, struct vmm **vm, struct error *e)
+static int load(const struct guest_opts *o, int file, int done_fd, int *wire, struct vmm **vm,
+	struct error *e)
 {
 	struct vmm_config cfg;
 	int r = vmm_new(kvm_fd, vm, e);
 
 	if (r)
 		die("%s", e->msg);
-	fill_config(&cfg, o, done_fd);
+	fill_config(&cfg, o, done_fd, wire);
 	return vmm_load(*vm, &cfg, file, e);
+}
+
+int guest_try_load(
+	const struct guest_opts *o, int file, int done_fd, struct vmm **vm, struct error *e)
+{
+	int wire = -1, r = load(o, file, done_fd, &wire, vm, e);
+
+	if (wire >= 0)
+		(void)close(wire);
+	return r;
 }
 
 static void reattach(struct guest *g, uint32_t id, int rfd, int wfd)
@@ -227,7 +255,7 @@ void guest_load(struct guest *g, const struct guest_opts *o, int file)
 	struct ends s;
 
 	init(g, o);
-	if (guest_try_load(o, file, g->done[1], &g->vm, &e))
+	if (load(o, file, g->done[1], &g->wire, &g->vm, &e))
 		die("%s", e.msg);
 	t1 = now_ms();
 	make_ends(g, &s);
@@ -252,6 +280,8 @@ void guest_free(struct guest *g)
 		(void)close(g->in);
 	(void)close(g->out);
 	(void)close(g->in_rest);
+	if (g->wire >= 0)
+		(void)close(g->wire);
 	(void)close(g->done[0]);
 	(void)close(g->done[1]);
 	msg_rx_free(&g->rx);

@@ -21,6 +21,7 @@
 
 struct guest_opts {
 	const char *root, *kernel;
+	const char *disk; /* a raw image, with which there are an interface and a balloon too */
 	unsigned vcpus, mib;
 	bool memfd;
 	char *const *args; /* of the workload, NULL-terminated; not for a load */
@@ -33,6 +34,7 @@ struct guest {
 	int in, out; /* our ends of the workload's stdin and stdout */
 	int in_rest; /* another descriptor of the VM's end of stdin: what nobody has read yet */
 	int done[2]; /* reports of ended streams */
+	int wire;    /* the other side of the interface, with @disk */
 	struct msg_rx rx;
 	uint32_t seq;
 	bool exited;

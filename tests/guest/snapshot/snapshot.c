@@ -2,12 +2,12 @@
 /*
  * Pauses, saves, frees and loads real guests.
  *
- *   snapshot [-r ROOT] [-k KERNEL] [-c VCPUS] [-m MIB] [-M] VERB [FILE] [WORD...]
+ *   snapshot [-r ROOT] [-k KERNEL] [-c VCPUS] [-m MIB] [-M] [-d DISK] VERB [FILE] [WORD...]
  *
  *   save FILE          boots the counting workload (work.sh) and saves it to FILE
- *   load FILE WORD...  checks that it counts on, and prints what it answers to each WORD
- *   pump-save FILE     saves a guest that is sending 4 MiB through `cat`
- *   pump-load FILE     ... and goes on where that was
+ *   load FILE WORD...  checks that it counts on, and prints what it answers to each WORD; "wire"
+ * and "balloon" are for us: what came by its interface, what it does as asked pump-save FILE saves
+ * a guest that is sending 4 MiB through `cat` pump-load FILE     ... and goes on where that was
  *   stress FILE [N]    two guests here: paused and resumed N times (40) under load, freed while
  *                      they run
  *   damage FILE [N]    FILE damaged in many ways, in N (200) where the checksums are right, or
@@ -21,11 +21,13 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -35,6 +37,7 @@
 
 #define COUNT_TO 10
 #define COUNT_ON 5
+#define BALLOON	 (4U << 20)
 #define PUMP	 (4U << 20)
 #define STRESS	 409600 /* bytes between two pauses */
 
@@ -197,6 +200,38 @@ static void answer(struct guest *g, const char *word, unsigned long long *n)
 	(void)printf("%s\n", l);
 }
 
+/* The guest has said something by its interface: an address of its own in a frame. */
+static void heard_of_it(const struct guest *g)
+{
+	uint8_t b[4 + 14];
+	struct pollfd p = { .fd = g->wire, .events = POLLIN };
+
+	if (poll(&p, 1, WAIT_S * 1000) != 1 || recv(g->wire, b, sizeof(b), 0) != sizeof(b) ||
+		memcmp(b + 10, "\2\0\0\1\2\3", 6) != 0)
+		die("nothing came by the interface");
+	(void)puts("wire frames");
+}
+
+/* Until the balloon has @bytes, and the guest has told its figures again. */
+static void balloon_has(struct guest *g, uint64_t bytes)
+{
+	struct vmm_balloon b, first;
+	double end = now_ms() + WAIT_S * 1e3;
+
+	if (vmm_balloon_set(g->vm, bytes) || vmm_balloon(g->vm, &first))
+		die("no balloon");
+	do {
+		/* its timer is the guest's; a line of the counter every 0.1 s is ours */
+		(void)guest_readable(g, 100);
+		if (now_ms() > end || vmm_balloon(g->vm, &b))
+			die("the balloon has %llu bytes, not %llu", (unsigned long long)b.actual,
+				(unsigned long long)bytes);
+	} while (b.actual != bytes || b.age == first.age);
+	if (!b.free || b.free > b.total || b.total > (uint64_t)o.mib << 20)
+		die("the guest's figures: %llu of %llu bytes are free", (unsigned long long)b.free,
+			(unsigned long long)b.total);
+}
+
 static void cmd_load(const char *file, char *const *words)
 {
 	int fd = open_file(file);
@@ -211,8 +246,17 @@ static void cmd_load(const char *file, char *const *words)
 	g.line_len = s.tail;
 	(void)memcpy(g.line, s.text, s.tail);
 	count_until(&g, &s.number, s.number + COUNT_ON);
-	for (; *words; words++)
-		answer(&g, *words, &s.number);
+	for (; *words; words++) {
+		if (!strcmp(*words, "wire")) {
+			heard_of_it(&g);
+		} else if (!strcmp(*words, "balloon")) {
+			balloon_has(&g, BALLOON);
+			balloon_has(&g, 0);
+			(void)puts("balloon followed");
+		} else {
+			answer(&g, *words, &s.number);
+		}
+	}
 	guest_say(&g, "exit\n");
 	while ((l = guest_line(&g)))
 		if (!is_next(l, &s.number))
@@ -433,7 +477,7 @@ int main(int argc, char **argv)
 	const char *verb, *file;
 	int c;
 
-	while ((c = getopt(argc, argv, "+r:k:c:m:M")) != -1) {
+	while ((c = getopt(argc, argv, "+r:k:c:m:Md:")) != -1) {
 		if (c == 'r')
 			o.root = optarg;
 		else if (c == 'k')
@@ -444,6 +488,8 @@ int main(int argc, char **argv)
 			o.mib = (unsigned)strtoul(optarg, NULL, 10);
 		else if (c == 'M')
 			o.memfd = true;
+		else if (c == 'd')
+			o.disk = optarg;
 		else
 			return 2;
 	}

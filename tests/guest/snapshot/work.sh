@@ -8,6 +8,13 @@ rm /data/gone /data/gone-too
 mv /data/moved /data/dir/moved-here
 echo "before" >&6
 echo "$first, unlinked" >&7
+# What is on the disk has been there before the save, at least in the guest's memory.
+if grep -q ' vda$' /proc/partitions; then
+	mknod /dev/vda b "$(sed -n 's/^ *\([0-9]*\).* vda$/\1/p' /proc/partitions)" 0
+	exec 8<>/dev/vda
+	dd bs=512 seek=8 conv=notrunc of=/dev/vda 2>/dev/null </data/other
+	ifconfig eth0 10.9.0.2 netmask 255.255.255.0 up
+fi
 echo ready
 (
 	i=0
@@ -29,6 +36,8 @@ while read -r word; do
 	log) echo after >&6 && echo "log written" ;;
 	gone-too) echo "more" >&7 && echo "gone-too $(sum </proc/self/fd/7)" ;;
 	new) echo new >/data/new && echo "new $(cat /data/new)" ;;
+	disk) echo after >&8 && sync && echo "disk $(dd if=/dev/vda bs=512 skip=8 2>/dev/null | head -c "$(wc -c </data/other)" | sum)" ;;
+	net) ping -c 1 -W 1 10.9.0.1 >/dev/null && echo 'net answered' || echo 'net asked' ;;
 	date) echo "date $(date +%s)" ;;
 	random) echo "random $(head -c 16 /dev/urandom | sum)" ;;
 	cpus) echo "cpus $(grep -c ^processor /proc/cpuinfo)" ;;
