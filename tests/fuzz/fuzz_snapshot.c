@@ -2,14 +2,17 @@
 /*
  * Fuzz target: the state of a saved VM, loaded into the real devices over the fake hypervisor.
  *
- * How it works: the input is the state, to which a right header and empty RAM are added. What loads
- * is saved, and that must load; then it gets its streams and is started, so that every device meets
- * its rings, paused, saved and freed. Nothing may be left: descriptors are counted.
+ * How it works: the input is the state, to which a right header and empty RAM are added. It is for
+ * a VM with the devices of a container, or else for one that has a disk, an interface and a balloon
+ * too. What loads is saved, and that must load; then it gets its streams and is started, so that
+ * every device meets its rings, paused, saved and freed. Nothing may be left: descriptors are
+ * counted.
  */
 #include <dirent.h>
 #include <fcntl.h>
 #include <signal.h>
 #include <sys/mman.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -23,7 +26,8 @@
 #define RAM_AT	  (2U << 20)
 #define RAM	  (128U << 20)
 
-static int root = -1, in_fd = -1, out_fd = -1;
+static int root = -1, in_fd = -1, out_fd = -1, disk_fd = -1;
+static bool devices;
 
 static uint64_t checksum(const uint8_t *p, size_t n)
 {
@@ -56,7 +60,8 @@ static void set_up(void)
 	}
 	in_fd = memfd_create("in", MFD_CLOEXEC);
 	out_fd = memfd_create("out", MFD_CLOEXEC);
-	FUZZ_CHECK(in_fd >= 0 && out_fd >= 0);
+	disk_fd = memfd_create("disk", MFD_CLOEXEC);
+	FUZZ_CHECK(in_fd >= 0 && out_fd >= 0 && disk_fd >= 0 && !ftruncate(disk_fd, 65536));
 }
 
 static unsigned count_fds(void)
@@ -69,6 +74,19 @@ static unsigned count_fds(void)
 		n++;
 	(void)closedir(d);
 	return n;
+}
+
+/* As the guest of the seed had them. What is behind the interface goes away at once. */
+static void add_devices(struct vmm_config *cfg)
+{
+	int sv[2];
+
+	FUZZ_CHECK(!socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, sv));
+	(void)close(sv[1]);
+	cfg->ndisks = cfg->nnics = 1;
+	cfg->disk[0] = (struct vmm_disk){ .fd = fcntl(disk_fd, F_DUPFD_CLOEXEC, 3) };
+	cfg->nic[0] = (struct vmm_nic){ .kind = VMM_NIC_STREAM, .fd = sv[0], .mac = { 2 } };
+	cfg->balloon = true;
 }
 
 static int load(struct vmm **vm, int fd)
@@ -88,6 +106,8 @@ static int load(struct vmm **vm, int fd)
 	FUZZ_CHECK(!vmm_new(-1, vm, &e));
 	memcpy(cfg.fs[0].tag, "root", 5);
 	cfg.fs[0].root_fd = fcntl(root, F_DUPFD_CLOEXEC, 3);
+	if (devices)
+		add_devices(&cfg);
 	r = vmm_load(*vm, &cfg, fd, &e);
 	FUZZ_CHECK(!r == !e.msg[0]);
 	return r;
@@ -138,7 +158,13 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
 	FUZZ_CHECK(!ftruncate(in_fd, 0) && !ftruncate(in_fd, (off_t)RAM_AT + RAM));
 	FUZZ_CHECK(pwrite(in_fd, head, sizeof(head), 0) == (ssize_t)sizeof(head));
 	FUZZ_CHECK(pwrite(in_fd, data, len, STATE_AT) == (ssize_t)len);
+	devices = false;
 	r = load(&vm, in_fd);
+	if (r) {
+		vmm_free(vm);
+		devices = true;
+		r = load(&vm, in_fd);
+	}
 	if (!r) {
 		save_again(vm);
 		reattach(vm, len ? data[len - 1] : 0);
