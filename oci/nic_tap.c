@@ -122,9 +122,18 @@ static bool is_text(const struct rtattr *a, const char *text)
 		!memcmp(RTA_DATA(a), text, strlen(text) + 1);
 }
 
+/* A tun or tap that is looked for, and how many have it open, of one that several can. */
+struct named {
+	const char *name;
+	uint32_t queues;
+};
+
 static int on_named(void *arg, const struct nlmsghdr *h, const void *p, size_t n)
 {
-	const struct rtattr *a[IFLA_LINKINFO + 1], *in[IFLA_INFO_KIND + 1];
+	const struct rtattr *a[IFLA_LINKINFO + 1], *in[IFLA_INFO_DATA + 1],
+		*tun[IFLA_TUN_NUM_DISABLED_QUEUES + 1];
+	struct named *o = arg;
+	uint32_t used = 0, idle = 0;
 	struct ifinfomsg i;
 
 	(void)h;
@@ -132,7 +141,24 @@ static int on_named(void *arg, const struct nlmsghdr *h, const void *p, size_t n
 		return 0;
 	rtnl_attrs((const uint8_t *)p + NLMSG_ALIGN(sizeof(i)), n - sizeof(i), a, ARRAY_SIZE(a));
 	rtnl_nested(a[IFLA_LINKINFO], in, ARRAY_SIZE(in));
-	return is_text(a[IFLA_IFNAME], arg) && is_text(in[IFLA_INFO_KIND], "tun");
+	if (!is_text(a[IFLA_IFNAME], o->name) || !is_text(in[IFLA_INFO_KIND], "tun"))
+		return 0;
+	rtnl_nested(in[IFLA_INFO_DATA], tun, ARRAY_SIZE(tun));
+	(void)rtnl_get(tun[IFLA_TUN_NUM_QUEUES], &used, sizeof(used));
+	(void)rtnl_get(tun[IFLA_TUN_NUM_DISABLED_QUEUES], &idle, sizeof(idle));
+	o->queues = used + idle;
+	return 1;
+}
+
+/* 1, 0: there is none. */
+static int find(int fd, struct named *o)
+{
+	struct ifinfomsg i = { .ifi_family = AF_UNSPEC };
+	int r = -EAGAIN;
+
+	for (unsigned k = 0; r == -EAGAIN && k < RTNL_TRIES; k++)
+		r = rtnl_list(fd, RTM_GETLINK, &i, sizeof(i), on_named, o);
+	return r;
 }
 
 static int set_iff(int tap, struct ifreq *ifr, int flags)
@@ -143,16 +169,15 @@ static int set_iff(int tap, struct ifreq *ifr, int flags)
 
 int nic_open_tap(int fd, const char *name, struct error *e)
 {
-	struct ifinfomsg i = { .ifi_family = AF_UNSPEC };
+	struct named o = { .name = name };
 	struct ifreq ifr = { 0 };
 	CLEAN_FD int tap = open_tun(e);
-	int r = -EAGAIN;
+	int r;
 
 	if (tap < 0)
 		return tap;
 	/* one that is not there would be made */
-	for (unsigned k = 0; r == -EAGAIN && k < RTNL_TRIES; k++)
-		r = rtnl_list(fd, RTM_GETLINK, &i, sizeof(i), on_named, (void *)(uintptr_t)name);
+	r = find(fd, &o);
 	if (r < 0)
 		return err_sys(e, r, "the interfaces of the container's network namespace");
 	if (!r)
@@ -160,9 +185,12 @@ int nic_open_tap(int fd, const char *name, struct error *e)
 			e, ENODEV, "the container's network namespace has no tap %s", QUOTE(name));
 	(void)snprintf(ifr.ifr_name, sizeof(ifr.ifr_name), "%s", name);
 	r = set_iff(tap, &ifr, TAP_FLAGS);
-	/* made for several queues: one of them */
-	if (r == -EINVAL)
+	/* made for several queues: one of them, and nobody has another */
+	if (r == -EINVAL) {
 		r = set_iff(tap, &ifr, TAP_FLAGS | IFF_MULTI_QUEUE);
+		if (!r && find(fd, &o) == 1 && o.queues > 1)
+			r = -EBUSY;
+	}
 	if (r == -EINVAL)
 		return err_set(e, EINVAL, "%s is not a tap", QUOTE(name));
 	if (r)

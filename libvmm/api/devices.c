@@ -199,19 +199,25 @@ static int add_port(struct start *s, const char *name, int in, int out, bool tty
 		: 0;
 }
 
-/* The three streams of a first process of the caller's, by the names of the original's contract;
- * those that the program has given such a port have it already. */
+/* The three streams by the names of the original's contract, but for those that the program has
+ * given such a port. A first process of the caller's has them by these; the agent's workload has
+ * them already, and its input is nobody else's: there the ports are for who looks for them. */
 static int add_stdio(struct start *s, struct error *e)
 {
 	static const char *const names[] = { "krun-stdin", "krun-stdout", "krun-stderr" };
 	const struct stdio *io = &s->stdio;
+	bool own = s->kernel.boot == BOOT_OWN;
 	int r = 0;
 
 	for (int i = 0; !r && i < 3; i++) {
 		int fd = io->fd[i];
 
-		if (fd >= 0 && fd != io->file && !io->named[i] && isatty(fd) != 1)
-			r = add_port(s, names[i], i ? -1 : fd, i ? fd : -1, false, e);
+		if (fd < 0 || fd == io->file || io->named[i] || isatty(fd) == 1)
+			continue;
+		/* they are not worth a port that the program wants */
+		if (!own && s->cfg.nports + s->c->nports + s->c->nconsoles >= VMM_MAX_PORTS)
+			break;
+		r = add_port(s, names[i], own && !i ? fd : -1, i ? fd : -1, false, e);
 	}
 	return r;
 }
@@ -245,7 +251,7 @@ static int add_consoles(struct start *s, struct error *e)
 	s->cfg.console = true;
 	if (own || io->out >= 0 || c->nports || c->nconsoles > (k ? 1U : 0))
 		r = add_port(s, hvc0 ? io->hvc0->name : NULL, io->in, io->out, true, e);
-	if (!r && own)
+	if (!r && (own || c->nports))
 		r = add_stdio(s, e);
 	for (unsigned i = 0; !r && i < c->nconsoles; i++) {
 		const struct api_console *d = &c->console[i];

@@ -144,10 +144,11 @@ server=$!
 prog devices "$root" "$work/disk" apitap "$work/share" /bin/sh -c 'md5sum </dev/vda; echo written | dd of=/dev/vda bs=512 seek=100 conv=notrunc,fsync 2>/dev/null
 	ip -4 -o address show dev eth0 | grep -o "inet [0-9./]*"; ls /sys/class/net/eth0/queues | grep -c tx; ping -c 1 -W 5 10.7.9.1 >/dev/null && echo answered
 	mkdir -p /mnt/share; mount -t virtiofs share /mnt/share; cat /mnt/share/f; touch /mnt/share/g 2>/dev/null || echo read-only
-	for h in /sys/class/virtio-ports/*; do [ "$(cat "$h/name")" != term ] || cat "$h/name"; done; for c in /dev/hvc?; do echo to-the-terminal >"$c"; done'
+	cat /sys/class/virtio-ports/*/name 2>/dev/null | sort; for h in /sys/class/virtio-ports/*; do [ "$(cat "$h/name" 2>/dev/null)" != krun-stdout ] || echo by-its-port >"/dev/${h##*/}"; done
+	for c in /dev/hvc?; do (echo to-the-terminal >"$c") 2>/dev/null; done; exit 0'
 kill "$server" 2>/dev/null || true
 wait "$server" 2>/dev/null || true
-gave "a disk, a tap of several queues, a share that can only be read" 0 "$sum inet 10.7.9.5/24 2 answered in-share read-only term"
+gave "a disk, a tap of several queues, a share that can only be read" 0 "$sum inet 10.7.9.5/24 2 answered in-share read-only krun-stderr krun-stdin krun-stdout term by-its-port"
 err_has to-the-terminal
 check "the disk has what the guest wrote" written "$(dd if="$work/disk" bs=512 skip=100 count=1 status=none | head -c 7)"
 

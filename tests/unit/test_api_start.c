@@ -346,6 +346,7 @@ static uint32_t machine(const char *sock)
 static void devices(void)
 {
 	char sock[] = "/tmp/api-XXXXXX";
+	unsigned named = isatty(1) != 1;
 	static struct start s;
 	struct error e = { 0 };
 	struct stat st;
@@ -366,8 +367,12 @@ static void devices(void)
 	CHECK(s.cfg.net.map[0].host == 8080 && s.cfg.net.map[0].guest == 80);
 	CHECK(s.cfg.nvsock_ports == 2 && s.cfg.vsock_port[0].fd < 0 && s.cfg.vsock_port[1].fd >= 0);
 	CHECK(!stat(sock, &st) && S_ISSOCK(st.st_mode));
-	CHECK(s.cfg.nports == 2 && s.cfg.port[0].console && s.cfg.port[0].out_fd < 0);
-	CHECK_STR(s.cfg.port[1].name, "data");
+	/* the stream has a name too, where it is no terminal */
+	CHECK(s.cfg.nports == 2 + named && s.cfg.port[0].console && s.cfg.port[0].out_fd < 0);
+	CHECK(!named ||
+		(!strcmp(s.cfg.port[1].name, "krun-stdout") && s.cfg.port[1].in_fd < 0 &&
+			s.cfg.port[1].out_fd >= 0));
+	CHECK_STR(s.cfg.port[1 + named].name, "data");
 	/* a start that fails leaves no socket, but one that was there before */
 	start_devices_undo(&s);
 	CHECK(lstat(sock, &st) && errno == ENOENT);
