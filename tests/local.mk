@@ -97,6 +97,7 @@ unit_programs = \
 	tests/unit/test_ops \
 	tests/unit/test_proto \
 	tests/unit/test_qcow2 \
+	tests/unit/test_qcow2_room \
 	tests/unit/test_resolve \
 	tests/unit/test_rng \
 	tests/unit/test_rtc \
@@ -204,6 +205,7 @@ test_headers = \
 	tests/unit/fs_tree.h \
 	tests/unit/net_rig.h \
 	tests/unit/nic_rig.h \
+	tests/unit/qcow2_rig.h \
 	tests/unit/tap_rig.h \
 	tests/unit/test.h \
 	tests/unit/tsi_krun_rig.h \

@@ -94,6 +94,8 @@ int qcow2_tab_get(struct qcow2 *q, struct qcow2_cache *c, uint64_t off, struct q
 /* Not read: all zeroes, or what the caller fills in; all of it is to be written. */
 int qcow2_tab_new(struct qcow2 *q, struct qcow2_cache *c, uint64_t off, struct qcow2_tab **out);
 void qcow2_tab_changed(struct qcow2_tab *t, uint32_t at, uint32_t n);
+/* Forgets it, and what was changed in it. */
+void qcow2_tab_drop(struct qcow2_tab *t);
 int qcow2_tab_write(struct qcow2 *q, struct qcow2_tab *t);
 void qcow2_l1_set(struct qcow2 *q, uint32_t i, uint64_t v);
 /* All that differs from the file, in the order in which a crash at any moment leaves leaks at

@@ -238,13 +238,15 @@ static int do_write(struct qcow2 *q, struct iobuf *b, uint64_t at, uint64_t n, u
 	if (!own)
 		return write_new(q, t, i, b, at, n, done);
 	*done = MIN(n, q->csize - in);
-	return disk_write_all(q->fd, b, (e & QCOW2_OFFSET) + in, *done);
+	/* by the way that other requests take to this cluster: the page cache and O_DIRECT at once
+	 * would lose one of them */
+	return disk_write_all(q->d.fd, b, (e & QCOW2_OFFSET) + in, *done);
 }
 
 /* Zeroes by hand, where nothing else makes them. */
 static int write_zeroes(struct qcow2 *q, uint64_t at, uint64_t n)
 {
-	static const uint8_t zeroes[4096];
+	static const uint8_t zeroes[4096] __attribute__((aligned(4096)));
 	uint64_t done = 0;
 	int r = 0;
 
@@ -273,22 +275,18 @@ static int do_zero(struct qcow2 *q, bool unmap, uint64_t at, uint64_t n)
 	k = qcow2_kind(q, e, &off);
 	if (k == QCOW2_K_ZERO || (k == QCOW2_K_NONE && !q->backing))
 		return 0;
-	if (n == q->csize && q->version > 2 && !(k == QCOW2_K_DATA && (e & QCOW2_COPIED))) {
-		r = qcow2_l2_own(q, at, &t, &i);
-		if (r)
-			return r;
-		qcow2_set_entry(t, i, QCOW2_ZERO);
-		return let_go(q, e);
-	}
-	if (k != QCOW2_K_DATA)
-		return write_zeroes(q, at, n);
 	r = qcow2_l2_own(q, at, &t, &i);
 	if (!r)
 		r = make_own(q, t, i, e, &own);
 	if (r)
 		return r;
-	return own ? disk_zero_range(q->fd, unmap, off + (at & (q->csize - 1)), n)
-		   : write_zeroes(q, at, n);
+	/* what is the disk's own stays allocated: somebody may be reading there */
+	if (own)
+		return disk_zero_range(q->fd, unmap, off + (at & (q->csize - 1)), n);
+	if (n < q->csize || q->version < 3)
+		return write_zeroes(q, at, n);
+	qcow2_set_entry(t, i, QCOW2_ZERO);
+	return let_go(q, e);
 }
 
 /* Whole clusters of the disk's own; nothing else is worth the trouble. */

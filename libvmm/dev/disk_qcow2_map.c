@@ -104,13 +104,18 @@ static int new_l2(struct qcow2 *q, uint32_t i, uint64_t old, struct qcow2_tab **
 	if (r)
 		return r;
 	r = qcow2_tab_new(q, &q->l2, off, &t);
+	if (!r) {
+		if (old)
+			memcpy(t->p, q->whole, q->csize);
+		q->eof = MAX(q->eof, off + q->csize);
+		r = qcow2_tab_write(q, t);
+		if (r)
+			qcow2_tab_drop(t);
+	}
 	if (r) {
 		(void)qcow2_ref_add(q, off >> q->cbits, -1);
 		return r;
 	}
-	if (old)
-		memcpy(t->p, q->whole, q->csize);
-	q->eof = MAX(q->eof, off + q->csize);
 	qcow2_l1_set(q, i, off | QCOW2_COPIED);
 	*out = t;
 	return old ? qcow2_pend(q, old >> q->cbits, 1) : 0;

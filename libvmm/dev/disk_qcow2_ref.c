@@ -23,7 +23,10 @@
 #include "util/cleanup.h"
 #include "util/io.h"
 
-#define HEADER_RT 48 /* le64 offset and le32 clusters of the refcount table, in the header */
+#define HEADER_RT 48 /* be64 offset and be32 clusters of the refcount table, in the header */
+/* Clusters behind the end of the file that may be counted: some are when who wrote the image was
+ * killed. More of them are there to make us count. */
+#define BEYOND (1U << 20)
 
 static uint64_t ref_load(const struct qcow2 *q, const uint8_t *p, uint64_t i)
 {
@@ -173,7 +176,7 @@ static int new_block(struct qcow2 *q, uint64_t cluster)
 	if (!r)
 		r = io_pwrite(q->fd, be, sizeof(be), q->rt_off + 8 * n);
 	if (r) {
-		*t = (struct qcow2_tab){ .p = t->p };
+		qcow2_tab_drop(t);
 		return r;
 	}
 	q->rt[n] = off;
@@ -219,6 +222,17 @@ static int lay_down(struct qcow2 *q, uint64_t at, uint64_t blocks, uint64_t tabl
 	return r ? r : qcow2_sync(q);
 }
 
+/* The blocks of a table that is not to be. */
+static void take_up(struct qcow2 *q, uint64_t at, uint64_t blocks)
+{
+	for (uint64_t b = 0; b < blocks; b++) {
+		struct qcow2_tab *t = qcow2_tab_find(&q->rb, (at + b) << q->cbits);
+
+		if (t)
+			qcow2_tab_drop(t);
+	}
+}
+
 static int longer_table(struct qcow2 *q)
 {
 	uint64_t at = q->rt_n << q->rb_bits, old = q->rt_n * 8 >> q->cbits, table = 2 * old,
@@ -243,8 +257,10 @@ static int longer_table(struct qcow2 *q)
 		r = io_pwrite(q->fd, be, sizeof(be), HEADER_RT);
 	if (!r)
 		r = qcow2_sync(q);
-	if (r)
+	if (r) {
+		take_up(q, at, blocks);
 		return r;
+	}
 	free(q->rt);
 	q->rt = TAKE_PTR(rt);
 	q->rt_off = (at + blocks) << q->cbits;
@@ -277,8 +293,9 @@ int qcow2_alloc(struct qcow2 *q, uint64_t want, uint64_t *off, uint64_t *got)
 	bool yes = false;
 	int r = 0;
 
-	for (; !r && !yes; c++) {
-		if (c >= LIM_BLK_BYTES >> q->cbits)
+	/* what has been looked at is not looked at again, whether it leads to something or not */
+	for (; !r && !yes; q->hint = c++) {
+		if (c >= LIM_BLK_BYTES >> q->cbits || c > (q->eof >> q->cbits) + BEYOND)
 			return -EFBIG;
 		r = is_free(q, c, &yes);
 	}

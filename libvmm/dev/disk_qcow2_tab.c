@@ -5,7 +5,9 @@
  *
  * L2 tables and refcount blocks are clusters of the image, kept in two caches as they are in the
  * file, with the range of bytes that was changed. They are written when the guest flushes, when a
- * changed table must make room, and at the end.
+ * changed table must make room, and at the end. A new one has its place in the file at once, so
+ * that a host without room is an error of the request that wanted it, and not of all that come
+ * after it.
  *
  * The order is what makes a kill, or a loss of power, at any moment harmless. First refcounts: they
  * only ever say that more is used than before, so stopping after them is a leak. Then L2 tables,
@@ -91,20 +93,46 @@ int qcow2_tab_write(struct qcow2 *q, struct qcow2_tab *t)
 	return r;
 }
 
-/* The one that nobody has used for longest, written and empty. */
+void qcow2_tab_drop(struct qcow2_tab *t)
+{
+	*t = (struct qcow2_tab){ .p = t->p };
+}
+
+static bool is_changed(const struct qcow2_tab *t)
+{
+	return t->lo != t->hi;
+}
+
+/* Shall @a go rather than @b? What is as the file has it costs nothing, and cannot fail. */
+static bool goes_first(const struct qcow2_tab *a, const struct qcow2_tab *b)
+{
+	return is_changed(a) != is_changed(b) ? is_changed(b) : a->used < b->used;
+}
+
+/* Nothing is written once the image is known to be damaged, or the medium to have lost something.
+ */
+static int may_write(struct qcow2 *q)
+{
+	return q->corrupt ? -EUCLEAN : disk_sync_end(&q->d, 0);
+}
+
+/* One that is empty, or is written now if it has to be. */
 static int make_room(struct qcow2 *q, struct qcow2_cache *c, struct qcow2_tab **out)
 {
 	struct qcow2_tab *t = &c->tab[0];
 	int r = 0;
 
 	for (unsigned i = 0; i < c->n && t->off; i++)
-		if (!c->tab[i].off || c->tab[i].used < t->used)
+		if (!c->tab[i].off || goes_first(&c->tab[i], t))
 			t = &c->tab[i];
-	if (t->lo != t->hi)
-		r = c == &q->rb ? qcow2_tab_write(q, t) : qcow2_write_back(q);
+	if (is_changed(t)) {
+		r = may_write(q);
+		if (!r)
+			r = c == &q->rb ? qcow2_tab_write(q, t) : qcow2_write_back(q);
+	}
 	if (r)
 		return r;
-	*t = (struct qcow2_tab){ .p = t->p };
+	qcow2_tab_drop(t);
 	*out = t;
 	return 0;
 }
@@ -193,7 +221,7 @@ int qcow2_sync(struct qcow2 *q)
 static bool any_changed(const struct qcow2_cache *c)
 {
 	for (unsigned i = 0; i < c->n; i++)
-		if (c->tab[i].lo != c->tab[i].hi)
+		if (is_changed(&c->tab[i]))
 			return true;
 	return false;
 }
@@ -228,8 +256,10 @@ static int count_down(struct qcow2 *q)
 int qcow2_write_back(struct qcow2 *q)
 {
 	bool l2 = any_changed(&q->l2), l1 = q->l1_lo != q->l1_hi;
-	int r = write_cache(q, &q->rb);
+	int r = may_write(q);
 
+	if (!r)
+		r = write_cache(q, &q->rb);
 	/* also what was written to make room, or by a write-back that failed half way */
 	if (!r && q->refs_unsynced && (l2 || l1))
 		r = qcow2_sync(q);

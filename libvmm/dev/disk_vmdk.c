@@ -260,13 +260,24 @@ static int open_flat(
 	char name[256];
 	uint64_t sectors;
 	struct disk *d;
+	size_t n;
 	int r;
 
-	if (!p || strstr(p + 1, "\nRW "))
+	if (!p || strstr(p + 1, "\nRW ") || strstr(text, "\nRDONLY ") ||
+		strstr(text, "\nNOACCESS "))
 		return wrong(e, "it has no extent, or several");
 	sectors = strtoull(p + 4, (char **)&end, 10);
-	if (strncmp(end, " FLAT \"", 7) != 0 || sscanf(end + 7, "%255[^\"\r\n]\" 0", name) != 1)
+	if (strncmp(end, " FLAT \"", 7) != 0)
 		return wrong(e, "its extent");
+	p = end + 7;
+	n = strcspn(p, "\"\r\n");
+	if (!n || n >= sizeof(name) || p[n] != '"')
+		return wrong(e, "its extent's name");
+	(void)memcpy(name, p, n);
+	name[n] = 0;
+	p += n + 1;
+	if (strncmp(p, " 0", 2) != 0 || (p[2] && p[2] != '\r' && p[2] != '\n'))
+		return wrong(e, "its extent's place in the other file");
 	if (!cfg->open_backing)
 		return err_set(e, EPERM,
 			"disk: the VMDK image has its data in another file, and none is allowed");

@@ -319,7 +319,7 @@ static void start(struct fuzz_in *in)
 	struct start *s = begin(api_take(*id), fuzz_u8(in));
 
 	r = look(s, &e);
-	FUZZ_CHECK(r ? r < 0 && e.msg[0] : s->line[0]);
+	FUZZ_CHECK(!r || (r < 0 && e.msg[0]));
 	start_devices_undo(s);
 	if (s->stdio.file >= 0)
 		(void)close(s->stdio.file);

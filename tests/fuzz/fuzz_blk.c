@@ -61,6 +61,13 @@ static void chain(struct fuzz_in *in)
 	(void)fake_kick(&d, q);
 }
 
+/* Another driver, whose rings are where its predecessor's were. */
+static void start(void)
+{
+	g.used = 0;
+	(void)fake_dev_start(&d, ~0ULL);
+}
+
 static void save_and_load(struct fuzz_in *in)
 {
 	struct save_out out = { 0 };
@@ -87,7 +94,7 @@ static void save_and_load(struct fuzz_in *in)
 		FUZZ_CHECK(!blk_new(loop, &g.mem, &cfg, &v, NULL));
 		v->irq = &d.irq;
 		d.v = d.mmio.v = v;
-		(void)fake_dev_start(&d, ~0ULL);
+		start();
 	} else {
 		vdev_resume(v);
 	}
@@ -169,7 +176,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 			save_and_load(&in);
 			break;
 		case 1:
-			(void)fake_dev_start(&d, ~0ULL);
+			start();
 			break;
 		case 2:
 			vdev_pause(v);

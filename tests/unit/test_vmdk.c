@@ -136,6 +136,12 @@ static void refused_by_name(void)
 	refused("qemu-img create -q -f vmdk a.vmdk 1M", false, true, "for reading");
 	refused("qemu-img create -q -f vmdk -o subformat=monolithicFlat a.vmdk 1M", true, false,
 		"none is allowed");
+	refused("qemu-img create -q -f vmdk -o subformat=monolithicFlat a.vmdk 1M && sed -i 's/^\\(RW .*\\) 0$/\\1 128/' a.vmdk",
+		true, true, "place in the other file");
+	refused("qemu-img create -q -f vmdk -o subformat=monolithicFlat a.vmdk 1M && sed -i 's/^\\(RW .*\\)\" 0$/\\1 0/' a.vmdk",
+		true, true, "extent's name");
+	refused("qemu-img create -q -f vmdk -o subformat=monolithicFlat a.vmdk 1M && echo 'RDONLY 8 FLAT \"x\" 0' >>a.vmdk",
+		true, true, "or several");
 	refused("qemu-img create -q -f vmdk -o subformat=streamOptimized a.vmdk 1M", true, true,
 		"compressed");
 	refused("qemu-img create -q -f vmdk -o subformat=twoGbMaxExtentFlat a.vmdk 1M", true, true,
