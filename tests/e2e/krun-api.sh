@@ -133,6 +133,7 @@ check "TSI: the program ends" 3 "$rc"
 # Devices of other kinds: a disk, a tap of several queues with a server of addresses behind it, a terminal.
 head -c 1M /dev/urandom >"$work/disk"
 sum=$(md5sum <"$work/disk")
+trap 'ip link delete apitap 2>/dev/null || true; cleanup' EXIT
 ip tuntap add apitap mode tap multi_queue
 ip address add 10.7.9.1/24 dev apitap
 ip link set apitap up
@@ -148,6 +149,7 @@ prog devices "$root" "$work/disk" apitap "$work/share" /bin/sh -c 'md5sum </dev/
 	for c in /dev/hvc?; do (echo to-the-terminal >"$c") 2>/dev/null; done; exit 0'
 kill "$server" 2>/dev/null || true
 wait "$server" 2>/dev/null || true
+ip link delete apitap
 gave "a disk, a tap of several queues, a share that can only be read" 0 "$sum inet 10.7.9.5/24 2 answered in-share read-only krun-stderr krun-stdin krun-stdout term by-its-port"
 err_has to-the-terminal
 check "the disk has what the guest wrote" written "$(dd if="$work/disk" bs=512 skip=100 count=1 status=none | head -c 7)"
