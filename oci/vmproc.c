@@ -240,6 +240,17 @@ static int prepare_vm(struct vmproc *p, struct ready *y, int root, int done_fd, 
 	return r ? r : vmloop_new(p, y->vm, &y->loop, e);
 }
 
+/* While this process is still the caller's user: an image that goes by the page cache and by
+ * O_DIRECT is opened twice. */
+static int open_disks(struct vmproc *p, struct error *e)
+{
+	int r = 0;
+
+	for (unsigned i = 0; !r && i < p->ndisks; i++)
+		r = vmm_disk_open(&p->disk[i], e);
+	return r;
+}
+
 static int prepare(struct vmproc *p, struct ready *y, int done_fd, struct error *e)
 {
 	const char *profile = p->spec->process.apparmor_profile;
@@ -251,6 +262,8 @@ static int prepare(struct vmproc *p, struct ready *y, int done_fd, struct error 
 		size_fd_table();
 	if (!r && p->tty_fd >= 0)
 		r = console_take(p->tty_fd, e);
+	if (!r)
+		r = open_disks(p, e);
 	if (!r && p->ns.at_clone & CLONE_NEWUSER)
 		r = ask_for_maps(p, e);
 	if (!r)
