@@ -24,8 +24,9 @@
 #include "util/cleanup.h"
 #include "util/log.h"
 
-_Static_assert(LIM_API_VSOCK_PORTS <= VMM_MAX_VSOCK_PORTS && LIM_API_FS <= VMM_MAX_FS &&
-		LIM_API_PORT_MAP <= VMM_MAX_PORT_MAP && LIM_API_CONSOLE_PORTS < VMM_MAX_PORTS,
+_Static_assert(LIM_API_VSOCK_PORTS <= VMM_MAX_VSOCK_PORTS, "what the API takes the VM can have");
+_Static_assert(LIM_API_FS <= VMM_MAX_FS && LIM_API_PORT_MAP <= VMM_MAX_PORT_MAP &&
+		LIM_API_CONSOLE_PORTS < VMM_MAX_PORTS,
 	"what the API takes the VM can have");
 
 #define BACKLOG 128
