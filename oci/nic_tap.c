@@ -185,10 +185,13 @@ int nic_open_tap(int fd, const char *name, struct error *e)
 			e, ENODEV, "the container's network namespace has no tap %s", QUOTE(name));
 	(void)snprintf(ifr.ifr_name, sizeof(ifr.ifr_name), "%s", name);
 	r = set_iff(tap, &ifr, TAP_FLAGS);
-	/* made for several queues: one of them, and nobody has another */
+	/* made for several queues: one of them, when nobody has another, nor comes at the same time
+	 */
+	if (r == -EINVAL && o.queues)
+		return no_tap(-EBUSY, name, e);
 	if (r == -EINVAL) {
 		r = set_iff(tap, &ifr, TAP_FLAGS | IFF_MULTI_QUEUE);
-		if (!r && find(fd, &o) == 1 && o.queues > 1)
+		if (!r && (find(fd, &o) != 1 || o.queues > 1))
 			r = -EBUSY;
 	}
 	if (r == -EINVAL)

@@ -208,15 +208,18 @@ static int add_stdio(struct start *s, struct error *e)
 	static const char *const names[] = { "krun-stdin", "krun-stdout", "krun-stderr" };
 	const struct stdio *io = &s->stdio;
 	bool own = s->kernel.boot == BOOT_OWN;
+	unsigned wanted = s->c->nports;
 	int r = 0;
 
+	for (unsigned i = 0; i < s->c->nconsoles; i++)
+		wanted += !s->c->console[i].multiport;
 	for (int i = 0; !r && i < 3; i++) {
 		int fd = io->fd[i];
 
 		if (fd < 0 || fd == io->file || io->named[i] || isatty(fd) == 1)
 			continue;
 		/* they are not worth a port that the program wants */
-		if (!own && s->cfg.nports + s->c->nports + s->c->nconsoles >= VMM_MAX_PORTS)
+		if (!own && s->cfg.nports + wanted >= VMM_MAX_PORTS)
 			break;
 		r = add_port(s, names[i], own && !i ? fd : -1, i ? fd : -1, false, e);
 	}

@@ -12,11 +12,13 @@
  * a while, those after it do not: they are counted, and the next that is written says how many.
  */
 #include <errno.h>
+#include <fcntl.h>
 #include <poll.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <termios.h>
 #include <unistd.h>
 
@@ -27,18 +29,43 @@ static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER; /* guards what follows,
 static int target = STDERR_FILENO;			 /* owned when above 2 */
 static bool colour;
 static uint32_t max_level;
-static bool chosen;   /* by the program */
-static unsigned lost; /* lines since the last one that was written */
+static bool chosen;	  /* by the program */
+static unsigned lost;	  /* lines since the last one that was written */
+static int terminal = -1; /* the target once more, where it is one */
 
 #define WAIT_MS 1000
 
 /* A line to a descriptor that takes it, of which this is the only sure sign: to make it
- * non-blocking would make it so for all who have it. */
-static bool takes_line(void)
+ * non-blocking would make it so for all who have it. Who has gone would be a SIGPIPE. */
+static bool takes_line(int fd)
 {
-	struct pollfd p = { .fd = target, .events = POLLOUT };
+	struct pollfd p = { .fd = fd, .events = POLLOUT };
 
-	return poll(&p, 1, lost ? 0 : WAIT_MS) == 1 && (p.revents & (POLLOUT | POLLERR)) == POLLOUT;
+	return poll(&p, 1, lost ? 0 : WAIT_MS) == 1 &&
+		(p.revents & (POLLOUT | POLLERR | POLLHUP)) == POLLOUT;
+}
+
+/* A terminal says that it takes something when that is one byte, and waits for the rest: it gets a
+ * description of our own that does not wait. */
+static void open_terminal(void)
+{
+	char path[32];
+	struct stat a, b;
+	int fd;
+
+	if (terminal >= 0)
+		(void)close(terminal);
+	terminal = -1;
+	if (isatty(target) != 1)
+		return;
+	(void)snprintf(path, sizeof(path), "/proc/self/fd/%d", target);
+	fd = open(path, O_WRONLY | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
+	if (fd < 0 || fstat(fd, &a) || fstat(target, &b) || a.st_rdev != b.st_rdev) {
+		if (fd >= 0)
+			(void)close(fd);
+		return;
+	}
+	terminal = fd;
 }
 
 /* In a raw terminal, as that of a start is, a line does not begin where the screen does. */
@@ -60,9 +87,9 @@ static void put(enum log_level level, const char *line)
 		[LOG_DEBUG] = { "DEBUG", "\033[34m" },
 	};
 	char text[LOG_LINE_MAX + 128], before[48] = "";
-	int n;
+	int n, fd = terminal >= 0 ? terminal : target;
 
-	if (!takes_line()) {
+	if (!takes_line(fd)) {
 		lost++;
 		return;
 	}
@@ -71,10 +98,12 @@ static void put(enum log_level level, const char *line)
 	n = snprintf(text, sizeof(text), "[%s%s%s libkrun] %s%s%s",
 		colour ? names[level].begin : "", names[level].name, colour ? "\033[0m" : "",
 		before, line, line_end());
+	n = MIN(n, (int)sizeof(text) - 1);
 	/* there is no other place to say that the log cannot be written */
-	if (n > 0)
-		(void)!write(target, text, MIN((size_t)n, sizeof(text) - 1));
-	lost = 0;
+	if (write(fd, text, (size_t)n) == n)
+		lost = 0;
+	else
+		lost++;
 }
 
 static void sink(enum log_level level, const char *line)
@@ -138,6 +167,8 @@ void api_log_default(void)
 
 	(void)pthread_once(&once, set_sink);
 	(void)pthread_mutex_lock(&lock);
+	if (!chosen && terminal < 0)
+		open_terminal();
 	if (!chosen)
 		max_level = from_env >= 0 ? (uint32_t)from_env : KRUN_LOG_LEVEL_ERROR;
 	(void)pthread_mutex_unlock(&lock);
@@ -155,6 +186,7 @@ static void use(int fd, uint32_t level, bool colours, bool env)
 	if (target > STDERR_FILENO && target != fd)
 		(void)close(target);
 	target = fd;
+	open_terminal();
 	(void)pthread_mutex_unlock(&lock);
 }
 

@@ -10,8 +10,8 @@
  * original's contract it is _exit().
  *
  * What fails before that point goes back as an error, and nothing is left of it but the limit of
- * open files, and the user. The umask is the program's, for its sockets and files; the threads that
- * make files for the guest have one of their own.
+ * open files, the name of the thread, and the user. The umask is the program's, for its sockets and
+ * files; the threads that make files for the guest have one of their own.
  */
 #include <errno.h>
 #include <fcntl.h>

@@ -4,7 +4,7 @@
  * How it works
  *
  * The ring is made while the VM is built, when the thread that will use it has no filter yet, and
- * limited for good before it is enabled: four kinds of operations on the one registered file.
+ * limited for good before it is enabled: six kinds of operations on the one registered file.
  * Completions make the ring's own descriptor readable, so the loop needs no eventfd for them.
  * There are never more operations under way than the submission queue has entries, so room is
  * always found, and the completion queue, twice as long, cannot overflow.
@@ -49,6 +49,8 @@ static int set_up(const struct io_uring *u, unsigned what, const void *arg, unsi
 static int limit(struct io_uring *u)
 {
 	struct io_uring_restriction r[] = {
+		{ .opcode = IORING_RESTRICTION_SQE_OP, .sqe_op = IORING_OP_READ },
+		{ .opcode = IORING_RESTRICTION_SQE_OP, .sqe_op = IORING_OP_WRITE },
 		{ .opcode = IORING_RESTRICTION_SQE_OP, .sqe_op = IORING_OP_READV },
 		{ .opcode = IORING_RESTRICTION_SQE_OP, .sqe_op = IORING_OP_WRITEV },
 		{ .opcode = IORING_RESTRICTION_SQE_OP, .sqe_op = IORING_OP_FSYNC },
@@ -108,7 +110,14 @@ void disk_ring_add(struct disk_ring *r, struct disk_op *op)
 	case DISK_OP_READ:
 	case DISK_OP_WRITE:
 		iobuf_begin(op->buf, op->len, &op->a);
-		if (op->kind == DISK_OP_READ)
+		/* one piece spares the kernel a copy of the vector */
+		if (op->a.cnt == 1 && op->kind == DISK_OP_READ)
+			io_uring_prep_read(s, THE_FILE, op->a.iov[0].iov_base,
+				(unsigned)op->a.iov[0].iov_len, op->off);
+		else if (op->a.cnt == 1)
+			io_uring_prep_write(s, THE_FILE, op->a.iov[0].iov_base,
+				(unsigned)op->a.iov[0].iov_len, op->off);
+		else if (op->kind == DISK_OP_READ)
 			io_uring_prep_readv(s, THE_FILE, op->a.iov, op->a.cnt, op->off);
 		else
 			io_uring_prep_writev(s, THE_FILE, op->a.iov, op->a.cnt, op->off);

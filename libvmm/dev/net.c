@@ -232,6 +232,8 @@ static void net_kick(struct vdev *v, unsigned q)
 		(void)net_rx(p);
 	else if (p && p->used)
 		net_tx(p);
+	else if (p && q % 2 == NET_TX)
+		net_give_back(p);
 }
 
 static void quiet(struct net *n)

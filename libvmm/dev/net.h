@@ -99,8 +99,7 @@ struct net_be_ops {
 	void (*close)(struct net_be *be);
 	/* Once more, at be->path; NULL where that cannot be. Does not wait. */
 	int (*connect)(struct net_be *be);
-	/* Optional: what the driver takes of what arrives, NET_F_GUEST_*. Of the first of several.
-	 */
+	/* Optional: what the driver takes of what arrives, NET_F_GUEST_*; of the first pair's. */
 	int (*offload)(struct net_be *be, uint64_t features);
 	/* Of those of which one interface can have several: frames come and go by it, or by the
 	 * others alone. They do when it is new. NULL: there are no others. */
@@ -202,6 +201,8 @@ int net_load(struct vdev *v, struct save_in *s) NODISCARD;
 bool net_rx(struct net_pair *p);
 void net_rx_stop(struct net_pair *p);
 void net_tx(struct net_pair *p);
+/* What is in the ring of a pair that is not in use is the driver's again, and goes nowhere. */
+void net_give_back(struct net_pair *p);
 
 /* net_ctl.c */
 void net_ctl(struct net *n);

@@ -118,15 +118,20 @@ static int set_mac(struct net *n, struct iobuf *rd)
 static int set_offloads(struct net *n, struct iobuf *rd)
 {
 	uint8_t le[8];
-	uint64_t f;
+	uint64_t f, was;
+	int r;
 
 	if (iobuf_pull(rd, le, sizeof(le)))
 		return -EINVAL;
 	f = get_le64(le);
 	if (f & ~(n->v.acked & NET_GUEST_OFFLOADS))
 		return -EINVAL;
+	was = n->guest_offloads;
 	n->guest_offloads = f;
-	return net_offload(n);
+	r = net_offload(n);
+	if (r)
+		n->guest_offloads = was;
+	return r;
 }
 
 static int set_pairs(struct net *n, struct iobuf *rd)

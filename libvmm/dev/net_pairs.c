@@ -32,8 +32,8 @@ static int use(struct net_pair *p, bool on)
 		p->nheld = 0;
 	}
 	net_watch(p);
-	/* what came into its queues meanwhile */
-	for (unsigned q = 0; on && q < 2; q++)
+	/* what is in its queues */
+	for (unsigned q = 0; q < 2; q++)
 		rekick(&p->n->v, 2 * p->i + q);
 	return 0;
 }

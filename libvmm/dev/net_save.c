@@ -84,6 +84,7 @@ int net_load(struct vdev *v, struct save_in *s)
 		r = load_pairs(n, s);
 	if (!r &&
 		(n->guest_offloads & ~(v->acked & NET_GUEST_OFFLOADS) || mtu != n->mtu ||
+			get_le16(v->cfg + NET_CFG_PAIRS) != n->npairs ||
 			v->cfg[NET_CFG_MAC] & NET_MAC_GROUP))
 		r = -EINVAL;
 	if (r)

@@ -29,7 +29,8 @@
 
 #define LEN   4
 #define LARGE (16U << 10) /* a frame that is worth a system call of its own */
-/* Linux's unix_stream_sendmsg() makes pieces of 32 KiB and what fits into four pages' head. */
+/* Linux's unix_stream_sendmsg() makes pieces of 32 KiB and what fits beside the head of one buffer.
+ */
 #define PIECE	(32U << 10)
 #define LONGEST (LEN + LIM_NET_FRAME)
 

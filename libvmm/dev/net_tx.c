@@ -68,6 +68,19 @@ static int flush(struct net_pair *p)
 	return p->n->up && p->be->ops->flush ? p->be->ops->flush(p->be) : 0;
 }
 
+void net_give_back(struct net_pair *p)
+{
+	struct net *n = p->n;
+	unsigned i = 2 * p->i + NET_TX;
+	int r;
+
+	while ((r = vq_pop(&n->v.vq[i], &n->req)) == 1)
+		vq_push(&n->v.vq[i], n->req.head, 0);
+	vdev_flush(&n->v, i);
+	if (r < 0)
+		vdev_broken(&n->v, "a bad transmit queue");
+}
+
 void net_tx(struct net_pair *p)
 {
 	struct net *n = p->n;

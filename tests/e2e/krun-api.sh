@@ -146,7 +146,7 @@ prog devices "$root" "$work/disk" apitap "$work/share" /bin/sh -c 'md5sum </dev/
 	ip -4 -o address show dev eth0 | grep -o "inet [0-9./]*"; ls /sys/class/net/eth0/queues | grep -c tx; ping -c 1 -W 5 10.7.9.1 >/dev/null && echo answered
 	mkdir -p /mnt/share; mount -t virtiofs share /mnt/share; cat /mnt/share/f; touch /mnt/share/g 2>/dev/null || echo read-only
 	cat /sys/class/virtio-ports/*/name 2>/dev/null | sort; for h in /sys/class/virtio-ports/*; do [ "$(cat "$h/name" 2>/dev/null)" != krun-stdout ] || echo by-its-port >"/dev/${h##*/}"; done
-	for c in /dev/hvc?; do (echo to-the-terminal >"$c") 2>/dev/null; done; exit 0'
+	for c in /dev/hvc?; do (echo to-the-terminal >"$c") 2>/dev/null; done; sleep 1; exit 0'
 kill "$server" 2>/dev/null || true
 wait "$server" 2>/dev/null || true
 ip link delete apitap

@@ -5,6 +5,7 @@
 #include <pty.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <termios.h>
 #include <unistd.h>
 
@@ -106,7 +107,35 @@ static void nobody_reads(void)
 	/* whose reader has gone: no SIGPIPE */
 	(void)close(p[0]);
 	log_warn("five");
+	CHECK(!socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, p));
+	CHECK_EQ(krun_init_log(p[1], KRUN_LOG_LEVEL_WARN, KRUN_LOG_STYLE_NEVER, 1), 0);
+	(void)close(p[0]);
+	log_warn("six");
 	CHECK_EQ(krun_init_log(2, KRUN_LOG_LEVEL_OFF, KRUN_LOG_STYLE_NEVER, 1), 0);
+}
+
+/* A terminal takes part of a line; then it has to be there at once, too. */
+static void nobody_reads_the_terminal(void)
+{
+	char buf[8192];
+	bool told = false;
+	int far, near;
+
+	CHECK_EQ(openpty(&far, &near, NULL, NULL, NULL), 0);
+	CHECK_EQ(krun_init_log(near, KRUN_LOG_LEVEL_WARN, KRUN_LOG_STYLE_NEVER, 1), 0);
+	for (unsigned i = 0; i < 3000; i++)
+		log_warn("a line that is longer than what is left: %u", i);
+	CHECK_EQ(fcntl(far, F_SETFL, O_NONBLOCK), 0);
+	while (read(far, buf, sizeof(buf)) > 0)
+		;
+	log_warn("again");
+	for (ssize_t n; (n = read(far, buf, sizeof(buf) - 1)) > 0;) {
+		buf[n] = 0;
+		told = told || strstr(buf, "lines before this were lost) again");
+	}
+	CHECK(told);
+	CHECK_EQ(krun_init_log(2, KRUN_LOG_LEVEL_OFF, KRUN_LOG_STYLE_NEVER, 1), 0);
+	(void)close(far);
 }
 
 static void terminal(void)
@@ -128,6 +157,6 @@ static void terminal(void)
 }
 
 static const struct test_case cases[] = { TEST(lines), TEST(levels), TEST(environment),
-	TEST(nobody_reads), TEST(terminal) };
+	TEST(nobody_reads), TEST(nobody_reads_the_terminal), TEST(terminal) };
 
 TEST_MAIN(cases)

@@ -97,6 +97,9 @@ static void whole_frames(void)
 			done += (uint32_t)got;
 		}
 	}
+	/* what the socket has not taken yet */
+	while (net_of(r.v)->pair[0].blocked)
+		fake_poll(&r.d);
 	rig_down(&r);
 	CHECK_EQ(waitpid(pid, &status, 0), pid);
 	CHECK(WIFEXITED(status));

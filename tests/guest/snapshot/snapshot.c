@@ -5,9 +5,10 @@
  *   snapshot [-r ROOT] [-k KERNEL] [-c VCPUS] [-m MIB] [-M] [-d DISK] VERB [FILE] [WORD...]
  *
  *   save FILE          boots the counting workload (work.sh) and saves it to FILE
- *   load FILE WORD...  checks that it counts on, and prints what it answers to each WORD; "wire"
- * and "balloon" are for us: what came by its interface, what it does as asked pump-save FILE saves
- * a guest that is sending 4 MiB through `cat` pump-load FILE     ... and goes on where that was
+ *   load FILE WORD...  checks that it counts on, and prints what it answers to each WORD; of these
+ *                      "wire" and "balloon" are ours: what came by its interface, that it obeys
+ *   pump-save FILE     saves a guest that is sending 4 MiB through `cat`
+ *   pump-load FILE     ... and goes on where that was
  *   stress FILE [N]    two guests here: paused and resumed N times (40) under load, freed while
  *                      they run
  *   damage FILE [N]    FILE damaged in many ways, in N (200) where the checksums are right, or
