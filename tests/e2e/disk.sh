@@ -39,6 +39,7 @@ ok "and the qcow2 image, which qemu-img calls clean"
 
 # A workload that ends, with the guest's page cache bypassed and no flush at all: it was told that it is written. The host's is
 # bypassed too, and the image is the caller's alone, who is nobody in the container's user namespace.
+chmod 755 "$work"
 chmod 600 "$work/q"
 guest 'head -c 1048576 /dev/zero | tr "\\000" w | dd of=/dev/vda bs=64k iflag=fullblock oflag=direct 2>/dev/null' "$(disk 0 "$work/q" format=qcow2,direct) |
 	.linux.namespaces+=[{\"type\":\"user\"}] | .linux.uidMappings=[{\"containerID\":0,\"hostID\":200000,\"size\":65536}] | .linux.gidMappings=.linux.uidMappings"
