@@ -6,9 +6,9 @@
  * A receive and a transmit queue (net_rx.c, net_tx.c), a control queue (net_ctl.c), and a backend
  * (struct net_be_ops) that moves frames. Of an interface with several pairs of queues each has a
  * backend of its own, and those that the driver does not use are at rest; what is behind them is
- * one, and goes as one. Both directions are held up, not thinned out: what
- * the backend does not take stays in the transmit ring, what the driver has no buffer for stays
- * with the backend. The descriptor is watched for what is missing, and not at all while nothing is.
+ * one, and goes as one. Both directions are held up, not thinned out: what the backend does not
+ * take stays in the transmit ring, what the driver has no buffer for stays with the backend. The
+ * descriptor is watched for what is missing, and not at all while nothing is.
  *
  * A backend that is gone is a cable that was pulled: the status in config space says so, by an
  * interrupt. What the driver sends then ends nowhere, as with any card. Where there is a path it is

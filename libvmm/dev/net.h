@@ -3,8 +3,8 @@
  * virtio-net: what its files share (virtio 1.2, section 5.1). All of it is the owner loop's.
  *
  * net.c is the device, net_pairs.c which queues are in use, net_rx.c, net_tx.c and net_ctl.c are
- * what they do, net_save.c is its saved form, and each of net_stream.c,
- * net_dgram.c and net_tap.c a backend: a struct net_be_ops.
+ * what they do, net_save.c is its saved form, and each of net_stream.c, net_dgram.c and net_tap.c a
+ * backend: a struct net_be_ops.
  */
 #ifndef KRUN_DEV_NET_H
 #define KRUN_DEV_NET_H
@@ -186,6 +186,7 @@ void net_up(struct net *n);
 /* net_pairs.c */
 /* The backend learns what the driver takes, n->guest_offloads. */
 int net_offload(struct net *n) NODISCARD;
+/* The index of the control queue, as the driver has agreed on it. */
 unsigned net_ctrl_queue(const struct net *n);
 /* How many the driver uses. */
 unsigned net_pairs(const struct net *n);

@@ -9,10 +9,10 @@
  * the socket does not take of it is kept, since half a frame cannot be taken back; until that has
  * gone nothing more is taken.
  *
- * Not all who read put a frame together from any pieces: passt up to 2024 waits once for what is
- * missing of one, and takes the end of a length for no length. So what is sent together ends where
- * a frame does, and is short enough that the kernel keeps it in one piece, which is there at once
- * or not at all; of a frame that is longer the kernel makes two.
+ * Not all who read put a frame together from any pieces: passt did not at first, which waited once
+ * for what was missing of one, and dropped what was shorter than a length. So what is sent together
+ * ends where a frame does, and is short enough that the kernel keeps it in one piece, which is
+ * there at once or not at all; of a frame that is longer the kernel makes two.
  *
  * A length that no frame has means that the two ends do not agree where frames begin: the
  * connection is given up.

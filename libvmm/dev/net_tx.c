@@ -72,13 +72,19 @@ void net_give_back(struct net_pair *p)
 {
 	struct net *n = p->n;
 	unsigned i = 2 * p->i + NET_TX;
-	int r;
+	int r = 1;
 
-	while ((r = vq_pop(&n->v.vq[i], &n->req)) == 1)
+	for (unsigned k = 0; k < NET_BATCH; k++) {
+		r = vq_pop(&n->v.vq[i], &n->req);
+		if (r <= 0)
+			break;
 		vq_push(&n->v.vq[i], n->req.head, 0);
+	}
 	vdev_flush(&n->v, i);
 	if (r < 0)
 		vdev_broken(&n->v, "a bad transmit queue");
+	else if (r == 1)
+		rekick(&n->v, i);
 }
 
 void net_tx(struct net_pair *p)

@@ -256,8 +256,7 @@ int32_t krun_add_net_unixgram(uint32_t ctx_id, const char *c_path, int fd, uint8
 /* An interface on a tap device of the host, which the process must be allowed to open; one that is
  * not there is made where it may be. Of one that was made for several queues the guest has one for
  * each processor, up to 4; the kernel gives them to whoever asks, so it must be nobody else's.
- * -EINVAL: also when a GUEST_TSO or GUEST_UFO feature comes
- * without GUEST_CSUM. */
+ * -EINVAL: also when a GUEST_TSO or GUEST_UFO feature comes without GUEST_CSUM. */
 int32_t krun_add_net_tap(
 	uint32_t ctx_id, char *c_tap_name, uint8_t *const c_mac, uint32_t features, uint32_t flags);
 

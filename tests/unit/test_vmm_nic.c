@@ -2,6 +2,8 @@
 // Network interfaces by the public interface: their thread, and what comes behind one later.
 
 #include <errno.h>
+#include <fcntl.h>
+#include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -39,6 +41,26 @@ static int build(struct vmm_nic nic, unsigned *threads)
 	r = vmm_build(vm, &c, &e);
 	/* the descriptor is taken in every case, and what fails says why */
 	return c.nic[0].fd < 0 && !r == !e.msg[0] ? r : -1;
+}
+
+/* More queues than there can be, and queues of what has none: all are taken and closed. */
+static void queues_refused(void)
+{
+	unsigned threads = 0;
+
+	for (unsigned n = 1; n <= VMM_MAX_NIC_QUEUES + 1; n++) {
+		struct vmm_nic nic = { .kind = VMM_NIC_STREAM, .nqueue_fds = n };
+		int sv[2], more = -1;
+
+		CHECK_EQ(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, sv), 0);
+		nic.fd = sv[0];
+		for (unsigned i = 0; i < MIN(n, VMM_MAX_NIC_QUEUES - 1U); i++)
+			nic.queue_fd[i] = more = dup(sv[0]);
+		CHECK_EQ(build(nic, &threads), -EINVAL);
+		CHECK(strstr(e.msg, "queues") && fcntl(more, F_GETFD) < 0);
+		(void)close(sv[1]);
+		vmm_free(vm);
+	}
 }
 
 /* A network interface has a thread of its own, which is told of like the others. */
@@ -122,6 +144,7 @@ static void not_made_for_it(void)
 }
 
 static const struct test_case cases[] = {
+	TEST(queues_refused),
 	TEST(a_thread_of_its_own),
 	TEST(attached_later),
 	TEST(not_made_for_it),
