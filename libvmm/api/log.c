@@ -31,7 +31,7 @@ static bool colour;
 static uint32_t max_level;
 static bool chosen;	  /* by the program */
 static unsigned lost;	  /* lines since the last one that was written */
-static int terminal = -1; /* the target once more, where it is one */
+static int terminal = -1; /* the last target that was one, once more; owned */
 
 #define WAIT_MS 1000
 
@@ -45,27 +45,23 @@ static bool takes_line(int fd)
 		(p.revents & (POLLOUT | POLLERR | POLLHUP)) == POLLOUT;
 }
 
-/* A terminal says that it takes something when that is one byte, and waits for the rest: it gets a
- * description of our own that does not wait. */
-static void open_terminal(void)
+/* Where a line goes. A terminal says that it takes something when that is one byte, and waits for
+ * the rest: it gets a description of our own that does not wait. The program may put another file
+ * in the target's place at any time. */
+static int writer(void)
 {
+	struct stat now, own;
 	char path[32];
-	struct stat a, b;
-	int fd;
 
+	if (isatty(target) != 1 || fstat(target, &now))
+		return target;
+	if (terminal >= 0 && !fstat(terminal, &own) && own.st_rdev == now.st_rdev)
+		return terminal;
 	if (terminal >= 0)
 		(void)close(terminal);
-	terminal = -1;
-	if (isatty(target) != 1)
-		return;
 	(void)snprintf(path, sizeof(path), "/proc/self/fd/%d", target);
-	fd = open(path, O_WRONLY | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
-	if (fd < 0 || fstat(fd, &a) || fstat(target, &b) || a.st_rdev != b.st_rdev) {
-		if (fd >= 0)
-			(void)close(fd);
-		return;
-	}
-	terminal = fd;
+	terminal = open(path, O_WRONLY | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
+	return terminal >= 0 ? terminal : target;
 }
 
 /* In a raw terminal, as that of a start is, a line does not begin where the screen does. */
@@ -87,7 +83,7 @@ static void put(enum log_level level, const char *line)
 		[LOG_DEBUG] = { "DEBUG", "\033[34m" },
 	};
 	char text[LOG_LINE_MAX + 128], before[48] = "";
-	int n, fd = terminal >= 0 ? terminal : target;
+	int n, fd = writer();
 
 	if (!takes_line(fd)) {
 		lost++;
@@ -167,8 +163,6 @@ void api_log_default(void)
 
 	(void)pthread_once(&once, set_sink);
 	(void)pthread_mutex_lock(&lock);
-	if (!chosen && terminal < 0)
-		open_terminal();
 	if (!chosen)
 		max_level = from_env >= 0 ? (uint32_t)from_env : KRUN_LOG_LEVEL_ERROR;
 	(void)pthread_mutex_unlock(&lock);
@@ -186,7 +180,6 @@ static void use(int fd, uint32_t level, bool colours, bool env)
 	if (target > STDERR_FILENO && target != fd)
 		(void)close(target);
 	target = fd;
-	open_terminal();
 	(void)pthread_mutex_unlock(&lock);
 }
 

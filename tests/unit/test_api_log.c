@@ -119,7 +119,7 @@ static void nobody_reads_the_terminal(void)
 {
 	char buf[8192];
 	bool told = false;
-	int far, near;
+	int far, near, p[2];
 
 	CHECK_EQ(openpty(&far, &near, NULL, NULL, NULL), 0);
 	CHECK_EQ(krun_init_log(near, KRUN_LOG_LEVEL_WARN, KRUN_LOG_STYLE_NEVER, 1), 0);
@@ -134,6 +134,12 @@ static void nobody_reads_the_terminal(void)
 		told = told || strstr(buf, "lines before this were lost) again");
 	}
 	CHECK(told);
+	/* the program puts something else in its place */
+	CHECK(!pipe2(p, O_CLOEXEC) && dup2(p[1], near) == near);
+	log_warn("elsewhere");
+	CHECK(read(p[0], buf, sizeof(buf) - 1) > 0 && strstr(buf, "elsewhere"));
+	(void)close(p[0]);
+	(void)close(p[1]);
 	CHECK_EQ(krun_init_log(2, KRUN_LOG_LEVEL_OFF, KRUN_LOG_STYLE_NEVER, 1), 0);
 	(void)close(far);
 }
