@@ -246,8 +246,14 @@ static int open_disks(struct vmproc *p, struct error *e)
 {
 	int r = 0;
 
-	for (unsigned i = 0; !r && i < p->ndisks; i++)
-		r = vmm_disk_open(&p->disk[i], e);
+	for (unsigned i = 0; !r && i < p->ndisks; i++) {
+		struct error why = { 0 };
+
+		r = vmm_disk_open(&p->disk[i], &why);
+		if (r)
+			(void)err_set(e, r, "config.json: annotations[\"krun-oci.disk.%u\"]: %s", i,
+				why.msg);
+	}
 	return r;
 }
 
