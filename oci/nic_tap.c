@@ -185,7 +185,7 @@ int nic_open_tap(int fd, const char *name, struct error *e)
 			e, ENODEV, "the container's network namespace has no tap %s", QUOTE(name));
 	(void)snprintf(ifr.ifr_name, sizeof(ifr.ifr_name), "%s", name);
 	r = set_iff(tap, &ifr, TAP_FLAGS);
-	/* made for several queues: one of them, when nobody has another, nor comes at the same time
+	/* of one that was made for several queues, one: when nobody has another, nor comes just now
 	 */
 	if (r == -EINVAL && o.queues)
 		return no_tap(-EBUSY, name, e);

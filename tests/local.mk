@@ -203,9 +203,9 @@ test_headers = \
 	tests/unit/fs_client.h \
 	tests/unit/fs_dax_rig.h \
 	tests/unit/fs_tree.h \
+	tests/unit/image_rig.h \
 	tests/unit/net_rig.h \
 	tests/unit/nic_rig.h \
-	tests/unit/qcow2_rig.h \
 	tests/unit/tap_rig.h \
 	tests/unit/test.h \
 	tests/unit/tsi_krun_rig.h \

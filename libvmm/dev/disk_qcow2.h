@@ -98,6 +98,9 @@ void qcow2_tab_changed(struct qcow2_tab *t, uint32_t at, uint32_t n);
 void qcow2_tab_drop(struct qcow2_tab *t);
 int qcow2_tab_write(struct qcow2 *q, struct qcow2_tab *t);
 void qcow2_l1_set(struct qcow2 *q, uint32_t i, uint64_t v);
+/* Nothing is written once the image is known to be damaged, or the medium to have lost something:
+ * -EUCLEAN, or why the sync failed. */
+int qcow2_may_write(struct qcow2 *q);
 /* All that differs from the file, in the order in which a crash at any moment leaves leaks at
  * most. */
 int qcow2_write_back(struct qcow2 *q);

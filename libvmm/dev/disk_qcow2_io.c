@@ -330,24 +330,29 @@ static int one(struct qcow2 *q, enum disk_cmd cmd, struct iobuf *b, uint64_t at,
 	}
 }
 
+/* Whether it is done at all. A disk that is only read has nothing to flush. */
+static int admit(struct qcow2 *q, enum disk_cmd cmd)
+{
+	if (cmd == DISK_READ || (cmd == DISK_FLUSH && q->d.readonly))
+		return 0;
+	return q->d.readonly ? -EROFS : qcow2_may_write(q);
+}
+
 int qcow2_run(struct disk *d, enum disk_cmd cmd, struct iobuf *b, uint64_t off, uint64_t len)
 {
 	struct qcow2 *q = CONTAINER_OF(d, struct qcow2, d);
 	uint64_t done = 0;
-	int r = 0;
+	int r;
 
 	(void)pthread_mutex_lock(&q->lock);
-	if (cmd != DISK_READ && (q->corrupt || d->readonly))
-		r = d->readonly ? (cmd == DISK_FLUSH ? 0 : -EROFS) : -EUCLEAN;
-	else if (cmd != DISK_READ && disk_sync_end(d, 0))
-		r = disk_sync_end(d, 0);
-	else if (cmd == DISK_FLUSH)
-		r = do_flush(q);
+	r = admit(q, cmd);
+	if (!r && cmd == DISK_FLUSH)
+		r = d->readonly ? 0 : do_flush(q);
 	else
 		for (; !r && len; off += done, len -= done)
 			r = one(q, cmd, b, off, len, &done);
 	/* nobody will flush: then it is in the file as soon as it is answered */
-	if (!r && cmd > DISK_READ && cmd != DISK_FLUSH && d->sync == DISK_SYNC_NONE)
+	if (!r && cmd != DISK_READ && cmd != DISK_FLUSH && d->sync == DISK_SYNC_NONE)
 		r = qcow2_write_back(q);
 	(void)pthread_mutex_unlock(&q->lock);
 	return r;

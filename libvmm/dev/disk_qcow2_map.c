@@ -173,7 +173,7 @@ static void map_locked(struct qcow2 *q, bool write, uint64_t at, struct disk_ext
 	if (l1 && !(t = qcow2_tab_find(&q->l2, l1)))
 		return;
 	w = quick(q, t, i, write, &off);
-	if (w == DISK_ASIDE || (write && (q->corrupt || disk_sync_end(&q->d, 0))))
+	if (w == DISK_ASIDE || (write && qcow2_may_write(q)))
 		return;
 	x->where = w;
 	x->off = off + in;

@@ -109,9 +109,7 @@ static bool goes_first(const struct qcow2_tab *a, const struct qcow2_tab *b)
 	return is_changed(a) != is_changed(b) ? is_changed(b) : a->used < b->used;
 }
 
-/* Nothing is written once the image is known to be damaged, or the medium to have lost something.
- */
-static int may_write(struct qcow2 *q)
+int qcow2_may_write(struct qcow2 *q)
 {
 	return q->corrupt ? -EUCLEAN : disk_sync_end(&q->d, 0);
 }
@@ -126,7 +124,7 @@ static int make_room(struct qcow2 *q, struct qcow2_cache *c, struct qcow2_tab **
 		if (!c->tab[i].off || goes_first(&c->tab[i], t))
 			t = &c->tab[i];
 	if (is_changed(t)) {
-		r = may_write(q);
+		r = qcow2_may_write(q);
 		if (!r)
 			r = c == &q->rb ? qcow2_tab_write(q, t) : qcow2_write_back(q);
 	}
@@ -256,7 +254,7 @@ static int count_down(struct qcow2 *q)
 int qcow2_write_back(struct qcow2 *q)
 {
 	bool l2 = any_changed(&q->l2), l1 = q->l1_lo != q->l1_hi;
-	int r = may_write(q);
+	int r = qcow2_may_write(q);
 
 	if (!r)
 		r = write_cache(q, &q->rb);

@@ -205,4 +205,12 @@ static inline int tap_namespace(void)
 	return 0;
 }
 
+#define TAP_MAIN(cases)                                                         \
+	int main(int argc, char **argv)                                         \
+	{                                                                       \
+		int r = tap_namespace();                                        \
+                                                                                \
+		return r ? r : test_run_(cases, ARRAY_SIZE(cases), argc, argv); \
+	}
+
 #endif

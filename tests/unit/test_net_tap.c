@@ -192,9 +192,4 @@ static const struct test_case cases[] = {
 	TEST(other_taps_are_refused),
 };
 
-int main(int argc, char **argv)
-{
-	int r = tap_namespace();
-
-	return r ? r : test_run_(cases, ARRAY_SIZE(cases), argc, argv);
-}
+TAP_MAIN(cases)

@@ -15,7 +15,7 @@
 #include "core/limits.h"
 #include "dev/disk_qcow2.h"
 #include "dev/disk_qcow2_be.h"
-#include "unit/qcow2_rig.h"
+#include "unit/image_rig.h"
 #include "unit/test.h"
 
 #define MIB	 (1U << 20)
@@ -770,13 +770,4 @@ static const struct test_case cases[] = {
 	TEST(mutated),
 };
 
-int main(int argc, char **argv)
-{
-	int r;
-
-	if (qcow2_begin())
-		return 77;
-	r = test_run_(cases, ARRAY_SIZE(cases), argc, argv);
-	(void)sh("rm -rf %s", dir);
-	return r;
-}
+IMAGE_MAIN(cases)

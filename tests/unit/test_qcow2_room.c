@@ -9,7 +9,7 @@
 
 #include "dev/disk_qcow2.h"
 #include "dev/disk_qcow2_be.h"
-#include "unit/qcow2_rig.h"
+#include "unit/image_rig.h"
 
 #define MIB	(1U << 20)
 #define STRETCH 32768U /* of the disk, by one L2 table of 512 bytes */
@@ -136,13 +136,4 @@ static const struct test_case cases[] = {
 	TEST(zeroes_in_place),
 };
 
-int main(int argc, char **argv)
-{
-	int r;
-
-	if (qcow2_begin())
-		return 77;
-	r = test_run_(cases, ARRAY_SIZE(cases), argc, argv);
-	(void)sh("rm -rf %s", dir);
-	return r;
-}
+IMAGE_MAIN(cases)

@@ -9,12 +9,12 @@
 #include <unistd.h>
 
 #include "dev/disk_vmdk.h"
+#include "unit/image_rig.h"
 #include "unit/test.h"
 
 #define MIB  (1U << 20)
 #define SIZE (6U * MIB)
 
-static char dir[] = "/tmp/krun-vmdk-XXXXXX";
 static uint8_t model[SIZE], buf[SIZE];
 static uint32_t rnd_state = 5;
 
@@ -22,28 +22,6 @@ static uint32_t rnd(uint32_t n)
 {
 	rnd_state = rnd_state * 1664525 + 1013904223;
 	return (rnd_state >> 8) % n;
-}
-
-PRINTF(1, 2) static int sh(const char *fmt, ...)
-{
-	char cmd[512], all[640];
-	va_list ap;
-	int r;
-
-	va_start(ap, fmt);
-	(void)vsnprintf(cmd, sizeof(cmd), fmt, ap);
-	va_end(ap);
-	(void)snprintf(all, sizeof(all), "cd %s && { %s; } >out 2>&1", dir, cmd);
-	r = system(all);
-	return WIFEXITED(r) ? WEXITSTATUS(r) : -1;
-}
-
-static int image_fd(const char *name, int flags)
-{
-	char path[128];
-
-	(void)snprintf(path, sizeof(path), "%s/%s", dir, name);
-	return open(path, flags | O_CLOEXEC, 0600);
 }
 
 static int open_extent(void *arg, const char *name)
@@ -207,18 +185,4 @@ static const struct test_case cases[] = {
 	TEST(mutated),
 };
 
-int main(int argc, char **argv)
-{
-	int r;
-
-	if (!mkdtemp(dir))
-		return 1;
-	if (sh("qemu-img --version && qemu-io --version")) {
-		printf("# no qemu-img and qemu-io (qemu-utils)\n");
-		(void)rmdir(dir);
-		return 77;
-	}
-	r = test_run_(cases, ARRAY_SIZE(cases), argc, argv);
-	(void)sh("rm -rf %s", dir);
-	return r;
-}
+IMAGE_MAIN(cases)

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* qcow2 images in a directory of the test's own, made and looked at by qemu-img. */
-#ifndef KRUN_TESTS_UNIT_QCOW2_RIG_H
-#define KRUN_TESTS_UNIT_QCOW2_RIG_H
+/* Images in a directory of the test's own, made and looked at by qemu-img. */
+#ifndef KRUN_TESTS_UNIT_IMAGE_RIG_H
+#define KRUN_TESTS_UNIT_IMAGE_RIG_H
 
 #include <errno.h>
 #include <fcntl.h>
@@ -12,7 +12,7 @@
 #include "dev/disk.h"
 #include "unit/test.h"
 
-static char dir[] = "/tmp/krun-qcow2-XXXXXX";
+static char dir[] = "/tmp/krun-image-XXXXXX";
 
 /* A command in the test's directory; its exit status. */
 PRINTF(1, 2) static inline int sh(const char *fmt, ...)
@@ -115,16 +115,27 @@ static inline int request(struct disk *d, enum disk_cmd cmd, uint64_t at, uint8_
 	return 0;
 }
 
-/* Makes the directory, or says why nothing can be tried: then it is not 0. */
-static inline int qcow2_begin(void)
+/* A test's main(): with the directory, or 77 where there are no such tools. */
+static inline int image_main(const struct test_case *t, size_t n, int argc, char **argv)
 {
+	int r;
+
 	if (!mkdtemp(dir))
-		return -1;
-	if (!sh("qemu-img --version && qemu-io --version"))
-		return 0;
-	printf("# no qemu-img and qemu-io (qemu-utils)\n");
-	(void)rmdir(dir);
-	return -1;
+		return 1;
+	if (sh("qemu-img --version && qemu-io --version")) {
+		printf("# no qemu-img and qemu-io (qemu-utils)\n");
+		(void)rmdir(dir);
+		return 77;
+	}
+	r = test_run_(t, n, argc, argv);
+	(void)sh("rm -rf %s", dir);
+	return r;
 }
+
+#define IMAGE_MAIN(cases)                                                \
+	int main(int argc, char **argv)                                  \
+	{                                                                \
+		return image_main(cases, ARRAY_SIZE(cases), argc, argv); \
+	}
 
 #endif
