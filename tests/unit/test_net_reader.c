@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
- * The frames of a stream for who does not put them together from any pieces, as passt up to 2024
- * does not: such a reader takes what there is, waits for the rest of the last frame by one call,
- * and takes one to four bytes behind it for nothing. NET_FRAMES (200000).
+ * The frames of a stream for who does not put them together from any pieces, as passt's source of
+ * 2022 does not: such a reader takes what there is, waits for the rest of the last frame by one
+ * call, and takes one to four bytes behind it for nothing. NET_FRAMES (200000).
  *
  * How it works: the reader is a process, so that it may come at any moment between two pieces. It
  * ends with an error where a frame is not whole, and tells how many there were.
