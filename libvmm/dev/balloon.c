@@ -80,6 +80,7 @@ struct balloon {
 	struct vq_req req; /* the request in hand: too large for the stack */
 	bool held;	   /* the driver's buffer for statistics, ... */
 	uint16_t held_head;
+	bool asked;		   /* atomic: ask() is on its way */
 	struct balloon_stats last; /* under the config lock: others ask */
 };
 
@@ -161,10 +162,10 @@ static int take_stats(struct balloon *b)
 			return r;
 		take_stat(&s, get_le16(one), get_le64(one + 2));
 	}
-	vdev_cfg_lock(&b->v);
+	(void)pthread_mutex_lock(&b->v.cfg_lock); /* the config space stays as it is */
 	s.age = b->last.age + 1;
 	b->last = s;
-	vdev_cfg_unlock(&b->v);
+	(void)pthread_mutex_unlock(&b->v.cfg_lock);
 	return 0;
 }
 
@@ -230,6 +231,7 @@ static void ask(void *arg)
 {
 	struct balloon *b = arg;
 
+	__atomic_store_n(&b->asked, false, __ATOMIC_RELEASE);
 	if (!b->held || !b->v.running || b->v.paused || vdev_is_broken(&b->v))
 		return;
 	b->held = false;
@@ -237,16 +239,23 @@ static void ask(void *arg)
 	vdev_flush(&b->v, Q_STATS);
 }
 
+/* Whoever asks again before the loop has heard it has asked once: no number of callers fills it. */
 int balloon_ask(struct vdev *v, struct balloon_stats *out)
 {
 	struct balloon *b = balloon_of(v);
+	int r;
 
-	vdev_cfg_lock(v);
+	(void)pthread_mutex_lock(&v->cfg_lock); /* to read: it stays the generation that it was */
 	*out = b->last;
 	out->target = get_le32(v->cfg + CFG_NUM_PAGES) * (uint64_t)PAGE;
 	out->actual = get_le32(v->cfg + CFG_ACTUAL) * (uint64_t)PAGE;
-	vdev_cfg_unlock(v);
-	return loop_post(v->loop, ask, b);
+	(void)pthread_mutex_unlock(&v->cfg_lock);
+	if (__atomic_exchange_n(&b->asked, true, __ATOMIC_ACQ_REL))
+		return 0;
+	r = loop_post(v->loop, ask, b);
+	if (r)
+		__atomic_store_n(&b->asked, false, __ATOMIC_RELEASE);
+	return r;
 }
 
 void balloon_set(struct vdev *v, uint64_t bytes)

@@ -22,7 +22,8 @@ struct balloon_stats {
 };
 /* Any thread: the guest shall leave so much to the host. */
 void balloon_set(struct vdev *v, uint64_t bytes);
-/* Any thread: what the driver has told last; it is asked anew. -EAGAIN, -ENOMEM: it is not. */
+/* Any thread: what the driver has told last; it is asked anew, once for all who ask meanwhile.
+ * -EAGAIN, -ENOMEM, -ESHUTDOWN: it is not. */
 int balloon_ask(struct vdev *v, struct balloon_stats *out);
 
 struct console_port_cfg {

@@ -468,8 +468,9 @@ struct vmm_balloon {
  * huge pages, which stay.
  */
 int vmm_balloon_set(struct vmm *vm, uint64_t bytes);
-/* Any thread. What the guest has told last, and asks it to tell anew: for current figures call
- * until @age has grown. */
+/* Any thread. What the guest has told last, and asks it to tell anew, once for all who ask
+ * meanwhile: for current figures call now and then until @age has grown. -ESHUTDOWN: the VM has
+ * ended. */
 int vmm_balloon(struct vmm *vm, struct vmm_balloon *out);
 
 /* Probes what the host can do, each in microseconds; the guest probe runs ten instructions in a VM

@@ -7,6 +7,7 @@
 #include "fake/fake_guest.h"
 #include "unit/test.h"
 #include "util/bytes.h"
+#include "util/loop.h"
 
 #define ALL	    (~0ULL)
 #define F_REPORTING (1ULL << 5)
@@ -276,6 +277,25 @@ static void statistics(void)
 	rig_down(&r);
 }
 
+/* Many ask before the loop has heard the first: it is asked once, and its queue of calls is no
+ * limit to them. What the config space says is no newer than it was. */
+static void asked_by_many(void)
+{
+	struct balloon_stats got;
+	struct rig r = { 0 };
+	uint32_t gen;
+
+	CHECK_EQ(rig_up(&r, ALL), 0);
+	gen = r.v->cfg_gen;
+	for (unsigned round = 0; round < 2; round++) {
+		for (unsigned i = 0; i < 2 * LOOP_POST_MAX; i++)
+			CHECK_EQ(balloon_ask(r.v, &got), 0);
+		fake_poll(&r.d);
+	}
+	CHECK_EQ(r.v->cfg_gen, gen);
+	rig_down(&r);
+}
+
 static uint32_t config(struct rig *r, unsigned off)
 {
 	uint8_t b[4];
@@ -365,6 +385,7 @@ static const struct test_case cases[] = {
 	TEST(reported_pages_are_the_hosts),
 	TEST(long_reports),
 	TEST(statistics),
+	TEST(asked_by_many),
 	TEST(the_size_is_asked_for),
 	TEST(saved_and_loaded),
 };

@@ -213,21 +213,26 @@ static void heard_of_it(const struct guest *g)
 	(void)puts("wire frames");
 }
 
-/* Until the balloon has @bytes, and the guest has told its figures again. */
-static void balloon_has(struct guest *g, uint64_t bytes)
+/* Until the balloon has @bytes, and the guest has told its figures again. Its timer is the guest's;
+ * a line of the counter every 0.1 s is ours. */
+static void balloon_has(struct guest *g, uint64_t bytes, unsigned long long *n)
 {
 	struct vmm_balloon b, first;
 	double end = now_ms() + WAIT_S * 1e3;
+	int r = vmm_balloon_set(g->vm, bytes);
 
-	if (vmm_balloon_set(g->vm, bytes) || vmm_balloon(g->vm, &first))
-		die("no balloon");
-	do {
-		/* its timer is the guest's; a line of the counter every 0.1 s is ours */
-		(void)guest_readable(g, 100);
-		if (now_ms() > end || vmm_balloon(g->vm, &b))
-			die("the balloon has %llu bytes, not %llu", (unsigned long long)b.actual,
-				(unsigned long long)bytes);
-	} while (b.actual != bytes || b.age == first.age);
+	if (!r)
+		r = vmm_balloon(g->vm, &first);
+	for (b = first; !r && (b.actual != bytes || b.age == first.age);
+		r = vmm_balloon(g->vm, &b)) {
+		if (now_ms() > end)
+			die("the balloon has %llu bytes, not %llu; told %llu times",
+				(unsigned long long)b.actual, (unsigned long long)bytes,
+				(unsigned long long)(b.age - first.age));
+		count_until(g, n, *n + 1);
+	}
+	if (r)
+		die("the balloon: %s", strerror(-r));
 	if (!b.free || b.free > b.total || b.total > (uint64_t)o.mib << 20)
 		die("the guest's figures: %llu of %llu bytes are free", (unsigned long long)b.free,
 			(unsigned long long)b.total);
@@ -251,8 +256,8 @@ static void cmd_load(const char *file, char *const *words)
 		if (!strcmp(*words, "wire")) {
 			heard_of_it(&g);
 		} else if (!strcmp(*words, "balloon")) {
-			balloon_has(&g, BALLOON);
-			balloon_has(&g, 0);
+			balloon_has(&g, BALLOON, &s.number);
+			balloon_has(&g, 0, &s.number);
 			(void)puts("balloon followed");
 		} else {
 			answer(&g, *words, &s.number);
