@@ -567,14 +567,17 @@ static bool rng_works(void)
 	if (!q)
 		return false;
 	irqs = fake_hv_irqs(hv, gsi);
+	/* before the memory: a queue that still runs is looked at when its VM goes on */
+	if (!wr(base, 0x70, 0))
+		return false;
 	memset(q, 0, 0x4000);
 	put_le64(q, 0x403000); /* the one descriptor: 32 bytes to write */
 	put_le32(q + 8, 32);
 	put_le16(q + 12, 2);
-	if (!wr(base, 0x70, 0) || !wr(base, 0x70, 3) || !wr(base, 0x24, 1) || !wr(base, 0x20, 1) ||
-		!wr(base, 0x70, 11) || !wr(base, 0x30, 0) || !wr(base, 0x38, 4) ||
-		!wr(base, 0x80, 0x400000) || !wr(base, 0x90, 0x401000) ||
-		!wr(base, 0xa0, 0x402000) || !wr(base, 0x44, 1) || !wr(base, 0x70, 15))
+	if (!wr(base, 0x70, 3) || !wr(base, 0x24, 1) || !wr(base, 0x20, 1) || !wr(base, 0x70, 11) ||
+		!wr(base, 0x30, 0) || !wr(base, 0x38, 4) || !wr(base, 0x80, 0x400000) ||
+		!wr(base, 0x90, 0x401000) || !wr(base, 0xa0, 0x402000) || !wr(base, 0x44, 1) ||
+		!wr(base, 0x70, 15))
 		return false;
 	__atomic_store_n((uint16_t *)(void *)(q + 0x1002), 1, __ATOMIC_RELEASE);
 	if (!wr(base, 0x50, 0))
