@@ -36,6 +36,8 @@ struct agent_cfg {
 	const char *newroot;	 /* empty directory to build the container's tree on */
 	const char *cgroup;	 /* mount point of a cgroup2 hierarchy, or NULL: no cgroups */
 	const char *const *hide; /* mounts that the container's namespace loses, NULL-terminated */
+	const char
+		*servers; /* file for a resolv.conf(5) of DHCP's, there once it has told; or NULL */
 	bool share_mounted;
 	bool vsock;   /* the listener is AF_VSOCK: only the host's CID may connect */
 	bool machine; /* this is PID 1 of a guest: clock, entropy and reboot are ours */
@@ -212,11 +214,12 @@ void ctrl_broadcast(struct agent *a, uint16_t type, const void *payload, size_t 
 
 /*
  * dhcp.c: gives interface @name an address, a default route and an MTU, as a DHCP server says, and
- * waits for that. -ETIMEDOUT: nobody answered @tries times; -errno.
+ * waits for that. Name servers go into the file @servers, if there are any and it is not NULL.
+ * -ETIMEDOUT: nobody answered @tries times; -errno.
  */
 #define DHCP_TRIES  5
 #define DHCP_TRY_MS 2000 /* for each of the two answers */
-int dhcp_run(const char *name, int tries);
+int dhcp_run(const char *name, int tries, const char *servers);
 
 /* netif.c: MSG_NET's payload as dummy interfaces. All are tried; the first error is the answer. */
 int netif_show(const uint8_t *list, size_t len);

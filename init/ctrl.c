@@ -446,7 +446,7 @@ static int on_nic(struct agent *a, struct conn *c, const struct msg_hdr *h, cons
 	if (pid < 0)
 		return -errno;
 	if (!pid)
-		_exit(-dhcp_run(n.name, NIC_DHCP_TRIES) & 0xff);
+		_exit(-dhcp_run(n.name, NIC_DHCP_TRIES, NULL) & 0xff);
 	a->dhcp_pid = pid;
 	a->dhcp_to = c;
 	a->dhcp_seq = h->seq;

@@ -6,8 +6,8 @@
  *
  * DISCOVER, OFFER, REQUEST, ACK over a packet socket, as an interface without an address takes no
  * packet by IP that is not for all. What is agreed on is set: address, netmask, the first router,
- * the MTU. The lease is not renewed: who hands them out to a machine of the host's knows when it
- * ends.
+ * the MTU; name servers go into a file of the caller's. The lease is not renewed: who hands them
+ * out to a machine of the host's knows when it ends.
  *
  * An answer is bytes from the network: lengths first, and only what belongs to the question asked.
  */
@@ -15,11 +15,13 @@
 
 #include <arpa/inet.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <net/ethernet.h>
 #include <net/if.h>
 #include <net/route.h>
 #include <netpacket/packet.h>
 #include <poll.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/random.h>
@@ -39,6 +41,7 @@
 #define COOKIE	(BOOTP + 236)
 #define OPTIONS (COOKIE + 4)
 #define PACKET	576 /* what everybody takes */
+#define SERVERS 3   /* of names: more than resolv.conf(5) allows are of no use */
 
 #define DISCOVER 1
 #define OFFER	 2
@@ -47,6 +50,7 @@
 
 #define OPT_MASK   1
 #define OPT_ROUTER 3
+#define OPT_DNS	   6
 #define OPT_MTU	   26
 #define OPT_IP	   50
 #define OPT_TYPE   53
@@ -64,6 +68,8 @@ struct client {
 
 struct lease {
 	uint8_t type, ip[4], mask[4], router[4], server[4];
+	uint8_t dns[SERVERS][4];
+	unsigned ndns;
 	uint16_t mtu;
 };
 
@@ -88,7 +94,7 @@ static uint8_t *option(uint8_t *p, uint8_t code, const void *v, uint8_t len)
 
 static int say(const struct client *c, uint8_t type, const struct lease *l)
 {
-	static const uint8_t want[] = { OPT_MASK, OPT_ROUTER, OPT_MTU };
+	static const uint8_t want[] = { OPT_MASK, OPT_ROUTER, OPT_DNS, OPT_MTU };
 	struct sockaddr_ll to = { .sll_family = AF_PACKET,
 		.sll_protocol = htons(ETH_P_IP),
 		.sll_ifindex = c->index,
@@ -125,6 +131,12 @@ static int say(const struct client *c, uint8_t type, const struct lease *l)
 		: 0;
 }
 
+static void read_servers(struct lease *l, const uint8_t *v, size_t n)
+{
+	l->ndns = n < SERVERS ? (unsigned)n : SERVERS;
+	memcpy(l->dns, v, l->ndns * sizeof(l->dns[0]));
+}
+
 static void read_option(struct lease *l, uint8_t code, const uint8_t *v, size_t len)
 {
 	if (code == OPT_TYPE && len == 1)
@@ -137,6 +149,8 @@ static void read_option(struct lease *l, uint8_t code, const uint8_t *v, size_t 
 		memcpy(l->server, v, 4);
 	else if (code == OPT_MTU && len == 2)
 		l->mtu = (uint16_t)get16(v);
+	else if (code == OPT_DNS && len % 4 == 0)
+		read_servers(l, v, len / 4);
 }
 
 /* Is this an answer to @c? Then *l is what it says. */
@@ -233,6 +247,27 @@ static int apply(const struct client *c, int fd, const struct lease *l)
 	return ioctl(fd, SIOCADDRT, &rt) ? -errno : 0;
 }
 
+/* Without name servers there is no file. */
+static int write_servers(const char *file, const struct lease *l)
+{
+	char text[SERVERS * sizeof("nameserver 255.255.255.255\n")];
+	size_t n = 0;
+	int fd, r = 0;
+
+	if (!l->ndns)
+		return 0;
+	for (unsigned i = 0; i < l->ndns; i++)
+		n += (size_t)snprintf(text + n, sizeof(text) - n, "nameserver %u.%u.%u.%u\n",
+			l->dns[i][0], l->dns[i][1], l->dns[i][2], l->dns[i][3]);
+	fd = open(file, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
+	if (fd < 0)
+		return -errno;
+	if (write(fd, text, n) != (ssize_t)n)
+		r = -EIO;
+	(void)close(fd);
+	return r;
+}
+
 /* The interface is up, and c->fd hears it. */
 static int begin(struct client *c, int fd)
 {
@@ -255,7 +290,7 @@ static int begin(struct client *c, int fd)
 	return c->fd < 0 || bind(c->fd, (struct sockaddr *)(void *)&a, sizeof(a)) ? -errno : 0;
 }
 
-int dhcp_run(const char *name, int tries)
+int dhcp_run(const char *name, int tries, const char *servers)
 {
 	int fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0), r;
 	struct client c = { .fd = -1 };
@@ -271,6 +306,8 @@ int dhcp_run(const char *name, int tries)
 		r = ask(&c, &l);
 	if (!r)
 		r = apply(&c, fd, &l);
+	if (!r && servers)
+		r = write_servers(servers, &l);
 	if (c.fd >= 0)
 		(void)close(c.fd);
 	(void)close(fd);

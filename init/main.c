@@ -171,6 +171,7 @@ int main(void)
 	struct agent_cfg cfg = { .share = "/r",
 		.newroot = "/c",
 		.hide = hide,
+		.servers = "/resolv.conf",
 		.vsock = true,
 		.machine = true,
 		.started_ns = now_ns() };
@@ -200,7 +201,7 @@ int main(void)
 	loopback_up();
 	/* as in libkrun's contract; the host does not wait for us, the workload does */
 	if (getenv("KRUN_DHCP")) {
-		err = dhcp_run("eth0", DHCP_TRIES);
+		err = dhcp_run("eth0", DHCP_TRIES, cfg.servers);
 		if (err) {
 			say("agent: no address by DHCP: ");
 			say(strerror(-err));

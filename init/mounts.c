@@ -337,8 +337,33 @@ static int finish_root(struct child *c, struct fail *f)
 	return 0;
 }
 
+/*
+ * The name servers that DHCP has told, over the root's own file: it is not written into. Where
+ * there is none, an empty one is made, as for a bind. What the config mounts there stays.
+ */
+static int lay_servers(struct child *c, struct fail *f)
+{
+	static const char dest[] = "/etc/resolv.conf";
+	int mnt, fd, r;
+
+	if (!c->cfg->servers || mount_at(c->s, dest))
+		return 0;
+	mnt = sys_open_tree(AT_FDCWD, c->cfg->servers, K_OPEN_TREE_CLONE | K_OPEN_TREE_CLOEXEC);
+	if (mnt < 0)
+		return errno == ENOENT ? 0 : fail_set(f, errno, "name servers", c->cfg->servers);
+	fd = tree_open(c, dest, 'f', f);
+	r = fd < 0 ? fd : mount_on(mnt, fd);
+	if (fd >= 0 && r)
+		(void)fail_set(f, r, "name servers on", dest);
+	if (fd >= 0)
+		(void)close(fd);
+	(void)close(mnt);
+	return r;
+}
+
 int mounts_build(struct child *c, struct fail *f)
 {
+	struct fail servers = { 0 };
 	int err = open_root(c, f);
 
 	if (!err)
@@ -356,6 +381,8 @@ int mounts_build(struct child *c, struct fail *f)
 		*f = one;
 		err = one.err;
 	}
+	if (!err && lay_servers(c, &servers))
+		child_warn(c, &servers);
 	if (!err)
 		err = devices_make(c, f);
 	if (!err)

@@ -132,26 +132,30 @@ check "TSI: the program ends" 3 "$rc"
 
 # Devices of other kinds: a disk, a tap of several queues with a server of addresses behind it, a terminal.
 head -c 1M /dev/urandom >"$work/disk"
+mkdir -p "$root/etc"
+echo "of the host's" >"$root/etc/resolv.conf"
 sum=$(md5sum <"$work/disk")
 trap 'ip link delete apitap 2>/dev/null || true; cleanup' EXIT
 ip tuntap add apitap mode tap multi_queue
 ip address add 10.7.9.1/24 dev apitap
 ip link set apitap up
-printf '%s\n' 'start 10.7.9.5' 'end 10.7.9.5' 'interface apitap' "lease_file $work/leases" "pidfile $work/udhcpd.pid" 'option subnet 255.255.255.0' >"$work/udhcpd.conf"
+printf '%s\n' 'start 10.7.9.5' 'end 10.7.9.5' 'interface apitap' "lease_file $work/leases" "pidfile $work/udhcpd.pid" 'option subnet 255.255.255.0' 'option dns 10.7.9.1 10.7.9.2' >"$work/udhcpd.conf"
 : >"$work/leases"
 busybox udhcpd -f "$work/udhcpd.conf" >"$work/udhcpd.log" 2>&1 </dev/null &
 server=$!
 # shellcheck disable=SC2016 # the guest's shell expands these
 prog devices "$root" "$work/disk" apitap "$work/share" /bin/sh -c 'md5sum </dev/vda; echo written | dd of=/dev/vda bs=512 seek=100 conv=notrunc,fsync 2>/dev/null
-	ip -4 -o address show dev eth0 | grep -o "inet [0-9./]*"; ls /sys/class/net/eth0/queues | grep -c tx; ping -c 1 -W 5 10.7.9.1 >/dev/null && echo answered
+	tr "\n" " " </etc/resolv.conf; ip -4 -o address show dev eth0 | grep -o "inet [0-9./]*"; ls /sys/class/net/eth0/queues | grep -c tx; ping -c 1 -W 5 10.7.9.1 >/dev/null && echo answered
 	mkdir -p /mnt/share; mount -t virtiofs share /mnt/share; cat /mnt/share/f; touch /mnt/share/g 2>/dev/null || echo read-only
 	cat /sys/class/virtio-ports/*/name 2>/dev/null | sort; for h in /sys/class/virtio-ports/*; do [ "$(cat "$h/name" 2>/dev/null)" != krun-stdout ] || echo by-its-port >"/dev/${h##*/}"; done
 	for c in /dev/hvc?; do (echo to-the-terminal >"$c") 2>/dev/null; done; sleep 1; exit 0'
 kill "$server" 2>/dev/null || true
 wait "$server" 2>/dev/null || true
 ip link delete apitap
-gave "a disk, a tap of several queues, a share that can only be read" 0 "$sum inet 10.7.9.5/24 2 answered in-share read-only krun-stderr krun-stdin krun-stdout term by-its-port"
+gave "a disk, a tap of several queues, a share that can only be read" 0 "$sum nameserver 10.7.9.1 nameserver 10.7.9.2 inet 10.7.9.5/24 2 answered in-share read-only krun-stderr krun-stdin krun-stdout term by-its-port"
 err_has to-the-terminal
+check "name servers lie over the root's file" "of the host's" "$(cat "$root/etc/resolv.conf")"
+rm "$root/etc/resolv.conf"
 check "the disk has what the guest wrote" written "$(dd if="$work/disk" bs=512 skip=100 count=1 status=none | head -c 7)"
 
 # Interrupts that are nobody else's (edges at the library's I/O APIC), timers without an interval timer, a second processor that takes

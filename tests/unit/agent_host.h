@@ -224,9 +224,11 @@ static bool h_no_share; /* it mounts what the blob says of the root */
 static inline void h_agent(int lfd)
 {
 	static const char *const hide[] = { T "/r", NULL };
-	struct agent_cfg cfg = {
-		.share = T "/r", .newroot = T "/c", .hide = hide, .share_mounted = !h_no_share
-	};
+	struct agent_cfg cfg = { .share = T "/r",
+		.newroot = T "/c",
+		.hide = hide,
+		.servers = T "/servers",
+		.share_mounted = !h_no_share };
 	static struct agent a;
 
 	if (unshare(CLONE_NEWNS) || sys_mount("proc", "/proc", "proc", 0, NULL))

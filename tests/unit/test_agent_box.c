@@ -362,6 +362,42 @@ static void dangling_links(void)
 	}
 }
 
+/* DHCP's name servers lie over the root's own file, or an empty one; what the config mounts is
+ * there instead of them; and a root that cannot have them is a warning. */
+static void name_servers(void)
+{
+	struct blob_mount m = { .kind = BLOB_M_BIND };
+	struct stat st;
+	struct box b;
+
+	h_write(T "/servers", "nameserver 10.0.0.1\n");
+	for (int i = 0; i < 4; i++) {
+		if (i == 1)
+			h_write(T "/root/etc/resolv.conf", "own\n");
+		if (i == 3)
+			CHECK(!unlink(T "/root/etc/resolv.conf") &&
+				!mkdir(T "/root/etc/resolv.conf", 0755));
+		begin(&b);
+		if (i == 2)
+			blob_put_mount(&b.w, &m, "", "/etc/passwd", "//etc/resolv.conf", "");
+		box_sh(&b, "cat /etc/resolv.conf || echo none");
+		CHECK_EQ(RUN(&b, out), 0);
+		CHECK_STR(out,
+			i == 2		? "root:x:0:0::/:/bin/sh\n"
+				: i < 2 ? "nameserver 10.0.0.1\n"
+					: "none\n");
+		CHECK(i == 3 ? !!strstr(h_log, "name servers on: /etc/resolv.conf") : !h_log[0]);
+		CHECK(!stat(T "/root/etc/resolv.conf", &st));
+		CHECK(i == 3 || st.st_size == (i ? 4 : 0));
+	}
+	CHECK(!rmdir(T "/root/etc/resolv.conf") && !unlink(T "/servers"));
+	begin(&b);
+	box_sh(&b, "cat /etc/resolv.conf || echo none");
+	CHECK_EQ(RUN(&b, out), 0);
+	CHECK_STR(out, "none\n");
+	CHECK(stat(T "/root/etc/resolv.conf", &st));
+}
+
 /* A tree's copy has its hard links, extended attributes (a file's capabilities), owners and modes.
  */
 static void copied_up(void)
@@ -785,6 +821,7 @@ static const struct test_case cases[] = {
 	TEST(time_namespace),
 	TEST(seccomp),
 	TEST(dangling_links),
+	TEST(name_servers),
 	TEST(copied_up),
 	TEST(cwd_is_made),
 	TEST(cwd_of_exec),

@@ -9,6 +9,7 @@
 #include <net/if.h>
 #include <poll.h>
 #include <sched.h>
+#include <stdlib.h>
 #include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
@@ -26,6 +27,7 @@
 #define ACK	 5
 
 static int tap = -1;
+static char servers[] = "/tmp/test_agent_dhcp.XXXXXX";
 static uint8_t frame[1600];
 static size_t len;
 
@@ -35,7 +37,7 @@ static pid_t client(void)
 	pid_t pid = fork();
 
 	if (!pid)
-		_exit(-dhcp_run("dh0", DHCP_TRIES));
+		_exit(-dhcp_run("dh0", DHCP_TRIES, servers));
 	return pid;
 }
 
@@ -129,7 +131,20 @@ static uint32_t gateway(void)
 }
 
 static const uint8_t good[] = { 1, 4, 255, 255, 0, 0, 0, 3, 8, 10, 96, 0, 1, 10, 96, 0, 2, 26, 2,
-	0x05, 0x14, 255 };
+	0x05, 0x14, 6, 16, 10, 96, 0, 1, 192, 168, 255, 254, 8, 8, 8, 8, 9, 9, 9, 9, 255 };
+
+/* What the file of name servers has; empty where there is none. */
+static const char *told(void)
+{
+	static char text[256];
+	FILE *f = fopen(servers, "re");
+	size_t n = f ? fread(text, 1, sizeof(text) - 1, f) : 0;
+
+	text[n] = 0;
+	if (f)
+		(void)fclose(f);
+	return text;
+}
 
 static void an_address(void)
 {
@@ -148,6 +163,10 @@ static void an_address(void)
 	CHECK_EQ(get_ip(SIOCGIFNETMASK), 0xffff0000);
 	CHECK_EQ(gateway(), 0x0a600001);
 	CHECK_EQ(mtu(), 1300);
+	/* those that a resolver asks */
+	CHECK(!strcmp(
+		told(), "nameserver 10.96.0.1\nnameserver 192.168.255.254\nnameserver 8.8.8.8\n"));
+	CHECK(!unlink(servers));
 }
 
 /* Answers to others, of other kinds, and without sense are passed over. */
@@ -195,11 +214,12 @@ static void lies(void)
 	CHECK_EQ(result(pid), 0);
 	CHECK_EQ(get_ip(SIOCGIFADDR), 0x0a600007);
 	CHECK_EQ(get_ip(SIOCGIFNETMASK), 0xffffff00);
+	CHECK(access(servers, F_OK));
 }
 
 static void no_such_interface(void)
 {
-	CHECK_EQ(dhcp_run("none0", 1), -ENODEV);
+	CHECK_EQ(dhcp_run("none0", 1, NULL), -ENODEV);
 }
 
 static const struct test_case cases[] = { TEST(an_address), TEST(lies), TEST(no_such_interface) };
@@ -207,6 +227,8 @@ static const struct test_case cases[] = { TEST(an_address), TEST(lies), TEST(no_
 int main(int argc, char **argv)
 {
 	struct ifreq r = { .ifr_name = "dh0", .ifr_flags = K_IFF_TAP };
+
+	int fd;
 
 	if (unshare(CLONE_NEWNET) && unshare(CLONE_NEWUSER | CLONE_NEWNET)) {
 		printf("1..0 # SKIP no network namespace: %s\n", strerror(errno));
@@ -217,5 +239,8 @@ int main(int argc, char **argv)
 		printf("1..0 # SKIP /dev/net/tun: %s\n", strerror(errno));
 		return 77;
 	}
+	fd = mkstemp(servers);
+	if (fd < 0 || close(fd) || unlink(servers))
+		return 1;
 	return test_run_(cases, sizeof(cases) / sizeof(cases[0]), argc, argv);
 }
