@@ -152,6 +152,7 @@ fuzz_programs = \
 	tests/fuzz/fuzz_balloon \
 	tests/fuzz/fuzz_blk \
 	tests/fuzz/fuzz_console \
+	tests/fuzz/fuzz_dhcp \
 	tests/fuzz/fuzz_fs \
 	tests/fuzz/fuzz_ioapic \
 	tests/fuzz/fuzz_iobuf \
