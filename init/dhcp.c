@@ -192,13 +192,16 @@ static int hear(const struct client *c, uint8_t type, uint64_t end, struct lease
 
 	for (;;) {
 		uint64_t now = now_ms();
+		bool last = now >= end; /* it may lie there, and we be late */
 		ssize_t n;
 
-		if (now >= end || poll(&p, 1, (int)(end - now)) <= 0)
+		if (poll(&p, 1, last ? 0 : (int)(end - now)) <= 0)
 			return -ETIMEDOUT;
 		n = recv(c->fd, b, sizeof(b), MSG_DONTWAIT);
 		if (n > 0 && parse(c, b, (size_t)n, l) && l->type == type)
 			return 0;
+		if (last)
+			return -ETIMEDOUT;
 	}
 }
 

@@ -524,3 +524,8 @@ int vhost_user_new(struct loop *loop, struct mem *mem, const struct vhost_user_c
 	*out = &u->v;
 	return 0;
 }
+
+void vhost_user_set_wait(struct vdev *v, unsigned ms)
+{
+	vhu_of(v)->c.wait_ms = ms;
+}

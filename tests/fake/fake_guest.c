@@ -434,16 +434,15 @@ int fake_wait(struct fake_dev *d, unsigned q, int timeout_ms)
 	while (shared_load(vq->up + 2) == vq->used_seen) {
 		if (fake_reg_read(d, 0x70) & 64)
 			return -EIO;
-		left = end - now_ms();
-		if (left <= 0)
-			return -ETIMEDOUT;
-		if (d->pump) {
-			if (loop_once(d->pump, (int)left) < 0)
-				die("loop");
-		} else if (poll(&p, 1, (int)left) <= 0) {
-			return -ETIMEDOUT;
-		}
+		/* once more when the time is up: it may have been somebody else's */
+		left = MAX(end - now_ms(), (int64_t)0);
+		if (d->pump && loop_once(d->pump, (int)left) < 0)
+			die("loop");
+		if (!d->pump)
+			(void)poll(&p, 1, (int)left);
 		take_interrupt(d);
+		if (!left && shared_load(vq->up + 2) == vq->used_seen)
+			return -ETIMEDOUT;
 	}
 	return 0;
 }

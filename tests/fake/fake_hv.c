@@ -98,6 +98,7 @@ struct hv *fake_hv_last(void)
 
 int hv_open(int dev_fd, struct hv **out, struct error *e)
 {
+	pthread_condattr_t mono;
 	struct hv *h;
 
 	(void)dev_fd;
@@ -107,7 +108,10 @@ int hv_open(int dev_fd, struct hv **out, struct error *e)
 	if (!h)
 		return err_set(e, ENOMEM, "fake: no memory");
 	(void)pthread_mutex_init(&h->lock, NULL);
-	(void)pthread_cond_init(&h->cond, NULL);
+	(void)pthread_condattr_init(&mono);
+	(void)pthread_condattr_setclock(&mono, CLOCK_MONOTONIC);
+	(void)pthread_cond_init(&h->cond, &mono);
+	(void)pthread_condattr_destroy(&mono);
 	h->features = (struct hv_features){
 		.irqfd = !opts.no_irqfd,
 		.ioeventfd = !opts.no_ioeventfd,
@@ -512,7 +516,7 @@ static int wait_done(struct hv *h, unsigned vcpu, uint64_t ticket, void *data, s
 	struct timespec until;
 	int r = 0;
 
-	(void)clock_gettime(CLOCK_REALTIME, &until);
+	(void)clock_gettime(CLOCK_MONOTONIC, &until);
 	until.tv_sec += FAKE_HV_WAIT_S;
 	(void)pthread_mutex_lock(&h->lock);
 	while (!r && h->vcpu[vcpu] && h->vcpu[vcpu]->done < ticket)

@@ -10,12 +10,39 @@
  */
 #include <arpa/inet.h>
 #include <errno.h>
+#include <net/if.h>
+#include <poll.h>
+#include <sched.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <time.h>
+#include <unistd.h>
 
 #include "dev/vsock.h"
 #include "fake/fake_tsi.h"
+
+bool ft_own_net(void)
+{
+	struct ifreq r = { .ifr_name = "lo", .ifr_flags = IFF_UP };
+	bool ok;
+	int fd;
+
+	if (unshare(CLONE_NEWNET))
+		return false;
+	fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+	ok = fd >= 0 && !ioctl(fd, SIOCSIFFLAGS, &r);
+	if (fd >= 0)
+		(void)close(fd);
+	return ok;
+}
+
+bool ft_readable(int fd)
+{
+	struct pollfd p = { .fd = fd, .events = POLLIN };
+
+	return poll(&p, 1, FAKE_TIMEOUT_MS) == 1;
+}
 
 static struct ft *ft_of(struct fv *f)
 {

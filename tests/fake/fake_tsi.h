@@ -54,6 +54,12 @@ struct ft {
 	bool bad;
 };
 
+/* A network namespace with nothing but its loopback: nobody else takes a port that was just given
+ * back. False where it is refused; then the one that there is stays. */
+bool ft_own_net(void);
+/* Something is there to be read, or comes in time. */
+bool ft_readable(int fd);
+
 /* The device with @net (NULL: no TSI) and @ports. */
 int ft_up(
 	struct ft *t, const struct vsock_net *net, const struct vsock_port *ports, unsigned nports);

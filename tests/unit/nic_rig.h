@@ -68,7 +68,7 @@ static inline int heard(int fd, size_t hdr)
 	struct pollfd p = { .fd = fd, .events = POLLIN };
 	uint8_t b[2048];
 
-	while (poll(&p, 1, 5000) == 1) {
+	while (poll(&p, 1, 20000) == 1) {
 		ssize_t n = read(fd, b, sizeof(b));
 
 		if (n > (ssize_t)hdr + 14 && b[hdr + 12] == 0x88 && b[hdr + 13] == 0xb5)

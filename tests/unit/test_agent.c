@@ -54,7 +54,7 @@ static void handler_gets_signal(void)
 	struct box b;
 
 	begin(&b);
-	box_sh(&b, "trap 'exit 43' TERM; echo ready; while :; do read x; done");
+	box_sh(&b, "trap 'exit 43' TERM; echo ready; while :; do read -t 1 x; done");
 	CHECK_EQ(box_make(&b), 0);
 	CHECK_EQ(h_ask_proc(MSG_START, 1), 0);
 	CHECK(h_readable(b.fd[1]));

@@ -271,8 +271,8 @@ static bool got(struct rig *r, int head)
 	uint16_t h;
 	uint32_t len;
 
-	return !fake_wait(&r->d, 1, 5000) && fake_reap(&r->d, 1, &h, &len) == 1 && h == head &&
-		len == sizeof(struct fuse_out_header);
+	return !fake_wait(&r->d, 1, FAKE_TIMEOUT_MS) && fake_reap(&r->d, 1, &h, &len) == 1 &&
+		h == head && len == sizeof(struct fuse_out_header);
 }
 
 static void swap_device(struct rig *r, struct save_out *s)

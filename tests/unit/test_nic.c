@@ -527,7 +527,7 @@ static bool answers(int fd)
 	uint8_t b[256];
 
 	return send(fd, ask, sizeof(ask), MSG_NOSIGNAL) == (ssize_t)sizeof(ask) &&
-		poll(&p, 1, 5000) == 1 && recv(fd, b, 46, MSG_WAITALL) == 46 && b[16] == 8 &&
+		poll(&p, 1, 20000) == 1 && recv(fd, b, 46, MSG_WAITALL) == 46 && b[16] == 8 &&
 		b[17] == 6 && b[25] == 2 && !memcmp(b + 32, ask + 42, 4);
 }
 

@@ -35,15 +35,16 @@ static void on_usr1(int sig)
 	_exit(7);
 }
 
-static _Noreturn void play_vmm(int lfd, enum play what)
+static _Noreturn void play_vmm(int lfd, enum play what, int ready)
 {
-	const struct timespec moment = { .tv_nsec = 100 * 1000 * 1000 };
+	const struct timespec moment = { .tv_nsec = 50 * 1000 * 1000 };
 	const struct ctl_reply no = { .code = ESRCH, .text = "nothing here" };
 	struct ctl_req q;
 	int conn;
 
 	(void)signal(SIGUSR1, on_usr1);
-	(void)alarm(60);
+	(void)alarm(120);
+	(void)close(ready);
 	do {
 		conn = accept4(lfd, NULL, NULL, SOCK_CLOEXEC);
 	} while (conn < 0 && errno == EAGAIN && !usleep(1000));
@@ -65,7 +66,9 @@ static _Noreturn void play_vmm(int lfd, enum play what)
 static bool vmm(struct container *c, const char *id, enum phase ph, enum play what)
 {
 	CLEAN_FD int status = -1, lfd = -1;
+	int ready[2];
 	char state;
+	bool up;
 
 	*c = (struct container){ .id = strdup(id),
 		.root_fd = -1,
@@ -79,11 +82,17 @@ static bool vmm(struct container *c, const char *id, enum phase ph, enum play wh
 	if (lfd < 0 || status < 0 || status_write(status, ph, 0, 0))
 		return false;
 	(void)fflush(stdout);
+	if (pipe2(ready, O_CLOEXEC))
+		return false;
 	c->pid = fork();
 	if (!c->pid)
-		play_vmm(lfd, what);
+		play_vmm(lfd, what, ready[1]);
 	container_unlock(c);
-	return c->pid > 0 && !proc_start_time(c->pid, &c->pid_start, &state) &&
+	/* its handler is there */
+	(void)close(ready[1]);
+	up = !read(ready[0], &state, 1);
+	(void)close(ready[0]);
+	return up && c->pid > 0 && !proc_start_time(c->pid, &c->pid_start, &state) &&
 		!container_store(c, NULL);
 }
 

@@ -69,7 +69,7 @@ static void counts_without_end(void)
 	uint64_t rt = 4ULL * MIB, n = 8ULL * MIB, block;
 	uint8_t be[12];
 	struct disk *d;
-	time_t begin;
+	clock_t begin; /* of the processor: a busy host has its own */
 	int fd;
 
 	SH_OK("rm -f a && qemu-img create -q -f qcow2 -o cluster_size=64k,refcount_bits=1 a 6M");
@@ -89,10 +89,10 @@ static void counts_without_end(void)
 	(void)close(fd);
 	d = open_disk("a", false, false, NULL);
 	CHECK(d);
-	begin = time(NULL);
+	begin = clock();
 	for (unsigned i = 0; i < 10; i++)
 		CHECK_EQ(request(d, DISK_WRITE, i * 65536, buf, 512), -EFBIG);
-	CHECK(time(NULL) - begin < 30);
+	CHECK(clock() - begin < 30 * CLOCKS_PER_SEC);
 	disk_close(d);
 }
 

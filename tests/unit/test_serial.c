@@ -521,7 +521,7 @@ static void with_threads(void)
 	}
 	(void)pthread_join(t, NULL);
 	/* what the processor has not read yet comes as well */
-	for (unsigned i = 0; i < 5000 && got < sent; i++) {
+	for (unsigned i = 0; i < 20000 && got < sent; i++) {
 		while (in(LSR)&1) {
 			CHECK_EQ(in(DATA), (uint8_t)got);
 			got++;

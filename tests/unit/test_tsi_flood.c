@@ -3,10 +3,8 @@
 // the host is counted, and another connection goes on.
 
 #include <dirent.h>
-#include <net/if.h>
 #include <sched.h>
 #include <signal.h>
-#include <sys/ioctl.h>
 #include <sys/resource.h>
 
 #include "unit/tsi_rig.h"
@@ -418,6 +416,7 @@ static void what_comes_waits_for_room(void)
 static void host_without_descriptors(void)
 {
 	struct rlimit was, none;
+	unsigned woken = 0;
 	uint16_t port = 0;
 	int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
 	struct sockaddr_in a = { .sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
@@ -431,8 +430,10 @@ static void host_without_descriptors(void)
 	none.rlim_cur = 0;
 	CHECK(!setrlimit(RLIMIT_NOFILE, &none));
 	CHECK(!connect(fd, (struct sockaddr *)&a, sizeof(a)));
-	(void)loop_once(t.f.loop, 0);
-	CHECK_EQ(loop_once(t.f.loop, 0), 0);
+	/* it looks now and then; who spins has something each time */
+	for (unsigned i = 0; i < 1000; i++)
+		woken += loop_once(t.f.loop, 0) > 0;
+	CHECK(woken < 500);
 	CHECK(!setrlimit(RLIMIT_NOFILE, &was));
 	/* as quiet as a guest is that waits in accept() */
 	while (!took_it(&t, NULL) && loop_once(t.f.loop, FAKE_TIMEOUT_MS) > 0)
@@ -533,23 +534,16 @@ static void closed_but_not_reset(void)
 /* A network namespace of its own, in which echo sockets are allowed. False: not here. */
 static bool pings_allowed(void)
 {
-	struct ifreq r = { .ifr_name = "lo" };
 	FILE *f;
-	bool ok;
-	int fd;
 
-	if (unshare(CLONE_NEWNET) && unshare(CLONE_NEWUSER | CLONE_NEWNET))
+	/* the right to one comes with a user namespace */
+	if (!ft_own_net() && (unshare(CLONE_NEWUSER) || !ft_own_net()))
 		return false;
-	fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
-	r.ifr_flags = IFF_UP;
-	ok = fd >= 0 && !ioctl(fd, SIOCSIFFLAGS, &r);
-	if (fd >= 0)
-		(void)close(fd);
 	f = fopen("/proc/sys/net/ipv4/ping_group_range", "we");
 	if (!f)
 		return false;
 	(void)fprintf(f, "0 2147483647\n");
-	return !fclose(f) && ok;
+	return !fclose(f);
 }
 
 /* Echoes too count against the credit of a guest that does not read them. The last test: it leaves
@@ -609,6 +603,7 @@ int main(int argc, char **argv)
 	struct rlimit r;
 
 	(void)signal(SIGPIPE, SIG_IGN);
+	(void)ft_own_net();
 	/* as oci/vmproc.c does for the VMM */
 	if (!getrlimit(RLIMIT_NOFILE, &r)) {
 		r.rlim_cur = r.rlim_max;

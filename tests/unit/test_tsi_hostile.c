@@ -299,5 +299,6 @@ static const struct test_case cases[] = {
 int main(int argc, char **argv)
 {
 	(void)signal(SIGPIPE, SIG_IGN);
+	(void)ft_own_net();
 	return test_run_(cases, ARRAY_SIZE(cases), argc, argv);
 }

@@ -170,6 +170,7 @@ static void empty_datagram(void)
 	CHECK_EQ(host_recv(fd), 0);
 	CHECK(ft_krun(&t, SENDTO_DATA, svm, "next", 4));
 	ft_settle(&t);
+	CHECK(ft_readable(fd));
 	CHECK_EQ(recvfrom(fd, buf, 100, 0, (struct sockaddr *)&a, &len), 4);
 	CHECK_EQ(sendto(fd, "", 0, 0, (struct sockaddr *)&a, len), 0);
 	ft_settle(&t);
@@ -240,5 +241,6 @@ static const struct test_case cases[] = {
 int main(int argc, char **argv)
 {
 	(void)signal(SIGPIPE, SIG_IGN);
+	(void)ft_own_net();
 	return test_run_(cases, ARRAY_SIZE(cases), argc, argv);
 }

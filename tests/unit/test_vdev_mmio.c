@@ -66,7 +66,7 @@ static void batch(void)
 			CHECK(fake_add(&T.d, 0, &o, 1, NULL, 0) >= 0);
 			(void)fake_kick(&T.d, 0);
 		}
-		CHECK_EQ(fake_wait(&T.d, 0, 1000), 0);
+		CHECK_EQ(fake_wait(&T.d, 0, FAKE_TIMEOUT_MS), 0);
 		for (unsigned i = 0; i < 8; i++)
 			CHECK_EQ(fake_reap(&T.d, 0, &head, &len), 1);
 		CHECK_EQ(fake_reap(&T.d, 0, &head, &len), 0);
@@ -254,7 +254,7 @@ static void broken(void)
 	CHECK_EQ(fake_dev_start(&T.d, ALL), 0);
 	CHECK(fake_add(&T.d, 0, &s, 1, NULL, 0) >= 0);
 	CHECK(fake_kick(&T.d, 0));
-	CHECK_EQ(fake_wait(&T.d, 0, 1000), -EIO);
+	CHECK_EQ(fake_wait(&T.d, 0, FAKE_TIMEOUT_MS), -EIO);
 	fake_poll(&T.d);
 	CHECK(T.d.cfg_event);
 	CHECK_STR(T.e.broke, "bad chain");

@@ -35,7 +35,7 @@ static void pausing(void)
 	vdev_resume(&T.e.v);
 	vdev_resume(&T.e.v);
 	CHECK_EQ(T.e.pauses, 2);
-	CHECK_EQ(fake_wait(&T.d, 0, 1000), 0);
+	CHECK_EQ(fake_wait(&T.d, 0, FAKE_TIMEOUT_MS), 0);
 	rig_fini(&T);
 }
 
@@ -122,7 +122,7 @@ static void save_inflight(void)
 	CHECK_EQ(reload(&T, &e2, &echo_class), 0);
 	CHECK_EQ(e2.v.vq[1].nredo, 5);
 	vdev_resume(&e2.v);
-	CHECK_EQ(fake_wait(&T.d, 1, 1000), 0);
+	CHECK_EQ(fake_wait(&T.d, 1, FAKE_TIMEOUT_MS), 0);
 	while (fake_reap(&T.d, 1, &head, &len) == 1)
 		seen++;
 	CHECK_EQ(seen, 5);

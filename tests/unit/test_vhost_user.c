@@ -18,7 +18,8 @@
 #define RNG	4
 #define DISK	2
 #define FS	26
-#define WAIT_MS 2000
+#define WAIT_MS 20000 /* for what comes; */
+#define NOT_MS	20    /* and for what does not */
 /* a back end that can do everything, but for the features that the fake one does not serve */
 #define GOOD  (ALL & ~VDEV_F_EVENT_IDX & ~VDEV_F_INDIRECT)
 #define PROTO (VHU_PROTO_MQ | VHU_PROTO_REPLY_ACK | VHU_PROTO_CONFIG | 1ULL << 15)
@@ -304,7 +305,7 @@ static void hostile_when_made(void)
 			r.f.fault = how[k].fault;
 			CHECK_EQ(rig_make(&r,
 					 (struct vhost_user_cfg){ .type = DISK,
-						 .wait_ms = how[k].r == -ETIMEDOUT ? 20 : 0 }),
+						 .wait_ms = how[k].r == -ETIMEDOUT ? NOT_MS : 0 }),
 				how[k].r);
 			rig_down(&r);
 		}
@@ -340,9 +341,9 @@ static void hostile_at_start(void)
 			rig_init(&r);
 			r.f.fault_at = at[i];
 			r.f.fault = how[k];
-			CHECK_EQ(
-				rig_make(&r, (struct vhost_user_cfg){ .type = RNG, .wait_ms = 20 }),
-				0);
+			CHECK_EQ(rig_make(&r, (struct vhost_user_cfg){ .type = RNG }), 0);
+			if (how[k] == FAKE_VHOST_SILENT)
+				vhost_user_set_wait(r.v, NOT_MS);
 			(void)fake_dev_start(&r.d, ALL);
 			CHECK(vdev_is_broken(r.v));
 			r.g.used = 0;
@@ -414,9 +415,11 @@ static void hostile_at_reset(void)
 		rig_init(&r);
 		r.f.fault_at = VHU_GET_VRING_BASE;
 		r.f.fault = how[k];
-		CHECK_EQ(rig_make(&r, (struct vhost_user_cfg){ .type = RNG, .wait_ms = 50 }), 0);
+		CHECK_EQ(rig_make(&r, (struct vhost_user_cfg){ .type = RNG }), 0);
 		CHECK_EQ(fake_dev_start(&r.d, ALL), 0);
 		CHECK_EQ(echo(&r, 1), 0);
+		if (how[k] == FAKE_VHOST_SILENT)
+			vhost_user_set_wait(r.v, NOT_MS);
 		r.g.used = 0;
 		fake_dev_reset(&r.d);
 		(void)fake_dev_start(&r.d, ALL);
@@ -435,12 +438,13 @@ static void slow(void)
 		rig_init(&r);
 		r.f.fault_at = from[i];
 		r.f.fault = FAKE_VHOST_SLOW;
-		CHECK_EQ(rig_make(&r,
-				 (struct vhost_user_cfg){
-					 .type = RNG, .wait_ms = FAKE_VHOST_SLOW_MS * 3 }),
-			0);
+		CHECK_EQ(rig_make(&r, (struct vhost_user_cfg){ .type = RNG }), 0);
+		/* a start that is not slowed down has all the time it wants */
+		if (i == 0)
+			vhost_user_set_wait(r.v, FAKE_VHOST_SLOW_MS * 3);
 		(void)fake_dev_start(&r.d, ALL);
 		CHECK_EQ(vdev_is_broken(r.v), i == 0);
+		vhost_user_set_wait(r.v, FAKE_VHOST_SLOW_MS * 3);
 		r.g.used = 0;
 		fake_dev_reset(&r.d);
 		(void)fake_dev_start(&r.d, ALL);

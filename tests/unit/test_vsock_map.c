@@ -281,6 +281,7 @@ static void host_without_descriptors(void)
 	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
 	struct ft_conn *c = NULL;
 	struct rlimit was, none;
+	unsigned woken = 0;
 
 	p.fd = listen_at("l", SOCK_STREAM, p.path);
 	memcpy(a.sun_path, p.path, sizeof(a.sun_path));
@@ -291,8 +292,10 @@ static void host_without_descriptors(void)
 	none.rlim_cur = 0;
 	CHECK(!setrlimit(RLIMIT_NOFILE, &none));
 	CHECK(!connect(fd, (struct sockaddr *)&a, sizeof(a)));
-	(void)loop_once(t.f.loop, 0);
-	CHECK_EQ(loop_once(t.f.loop, 0), 0);
+	/* it looks now and then; who spins has something each time */
+	for (unsigned i = 0; i < 1000; i++)
+		woken += loop_once(t.f.loop, 0) > 0;
+	CHECK(woken < 500);
 	CHECK(!has_incoming(&t, &c));
 	CHECK(!setrlimit(RLIMIT_NOFILE, &was));
 	CHECK(loop_once(t.f.loop, FAKE_TIMEOUT_MS) > 0);
