@@ -19,8 +19,9 @@
 #define LOCK_MS 10000
 /* How long the holder may keep it before delete --force kills the VMM. */
 #define FORCE_MS 200
-/* How long a VMM that has written its last status may take to end. */
-#define EXIT_MS 1000
+/* How long a VMM that has written its last status, or hung up, may take to end: on a loaded host
+ * too, as what comes next takes its exit status away. */
+#define EXIT_MS 3000
 /* The same for one whose start failed, on a loaded host. */
 #define FAILED_MS 5000
 /* How long a VMM that was killed, and its cgroup, may take to be gone: a guest's RAM is given back
