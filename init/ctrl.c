@@ -31,7 +31,9 @@
 #include <time.h>
 #include <unistd.h>
 
-#define NIC_DHCP_TRIES 2 /* a start waits for them */
+#define NIC_DHCP_TRIES                                                            \
+	3 /* a start waits for them; a server may look for 2 s who has an address \
+	   */
 
 #define K_RNDADDENTROPY 0x40085203
 #define K_RNDRESEEDCRNG 0x5207

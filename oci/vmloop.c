@@ -47,7 +47,7 @@
 #define CODE_LOST    125 /* the VM failed under the workload */
 
 /* For the last bytes of connections, and proxies that have only to end. */
-#define LINGER_SECONDS 2
+#define LINGER_SECONDS 5
 
 const char vmloop_no_status[] = "cannot write the container's status";
 

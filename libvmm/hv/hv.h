@@ -116,7 +116,7 @@ int hv_vcpu_load(struct hv_vcpu *c, struct save_in *s) NODISCARD;
 /* Tells the guest that it was stopped (no soft-lockup alarms). After resume or load, per vCPU. */
 void hv_vcpu_resumed(struct hv_vcpu *c);
 
-/* What the host can do; each is bounded in time (the guests to half a second) and leaves nothing
+/* What the host can do; each is bounded in time (the guests to two seconds) and leaves nothing
  * behind. */
 enum hv_probe {
 	HV_PROBE_API,	/* the interface's version */
