@@ -40,6 +40,7 @@ for t in "/proc/$pid"/task/*; do
 done
 status 0 krun-oci start "$id"
 wait_for 60 sh -c "[ \$(grep -c x '$work/$id.out') = 2 ]"
+wait_for 60 sh -c "[ \$(grep -c 'Permission denied' '$work/$id.err') -ge 2 ]"
 check "what it denies" 2 "$(grep -cE "(/secret|/kept/x).*: Permission denied" "$work/$id.err")"
 check "and no more" "x x" "$(words "$work/$id.out")"
 check "nothing of it is on the disk" no "$([ -e "$work/b/rootfs/kept/x" ] && echo yes || echo no)"

@@ -36,10 +36,14 @@ check "and the VM lives" running "$(krun-oci state "$id" | jq -r .status)"
 status 0 krun-oci delete --force "$id"
 
 say "datagrams for a guest that does not read"
+program tsi-try "$work/b/rootfs/try"
 edit b '.linux.namespaces |= map(select(.type != "network")) |
-	.process.args=["sh","-c","nc -u -l -p 9753 >/dev/null & sleep 1; kill -STOP $!; echo up >/up2; while [ ! -e /over ]; do sleep 1; done; echo alive"]'
+	.process.args=["sh","-c","/try echo 9753 & until [ -e /bound ]; do sleep 0.1; done; kill -STOP $!; echo up >/up2; while [ ! -e /over ]; do sleep 1; done; echo alive"]'
 krun-oci run --bundle "$work/b" "$id" </dev/null >"$work/out" 2>"$work/err" &
 run_pid=$!
+bound() { [ -n "$(ss -Hlun 'sport = :9753')" ]; }
+wait_for 60 bound
+touch "$work/b/rootfs/bound"
 wait_for 60 test -s "$work/b/rootfs/up2"
 python3 -c '
 import socket

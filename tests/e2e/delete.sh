@@ -26,16 +26,21 @@ ended() {
 }
 
 say "a run in the foreground"
-in_background krun-oci run --bundle "$work/b" "$id"
-wait_for 60 container_is "$id" running
-vmm=$(krun-oci state "$id" | jq .pid)
-[ "$(ps -o sid= -p "$vmm" | tr -d ' ')" = "$vmm" ] || die "the VMM is in its caller's session"
-ok "the VMM leads a session"
-start=$EPOCHSECONDS
-status 0 krun-oci delete --force "$id"
-[ $((EPOCHSECONDS - start)) -lt 9 ] || die "delete waited for the run"
-check "the run ends as killed" 137 "$(ended)"
-check "and says nothing" "" "$(cat "$work/run.err")"
+took=9
+# it would wait for 10 s; the best of some, as others may be at work
+for ((i = 0; i < 3 && took >= 9; i++)); do
+	in_background krun-oci run --bundle "$work/b" "$id"
+	wait_for 60 container_is "$id" running
+	vmm=$(krun-oci state "$id" | jq .pid)
+	[ "$(ps -o sid= -p "$vmm" | tr -d ' ')" = "$vmm" ] || die "the VMM is in its caller's session"
+	ok "the VMM leads a session"
+	start=$EPOCHSECONDS
+	status 0 krun-oci delete --force "$id"
+	took=$((EPOCHSECONDS - start))
+	check "the run ends as killed" 137 "$(ended)"
+	check "and says nothing" "" "$(cat "$work/run.err")"
+done
+[ "$took" -lt 9 ] || die "delete waited for the run: $took s"
 host_is_as "$work/host.before"
 
 say "two deletes at once"

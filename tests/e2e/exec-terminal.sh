@@ -30,10 +30,11 @@ chmod 755 "$work/in-terminal"
 
 # Waits for what the terminal shows, without its carriage returns and control sequences.
 shows() { # GREP_ARGS...
-	local end=$((EPOCHSECONDS + 60))
+	local end=$((EPOCHSECONDS + 60)) now=$EPOCHSECONDS
 	until tr -d '\r' <"$work/screen" | sed 's/\x1b\[[0-9;]*[A-Za-z]//g' | tee "$work/out" | grep -q "$@"; do
-		[ "$EPOCHSECONDS" -lt "$end" ] || die "the terminal does not show: $*"
+		[ "$now" -lt "$end" ] || die "the terminal does not show: $*"
 		doze 0.2
+		now=$EPOCHSECONDS
 	done
 	: >"$work/out"
 }
@@ -120,7 +121,7 @@ held() { # OPTION...: exec with a terminal that pty-host holds
 	"$work/pty-host" "$work/socket" <"$work/commands" >"$work/screen" 2>"$work/err" &
 	holder=$!
 	exec 7>"$work/commands"
-	wait_for 10 test -S "$work/socket"
+	wait_for 60 test -S "$work/socket"
 	: >"$work/exits"
 	rm -f "$work/p"
 	monitor "$work/exits" krun-oci exec --console-socket "$work/socket" --pid-file "$work/p" "$@" </dev/null >"$work/d.out" 2>"$work/err" &

@@ -273,7 +273,7 @@ check "a signal ends who waits" 143 "$rc"
 err_has "ended by signal 15 before the process ran"
 krun-oci exec --ignore-paused "$id" echo went on >"$work/o" 2>&1 </dev/null &
 cli=$!
-wait_for 10 grep -q '^State:.S' "/proc/$cli/status"
+wait_for 60 grep -q '^State:.S' "/proc/$cli/status"
 check "nothing is executed meanwhile" paused "$(krun-oci state "$id" | jq -r .status)$(cat "$work/o")"
 status 0 krun-oci resume "$id"
 rc=0
@@ -309,12 +309,13 @@ status 0 krun-oci delete --force "$id-2"
 
 say "a process whose last act ends the container"
 # PID 1 ends when it is alone, and the VM with it, at once: what stands for the exec has just been told.
-edit b '.process.args=["sh","-c","trap \"while kill -0 -1 2>/dev/null; do :; done; exit 0\" USR1; while :; do sleep 0.1; done"]'
+edit b '.process.args=["sh","-c","trap \"while kill -0 -1 2>/dev/null; do :; done; exit 0\" USR1; echo up; while :; do sleep 0.1; done"]'
 mkfifo "$work/f.last"
 exec 8<>"$work/f.last"
 for i in 1 2; do
 	created "$id-3" b
 	status 0 krun-oci start "$id-3"
+	wait_for 60 grep -q up "$work/$id-3.out"
 	: >"$work/exits"
 	rm -f "$work/p"
 	monitor "$work/exits" krun-oci exec --detach --pid-file "$work/p" "$id-3" sh -c 'read x; kill -USR1 1; exit 3' <"$work/f.last" >/dev/null 2>&1 &

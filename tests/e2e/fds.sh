@@ -116,7 +116,7 @@ END_OF_FILE
 receiver() { # NAME: it listens at $work/NAME.pidfd when this returns, and writes $work/NAME.got
 	timeout 300 python3 "$work/pidfd.py" "$work/$1.pidfd" >"$work/$1.got" 2>"$work/err" &
 	receiver=$!
-	wait_for 60 grep -q "$work/$1.pidfd\$" /proc/net/unix
+	wait_for 60 grep -q " 00010000 .* $work/$1.pidfd\$" /proc/net/unix # it listens
 }
 receiver vmm
 vmm_receiver=$receiver

@@ -408,8 +408,9 @@ static void interrupted(void)
 
 	(void)sigaction(SIGALRM, &sa, NULL);
 	T("flock", flock(a, LOCK_EX));
-	(void)alarm(1);
+	ring(1);
 	T("flock: EINTR", flock(b, LOCK_EX));
+	ring(0);
 	if (pipe2(p, O_CLOEXEC) < 0)
 		return;
 	(void)fflush(stdout);
@@ -423,10 +424,12 @@ static void interrupted(void)
 	}
 	(void)close(p[1]);
 	T("another has it", read(p[0], &c, 1));
-	(void)alarm(1);
+	ring(1);
 	T("F_SETLKW: EINTR", record(b, F_SETLKW, F_WRLCK));
-	(void)alarm(1);
+	ring(0);
+	ring(1);
 	T("F_OFD_SETLKW: EINTR", record(b, F_OFD_SETLKW, F_WRLCK));
+	ring(0);
 	(void)kill(pid, SIGKILL);
 	(void)waitpid(pid, NULL, 0);
 	(void)close(p[0]);

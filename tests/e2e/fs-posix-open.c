@@ -114,17 +114,20 @@ static void fifos(void)
 	(void)close(r);
 	T("write: EPIPE", write(w, b, 1));
 	(void)close(w);
-	(void)alarm(1);
+	ring(1);
 	FD("open: EINTR", open("fifo", O_RDONLY));
+	ring(0);
 	rw = open("fifo", O_RDWR | O_NONBLOCK | O_CLOEXEC);
 	T("fcntl: waits now", fcntl(rw, F_SETFL, 0));
-	(void)alarm(1);
+	ring(1);
 	T("read: EINTR", read(rw, b, 1));
+	ring(0);
 	T("fcntl: waits not", fcntl(rw, F_SETFL, O_NONBLOCK));
 	fill(rw);
 	T("fcntl: waits again", fcntl(rw, F_SETFL, 0));
-	(void)alarm(1);
+	ring(1);
 	T("write: EINTR", write(rw, b, 1));
+	ring(0);
 	(void)close(rw);
 	(void)close(f);
 	if (root)
@@ -146,10 +149,12 @@ static void leases(void)
 	(void)close(w);
 	T("fcntl: F_SETLEASE", fcntl(l, F_SETLEASE, F_RDLCK));
 	FD("open: EWOULDBLOCK", open("lease", O_WRONLY | O_NONBLOCK));
-	(void)alarm(1);
+	ring(1);
 	FD("open: EINTR of a lease", open("lease", O_WRONLY));
-	(void)alarm(1);
+	ring(0);
+	ring(1);
 	T("truncate: EINTR", truncate("lease", 5));
+	ring(0);
 	T("fcntl: the lease is given back", fcntl(l, F_SETLEASE, F_UNLCK));
 	FD("open: nothing holds it up", open("lease", O_WRONLY | O_NONBLOCK));
 	show("truncate: did nothing", "lease");

@@ -14,6 +14,7 @@
 #include "fs-posix.h"
 
 #include <grp.h>
+#include <sys/time.h>
 #include <sys/wait.h>
 
 const char *part = "";
@@ -37,6 +38,13 @@ static void print_stat(const char *what, int r, const struct stat *st)
 	printf("%s: %s = %o %u:%u links %lu size %ld\n", part, what, st->st_mode, st->st_uid,
 		st->st_gid, (unsigned long)st->st_nlink,
 		S_ISDIR(st->st_mode) ? 0 : (long)st->st_size);
+}
+
+void ring(int seconds)
+{
+	const struct itimerval t = { { seconds, 0 }, { seconds, 0 } };
+
+	(void)setitimer(ITIMER_REAL, &t, NULL);
 }
 
 void show(const char *what, const char *path)

@@ -93,7 +93,7 @@ wait_for 30 grep -q . "$work/hooked"
 hanging=$(cat "$work/hooked")
 kill -KILL "$creator"
 wait "$creator" && die "the create succeeded"
-wait_for 10 test ! -e "/proc/$hanging"
+wait_for 60 test ! -e "/proc/$hanging"
 ok "the hook goes with the VMM, also without a pid namespace"
 status 0 krun-oci delete --force "$id"
 edit b '.linux.namespaces += [{"type":"pid"}]'

@@ -143,12 +143,17 @@ printf '%s\n' 'start 10.7.9.5' 'end 10.7.9.5' 'interface apitap' "lease_file $wo
 : >"$work/leases"
 busybox udhcpd -f "$work/udhcpd.conf" >"$work/udhcpd.log" 2>&1 </dev/null &
 server=$!
+rm -f "$work/err"
+(until grep -qs to-the-terminal "$work/err" || ! kill -0 $$; do sleep 0.1; done; touch "$root/relayed") &
+watcher=$!
 # shellcheck disable=SC2016 # the guest's shell expands these
 prog devices "$root" "$work/disk" apitap "$work/share" /bin/sh -c 'md5sum </dev/vda; echo written | dd of=/dev/vda bs=512 seek=100 conv=notrunc,fsync 2>/dev/null
-	tr "\n" " " </etc/resolv.conf; ip -4 -o address show dev eth0 | grep -o "inet [0-9./]*"; ls /sys/class/net/eth0/queues | grep -c tx; ping -c 1 -W 5 10.7.9.1 >/dev/null && echo answered
+	tr "\n" " " </etc/resolv.conf; ip -4 -o address show dev eth0 | grep -o "inet [0-9./]*"; ls /sys/class/net/eth0/queues | grep -c tx; ping -c 1 -W 60 10.7.9.1 >/dev/null && echo answered
 	mkdir -p /mnt/share; mount -t virtiofs share /mnt/share; cat /mnt/share/f; touch /mnt/share/g 2>/dev/null || echo read-only
 	cat /sys/class/virtio-ports/*/name 2>/dev/null | sort; for h in /sys/class/virtio-ports/*; do [ "$(cat "$h/name" 2>/dev/null)" != krun-stdout ] || echo by-its-port >"/dev/${h##*/}"; done
-	for c in /dev/hvc?; do (echo to-the-terminal >"$c") 2>/dev/null; done; sleep 1; exit 0'
+	for c in /dev/hvc?; do (echo to-the-terminal >"$c") 2>/dev/null; done; i=0; until [ -e /relayed ] || [ $i = 600 ]; do i=$((i + 1)); sleep 0.1; done; exit 0'
+wait "$watcher" || true
+rm "$root/relayed"
 kill "$server" 2>/dev/null || true
 wait "$server" 2>/dev/null || true
 ip link delete apitap

@@ -117,11 +117,13 @@ words() { # FILE...
 
 # Waits until COMMAND succeeds; the test fails after SECONDS.
 wait_for() { # SECONDS COMMAND...
-	local end=$((EPOCHSECONDS + $1))
+	local end=$((EPOCHSECONDS + $1)) now=$EPOCHSECONDS
 	shift
 	until "$@" >/dev/null 2>&1; do
-		[ "$EPOCHSECONDS" -lt "$end" ] || die "waited in vain for: $*"
+		# by the clock before that look: there is one after the time is up
+		[ "$now" -lt "$end" ] || die "waited in vain for: $*"
 		doze 0.1
+		now=$EPOCHSECONDS
 	done
 }
 
@@ -168,7 +170,7 @@ limited() { # SECONDS ID COMMAND...
 # The page / of a web server.
 get() { # HOST PORT
 	# shellcheck disable=SC2016 # the other shell's arguments
-	timeout 10 bash -c 'exec 9<>"/dev/tcp/$0/$1" && printf "GET / HTTP/1.0\r\n\r\n" >&9 && sed "1,/^\r*\$/d" <&9' "$1" "$2"
+	timeout 60 bash -c 'exec 9<>"/dev/tcp/$0/$1" && printf "GET / HTTP/1.0\r\n\r\n" >&9 && sed "1,/^\r*\$/d" <&9' "$1" "$2"
 }
 
 container_is() { # ID STATUS
@@ -179,7 +181,7 @@ container_is() { # ID STATUS
 # Kernel threads and this test's own processes are not in it, nor is the directory of all states, which the first container
 # of a host makes and which stays; nor what mount(8) makes for itself.
 snapshot_host() {
-	ps -e -o ppid=,pid=,comm= | awk -v me=$$ '$1 != 2 && $2 != 2 && $1 != me && $2 != me && $3 !~ /^(ps|awk|sort|bash|sleep|[a-z0-9-]+\.sh)$/ { print "process", $2, $3 }'
+	ps -e -o ppid=,pid=,comm= | awk -v me=$$ -v own="$(basename "$0" | cut -c -15)" '$1 != 2 && $2 != 2 && $1 != me && $2 != me && $3 != own && $3 !~ /^(ps|awk|sort|bash|sleep|[a-z0-9-]+\.sh)$/ { print "process", $2, $3 }'
 	awk '{ print "mount", $5, $9 }' /proc/self/mountinfo
 	find /sys/fs/cgroup -type d -printf 'cgroup %p\n' 2>/dev/null || true
 	awk 'NR > 1 && $NF ~ /^[\/@]/ { print "socket", $NF }' /proc/net/unix
@@ -248,7 +250,7 @@ created() { # ID BUNDLE [OPTION...]
 	monitor "$work/$c.exits" krun-oci "${create_flags[@]}" create --bundle "$work/$b" --pid-file "$work/$c.pid" "$@" "$c" </dev/null >"$work/$c.out" 2>"$work/$c.err" &
 	monitors+=($!)
 	until [ -s "$work/$c.exits" ]; do
-		[ "$EPOCHSECONDS" -lt "$end" ] || die "create $c does not end"
+		[ "$EPOCHSECONDS" -lt "$end" ] || [ -s "$work/$c.exits" ] || die "create $c does not end"
 		doze 0.05
 	done
 	rc=$(head -n 1 "$work/$c.exits" | cut -d' ' -f2)
@@ -258,9 +260,9 @@ create_flags=() # the runtime's own, before the verb
 create_seconds=120 # after which it hangs
 
 # What the VMM of ID ended with; waits for it.
-exit_of() { # ID
+exit_of() { # ID [SECONDS]
 	local pid
 	pid=$(cat "$work/$1.pid")
-	wait_for 60 grep -q "^$pid " "$work/$1.exits"
+	wait_for "${2:-60}" grep -q "^$pid " "$work/$1.exits"
 	sed -n "s/^$pid //p" "$work/$1.exits"
 }

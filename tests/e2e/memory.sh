@@ -28,11 +28,12 @@ holds_less() { # MiB
 	[ "$(held)" -lt "$1" ]
 }
 falls_below() { # MiB WHAT
-	local begin=$EPOCHREALTIME ms
-	wait_for 60 holds_less "$1"
+	local begin=$EPOCHREALTIME most=$1 ms looks=0
+	less() { looks=$((looks + 1)); holds_less "$most"; }
+	wait_for 60 less
 	ms=$(((${EPOCHREALTIME/./} - ${begin/./}) / 1000))
-	# of what the guest frees two seconds are promised, on a machine that does nothing else
-	[ "$ms" -le "$(long && echo 2000 || echo 5000)" ] || die "$2 is the host's after $ms ms"
+	# of what the guest frees two seconds are promised, on a machine that does nothing else; who is seldom let look counts looks
+	[ "$ms" -le "$(long && echo 2000 || echo 5000)" ] || { ! long && [ "$looks" -le 15 ]; } || die "$2 is the host's after $ms ms, $looks looks"
 	ok "$2 is the host's after $ms ms"
 }
 at() { # STEP

@@ -86,7 +86,8 @@ head -c 1000000 /dev/urandom >"$work/www/big"
 in_far_bg busybox httpd -f -p 8080 -h "$work/www" &
 web=$!
 sum=$(md5sum <"$work/www/big")
-wait_for 30 in_far busybox wget -q -O /dev/null http://10.9.8.7/big
+wait_for 60 in_far busybox wget -q -O /dev/null http://10.9.8.7/big
+wait_for 60 in_far busybox wget -q -O /dev/null http://10.9.8.1:8080/big
 check "to the guest" "$sum" "$(krun-oci exec "$id" sh -c 'wget -q -O - http://10.9.8.1:8080/big | md5sum')"
 check "to the guest, IPv6" "$sum" "$(krun-oci exec "$id" sh -c 'wget -q -O - http://[fd77::1]:8080/big | md5sum')"
 sum=$(krun-oci exec "$id" md5sum /tmp/www/big | cut -d' ' -f1)
@@ -97,13 +98,13 @@ out_has "NOARP,UP"
 
 say "a VMM that is killed; the namespace lives on"
 kill -KILL "$(cat "$work/$id.pid")"
-wait_for 10 container_is "$id" stopped
+wait_for 60 container_is "$id" stopped
 in_net ip -o link >"$work/links"
 check "its tap has gone" "" "$(grep krun "$work/links" || true)"
 status 0 krun-oci delete "$id"
 in_net tc qdisc show dev eth0 ingress >"$work/hooks"
 check "no hook stays" "" "$(cat "$work/hooks")"
-check "the interface is the namespace's again" 0 "$(in_net busybox ping -c 1 -W 5 10.9.8.1 >/dev/null 2>&1; echo $?)"
+check "the interface is the namespace's again" 0 "$(in_net busybox ping -c 1 -W 60 10.9.8.1 >/dev/null 2>&1; echo $?)"
 kill "$web"
 wait "$web" 2>/dev/null || true
 web=''
@@ -121,6 +122,8 @@ printf '%s\n' 'start 10.7.7.5' 'end 10.7.7.5' 'interface tap5' "lease_file $work
 : >"$work/leases"
 in_net_bg busybox udhcpd -f "$work/udhcpd.conf" >"$work/udhcpd.log" 2>&1 &
 web=$!
+served() { [ -n "$(in_net ss -Hlun 'sport = :67')" ]; }
+wait_for 60 served
 status 0 krun-oci start "$id"
 status 0 krun-oci exec "$id" ip route
 check "its address and route" "default via 10.7.7.1 dev eth0 10.7.7.0/24 dev eth0 scope link src 10.7.7.5" "$(tr -s ' ' <"$work/out" | sed 's/ *$//' | words -)"
@@ -141,7 +144,8 @@ in_far_bg busybox httpd -f -p 8080 -h "$work/www" &
 web=$!
 check "addresses and MTU" "10.9.8.7/24 fd77::7/64 mtu 65520" "$(krun-oci exec "$id" ip address show dev eth0 | grep -o -e '10.9.8.7/24' -e 'fd77::7/64' -e 'mtu [0-9]*' | sort | words -)"
 sum=$(md5sum <"$work/www/big")
-wait_for 30 in_far busybox wget -q -O /dev/null http://10.9.8.7/big
+wait_for 60 in_far busybox wget -q -O /dev/null http://10.9.8.7/big
+wait_for 60 in_far busybox wget -q -O /dev/null http://10.9.8.1:8080/big
 check "to the guest" "$sum" "$(krun-oci exec "$id" sh -c 'wget -q -O - http://10.9.8.1:8080/big | md5sum')"
 sum=$(krun-oci exec "$id" md5sum /tmp/www/big | cut -d' ' -f1)
 check "from the guest" "$sum  -" "$(in_far busybox wget -q -O - http://10.9.8.7/big | md5sum)"
@@ -149,7 +153,7 @@ check "from the guest, IPv6" "$sum  -" "$(in_far busybox wget -q -O - 'http://[f
 check "it is in the container's cgroup" 1 "$(xargs -I{} cat /proc/{}/comm <"/sys/fs/cgroup$(cut -d: -f3 "/proc/$(cat "$work/$id.pid")/cgroup")/cgroup.procs" | grep -c passt)"
 kill -KILL "$(cat "$work/$id.pid")"
 passt_gone() { [ -z "$(in_net ss -Hltn 'sport = :80')" ]; }
-wait_for 10 passt_gone
+wait_for 60 passt_gone
 ok "it ends with the VMM"
 status 0 krun-oci delete "$id"
 kill "$web"

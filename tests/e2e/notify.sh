@@ -67,6 +67,7 @@ returns_when_ready() { # COMMAND...
 	rc=0
 	wait "$cli" || rc=$?
 	check "it returns when the container is ready" 0 "$rc"
+	wait_for 60 grep -q ^MAINPID "$work/log"
 	check "who has started it knows" "STATUS=begin READY=1 READY=1 MAINPID=$(krun-oci state "$id" | jq .pid)" "$(grep . "$work/log" | words -)"
 	status 0 krun-oci delete --force "$id"
 }

@@ -27,6 +27,8 @@ ip=$(pod inspect --format '{{.NetworkSettings.IPAddress}}' web)
 wait_for 60 get "$ip" 80
 check "at its address" hello "$(get "$ip" 80)"
 check "at the published port" hello "$(get 127.0.0.1 8080)"
+bound() { [ -n "$(nsenter -t "$(pod inspect --format '{{.State.Pid}}' web)" -n ss -Hlun 'sport = :53')" ]; }
+wait_for 60 bound
 check "datagrams, at its address and at the published port" "0 0" "$("$try" datagram "$ip" 53 sendto 127.0.0.1 8053 | words -)"
 check "a port that is not published" ECONNREFUSED "$("$try" connect 127.0.0.1 53)"
 # shellcheck disable=SC2016
@@ -76,7 +78,7 @@ interface nsenter --net="$netns" busybox >"$work/wanted"
 interface podman --log-level=error exec nic busybox >"$work/seen"
 diff "$work/wanted" "$work/seen" >"$work/out" || die "the guest's interface is not the container's"
 ok "address, route, MTU and MAC are what the container has: $(words "$work/seen")"
-status 0 pod exec nic sh -c "ping -c 1 -W 5 $gateway | grep -c '1 packets received'; cat /etc/resolv.conf; ls /sys/class/net | grep -c ."
+status 0 pod exec nic sh -c "ping -c 1 -W 60 $gateway | grep -c '1 packets received'; cat /etc/resolv.conf; ls /sys/class/net | grep -c ."
 check "the host answers, its name server, and what interfaces there are" "1 nameserver 192.0.2.53 2" "$(words "$work/out")"
 status 0 pod stop --time 30 nic
 check "its exit code" 4 "$(pod inspect --format '{{.State.ExitCode}}' nic)"

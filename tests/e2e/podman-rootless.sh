@@ -30,7 +30,7 @@ check "ids inside" "0 7" "$(words "$work/out")"
 check "ids outside" 500006 "$(stat -c %u "$work/v/a")"
 begin=$EPOCHSECONDS
 status 0 pod stop --time 60 web
-[ $((EPOCHSECONDS - begin)) -lt 50 ] || die "podman stop had to wait for its time limit"
+[ $((EPOCHSECONDS - begin)) -lt 60 ] || die "podman stop had to wait for its time limit"
 check "its exit code" 3 "$(pod inspect --format '{{.State.ExitCode}}' web)"
 status 0 pod rm web
 

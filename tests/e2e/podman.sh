@@ -86,7 +86,7 @@ check "cp out" back "$(cat "$work/out.cp")"
 say "stop, start, kill, rm"
 begin=$EPOCHSECONDS
 status 0 pod stop --time 30 c1
-[ $((EPOCHSECONDS - begin)) -lt 20 ] || die "podman stop had to wait for its time limit"
+[ $((EPOCHSECONDS - begin)) -lt 30 ] || die "podman stop had to wait for its time limit"
 ok "stop is heard"
 check "its exit code" 5 "$(pod inspect --format '{{.State.ExitCode}}' c1)"
 status 0 pod logs c1

@@ -26,8 +26,10 @@ static int take_master(const char *path)
 		.msg_controllen = sizeof(room) };
 	int s = socket(AF_UNIX, SOCK_STREAM, 0), c, master;
 
-	snprintf(a.sun_path, sizeof(a.sun_path), "%s", path);
-	if (s < 0 || bind(s, (struct sockaddr *)&a, sizeof(a)) || listen(s, 1))
+	/* the name appears when somebody listens */
+	snprintf(a.sun_path, sizeof(a.sun_path), "%s.new", path);
+	if (s < 0 || bind(s, (struct sockaddr *)&a, sizeof(a)) || listen(s, 1) ||
+		rename(a.sun_path, path))
 		return -1;
 	c = accept(s, NULL, NULL);
 	if (c < 0 || recvmsg(c, &m, 0) < 0 || !CMSG_FIRSTHDR(&m))

@@ -47,7 +47,7 @@ mkdir "$work/www"
 echo from the pod >"$work/www/index.html"
 nsenter -t "$pid" -n busybox httpd -f -p 127.0.0.1:8000 -h "$work/www" >"$work/httpd" 2>&1 &
 httpd=$!
-wait_for 10 nsenter -t "$pid" -n busybox wget -q -O /dev/null http://127.0.0.1:8000/
+wait_for 60 nsenter -t "$pid" -n busybox wget -q -O /dev/null http://127.0.0.1:8000/
 run krun-oci --log "$work/log" --log-level warning run --bundle "$work/c" "$id"
 kill $httpd
 check "it runs" 0 "$rc"

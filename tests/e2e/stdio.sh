@@ -144,7 +144,7 @@ stands() { # COMMAND
 	status 0 krun-oci kill "$id-stands" TERM
 }
 stands 'head -c 66000 /dev/zero' # what is left is with the VMM
-check "who reads then gets all" 66000 "$(head -c 66000 <&8 | wc -c)"
+check "who reads then gets all" 66000 "$(timeout 60 head -c 66000 <&8 | wc -c)"
 rc=0
 ended 60 "$id-stands" $cli || rc=$?
 check "the code" 7 "$rc"

@@ -153,7 +153,7 @@ if long; then # tests/e2e/sandbox.sh has these, too
 	unshare --net --ipc sleep 1000 &
 	holder=$!
 	trap 'kill $holder; cleanup' EXIT
-	wait_for 10 sh -c "[ \$(readlink /proc/$holder/ns/ipc) != $(readlink /proc/self/ns/ipc) ]"
+	wait_for 60 sh -c "[ \$(readlink /proc/$holder/ns/ipc) != $(readlink /proc/self/ns/ipc) ]"
 	join() { # TYPE FILE: prints the edit
 		echo ".linux.namespaces|=map(if .type==\"$1\" then .path=\"/proc/$holder/ns/$2\" else . end)"
 	}
@@ -175,7 +175,7 @@ fi
 unshare --user sleep 1000 &
 holder=$!
 trap 'kill $holder; cleanup' EXIT
-wait_for 10 sh -c "[ \$(readlink /proc/$holder/ns/user) != $(readlink /proc/self/ns/user) ]"
+wait_for 60 sh -c "[ \$(readlink /proc/$holder/ns/user) != $(readlink /proc/self/ns/user) ]"
 for f in uid_map gid_map; do echo "0 $base 65536" >"/proc/$holder/$f"; done
 shift_owner 0 $base
 cp "$work/config.plain" "$work/b/config.json"

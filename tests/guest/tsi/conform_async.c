@@ -97,8 +97,9 @@ void async_uring(void)
 	close(fd);
 }
 
-/* Sends until for a while there has been no room: what the other side's buffers take goes first. */
-static size_t fill(int fd, size_t most)
+/* Sends until for a while there has been no room: what the other side's buffers take goes first.
+ * The first @least bytes are known to find some. */
+static size_t fill(int fd, size_t least, size_t most)
 {
 	static char buf[65536];
 	struct pollfd p = { .fd = fd, .events = POLLOUT };
@@ -108,7 +109,7 @@ static size_t fill(int fd, size_t most)
 	do {
 		while (sent < most && (n = send(fd, buf, sizeof(buf), MSG_NOSIGNAL)) > 0)
 			sent += (size_t)n;
-	} while (sent < most && poll(&p, 1, 200) == 1);
+	} while (sent < most && poll(&p, 1, sent < least ? WAIT_MS : 1000) == 1);
 	return sent;
 }
 
@@ -153,7 +154,7 @@ void async_signals(void)
 
 	fd = connected(S_GATE);
 	by_signal(fd, &set);
-	fill(fd, SIZE_MAX);
+	fill(fd, 1, SIZE_MAX);
 	/* a byte may still find a place that a large piece does not */
 	while (send(fd, "", 1, MSG_NOSIGNAL) == 1)
 		;
@@ -181,7 +182,7 @@ void async_lowat(void)
 
 	setsockopt(fd, SOL_SOCKET, SO_RCVLOWAT, &v, sizeof(v));
 	nonblock(fd);
-	sent = fill(fd, 5 * sizeof(buf));
+	sent = fill(fd, 3 * sizeof(buf) + LOWAT, 5 * sizeof(buf));
 	t("large lowat: sent", "%d", sent >= 3 * sizeof(buf) + LOWAT);
 	for (int i = 0; i < 3; i++) {
 		t("large lowat: poll", "%s", bits(ready(fd, POLLIN) & POLLIN));

@@ -368,7 +368,7 @@ void wait_room(void)
 		for (int i = 0; i < 100000 && (r = send(fd, buf, sizeof(buf), MSG_NOSIGNAL)) > 0;
 			i++)
 			;
-		n = epoll_wait(ep, &ev, 1, 100);
+		n = epoll_wait(ep, &ev, 1, 1000);
 	} while (n == 1);
 	t("edge: full", "%s, %d", rs(r), n);
 	t("edge: full, poll", "%s", bits(polled(fd)));
