@@ -36,8 +36,8 @@ struct agent_cfg {
 	const char *newroot;	 /* empty directory to build the container's tree on */
 	const char *cgroup;	 /* mount point of a cgroup2 hierarchy, or NULL: no cgroups */
 	const char *const *hide; /* mounts that the container's namespace loses, NULL-terminated */
-	const char
-		*servers; /* file for a resolv.conf(5) of DHCP's, there once it has told; or NULL */
+	/* where DHCP's name servers go, as a resolv.conf(5); no file: it told none. NULL: never */
+	const char *servers;
 	bool share_mounted;
 	bool vsock;   /* the listener is AF_VSOCK: only the host's CID may connect */
 	bool machine; /* this is PID 1 of a guest: clock, entropy and reboot are ours */
@@ -215,7 +215,8 @@ void ctrl_broadcast(struct agent *a, uint16_t type, const void *payload, size_t 
 /*
  * dhcp.c: gives interface @name an address, a default route and an MTU, as a DHCP server says, and
  * waits for that. Name servers go into the file @servers, if there are any and it is not NULL.
- * -ETIMEDOUT: nobody answered @tries times; -errno.
+ * -ETIMEDOUT: nobody answered @tries times; -errno. A positive errno: it has its address, but no
+ * such file could be made.
  */
 #define DHCP_TRIES  5
 #define DHCP_TRY_MS 2000 /* for each of the two answers */

@@ -31,9 +31,8 @@
 #include <time.h>
 #include <unistd.h>
 
-#define NIC_DHCP_TRIES                                                            \
-	3 /* a start waits for them; a server may look for 2 s who has an address \
-	   */
+/* A start waits for them; a server may look for two seconds who has an address. */
+#define NIC_DHCP_TRIES 3
 
 #define K_RNDADDENTROPY 0x40085203
 #define K_RNDRESEEDCRNG 0x5207

@@ -33,15 +33,16 @@
 #define CLIENT_PORT 68
 
 /* Offsets in a packet: IP, UDP, BOOTP, then options behind four bytes that tell that they are. */
-#define UDP	20
-#define BOOTP	28
-#define XID	(BOOTP + 4)
-#define YIADDR	(BOOTP + 16)
-#define CHADDR	(BOOTP + 28)
-#define COOKIE	(BOOTP + 236)
-#define OPTIONS (COOKIE + 4)
-#define PACKET	576 /* what everybody takes */
-#define SERVERS 3   /* of names: more than resolv.conf(5) allows are of no use */
+#define UDP	 20
+#define BOOTP	 28
+#define XID	 (BOOTP + 4)
+#define YIADDR	 (BOOTP + 16)
+#define CHADDR	 (BOOTP + 28)
+#define COOKIE	 (BOOTP + 236)
+#define OPTIONS	 (COOKIE + 4)
+#define PACKET	 576 /* what everybody takes */
+#define LATE_MAX 64  /* packets that are looked at after the time */
+#define SERVERS	 3   /* of names: more than resolv.conf(5) allows are of no use */
 
 #define DISCOVER 1
 #define OFFER	 2
@@ -190,19 +191,20 @@ static int hear(const struct client *c, uint8_t type, uint64_t end, struct lease
 	struct pollfd p = { .fd = c->fd, .events = POLLIN };
 	uint8_t b[1500];
 
-	for (;;) {
+	/* it may lie there when the time is up, behind what others have said: it is we who are late
+	 */
+	for (int late = 0; late < LATE_MAX;) {
 		uint64_t now = now_ms();
-		bool last = now >= end; /* it may lie there, and we be late */
 		ssize_t n;
 
-		if (poll(&p, 1, last ? 0 : (int)(end - now)) <= 0)
-			return -ETIMEDOUT;
+		late += now >= end;
+		if (poll(&p, 1, late ? 0 : (int)(end - now)) <= 0)
+			break;
 		n = recv(c->fd, b, sizeof(b), MSG_DONTWAIT);
 		if (n > 0 && parse(c, b, (size_t)n, l) && l->type == type)
 			return 0;
-		if (last)
-			return -ETIMEDOUT;
 	}
+	return -ETIMEDOUT;
 }
 
 static int ask(const struct client *c, struct lease *l)
@@ -256,6 +258,7 @@ static int write_servers(const char *file, const struct lease *l)
 	char text[SERVERS * sizeof("nameserver 255.255.255.255\n")];
 	size_t n = 0;
 	int fd, r = 0;
+	ssize_t k;
 
 	if (!l->ndns)
 		return 0;
@@ -265,9 +268,13 @@ static int write_servers(const char *file, const struct lease *l)
 	fd = open(file, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
 	if (fd < 0)
 		return -errno;
-	if (write(fd, text, n) != (ssize_t)n)
-		r = -EIO;
+	k = write(fd, text, n);
+	if (k != (ssize_t)n)
+		r = k < 0 ? -errno : -ENOSPC;
 	(void)close(fd);
+	/* half of one is worse than the root's own */
+	if (r)
+		(void)unlink(file);
 	return r;
 }
 
@@ -310,7 +317,7 @@ int dhcp_run(const char *name, int tries, const char *servers)
 	if (!r)
 		r = apply(&c, fd, &l);
 	if (!r && servers)
-		r = write_servers(servers, &l);
+		r = -write_servers(servers, &l);
 	if (c.fd >= 0)
 		(void)close(c.fd);
 	(void)close(fd);

@@ -165,13 +165,29 @@ static _Noreturn void no_host(void)
 	_exit(125);
 }
 
+/* As in libkrun's contract: the host does not wait for us, the workload does. */
+static void address(const char *servers)
+{
+	int err;
+
+	/* the root may be one that nobody can write to */
+	(void)mkdir("/net", 0755);
+	(void)sys_mount("tmpfs", "/net", "tmpfs", K_MS_NOSUID | K_MS_NODEV, "size=64k");
+	err = dhcp_run("eth0", DHCP_TRIES, servers);
+	if (!err)
+		return;
+	say(err > 0 ? "agent: name servers by DHCP: " : "agent: no address by DHCP: ");
+	say(strerror(abs(err)));
+	say("\n");
+}
+
 int main(void)
 {
-	static const char *const hide[] = { "/r", "/cg", "/dev", "/proc", NULL };
+	static const char *const hide[] = { "/r", "/cg", "/dev", "/proc", "/net", NULL };
 	struct agent_cfg cfg = { .share = "/r",
 		.newroot = "/c",
 		.hide = hide,
-		.servers = "/resolv.conf",
+		.servers = "/net/resolv.conf",
 		.vsock = true,
 		.machine = true,
 		.started_ns = now_ns() };
@@ -199,15 +215,8 @@ int main(void)
 	if (!sys_mount("cgroup2", "/cg", "cgroup2", K_MS_NOSUID | K_MS_NODEV | K_MS_NOEXEC, NULL))
 		cfg.cgroup = "/cg";
 	loopback_up();
-	/* as in libkrun's contract; the host does not wait for us, the workload does */
-	if (getenv("KRUN_DHCP")) {
-		err = dhcp_run("eth0", DHCP_TRIES, cfg.servers);
-		if (err) {
-			say("agent: no address by DHCP: ");
-			say(strerror(-err));
-			say("\n");
-		}
-	}
+	if (getenv("KRUN_DHCP"))
+		address(cfg.servers);
 	/* If it is not there yet (a template, another kind of root), MSG_CREATE mounts what it is
 	 * told. */
 	cfg.share_mounted = !sys_mount("root", "/r", "virtiofs", 0, NULL);

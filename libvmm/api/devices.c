@@ -70,7 +70,7 @@ static int add_fs(struct start *s, const char *tag, const char *path, int pathle
  * where it mounts what it needs. */
 static int add_first(struct start *s, struct error *e)
 {
-	static const char *const dirs[] = { "dev", "proc", "sys", "r", "c", "cg" };
+	static const char *const dirs[] = { "dev", "proc", "sys", "r", "c", "cg", "net" };
 	struct api_fs f = { .readonly = true, .virt = s->first, .nvirt = START_FIRST };
 
 	_Static_assert(ARRAY_SIZE(dirs) + 1 == START_FIRST, "directories, and the agent");

@@ -120,7 +120,7 @@ void stdio_restore(void);
 
 /* ---- devices.c ---- */
 
-#define START_FIRST 7
+#define START_FIRST 8
 
 /* A start on its way; start.c makes it and takes it apart. */
 struct start {

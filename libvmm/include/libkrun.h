@@ -245,8 +245,9 @@ int32_t krun_add_disk3(uint32_t ctx_id, const char *block_id, const char *disk_p
  * link is down until it is there again. @c_mac: 6 bytes, no group address. NET_FLAG_VFKIT is for
  * datagrams by a path only. Of @features the guest is offered what can be had: behind a socket
  * nobody computes checksums, so none. With NET_FLAG_DHCP_CLIENT eth0 has an address, a default
- * route and an MTU before the workload runs, as a DHCP server says (IPv4; DNS is the root's
- * affair); the flag is one for all. A context with an interface has no TSI unless asked for.
+ * route and an MTU before the workload runs, as a DHCP server says (IPv4), whose name servers lie
+ * over the root's /etc/resolv.conf in the guest; the flag is one for all. A context with an
+ * interface has no TSI unless asked for.
  */
 int32_t krun_add_net_unixstream(uint32_t ctx_id, const char *c_path, int fd, uint8_t *const c_mac,
 	uint32_t features, uint32_t flags);

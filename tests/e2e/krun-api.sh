@@ -135,14 +135,23 @@ head -c 1M /dev/urandom >"$work/disk"
 mkdir -p "$root/etc"
 echo "of the host's" >"$root/etc/resolv.conf"
 sum=$(md5sum <"$work/disk")
+# A tap, and a server of addresses behind it.
+serve_addresses() {
+	ip tuntap add apitap mode tap multi_queue
+	ip address add 10.7.9.1/24 dev apitap
+	ip link set apitap up
+	printf '%s\n' 'start 10.7.9.5' 'end 10.7.9.5' 'interface apitap' "lease_file $work/leases" "pidfile $work/udhcpd.pid" 'option subnet 255.255.255.0' 'option dns 10.7.9.1 10.7.9.2' >"$work/udhcpd.conf"
+	: >"$work/leases"
+	busybox udhcpd -f "$work/udhcpd.conf" >"$work/udhcpd.log" 2>&1 </dev/null &
+	server=$!
+}
+serve_no_more() {
+	kill "$server" 2>/dev/null || true
+	wait "$server" 2>/dev/null || true
+	ip link delete apitap
+}
 trap 'ip link delete apitap 2>/dev/null || true; cleanup' EXIT
-ip tuntap add apitap mode tap multi_queue
-ip address add 10.7.9.1/24 dev apitap
-ip link set apitap up
-printf '%s\n' 'start 10.7.9.5' 'end 10.7.9.5' 'interface apitap' "lease_file $work/leases" "pidfile $work/udhcpd.pid" 'option subnet 255.255.255.0' 'option dns 10.7.9.1 10.7.9.2' >"$work/udhcpd.conf"
-: >"$work/leases"
-busybox udhcpd -f "$work/udhcpd.conf" >"$work/udhcpd.log" 2>&1 </dev/null &
-server=$!
+serve_addresses
 rm -f "$work/err"
 (until grep -qs to-the-terminal "$work/err" || ! kill -0 $$; do sleep 0.1; done; touch "$root/relayed") &
 watcher=$!
@@ -152,11 +161,10 @@ prog devices "$root" "$work/disk" apitap "$work/share" /bin/sh -c 'md5sum </dev/
 	mkdir -p /mnt/share; mount -t virtiofs share /mnt/share; cat /mnt/share/f; touch /mnt/share/g 2>/dev/null || echo read-only
 	cat /sys/class/virtio-ports/*/name 2>/dev/null | sort; for h in /sys/class/virtio-ports/*; do [ "$(cat "$h/name" 2>/dev/null)" != krun-stdout ] || echo by-its-port >"/dev/${h##*/}"; done
 	for c in /dev/hvc?; do (echo to-the-terminal >"$c") 2>/dev/null; done; i=0; until [ -e /relayed ] || [ $i = 600 ]; do i=$((i + 1)); sleep 0.1; done; exit 0'
-wait "$watcher" || true
-rm "$root/relayed"
-kill "$server" 2>/dev/null || true
-wait "$server" 2>/dev/null || true
-ip link delete apitap
+kill "$watcher" 2>/dev/null || true
+wait "$watcher" 2>/dev/null || true
+rm -f "$root/relayed"
+serve_no_more
 gave "a disk, a tap of several queues, a share that can only be read" 0 "$sum nameserver 10.7.9.1 nameserver 10.7.9.2 inet 10.7.9.5/24 2 answered in-share read-only krun-stderr krun-stdin krun-stdout term by-its-port"
 err_has to-the-terminal
 check "name servers lie over the root's file" "of the host's" "$(cat "$root/etc/resolv.conf")"
@@ -197,4 +205,9 @@ rm "$root/init.krun"
 "$top/kernel/bundle" "$build/kernel/vmlinux" "$work/libkrunfw.so.5"
 LD_LIBRARY_PATH=$build:$work KRUN_KERNEL=libkrunfw prog chroot "$root" /bin/echo bundle
 gave "the kernel of a bundle" 0 bundle
+serve_addresses
+# shellcheck disable=SC2016 # the guest's shell expands these
+LD_LIBRARY_PATH=$build:$work KRUN_KERNEL=libkrunfw prog nic "$root" tap apitap /bin/sh -c 'tr "\n" " " </etc/resolv.conf; ip -4 -o address show dev eth0 | grep -o "inet [0-9./]*"; ls -d /net 2>/dev/null'
+serve_no_more
+gave "and an address by DHCP, with name servers" 1 "nameserver 10.7.9.1 nameserver 10.7.9.2 inet 10.7.9.5/24"
 done_testing

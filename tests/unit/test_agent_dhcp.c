@@ -236,7 +236,6 @@ static const struct test_case cases[] = { TEST(an_address), TEST(lies), TEST(no_
 int main(int argc, char **argv)
 {
 	struct ifreq r = { .ifr_name = "dh0", .ifr_flags = K_IFF_TAP };
-
 	int fd;
 
 	if (unshare(CLONE_NEWNET) && unshare(CLONE_NEWUSER | CLONE_NEWNET)) {
