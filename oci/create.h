@@ -13,6 +13,8 @@
 #define CTL_SIGNAL_MS 2000
 /* The same for one that nothing but the main loop can send: to every process. */
 #define CTL_ALL_MS 5000
+/* The same for a stream of events, which has no other source either. */
+#define CTL_EVENTS_MS 10000
 /* How long the vCPUs of a guest may take to park, or to go on. */
 #define CTL_PAUSE_MS 10000
 /* How long the lock of a container is waited for: its holder creates, starts or deletes. */

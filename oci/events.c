@@ -111,6 +111,6 @@ int rt_events(
 			id);
 	if (stats)
 		return put_stats(&c, out, e);
-	r = ctl_open(&c, &q, CTL_PAUSE_MS, &fd, e);
+	r = ctl_open(&c, &q, CTL_EVENTS_MS, &fd, e);
 	return r ? r : stream(&c, fd, ms, out, e);
 }

@@ -172,7 +172,8 @@ struct vhost_user_cfg {
 
 int vhost_user_new(struct loop *loop, struct mem *mem, const struct vhost_user_cfg *cfg,
 	struct vdev **out, struct error *e);
-/* On @loop, or before it runs: cfg->wait_ms from now on. */
+/* On @loop, or before it runs: cfg->wait_ms from now on. For tests, whose device is to be made
+ * without haste, and then not to wait for what does not come. */
 void vhost_user_set_wait(struct vdev *v, unsigned ms);
 
 /* What struct vmm_vsock_done says, for those who do not see vmm.h. */

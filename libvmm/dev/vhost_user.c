@@ -527,5 +527,5 @@ int vhost_user_new(struct loop *loop, struct mem *mem, const struct vhost_user_c
 
 void vhost_user_set_wait(struct vdev *v, unsigned ms)
 {
-	vhu_of(v)->c.wait_ms = ms;
+	vhu_of(v)->c.wait_ms = ms ? ms : LIM_VHU_WAIT_MS;
 }
