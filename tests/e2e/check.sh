@@ -36,6 +36,6 @@ done
 check "create without KVM: one line" 1 "$(wc -l <"$work/err")"
 [ "$took" -lt 1000 ] || die "it took $took ms"
 ok "in less than a second"
-run krun-oci list -q
+status 0 krun-oci list -q
 check "nothing is left" "" "$(grep -F "$id" "$work/out" || true)"
 done_testing

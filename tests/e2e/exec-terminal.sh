@@ -152,9 +152,11 @@ done
 held --process "$work/process.json" "$id"
 saw "start 25 90 /dev/pts/0"
 proxy=$(cat "$work/p")
+status 0 krun-oci exec "$id" ps -o args
+grep -q '^sh -c echo .start' "$work/out" || die "it is not to be seen"
 kill -KILL "$(ps -o ppid= -p "$proxy" | tr -d ' ')"
 wait_for 30 test ! -e "/proc/$proxy"
-wait_for 30 sh -c "! krun-oci exec $id ps -o args | grep -q '^sh -c echo start'"
+wait_for 30 sh -c "krun-oci exec $id ps -o args >$work/ps && ! grep -q '^sh -c echo .start' $work/ps"
 ok "a command in the foreground that is killed takes its process along"
 exec 7>&-
 wait $holder || true

@@ -36,8 +36,8 @@ void content(const char *what, const char *path);
 /* In a child, whose lines are printed; as an ordinary user. */
 void apart(void (*fn)(void));
 void as_user(unsigned uid, void (*fn)(void));
-/* SIGALRM after a second, and each second until ring(0): the first may come before the call does.
- */
+/* SIGALRM every @seconds from now on, 0: no more. Again and again, as the first may come before the
+ * call that it is to interrupt. */
 void ring(int seconds);
 /* Every call by path with @path, from @dir; every call by descriptor with @fd (fs-posix-cross.c).
  */

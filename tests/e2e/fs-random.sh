@@ -30,9 +30,9 @@ fi
 ok "$(grep -c '^[0-9]* ' "$work/host.trace") operations, one trace"
 [ "$(grep -cE '^[0-9]+ .* = [0-9]' "$work/host.trace")" -gt $((ops / 10)) ] || die "hardly any operation worked"
 
-# Mode, owners, links, size, time of change where it was set, content, attributes.
+# Type, mode, owners, links, where a link leads, size and content, attributes.
 tree() { # DIR
-	(cd "$1" && find . -printf '%p %y %m %U:%G %n %l ' \( -type f -printf '%s' -exec md5sum {} \; -o -printf '\n' \) | sed 's/  .*//' | sort
+	(cd "$1" && find . -printf '%p %y %m %U:%G %n %l ' \( -type f -printf '%s' -exec md5sum {} \; -o -printf '\n' \) | sed 's,  \./.*,,' | sort
 		{ getfattr -R -d -m - -P . 2>/dev/null || true; } | sort)
 }
 tree "$work/native" >"$work/native.tree"

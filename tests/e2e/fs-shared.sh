@@ -54,7 +54,7 @@ touch "$v/late"
 status 0 krun-oci kill "$id-a" USR1
 wait_for 60 test -s "$v/seen"
 # looks, of which there are fifty a second where nothing else takes time; before the signal it counts from far below zero
-[ "$(cat "$v/seen")" -le 150 ] || die "a name that was not there is seen by look $(cat "$v/seen")"
+[ "$(cat "$v/seen")" -le 60 ] || die "a name that was not there is seen by look $(cat "$v/seen")"
 ok "a name that was not there is seen soon"
 wait_for 60 test -e "$v/end-a"
 check "both ended well" "0 0" "$(exit_of "$id-a") $(exit_of "$id-b")"

@@ -69,7 +69,9 @@ for kind in prestart createRuntime createContainer; do
 done
 fail_create "a missing one" createRuntime '{"path":"/no/such"}' 'error running createRuntime hook #0: "/no/such": No such file or directory'
 ! long || fail_create "a missing one" createContainer '{"path":"/no/such"}' 'error running createContainer hook #0: "/no/such": No such file or directory'
-hang='{"path":"/bin/sh","args":["sh","-c","exec <&-; sleep 1000 & sleep 1000"],"timeout":1}'
+# by a name that a look at the host's processes does not pass over
+cp /bin/sleep "$work/hang"
+hang='{"path":"/bin/sh","args":["sh","-c","exec <&-; '$work/hang' 1000 & '$work/hang' 1000"],"timeout":1}'
 ! long || fail_create "one that hangs" prestart "$hang" 'error running prestart hook #0: "/bin/sh": timed out after 1 s and was killed'
 fail_create "one that hangs" createContainer "$hang" 'error running createContainer hook #0: "/bin/sh": timed out after 1 s and was killed'
 

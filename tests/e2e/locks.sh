@@ -43,7 +43,7 @@ run krun-oci delete --force "$id"
 if long; then
 	guest 'cat /mnt/lock' 'none,/mnt=always'
 	run krun-oci run --bundle "$work/b" "$id"
-	check "caching by mount" 0 "$rc"
+	check "an annotation of caching by mount is taken" 0 "$rc"
 fi
 guest true '/elsewhere=always'
 run krun-oci run --bundle "$work/b" "$id"

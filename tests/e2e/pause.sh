@@ -59,7 +59,7 @@ wait_for 20 grown
 ok "it goes on"
 
 say "the host's clock is set while it is paused"
-clock_right() { # WHAT: by when it went on; how late it was told is its clock's error
+clock_right() { # WHAT: it must be between $since, before the resume, and now; a late answer is no error
 	local n
 	n=$(grep -c '^[0-9]' "$work/$id.out" || true)
 	krun-oci kill "$id" USR1

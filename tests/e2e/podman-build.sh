@@ -45,5 +45,6 @@ status 0 buildah run --runtime "$(command -v krun-oci)" --isolation oci --networ
 grep -q krun "$work/out" || die "not in a guest: $(cat "$work/out")"
 check "its file" "in a guest" "$(cat "$(buildah mount "$c")/made")"
 status 0 buildah rm "$c"
-check "nothing is left" "" "$(krun-oci list --quiet)"
+run krun-oci list --quiet
+check "nothing is left" "0 " "$rc $(cat "$work/out")"
 done_testing

@@ -34,7 +34,8 @@ run pod exec "$infra" sh
 [ "$rc" != 0 ] || die "exec into the infra container"
 err_has "sandbox container"
 status 0 pod kube down "$work/pod.yaml"
-check "nothing is left" "" "$(krun-oci list --quiet)"
+run krun-oci list --quiet
+check "nothing is left" "0 " "$rc $(cat "$work/out")"
 
 if ! long; then
 	done_testing

@@ -40,5 +40,6 @@ status 5 pod run --rm --userns keep-id --network host -v "$work/v:/v" $image sh 
 check "his own id" "$(id -u)" "$(cat "$work/out")"
 check "his own file" "$(id -u)" "$(stat -c %u "$work/v/mine")"
 ! long || status 5 pod run --rm --network none --user 1000 $image sh -c 'exit 5'
-check "nothing is left" "" "$(krun-oci list --quiet)"
+run krun-oci list --quiet
+check "nothing is left" "0 " "$rc $(cat "$work/out")"
 done_testing

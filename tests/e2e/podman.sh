@@ -102,6 +102,8 @@ if long; then
 	status 0 pod run -d --name c2 "${run_opts[@]}" $image sleep 1000
 	status 0 pod rm --force --time 0 c2
 fi
-check "nothing is left" "" "$(pod ps --all --quiet)"
-check "nor in the runtime" "" "$(krun-oci list --quiet)"
+run pod ps --all --quiet
+check "nothing is left" "0 " "$rc $(cat "$work/out")"
+run krun-oci list --quiet
+check "nor in the runtime" "0 " "$rc $(cat "$work/out")"
 done_testing

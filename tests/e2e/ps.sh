@@ -27,11 +27,12 @@ status 0 krun-oci ps "$id" -o pid,args
 out_has "sleep 1234"
 check "with options it is the container's own ps" "PID COMMAND" "$(head -n 1 "$work/out" | tr -s ' ' | sed 's/^ //; s/ $//')"
 # a name that would draw on a terminal, and many processes
-krun-oci exec "$id" sh -c 'for i in $(seq 150); do sleep 4321 & done; exec sh -c "sleep 10; :" "$(printf "\033[31mred")" & sleep 1; true' </dev/null >/dev/null 2>&1 || die "exec"
+krun-oci exec "$id" sh -c 'for i in $(seq 150); do sleep 4321 & done; exec sh -c "sleep 1000; :" "$(printf "\033[31mred")" & sleep 1; true' </dev/null >/dev/null 2>&1 || die "exec"
 many() { [ "$(krun-oci ps "$id" | grep -c ' sleep 4321$')" = 150 ]; }
 wait_for 60 many
 ok "150 processes, more than one message holds"
 krun-oci ps "$id" >"$work/out"
+grep -q red "$work/out" || die "the name that would draw is not there"
 check "no control characters" 0 "$(tr -d '\n' <"$work/out" | grep -c '[[:cntrl:]]' || true)"
 status 1 krun-oci ps --format yaml "$id"
 status 1 krun-oci ps "$id-none"

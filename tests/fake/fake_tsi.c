@@ -10,6 +10,7 @@
  */
 #include <arpa/inet.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <net/if.h>
 #include <poll.h>
 #include <sched.h>
@@ -25,15 +26,21 @@
 bool ft_own_net(void)
 {
 	struct ifreq r = { .ifr_name = "lo", .ifr_flags = IFF_UP };
+	int was = open("/proc/self/ns/net", O_RDONLY | O_CLOEXEC), fd;
 	bool ok;
-	int fd;
 
-	if (unshare(CLONE_NEWNET))
+	if (was < 0 || unshare(CLONE_NEWNET)) {
+		if (was >= 0)
+			(void)close(was);
 		return false;
+	}
 	fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
 	ok = fd >= 0 && !ioctl(fd, SIOCSIFFLAGS, &r);
 	if (fd >= 0)
 		(void)close(fd);
+	if (!ok)
+		(void)setns(was, CLONE_NEWNET);
+	(void)close(was);
 	return ok;
 }
 
