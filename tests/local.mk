@@ -317,6 +317,7 @@ guest_files = \
 	tests/e2e/terminal.sh \
 	tests/e2e/tsi-policy.sh \
 	tests/e2e/tsi.sh \
+	tests/e2e/unit-kernel.sh \
 	tests/e2e/update.sh \
 	tests/e2e/userns.sh \
 	tests/e2e/version.sh \
