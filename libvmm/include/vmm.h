@@ -469,14 +469,13 @@ struct vmm_balloon {
  */
 int vmm_balloon_set(struct vmm *vm, uint64_t bytes);
 /* Any thread. What the guest has told last, and asks it to tell anew, once for all who ask
- * meanwhile: for current figures call now and then until @age has grown. -ENODEV: it
- * has none. -ESHUTDOWN (the VM has ended), -EAGAIN, -ENOMEM: it is not asked, and *out is filled
- * all the same. */
+ * meanwhile: for current figures call now and then until @age has grown. -ENODEV: it has none.
+ * -ESHUTDOWN (the VM has ended), -EAGAIN, -ENOMEM: it is not asked, and *out is filled all the
+ * same. */
 int vmm_balloon(struct vmm *vm, struct vmm_balloon *out);
 
 /* Probes what the host can do, each in microseconds where all is well and in two seconds at most;
- * the guest probe runs ten instructions in a VM
- * of its own. */
+ * the guest probe runs ten instructions in a VM of its own. */
 enum vmm_probe {
 	VMM_PROBE_API,	 /* API version 12 */
 	VMM_PROBE_CAPS,	 /* irqchip, user memory, irqfd, ioeventfd, ... */

@@ -15,15 +15,17 @@ status 0 krun-oci run --bundle "$work/b" "$id"
 check "they are there when the container has ended" "8192 0" "$(stat -c %s "$root/ended") $(bytes "$root/ended")"
 
 edit b '.process.args=["/mapped","/paused","/mark"]'
+create_flags=(--log "$work/log" --log-level warning)
 created "$id" b
+create_flags=()
 check "create" 0 "$rc"
 status 0 krun-oci start "$id"
 wait_for 60 test -e "$root/mark"
 status 0 krun-oci pause "$id"
 # a guest that was too slow for the time it has to write back is told again
 for ((i = 0; i < 10; i++)); do
-	grep -q "has not written back" "$work/$id.err" || break
-	: >"$work/$id.err"
+	grep -q "has not written back" "$work/log" || break
+	: >"$work/log"
 	status 0 krun-oci resume "$id"
 	status 0 krun-oci pause "$id"
 done

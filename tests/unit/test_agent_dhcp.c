@@ -184,6 +184,7 @@ static void an_address(void)
 /* Answers to others, of other kinds, and without sense are passed over. */
 static void lies(void)
 {
+	static const uint8_t odd[] = { 6, 5, 10, 96, 0, 1, 10, 255 };
 	static const uint8_t cut[] = { 1, 200, 255 }, end[] = { 3 };
 	uint8_t keep[sizeof(frame)];
 	size_t n;
@@ -220,10 +221,22 @@ static void lies(void)
 	CHECK(heard(DISCOVER));
 	answer(OFFER, good, sizeof(good));
 	CHECK(send_it());
-	CHECK_EQ(serve(pid, "\xff", 1), 0);
+	/* nor half of a name server */
+	CHECK_EQ(serve(pid, odd, sizeof(odd)), 0);
 	CHECK_EQ(get_ip(SIOCGIFADDR), 0x0a600007);
 	CHECK_EQ(get_ip(SIOCGIFNETMASK), 0xffffff00);
 	CHECK(access(servers, F_OK));
+}
+
+/* The address is there all the same, and a positive errno tells of the rest. */
+static void no_place_for_servers(void)
+{
+	char was = servers[0];
+
+	servers[0] = 0;
+	CHECK_EQ(serve(client(), good, sizeof(good)), -ENOENT & 0xff);
+	servers[0] = was;
+	CHECK_EQ(get_ip(SIOCGIFNETMASK), 0xffff0000);
 }
 
 static void no_such_interface(void)
@@ -231,7 +244,8 @@ static void no_such_interface(void)
 	CHECK_EQ(dhcp_run("none0", 1, NULL), -ENODEV);
 }
 
-static const struct test_case cases[] = { TEST(an_address), TEST(lies), TEST(no_such_interface) };
+static const struct test_case cases[] = { TEST(an_address), TEST(lies), TEST(no_place_for_servers),
+	TEST(no_such_interface) };
 
 int main(int argc, char **argv)
 {
