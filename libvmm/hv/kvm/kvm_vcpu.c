@@ -20,9 +20,9 @@
 #include "util/cleanup.h"
 #include "util/util.h"
 
-/* #syscalls:vcpu ioctl:KVM_RUN clock_nanosleep rt_sigprocmask rt_sigreturn */
+/* #syscalls:vcpu ioctl:KVM_RUN rt_sigprocmask rt_sigreturn */
 /* #syscalls:main ioctl:KVM_RUN ioctl:KVM_KVMCLOCK_CTRL */
-/* #syscalls:main,io,fs,vcpu tgkill */
+/* #syscalls:main,io,fs,vcpu tgkill clock_nanosleep */
 
 #define ENOMEM_TRIES 100 /* of the first run, one millisecond apart */
 
@@ -252,9 +252,14 @@ int hv_vcpu_run(struct hv_vcpu *c, struct hv_exit *x)
 
 void hv_vcpu_kick(struct hv_vcpu *c, int tid)
 {
+	const struct timespec ms = { .tv_nsec = 1000000 };
+
 	__atomic_store_n(&c->run->immediate_exit, 1, __ATOMIC_SEQ_CST);
-	if (tid > 0)
-		(void)tgkill(getpid(), tid, KVM_KICK_SIGNAL);
+	/* A signal of this kind is queued, in memory and within RLIMIT_SIGPENDING of the user's:
+	 * what has no room now has in a moment. One that is not sent leaves the guest where it is
+	 * for as long as it pleases. */
+	while (tid > 0 && tgkill(getpid(), tid, KVM_KICK_SIGNAL) < 0 && errno == EAGAIN)
+		(void)nanosleep(&ms, NULL);
 }
 
 int hv_vcpu_complete(struct hv_vcpu *c)

@@ -20,6 +20,7 @@
 #include <string.h>
 #include <sys/eventfd.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
@@ -30,11 +31,12 @@
 #include "util/log.h"
 #include "util/util.h"
 
-#define SERIAL_DATA 0x3f8
-#define SERIAL_LSR  0x3fd
-#define LSR_IDLE    0x60
-#define OUT_MAX	    (256 << 10)
-#define SAVE_AT	    "SMOKE tick=3"
+#define SERIAL_DATA   0x3f8
+#define SERIAL_LSR    0x3fd
+#define LSR_IDLE      0x60
+#define OUT_MAX	      (256 << 10)
+#define SAVE_AT	      "SMOKE tick=3"
+#define LEAVE_SECONDS 20
 
 struct opts {
 	bool pvh, save, verbose;
@@ -182,13 +184,75 @@ static void start_threads(void)
 	}
 }
 
+/* Whether the thread of a vCPU ended within the limit. */
+static bool joined(unsigned i)
+{
+	struct timespec t;
+
+	(void)clock_gettime(CLOCK_REALTIME, &t);
+	t.tv_sec += LEAVE_SECONDS;
+	return !pthread_timedjoin_np(thread[i], NULL, &t);
+}
+
+static void kick(unsigned i)
+{
+	hv_vcpu_kick(vcpu[i], __atomic_load_n(&tids[i], __ATOMIC_ACQUIRE));
+}
+
+/* A vCPU that does not hear its kick is a fault by itself, and one that has been on CI: says what
+ * tells a lost kick from a kernel that does not come back. */
+static void __attribute__((noreturn)) stuck(unsigned i)
+{
+	uint64_t runs = hv_vcpu_runs(vcpu[i]);
+	size_t n = MIN(out_len, 1500);
+
+	(void)fprintf(stderr,
+		"boot_smoke: vCPU %u, thread %d, did not stop within %u s, run %llu\n", i, tids[i],
+		LEAVE_SECONDS, (unsigned long long)runs);
+	kick(i);
+	(void)fprintf(stderr, "boot_smoke: a second kick: %s, run %llu\n",
+		joined(i) ? "it stopped" : "no", (unsigned long long)hv_vcpu_runs(vcpu[i]));
+	(void)fprintf(stderr, "the guest%s; its last words:\n%.*s\n",
+		__atomic_load_n(&guest_ended, __ATOMIC_ACQUIRE) ? " has ended" : "", (int)n,
+		out + out_len - n);
+	exit(1);
+}
+
 static void stop_threads(void)
 {
 	__atomic_store_n(&stop_now, 1, __ATOMIC_RELEASE);
 	for (unsigned i = 0; i < o.vcpus; i++)
-		hv_vcpu_kick(vcpu[i], __atomic_load_n(&tids[i], __ATOMIC_ACQUIRE));
+		kick(i);
 	for (unsigned i = 0; i < o.vcpus; i++)
-		(void)pthread_join(thread[i], NULL);
+		if (!joined(i))
+			stuck(i);
+}
+
+static void *restore_limit(void *arg)
+{
+	const struct timespec later = { .tv_nsec = 200000000 };
+
+	(void)nanosleep(&later, NULL);
+	if (setrlimit(RLIMIT_SIGPENDING, arg) < 0)
+		die("setrlimit", NULL);
+	return NULL;
+}
+
+/* As stop_threads(), while for a moment no signal can be queued: a kick waits for its place. */
+static void stop_threads_without_signals(void)
+{
+	struct rlimit was, none;
+	pthread_t t;
+
+	if (getrlimit(RLIMIT_SIGPENDING, &was) < 0)
+		die("getrlimit", NULL);
+	none = (struct rlimit){ .rlim_cur = 0, .rlim_max = was.rlim_max };
+	if (setrlimit(RLIMIT_SIGPENDING, &none) < 0)
+		die("setrlimit", NULL);
+	if (pthread_create(&t, NULL, restore_limit, &was))
+		die("threads", NULL);
+	stop_threads();
+	(void)pthread_join(t, NULL);
 }
 
 static void make_vm(int kvm)
@@ -282,7 +346,7 @@ static void save_and_move(int kvm)
 	struct save_in in;
 	int r = 0;
 
-	stop_threads();
+	stop_threads_without_signals();
 	for (unsigned i = 0; !r && i < o.vcpus; i++) {
 		r = hv_vcpu_complete(vcpu[i]);
 		if (!r)
