@@ -22,9 +22,9 @@ struct job {
  */
 int job_start(struct job *job, char *req, size_t len, char *msg, size_t msg_len);
 
-/* Describes every descendant of the calling process, a few lines each: state, where it sleeps,
- * kernel stack. */
-size_t tree_describe(char *buf, size_t len);
+/* Describes every thread of the calling process's descendants, two lines each: state, where it
+ * sleeps, signals, kernel stack. @running: only those that are on a processor or wait for one. */
+size_t tree_describe(bool running, char *buf, size_t len);
 
 /* Sends `sig` to every descendant of the calling process; how many there were. */
 unsigned int tree_signal(int sig);

@@ -303,31 +303,71 @@ static void read_line(pid_t pid, const char *tid, const char *what, char *buf, s
 	buf[strcspn(buf, "\n")] = 0;
 }
 
-/* One thread: its state and name, the system call that it is in, its kernel stack. */
-static size_t describe_thread(const struct proc *p, const char *tid, char *buf, size_t len)
+/* The functions of a thread's kernel stack in one line, the innermost first. */
+static void read_stack(pid_t pid, const char *tid, char *buf, size_t len)
 {
-	char name[64], stat[512], syscall[160], path[64], stack[1200];
-	const char *state;
+	char path[64], stack[1600], name[64];
 	char *line, *save = NULL;
+	size_t used = 0;
+
+	buf[0] = 0;
+	(void)snprintf(path, sizeof(path), "task/%s/stack", tid);
+	if (read_proc(pid, path, stack, sizeof(stack)) <= 0)
+		return;
+	for (line = strtok_r(stack, "\n", &save); line && used < len;
+		line = strtok_r(NULL, "\n", &save))
+		if (sscanf(line, "%*s %63[^/+ ]", name) == 1)
+			used += (size_t)snprintf(
+				buf + used, len - used, "%s%s", used ? " < " : "", name);
+}
+
+/* A line of a thread's status, without its name. */
+static void read_status(pid_t pid, const char *tid, const char *key, char *buf, size_t len)
+{
+	char path[64], text[2048];
+	char *at;
+
+	buf[0] = 0;
+	(void)snprintf(path, sizeof(path), "task/%s/status", tid);
+	if (read_proc(pid, path, text, sizeof(text)) <= 0)
+		return;
+	at = strstr(text, key);
+	if (!at)
+		return;
+	at += strlen(key);
+	(void)snprintf(buf, len, "%.*s", (int)strcspn(at, "\n"), at);
+}
+
+/* One thread, two lines: its state, name and ticks of CPU time, the system call that it is in, the
+ * signals that wait for it and those it blocks; its kernel stack. */
+static size_t describe_thread(
+	const struct proc *p, const char *tid, bool running, char *buf, size_t len)
+{
+	char name[64], stat[512], syscall[160], stack[800], pending[32], blocked[32];
+	unsigned long user = 0, sys = 0;
+	const char *state;
 	size_t used;
 
 	read_line(p->pid, tid, "comm", name, sizeof(name));
 	read_line(p->pid, tid, "stat", stat, sizeof(stat));
-	read_line(p->pid, tid, "syscall", syscall, sizeof(syscall));
 	state = strrchr(stat, ')');
-	used = (size_t)snprintf(buf, len, "    %s %c %s, system call %s\n", tid,
-		state && strlen(state) > 2 ? state[2] : '?', name, syscall);
-	if (used >= len)
-		return len;
-	(void)snprintf(path, sizeof(path), "task/%s/stack", tid);
-	if (read_proc(p->pid, path, stack, sizeof(stack)) > 0)
-		for (line = strtok_r(stack, "\n", &save); line && used < len;
-			line = strtok_r(NULL, "\n", &save))
-			used += (size_t)snprintf(buf + used, len - used, "      %s\n", line);
+	if (running && (!state || strncmp(state, ") R", 3) != 0))
+		return 0;
+	read_line(p->pid, tid, "syscall", syscall, sizeof(syscall));
+	read_stack(p->pid, tid, stack, sizeof(stack));
+	read_status(p->pid, tid, "SigPnd:\t", pending, sizeof(pending));
+	read_status(p->pid, tid, "SigBlk:\t", blocked, sizeof(blocked));
+	if (state) /* fields 14 and 15 of stat, behind the name's, 2 */
+		(void)sscanf(state + 1, " %*c %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %lu %lu",
+			&user, &sys);
+	used = (size_t)snprintf(buf, len,
+		"    %s %c %s, ticks %lu+%lu, system call %s, pending %s, blocked %s\n      %s\n",
+		tid, state && strlen(state) > 2 ? state[2] : '?', name, user, sys, syscall, pending,
+		blocked, stack);
 	return used < len ? used : len;
 }
 
-static size_t describe_one(const struct proc *p, char *buf, size_t len)
+static size_t describe_one(const struct proc *p, bool running, char *buf, size_t len)
 {
 	char cmd[200], path[64];
 	ssize_t n = read_proc(p->pid, "cmdline", cmd, sizeof(cmd));
@@ -341,26 +381,26 @@ static size_t describe_one(const struct proc *p, char *buf, size_t len)
 	if (n <= 0)
 		n = read_proc(p->pid, "comm", cmd, sizeof(cmd));
 	cmd[strcspn(cmd, "\n")] = 0;
-	used = (size_t)snprintf(buf, len, "  %d %c %s\n", p->pid, p->state, cmd);
+	used = running ? 0 : (size_t)snprintf(buf, len, "  %d %c %s\n", p->pid, p->state, cmd);
 	if (used >= len)
 		return len;
 	(void)snprintf(path, sizeof(path), "/proc/%d/task", p->pid);
 	tasks = opendir(path);
 	while (tasks && used < len && (e = readdir(tasks)))
 		if (e->d_name[0] != '.')
-			used += describe_thread(p, e->d_name, buf + used, len - used);
+			used += describe_thread(p, e->d_name, running, buf + used, len - used);
 	if (tasks)
 		closedir(tasks);
 	return used < len ? used : len;
 }
 
-size_t tree_describe(char *buf, size_t len)
+size_t tree_describe(bool running, char *buf, size_t len)
 {
 	static struct proc procs[MAX_PROCS];
 	unsigned int n = find_tree(procs, MAX_PROCS);
 	size_t used = 0;
 
 	for (unsigned int i = 0; i < n && used < len; i++)
-		used += describe_one(&procs[i], buf + used, len - used);
+		used += describe_one(&procs[i], running, buf + used, len - used);
 	return used;
 }
