@@ -6,7 +6,9 @@
  * vm->run says what all vCPUs shall do. Whoever changes it kicks each vCPU, which makes the run
  * call return, and waits on vm->cond until each has parked or gone. A kick that lands between the
  * check of vm->run and the run call is not lost: hv_vcpu_kick() makes the *next* run call return
- * too.
+ * too. Who waits kicks again each second all the same: no way is known by which a kick is lost,
+ * but in an emulated host a vCPU has been seen that stayed in its guest, and a machine that cannot
+ * be stopped is too much to pay for what was not thought of.
  *
  * A trapped access is answered on this thread through the frozen buses. Nothing here takes a lock
  * but vm->lock and those of the devices that it reaches. A fault is a question to the devices that
@@ -23,7 +25,8 @@
 #include "core/vm.h"
 #include "util/log.h"
 
-#define VCPU_FAULTS 8 /* in a row, without anything to mend, before the VM ends */
+#define VCPU_KICKS_WARN 10 /* seconds */
+#define VCPU_FAULTS	8  /* in a row, without anything to mend, before the VM ends */
 /* Longer than most disks take to find that they cannot read: faults that lie further apart are not
  * of one kind. */
 #define VCPU_FAULT_NS 10000000000ULL
@@ -233,15 +236,54 @@ static bool is_started(const struct vcpu *c)
 	return __atomic_load_n(&c->started, __ATOMIC_ACQUIRE);
 }
 
+/* Lock held. */
+static bool is_there(const struct vcpu *c)
+{
+	return !is_started(c) || c->gone || (c->vm->run == VM_PARK && c->parked);
+}
+
 static bool all_there(const struct vmm *vm)
 {
-	for (unsigned i = 0; i < vm->nvcpus; i++) {
-		const struct vcpu *c = &vm->vcpu[i];
-
-		if (is_started(c) && !c->gone && !c->parked)
+	for (unsigned i = 0; i < vm->nvcpus; i++)
+		if (!is_there(&vm->vcpu[i]))
 			return false;
-	}
 	return true;
+}
+
+static void kick(struct vcpu *c)
+{
+	if (is_started(c))
+		hv_vcpu_kick(c->hv, __atomic_load_n(&c->tid, __ATOMIC_SEQ_CST));
+}
+
+/* Those that are not there. Lock held, but not while a kick waits for its place. */
+static void kick_again(struct vmm *vm, unsigned times)
+{
+	for (unsigned i = 0; i < vm->nvcpus; i++) {
+		if (is_there(&vm->vcpu[i]))
+			continue;
+		(void)pthread_mutex_unlock(&vm->lock);
+		if (times == VCPU_KICKS_WARN)
+			log_warn("vCPU %u has not left its guest for %u s", i, times);
+		kick(&vm->vcpu[i]);
+		(void)pthread_mutex_lock(&vm->lock);
+	}
+}
+
+/* Waits until all are where vm->run wants them, or it is no longer @run. Lock held. */
+static void wait_for_all(struct vmm *vm, enum vm_run run)
+{
+	struct timespec until;
+	unsigned times = 0;
+
+	(void)clock_gettime(CLOCK_MONOTONIC, &until);
+	until.tv_sec++;
+	while (vm->run == run && !all_there(vm)) {
+		if (pthread_cond_timedwait(&vm->cond, &vm->lock, &until) != ETIMEDOUT)
+			continue;
+		kick_again(vm, ++times);
+		until.tv_sec++;
+	}
 }
 
 void vcpus_go(struct vmm *vm, enum vm_run run)
@@ -255,22 +297,20 @@ void vcpus_go(struct vmm *vm, enum vm_run run)
 	if (run == VM_RUN)
 		return;
 
-	for (unsigned i = 0; i < vm->nvcpus; i++) {
-		struct vcpu *c = &vm->vcpu[i];
-
-		if (is_started(c))
-			hv_vcpu_kick(c->hv, __atomic_load_n(&c->tid, __ATOMIC_SEQ_CST));
-	}
+	for (unsigned i = 0; i < vm->nvcpus; i++)
+		kick(&vm->vcpu[i]);
 	if (run == VM_QUIT)
 		return;
 	(void)pthread_mutex_lock(&vm->lock);
-	while (vm->run == VM_PARK && !all_there(vm))
-		(void)pthread_cond_wait(&vm->cond, &vm->lock);
+	wait_for_all(vm, VM_PARK);
 	(void)pthread_mutex_unlock(&vm->lock);
 }
 
 void vcpus_join(struct vmm *vm)
 {
+	(void)pthread_mutex_lock(&vm->lock);
+	wait_for_all(vm, VM_QUIT);
+	(void)pthread_mutex_unlock(&vm->lock);
 	for (unsigned i = 0; i < vm->nvcpus; i++) {
 		struct vcpu *c = &vm->vcpu[i];
 

@@ -53,12 +53,16 @@ void vm_end(struct vmm *vm, enum vmm_end end, const char *fmt, ...)
 int vmm_new(int kvm_fd, struct vmm **out, struct error *e)
 {
 	struct vmm *vm = calloc(1, sizeof(*vm));
+	pthread_condattr_t attr;
 	int r;
 
 	if (!vm)
 		return err_sys(e, ENOMEM, "cannot make a VM");
 	(void)pthread_mutex_init(&vm->lock, NULL);
-	(void)pthread_cond_init(&vm->cond, NULL);
+	(void)pthread_condattr_init(&attr);
+	(void)pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
+	(void)pthread_cond_init(&vm->cond, &attr);
+	(void)pthread_condattr_destroy(&attr);
 	mem_init(&vm->mem);
 	vm->event_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	r = vm->event_fd < 0 ? err_sys(e, errno, "eventfd") : hv_open(kvm_fd, &vm->hv, e);

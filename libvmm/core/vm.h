@@ -89,7 +89,7 @@ struct vmm {
 	bool nested, acpi, pit; /* of struct vmm_config */
 
 	pthread_mutex_t lock;
-	pthread_cond_t cond;
+	pthread_cond_t cond; /* by CLOCK_MONOTONIC */
 	enum vm_run run;
 	enum vmm_end end;
 	char why[160];
@@ -116,6 +116,7 @@ int vcpu_start(struct vcpu *c, struct error *e);
 int vcpu_complete(struct vcpu *c);
 /* Sets what vCPUs shall do. VM_PARK returns when each has parked or gone, the others at once. */
 void vcpus_go(struct vmm *vm, enum vm_run run);
+/* Waits for the end of each, which they have been told. */
 void vcpus_join(struct vmm *vm);
 
 /* vm_build.c: devices of @cfg on their buses, with interrupts and kicks; cmdline gets their

@@ -58,6 +58,7 @@ struct event {
 struct hv {
 	pthread_mutex_t lock;
 	pthread_cond_t cond;
+	unsigned lose, lost; /* kicks */
 	struct hv_features features;
 	struct hv_vcpu *vcpu[LIM_VCPUS];
 	struct region region[LIM_REGIONS];
@@ -336,9 +337,31 @@ void hv_vcpu_kick(struct hv_vcpu *c, int tid)
 {
 	(void)tid;
 	(void)pthread_mutex_lock(&c->hv->lock);
-	c->kicked = true;
+	if (c->hv->lose) {
+		c->hv->lose--;
+		c->hv->lost++;
+	} else {
+		c->kicked = true;
+	}
 	(void)pthread_cond_broadcast(&c->hv->cond);
 	(void)pthread_mutex_unlock(&c->hv->lock);
+}
+
+void fake_hv_lose_kicks(struct hv *h, unsigned n)
+{
+	(void)pthread_mutex_lock(&h->lock);
+	h->lose = n;
+	(void)pthread_mutex_unlock(&h->lock);
+}
+
+unsigned fake_hv_lost(struct hv *h)
+{
+	unsigned n;
+
+	(void)pthread_mutex_lock(&h->lock);
+	n = h->lost;
+	(void)pthread_mutex_unlock(&h->lock);
+	return n;
 }
 
 int hv_vcpu_complete(struct hv_vcpu *c)

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-/* What a VM has said when it ends: the last words of its kernel, and output for slow readers. */
+/* How a VM ends: its kernel's last words, output for slow readers, a vCPU that has not heard. */
 #include <fcntl.h>
 #include <unistd.h>
 
@@ -117,6 +117,26 @@ static void drained(void)
 	vmm_free(vm);
 }
 
-static const struct test_case cases[] = { TEST(panicked), TEST(drained) };
+/* Who waits for a vCPU kicks again. */
+static void kick_lost(void)
+{
+	struct hv *h;
+
+	CHECK_EQ(up(0, -1), 0);
+	h = fake_hv_last();
+	CHECK(wr(0x70, 0)); /* it is in its guest again when this returns */
+	fake_hv_lose_kicks(h, 1);
+	CHECK_EQ(vmm_pause(vm), 0);
+	CHECK_EQ(fake_hv_lost(h), 1);
+	CHECK_EQ(vmm_resume(vm), 0);
+	CHECK(wr(0x70, 0));
+	fake_hv_lose_kicks(h, 2);
+	vmm_stop(vm);
+	CHECK_EQ(fake_hv_lost(h), 2);
+	CHECK_EQ(vmm_wait(vm), VMM_END_STOPPED);
+	vmm_free(vm);
+}
+
+static const struct test_case cases[] = { TEST(panicked), TEST(drained), TEST(kick_lost) };
 
 TEST_MAIN(cases)
