@@ -23,6 +23,20 @@ docs/libkrun.3: docs/h2man libvmm/include/libkrun.h docs/krun-oci.1 VERSION
 	$(AM_V_GEN)mkdir -p docs && $(top_srcdir)/docs/h2man libkrun 3 "a process as a KVM microVM" \
 		"`cat $(top_srcdir)/VERSION`" "`sed -n 's/^\.Dd //p' $(top_srcdir)/docs/krun-oci.1`" $(top_srcdir)/libvmm/include/libkrun.h >$@.tmp && mv $@.tmp $@
 
+# `man krun_create_ctx` finds the page that has it.
+krun_functions = `sed -n 's/^	\(krun_[a-z0-9_]*\);$$/\1/p' $(top_srcdir)/libvmm/api/libkrun.map`
+if LIBKRUN
+install-man-links:
+	$(MKDIR_P) "$(DESTDIR)$(man3dir)"
+	for f in $(krun_functions); do echo '.so man3/libkrun.3' >"$(DESTDIR)$(man3dir)/$$f.3" || exit 1; done
+
+uninstall-man-links:
+	for f in $(krun_functions); do rm -f "$(DESTDIR)$(man3dir)/$$f.3"; done
+else
+install-man-links uninstall-man-links:
+endif
+.PHONY: install-man-links uninstall-man-links
+
 # list: README.md docs/*.md docs/*.svg
 doc_files = \
 	README.md \

@@ -261,3 +261,24 @@ else
 install-libkrun uninstall-libkrun:
 endif
 .PHONY: install-libkrun uninstall-libkrun
+
+# libvmm.a: one object of all that the VMM is made of, in which only what its headers declare has a name for others.
+EXTRA_DIST += libvmm/libvmm.pc.in
+vmm_parts = libvmmcore.a libhvkvm.a libproto.a libutil.a
+vmm_names = vmm_* err_set err_sys err_text log_set_sink log_at log_limited
+libvmm.a: $(vmm_parts)
+	$(AM_V_at)rm -f $@ libvmm.o
+	$(AM_V_AR)$(CC) -r -nostdlib -o libvmm.o -Wl,--whole-archive libvmmcore.a libhvkvm.a -Wl,--no-whole-archive libproto.a libutil.a
+	$(AM_V_at)$(OBJCOPY) --wildcard $(vmm_names:%=--keep-global-symbol='%') libvmm.o
+	$(AM_V_at)$(AR) $(ARFLAGS) $@ libvmm.o && rm -f libvmm.o
+CLEANFILES += libvmm.a libvmm.o
+if LIBVMM
+vmmlibdir = $(libdir)
+vmmlib_DATA = libvmm.a
+vmmpcdir = $(libdir)/pkgconfig
+vmmpc_DATA = libvmm/libvmm.pc
+vmmincludedir = $(includedir)/libvmm
+vmminclude_HEADERS = libvmm/include/vmm.h
+vmmutildir = $(includedir)/libvmm/util
+vmmutil_HEADERS = libvmm/util/err.h libvmm/util/log.h
+endif

@@ -13,7 +13,10 @@
  * installs a handler but the one for the signal that kicks vCPUs (SIGRTMIN+0), and has no state
  * outside struct vmm but what belongs to its own threads: a process may have several.
  *
- * Errors are 0 or -errno with a sentence in struct error.
+ * Errors are 0 or -errno with a sentence in struct error (util/err.h); warnings go to a sink that
+ * the program sets (util/log.h), else nowhere. A program outside of this tree links with libvmm.a
+ * (`pkg-config libvmm`); tests/guest/boot/boot_vmm.c is one. The interface may change with each
+ * version.
  */
 #ifndef KRUN_VMM_H
 #define KRUN_VMM_H
