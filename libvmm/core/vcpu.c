@@ -6,9 +6,8 @@
  * vm->run says what all vCPUs shall do. Whoever changes it kicks each vCPU, which makes the run
  * call return, and waits on vm->cond until each has parked or gone. A kick that lands between the
  * check of vm->run and the run call is not lost: hv_vcpu_kick() makes the *next* run call return
- * too. Who waits kicks again each second all the same: no way is known by which a kick is lost,
- * but in an emulated host a vCPU has been seen that stayed in its guest, and a machine that cannot
- * be stopped is too much to pay for what was not thought of.
+ * too. Who waits kicks again, after a second and then ever more seldom: a kick's signal may have
+ * found no place in its queue.
  *
  * A trapped access is answered on this thread through the frozen buses. Nothing here takes a lock
  * but vm->lock and those of the devices that it reaches. A fault is a question to the devices that
@@ -25,8 +24,9 @@
 #include "core/vm.h"
 #include "util/log.h"
 
-#define VCPU_KICKS_WARN 10 /* seconds */
-#define VCPU_FAULTS	8  /* in a row, without anything to mend, before the VM ends */
+#define VCPU_KICK_MAX_S 60 /* between two kicks */
+#define VCPU_WARN_S	15
+#define VCPU_FAULTS	8 /* in a row, without anything to mend, before the VM ends */
 /* Longer than most disks take to find that they cannot read: faults that lie further apart are not
  * of one kind. */
 #define VCPU_FAULT_NS 10000000000ULL
@@ -257,14 +257,14 @@ static void kick(struct vcpu *c)
 }
 
 /* Those that are not there. Lock held, but not while a kick waits for its place. */
-static void kick_again(struct vmm *vm, unsigned times)
+static void kick_again(struct vmm *vm, unsigned seconds)
 {
 	for (unsigned i = 0; i < vm->nvcpus; i++) {
 		if (is_there(&vm->vcpu[i]))
 			continue;
 		(void)pthread_mutex_unlock(&vm->lock);
-		if (times == VCPU_KICKS_WARN)
-			log_warn("vCPU %u has not left its guest for %u s", i, times);
+		log_at(seconds < VCPU_WARN_S ? LOG_INFO : LOG_WARN,
+			"vCPU %u has not left its guest for %u s", i, seconds);
 		kick(&vm->vcpu[i]);
 		(void)pthread_mutex_lock(&vm->lock);
 	}
@@ -273,16 +273,21 @@ static void kick_again(struct vmm *vm, unsigned times)
 /* Waits until all are where vm->run wants them, or it is no longer @run. Lock held. */
 static void wait_for_all(struct vmm *vm, enum vm_run run)
 {
-	struct timespec until;
-	unsigned times = 0;
+	unsigned seconds = 0, step = 1;
 
-	(void)clock_gettime(CLOCK_MONOTONIC, &until);
-	until.tv_sec++;
 	while (vm->run == run && !all_there(vm)) {
-		if (pthread_cond_timedwait(&vm->cond, &vm->lock, &until) != ETIMEDOUT)
-			continue;
-		kick_again(vm, ++times);
-		until.tv_sec++;
+		struct timespec until;
+		int r = 0;
+
+		(void)clock_gettime(CLOCK_MONOTONIC, &until);
+		until.tv_sec += step;
+		while (vm->run == run && !all_there(vm) && r != ETIMEDOUT)
+			r = pthread_cond_timedwait(&vm->cond, &vm->lock, &until);
+		if (r != ETIMEDOUT)
+			break;
+		seconds += step;
+		step = MIN(step * 2, VCPU_KICK_MAX_S);
+		kick_again(vm, seconds);
 	}
 }
 

@@ -116,7 +116,7 @@ int vcpu_start(struct vcpu *c, struct error *e);
 int vcpu_complete(struct vcpu *c);
 /* Sets what vCPUs shall do. VM_PARK returns when each has parked or gone, the others at once. */
 void vcpus_go(struct vmm *vm, enum vm_run run);
-/* Waits for the end of each, which they have been told. */
+/* vm->run is VM_QUIT: waits for the end of each. */
 void vcpus_join(struct vmm *vm);
 
 /* vm_build.c: devices of @cfg on their buses, with interrupts and kicks; cmdline gets their

@@ -87,8 +87,8 @@ void hv_vcpu_free(struct hv_vcpu *c); /* NULL is fine */
  */
 int hv_vcpu_run(struct hv_vcpu *c, struct hv_exit *x);
 /* Makes the current or the next hv_vcpu_run() return HV_EXIT_INTR, once. @tid: the vCPU thread, 0
- * when it has none yet. Waits while RLIMIT_SIGPENDING or want of memory leaves its signal no place.
- */
+ * when it has none yet. Waits, 0.3 s at most, while RLIMIT_SIGPENDING or want of memory leaves its
+ * signal no place; after that only the next run hears it: who waits for the vCPU kicks again. */
 void hv_vcpu_kick(struct hv_vcpu *c, int tid);
 /*
  * Completes a pending access, whose exit has been served, without running guest code; needed before

@@ -171,7 +171,8 @@ static void stop_job(struct server *s)
 	s->kill_at = now() + 2000;
 	n = (size_t)snprintf(
 		text, sizeof(text), "test host: the command's processes stood here:\n");
-	n += tree_describe(false, text + n, sizeof(text) - n);
+	n += memory_describe(text + n, sizeof(text) - n);
+	n += tree_describe(false, text + n, sizeof(text) * 3 / 4 - n);
 	/* again, to tell what goes on from what stands still */
 	(void)nanosleep(&(struct timespec){ .tv_nsec = 300000000 }, NULL);
 	n += (size_t)snprintf(text + n, sizeof(text) - n, "  those that run, 0.3 s later:\n");

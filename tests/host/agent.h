@@ -23,8 +23,10 @@ struct job {
 int job_start(struct job *job, char *req, size_t len, char *msg, size_t msg_len);
 
 /* Describes every thread of the calling process's descendants, two lines each: state, where it
- * sleeps, signals, kernel stack. @running: only those that are on a processor or wait for one. */
+ * sleeps, signals, kernel stack. @running: instead, whatever else in the system is on a processor
+ * or waits for one. */
 size_t tree_describe(bool running, char *buf, size_t len);
+size_t memory_describe(char *buf, size_t len); /* one line: what there is, free, available */
 
 /* Sends `sig` to every descendant of the calling process; how many there were. */
 unsigned int tree_signal(int sig);

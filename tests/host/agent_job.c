@@ -394,13 +394,30 @@ static size_t describe_one(const struct proc *p, bool running, char *buf, size_t
 	return used < len ? used : len;
 }
 
+size_t memory_describe(char *buf, size_t len)
+{
+	unsigned long total = 0, unused = 0, available = 0;
+	FILE *f = fopen("/proc/meminfo", "re");
+	int used = 0;
+
+	if (f &&
+		fscanf(f, "MemTotal: %lu kB MemFree: %lu kB MemAvailable: %lu", &total, &unused,
+			&available) == 3)
+		used = snprintf(buf, len, "  memory: %lu MiB, %lu free, %lu available\n",
+			total >> 10, unused >> 10, available >> 10);
+	if (f)
+		(void)fclose(f);
+	return used > 0 && (size_t)used < len ? (size_t)used : 0;
+}
+
 size_t tree_describe(bool running, char *buf, size_t len)
 {
 	static struct proc procs[MAX_PROCS];
-	unsigned int n = find_tree(procs, MAX_PROCS);
+	unsigned int n = running ? read_procs(procs, MAX_PROCS) : find_tree(procs, MAX_PROCS);
 	size_t used = 0;
 
 	for (unsigned int i = 0; i < n && used < len; i++)
-		used += describe_one(&procs[i], running, buf + used, len - used);
+		if (!running || procs[i].pid != getpid())
+			used += describe_one(&procs[i], running, buf + used, len - used);
 	return used;
 }

@@ -24,7 +24,9 @@
 /* #syscalls:main ioctl:KVM_RUN ioctl:KVM_KVMCLOCK_CTRL */
 /* #syscalls:main,io,fs,vcpu tgkill clock_nanosleep */
 
-#define ENOMEM_TRIES 100 /* of the first run, one millisecond apart */
+/* One millisecond apart. */
+#define ENOMEM_TRIES 100 /* of the first run */
+#define KICK_TRIES   300
 
 #ifndef KVM_EXIT_MEMORY_FAULT
 #define KVM_EXIT_MEMORY_FAULT 39
@@ -256,10 +258,13 @@ void hv_vcpu_kick(struct hv_vcpu *c, int tid)
 
 	__atomic_store_n(&c->run->immediate_exit, 1, __ATOMIC_SEQ_CST);
 	/* A signal of this kind is queued, in memory and within RLIMIT_SIGPENDING of the user's:
-	 * what has no room now has in a moment. One that is not sent leaves the guest where it is
-	 * for as long as it pleases. */
-	while (tid > 0 && tgkill(getpid(), tid, KVM_KICK_SIGNAL) < 0 && errno == EAGAIN)
+	 * what has no room now may have in a moment. One that is not sent leaves the guest where it
+	 * is for as long as it pleases. */
+	for (unsigned i = 0; i < KICK_TRIES && tid > 0; i++) {
+		if (!tgkill(getpid(), tid, KVM_KICK_SIGNAL) || errno != EAGAIN)
+			break;
 		(void)nanosleep(&ms, NULL);
+	}
 }
 
 int hv_vcpu_complete(struct hv_vcpu *c)
