@@ -36,6 +36,7 @@ libvmmcore_a_SOURCES = \
 	libvmm/core/vm_disk.c \
 	libvmm/core/vm_irq.c \
 	libvmm/core/vm_legacy.c \
+	libvmm/core/vm_log.c \
 	libvmm/core/vm_nic.c \
 	libvmm/core/vm_probe.c \
 	libvmm/core/vm_vsock.c \
@@ -262,23 +263,31 @@ install-libkrun uninstall-libkrun:
 endif
 .PHONY: install-libkrun uninstall-libkrun
 
-# libvmm.a: one object of all that the VMM is made of, in which only what its headers declare has a name for others.
+# libvmm.a: one object of all that the VMM is made of, io_uring's archive with it, in which only what vmm.h declares has a name
+# for others. Of objects for link-time optimisation machine code is made first (LTO_NO): in those no name can be hidden.
 EXTRA_DIST += libvmm/libvmm.pc.in
-vmm_parts = libvmmcore.a libhvkvm.a libproto.a libutil.a
-vmm_names = vmm_* err_set err_sys err_text log_set_sink log_at log_limited
-libvmm.a: $(vmm_parts)
-	$(AM_V_at)rm -f $@ libvmm.o
-	$(AM_V_AR)$(CC) -r -nostdlib -o libvmm.o -Wl,--whole-archive libvmmcore.a libhvkvm.a -Wl,--no-whole-archive libproto.a libutil.a
-	$(AM_V_at)$(OBJCOPY) --wildcard $(vmm_names:%=--keep-global-symbol='%') libvmm.o
-	$(AM_V_at)$(AR) $(ARFLAGS) $@ libvmm.o && rm -f libvmm.o
-CLEANFILES += libvmm.a libvmm.o
 if LIBVMM
+vmm_whole = libvmmcore.a libhvkvm.a
+libvmm.a: $(vmm_whole) libutil.a
+	$(AM_V_at)rm -f $@ $@.tmp libvmm.o
+	$(AM_V_AR)$(CC) $(CFLAGS) -r -nostdlib $(LTO_NO) -o libvmm.o -Wl,--whole-archive $(vmm_whole) -Wl,--no-whole-archive libutil.a $(LIBURING_ARCHIVE)
+	$(AM_V_at)$(OBJCOPY) --wildcard --keep-global-symbol='vmm_*' libvmm.o
+	$(AM_V_at)$(AR) $(ARFLAGS) $@.tmp libvmm.o && rm -f libvmm.o && mv $@.tmp $@
+
 vmmlibdir = $(libdir)
 vmmlib_DATA = libvmm.a
 vmmpcdir = $(libdir)/pkgconfig
 vmmpc_DATA = libvmm/libvmm.pc
 vmmincludedir = $(includedir)/libvmm
-vmminclude_HEADERS = libvmm/include/vmm.h
-vmmutildir = $(includedir)/libvmm/util
-vmmutil_HEADERS = libvmm/util/err.h libvmm/util/log.h
+vmminclude_HEADERS = libvmm/include/vmm.h libvmm/include/vmm_error.h
+vmmexampledir = $(docdir)/examples
+dist_vmmexample_DATA = docs/examples/libvmm.c
+
+uninstall-libvmm:
+	-rmdir "$(DESTDIR)$(vmmincludedir)" "$(DESTDIR)$(vmmexampledir)" "$(DESTDIR)$(docdir)"
+else
+EXTRA_DIST += docs/examples/libvmm.c
+uninstall-libvmm:
 endif
+CLEANFILES += libvmm.a libvmm.a.tmp libvmm.o
+.PHONY: uninstall-libvmm

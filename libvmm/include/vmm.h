@@ -8,15 +8,27 @@
  *	vmm_wait()	until it has ended, or poll vmm_event_fd()
  *	vmm_free()	stops what runs and releases everything
  *
- * One thread drives these calls (the one that made the VM); vmm_stop(), vmm_vsock_connect(),
- * vmm_nic_attach() and vmm_stats() may be called from any. The library never exits, prints, or
- * installs a handler but the one for the signal that kicks vCPUs (SIGRTMIN+0), and has no state
- * outside struct vmm but what belongs to its own threads: a process may have several.
+ * One thread drives these calls (the one that made the VM); those below that say so may be called
+ * from any. A process may have several VMs. The library ends the process only where an assertion
+ * of its own fails, prints nothing, and keeps outside of struct vmm only the log's sink, counts
+ *that limit its lines, and what belongs to its own threads.
  *
- * Errors are 0 or -errno with a sentence in struct error (util/err.h); warnings go to a sink that
- * the program sets (util/log.h), else nowhere. A program outside of this tree links with libvmm.a
- * (`pkg-config libvmm`); tests/guest/boot/boot_vmm.c is one. The interface may change with each
- * version.
+ * Errors are 0 or -errno with a sentence in struct error.
+ *
+ * What a program sees to:
+ *   - SIGRTMIN+0 kicks vCPUs: the first vmm_new() installs its handler, and it stays. SIGPIPE is
+ *     ignored; the library's own threads block every other signal.
+ *   - A descriptor that the configuration does not use is -1 and not 0: kernel_fd, those of ports.
+ *   - Each share takes up to half of RLIMIT_NOFILE for the guest's files: raise it before. /proc is
+ *     mounted. Who shares files as root has PR_SET_DUMPABLE changed now and then.
+ *   - The kernel has virtio-mmio from its command line and the MP table, as ours has
+ *     (`pkg-config --variable=kernel libvmm`), or ACPI (@acpi). "console=hvc0" is the virtio
+ *console; with "reboot=t panic=-1" a guest that restarts or panics ends its VM.
+ *
+ * A program outside of this tree includes <libvmm/vmm.h> and links with libvmm.a (`pkg-config
+ * libvmm`), of one and the same version: there is no promise that the next has the same interface,
+ * nor that it loads what this one has saved. examples/libvmm.c in the documentation's directory is
+ * one.
  */
 #ifndef KRUN_VMM_H
 #define KRUN_VMM_H
@@ -25,11 +37,12 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "vmm_error.h"
+
 #ifdef __cplusplus
 extern "C" {
 #endif
 
-struct error;
 struct vmm;
 
 #define VMM_MAX_FS	    8
@@ -354,7 +367,8 @@ struct vmm_config {
 	struct vmm_vsock_port vsock_port[VMM_MAX_VSOCK_PORTS];
 	unsigned nvsock_ports;
 	struct vmm_net net; /* needs vsock */
-	bool console; /* a virtio console; without ports its output goes to the log, line by line */
+	bool console; /* a virtio console; without ports its output goes to the log as warnings, of
+		       * which a guest has a few each second */
 	struct vmm_port port[VMM_MAX_PORTS];
 	unsigned nports;
 	struct vmm_serial serial[VMM_MAX_SERIALS];
@@ -376,6 +390,19 @@ struct vmm_stats {
 	uint64_t irqs; /* device interrupts raised */
 	uint64_t ram_bytes;
 };
+
+enum vmm_log_level {
+	VMM_LOG_ERROR,
+	VMM_LOG_WARN,
+	VMM_LOG_INFO,
+	VMM_LOG_DEBUG,
+};
+
+/* @line is NUL-terminated, without newline; called from several threads at once. */
+typedef void vmm_log_fn(void *arg, enum vmm_log_level level, const char *line);
+/* Before there is a VM: where lines up to @max go, of all VMs. NULL: nowhere, as at the beginning.
+ */
+void vmm_log_to(vmm_log_fn *fn, void *arg, enum vmm_log_level max);
 
 /* @kvm_fd: an open /dev/kvm, borrowed for the call. */
 int vmm_new(int kvm_fd, struct vmm **out, struct error *e);

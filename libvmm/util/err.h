@@ -12,12 +12,7 @@
 
 #include <stdarg.h>
 
-#define ERR_MSG_MAX 240
-
-struct error {
-	int code; /* 0, or a positive errno */
-	char msg[ERR_MSG_MAX];
-};
+#include "vmm_error.h"
 
 /* Sets @e to errno @code (either sign) with a message; returns -|code|, so `return err_set(...)`.
  */
