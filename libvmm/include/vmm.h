@@ -8,22 +8,24 @@
  *	vmm_wait()	until it has ended, or poll vmm_event_fd()
  *	vmm_free()	stops what runs and releases everything
  *
- * One thread drives these calls (the one that made the VM); those below that say so may be called
- * from any. A process may have several VMs. The library ends the process only where an assertion
- * of its own fails, prints nothing, and keeps outside of struct vmm only the log's sink, counts
- *that limit its lines, and what belongs to its own threads.
+ * One thread drives these calls (the one that made the VM); vmm_stop(), vmm_vsock_connect(),
+ * vmm_stats() and those below that say so may be called from any. A process may have several VMs.
+ * The library ends the process only where an assertion of its own fails, and prints nothing.
+ * Outside of struct vmm it keeps the log's sink, counts that limit the log's lines, and what its
+ *own threads need.
  *
  * Errors are 0 or -errno with a sentence in struct error.
  *
  * What a program sees to:
- *   - SIGRTMIN+0 kicks vCPUs: the first vmm_new() installs its handler, and it stays. SIGPIPE is
- *     ignored; the library's own threads block every other signal.
+ *   - SIGRTMIN+0 kicks vCPUs: the first vmm_new() installs its handler, and it stays. The program
+ *     ignores SIGPIPE; the library's own threads block every other signal.
  *   - A descriptor that the configuration does not use is -1 and not 0: kernel_fd, those of ports.
  *   - Each share takes up to half of RLIMIT_NOFILE for the guest's files: raise it before. /proc is
  *     mounted. Who shares files as root has PR_SET_DUMPABLE changed now and then.
- *   - The kernel has virtio-mmio from its command line and the MP table, as ours has
- *     (`pkg-config --variable=kernel libvmm`), or ACPI (@acpi). "console=hvc0" is the virtio
- *console; with "reboot=t panic=-1" a guest that restarts or panics ends its VM.
+ *   - The kernel has virtio-mmio from its command line and the MP table, as ours has, or ACPI
+ *     (@acpi). `pkg-config --variable=kernel libvmm` is where ours is installed.
+ *   - "console=hvc0" is the virtio console. With "reboot=t panic=-1" a guest that restarts or
+ *     panics ends its VM.
  *
  * A program outside of this tree includes <libvmm/vmm.h> and links with libvmm.a (`pkg-config
  * libvmm`), of one and the same version: there is no promise that the next has the same interface,

@@ -58,13 +58,14 @@ struct hv_msi fake_hv_route(struct hv *h, unsigned gsi); /* the VMM's last; data
 /* The memory that the guest has at [gpa, gpa + len), or NULL. */
 void *fake_hv_ram(struct hv *h, uint64_t gpa, uint64_t len);
 
+/* The next @n kicks of vCPUs of @h do nothing. */
+void fake_hv_lose_kicks(struct hv *h, unsigned n);
+unsigned fake_hv_lost(struct hv *h); /* how many did nothing */
+
 /* What the VMM has set. */
 bool fake_hv_has_irqchip(const struct hv *h, bool *pit);
 const struct arch_regs *fake_hv_regs(struct hv *h, unsigned vcpu);
 const struct arch_cpuid *fake_hv_cpuid(struct hv *h, unsigned vcpu);
-/* The next @n kicks of vCPUs of @h do nothing. */
-void fake_hv_lose_kicks(struct hv *h, unsigned n);
-unsigned fake_hv_lost(struct hv *h);		       /* how many did nothing */
 unsigned fake_hv_resumed(struct hv *h, unsigned vcpu); /* calls of hv_vcpu_resumed() */
 
 #endif

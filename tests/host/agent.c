@@ -530,11 +530,12 @@ static void hold_vm(void)
 }
 
 /*
- * An interrupt each second that the local APIC's timer has no part in. QEMU's emulated processor
- * changes its word of waiting interrupts at each entry to and exit from a guest without a lock, as
- * other threads set bits there: the notice of the timer's interrupt can be lost, about once in some
- * hours. It is one-shot, so that no other comes, and a guest that spins has the processor until a
- * device interrupts: then the APIC is asked again.
+ * An interrupt each second that the local APIC's timer has no part in. QEMU 7.2's emulated
+ * processor changes its word of waiting interrupts in do_vmexit() without the lock under which
+ * other threads set bits there, so that the notice of the timer's interrupt can be lost. It is
+ * one-shot: no other comes, and a guest that spins has the processor until a device interrupts, as
+ * the APIC is asked again then. (Read from the code; two tests that stood still on CI and one here
+ * fit.)
  */
 static void start_heartbeat(void)
 {

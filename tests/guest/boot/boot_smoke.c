@@ -251,8 +251,9 @@ static void describe(const uint64_t *runs)
 	(void)fflush(stdout);
 }
 
-/* A vCPU that does not leave has been met on CI: tells a signal that the kernel does not look at
- * (it is pending), one that was lost (it is not) and a thread that gets no time. */
+/* A vCPU that does not leave, or a host that stood still (tests/host/agent.c): tells a signal that
+ * the kernel does not look at (it is pending), one that was lost (it is not) and a thread that gets
+ * no time. */
 static void stuck(unsigned i, const uint64_t *runs)
 {
 	bool left;
