@@ -11,8 +11,8 @@
  * One thread drives these calls (the one that made the VM); vmm_stop(), vmm_vsock_connect(),
  * vmm_stats() and those below that say so may be called from any. A process may have several VMs.
  * The library ends the process only where an assertion of its own fails, and prints nothing.
- * Outside of struct vmm it keeps the log's sink, counts that limit the log's lines, and what its
- *own threads need.
+ * Outside of struct vmm it keeps the log's sink, counts that limit the log's lines, and what
+ * belongs to threads of its own.
  *
  * Errors are 0 or -errno with a sentence in struct error.
  *
