@@ -3,8 +3,8 @@
  * A container's directory below the state root.
  *
  *	config.json	the config as it was at create
- *	state.json	identity: bundle, rootfs, cgroup, creation time, size of the VM, and the
- *VMM's pid with its start time once it exists
+ *	state.json	identity: bundle, rootfs, cgroup, creation time, size of the VM; the VMM's
+ *			pid with its start time once it exists
  *	status		16 bytes that the VMM itself keeps up to date: phase and exit code
  *	lock		flock()ed by create, start and delete for as long as they work
  *	s		control socket of the VMM
