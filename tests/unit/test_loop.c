@@ -9,6 +9,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <pthread.h>
+#include <semaphore.h>
 #include <signal.h>
 #include <string.h>
 #include <sys/epoll.h>
@@ -220,6 +221,7 @@ struct failure {
 	char name[16];
 	int err;
 	unsigned n;
+	sem_t told;
 };
 
 static void has_failed(void *arg, const char *name, int err)
@@ -230,6 +232,7 @@ static void has_failed(void *arg, const char *name, int err)
 	(void)snprintf(f->name, sizeof(f->name), "%s", name);
 	f->err = err;
 	f->n++;
+	(void)sem_post(&f->told);
 }
 
 /* Whose epoll instance is taken away tells so, and still runs what it had accepted. */
@@ -241,6 +244,7 @@ static void waits_no_more(void)
 
 	/* the loop's epoll instance has the lowest free number, its eventfd the next */
 	CHECK(before >= 0 && other >= 0);
+	CHECK_EQ(sem_init(&f.told, 0, 0), 0);
 	(void)close(before);
 	CHECK_EQ(loop_new("fails", &c.l, NULL), 0);
 	loop_on_failure(c.l, has_failed, &f);
@@ -249,6 +253,10 @@ static void waits_no_more(void)
 	CHECK_EQ(dup3(other, before, O_CLOEXEC), before);
 	loop_call(c.l, count_up, &c);
 	CHECK_EQ(c.n, 2);
+	/* joined at once, a thread that has not come to wait again would just stop, without failing
+	 */
+	while (sem_wait(&f.told) < 0)
+		CHECK_EQ(errno, EINTR);
 	loop_thread_join(c.l);
 	CHECK_EQ(f.n, 1);
 	CHECK_EQ(f.err, -EINVAL);
@@ -256,6 +264,7 @@ static void waits_no_more(void)
 	CHECK(!pthread_equal(f.on, pthread_self()));
 	CHECK_EQ(loop_post(c.l, count_up, &c), -ESHUTDOWN);
 	loop_free(c.l);
+	(void)sem_destroy(&f.told);
 	(void)close(other);
 }
 
