@@ -90,7 +90,11 @@ static void must_mount(const char *type, const char *dir, unsigned long flags)
 {
 	if (mkdir(dir, 0755) && errno != EEXIST)
 		fatal(dir, errno);
-	if (sys_mount(type, dir, type, flags, NULL))
+	/* Where the kernel has done it before us (devtmpfs with CONFIG_DEVTMPFS_MOUNT, as in
+	 * libkrunfw's, on a root that is no initramfs) only the flags are missing. */
+	if (sys_mount(type, dir, type, flags, NULL) &&
+		(errno != EBUSY ||
+			sys_mount(NULL, dir, NULL, K_MS_REMOUNT | K_MS_BIND | flags, NULL)))
 		fatal(dir, errno);
 }
 

@@ -26,6 +26,7 @@
 
 #define K_MS_RDONLY  1
 #define K_MS_NOSUID  2
+#define K_MS_REMOUNT 32
 #define K_MS_BIND    0x1000
 #define K_MS_NODEV   4
 #define K_MS_NOEXEC  8
