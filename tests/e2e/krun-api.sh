@@ -198,6 +198,12 @@ cp "$root/bin/krun-guest" "$work/ini/init"
 prog kernel "$root" 1 "$build/kernel/vmlinux" "$work/initrd" - /bin/none a b
 [ "$rc" = 0 ] || die "an initramfs of the caller's: exit status $rc"
 out_has "an init of its own, arguments: 2"
+mkdir -p "$root/dev"
+cp "$root/bin/krun-guest" "$root/init"
+prog kernel "$root" 1 "$build/kernel/vmlinux" - 'reboot=k panic=-1 console=hvc0 rootfstype=virtiofs rw quiet init=/init' /bin/none a b
+[ "$rc" = 0 ] || die "a first process of the caller's in a share: exit status $rc"
+err_has "an init of its own, arguments: 2, devices"
+rm "$root/init"
 prog default-init "$root"
 check "the library's first process, started by others: it does not wait for ever" 125 "$rc"
 err_has "serves no other"

@@ -88,10 +88,11 @@ static int port(const char *name)
 	return 0;
 }
 
-/* As /init of an initramfs. */
+/* As /init of an initramfs or of a share, where the kernel mounts devices first. */
 static int init(int argc)
 {
-	printf("an init of its own, arguments: %d\n", argc - 1);
+	printf("an init of its own, arguments: %d%s\n", argc - 1,
+		access("/dev/null", W_OK) ? "" : ", devices");
 	(void)fflush(stdout);
 	return reboot(RB_AUTOBOOT);
 }
