@@ -216,6 +216,8 @@ static int make_container(struct child *c, int *master, struct fail *f)
 		err = open_tty(c, master, name, f);
 	if (!err && tty)
 		err = devices_console(c, name, f);
+	if (!err && tty && c->s->p.flags & BLOB_P_HVC0)
+		err = devices_hvc0(c, name, f);
 	if (!err)
 		err = set_time_offsets(c, f);
 	return err;

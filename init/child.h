@@ -37,7 +37,10 @@ int copyup(int from, int mnt, struct fail *f);
 int devices_mount_dev(struct child *c, struct fail *f);
 int devices_make(struct child *c, struct fail *f);
 int devices_mask(struct child *c, struct fail *f);
+/* The terminal @slave in place of /dev/console, which is made, and of /dev/hvc0, if that is there.
+ */
 int devices_console(struct child *c, const char *slave, struct fail *f);
+int devices_hvc0(struct child *c, const char *slave, struct fail *f);
 
 /* home.c: the environment, with a HOME if it has none. On the heap or @s's own. */
 char **env_with_home(const struct blob_view *s);

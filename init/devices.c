@@ -224,10 +224,23 @@ int devices_mask(struct child *c, struct fail *f)
 	return err;
 }
 
-/* Runs inside the container's root. */
+/* Consumes @dest. Runs inside the container's root, as do its callers. */
+static int terminal_on(const char *slave, int dest, const char *path, struct fail *f)
+{
+	int mnt = sys_open_tree(AT_FDCWD, slave, K_OPEN_TREE_CLONE | K_OPEN_TREE_CLOEXEC);
+	int err = mnt < 0 ? -errno : mount_on(mnt, dest);
+
+	if (err)
+		(void)fail_set(f, err, "mounting on", path);
+	if (mnt >= 0)
+		(void)close(mnt);
+	(void)close(dest);
+	return err;
+}
+
 int devices_console(struct child *c, const char *slave, struct fail *f)
 {
-	int mnt, dest, err;
+	int dest, err;
 
 	dest = tree_open(c, "/dev", 0, NULL);
 	if (dest < 0)
@@ -237,14 +250,12 @@ int devices_console(struct child *c, const char *slave, struct fail *f)
 	if (!err)
 		return 0;
 	dest = tree_open(c, "/dev/console", 'f', f);
-	if (dest < 0)
-		return dest;
-	mnt = sys_open_tree(AT_FDCWD, slave, K_OPEN_TREE_CLONE | K_OPEN_TREE_CLOEXEC);
-	err = mnt < 0 ? -errno : mount_on(mnt, dest);
-	if (err)
-		(void)fail_set(f, err, "mounting on", "/dev/console");
-	if (mnt >= 0)
-		(void)close(mnt);
-	(void)close(dest);
-	return err;
+	return dest < 0 ? dest : terminal_on(slave, dest, "/dev/console", f);
+}
+
+int devices_hvc0(struct child *c, const char *slave, struct fail *f)
+{
+	int dest = tree_open(c, "/dev/hvc0", 0, NULL);
+
+	return dest < 0 ? 0 : terminal_on(slave, dest, "/dev/hvc0", f);
 }

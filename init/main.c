@@ -212,6 +212,7 @@ int main(void)
 	(void)reboot(RB_DISABLE_CAD);
 	(void)umask(0);
 	must_mount("devtmpfs", "/dev", K_MS_NOSUID);
+	(void)chmod("/dev/kvm", 0666); /* of a kernel that has it, as libkrun's */
 	settings();
 	(void)mkdir("/r", 0755); /* what cannot be made or is there shows in the mounts */
 	(void)mkdir("/c", 0755);

@@ -90,6 +90,9 @@ int netif_show(const uint8_t *list, size_t len)
 		/* an interface has several addresses, and lo is there already */
 		r = if_nametoindex(m.name) ? 0 : add_link(fd, &m);
 		m.ifindex = if_nametoindex(m.name);
+		/* a kernel of libkrunfw's has made a dummy0, which is down */
+		if (!r && !strcmp(m.name, "dummy0"))
+			r = nl_link_up(fd, (int)m.ifindex, false);
 		if (!r)
 			r = add_address(fd, &m);
 		if (r && !err)

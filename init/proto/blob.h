@@ -101,7 +101,10 @@ struct blob_rec {
 #define BLOB_P_PERSONALITY  0x040u
 /* BLOB_CREATE only: the program is the one child of a PID 1 that reaps. */
 #define BLOB_P_REAPER 0x080u
-#define BLOB_P_ALL    0x0ffu
+/* BLOB_CREATE only: who opens /dev/hvc0, where that is, gets the program's terminal, if it has one.
+ */
+#define BLOB_P_HVC0 0x100u
+#define BLOB_P_ALL  0x1ffu
 
 #define BLOB_STDIO(fd)                                                                        \
 	(1u << (fd)) /* enum proto_fd; the tty excludes the other three. fd without a stream: \

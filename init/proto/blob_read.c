@@ -451,8 +451,8 @@ int blob_read(const void *blob, size_t len, uint16_t kind, struct blob_view *s, 
 		blob_view_free(s);
 		return err;
 	}
-	if (kind != BLOB_CREATE && s->p.flags & BLOB_P_REAPER) {
-		*why = "a PID 1 for a process that is no container's";
+	if (kind != BLOB_CREATE && s->p.flags & (BLOB_P_REAPER | BLOB_P_HVC0)) {
+		*why = "a PID 1 or a console for a process that is no container's";
 		blob_view_free(s);
 		return -EPROTO;
 	}

@@ -24,13 +24,15 @@ static bool wants_pid1(const struct work *w)
 	return false;
 }
 
-static void put_process(
-	struct blob_w *b, const struct work *w, const struct api_ctx *c, unsigned stdio, int tty)
+static void put_process(struct blob_w *b, const struct work *w, const struct api_ctx *c,
+	unsigned stdio, int tty, bool hvc0)
 {
 	struct blob_process p = { .stdio = stdio, .flags = wants_pid1(w) ? 0 : BLOB_P_REAPER };
 	struct winsize ws;
 	uint64_t v[3];
 
+	if (tty >= 0 && hvc0)
+		p.flags |= BLOB_P_HVC0;
 	if (tty >= 0 && !ioctl(tty, TIOCGWINSZ, &ws)) {
 		p.rows = ws.ws_row;
 		p.cols = ws.ws_col;
@@ -102,8 +104,8 @@ static void put_mounts(struct blob_w *b, const struct work *w, const struct api_
 	}
 }
 
-int work_blob(const struct work *w, const struct api_ctx *c, unsigned stdio, int tty, uint8_t **out,
-	size_t *len, struct error *e)
+int work_blob(const struct work *w, const struct api_ctx *c, unsigned stdio, int tty, bool hvc0,
+	uint8_t **out, size_t *len, struct error *e)
 {
 	struct blob_container k = { .namespaces = BLOB_NS_CGROUP,
 		.root_propagation = MS_REC | MS_SHARED };
@@ -112,7 +114,7 @@ int work_blob(const struct work *w, const struct api_ctx *c, unsigned stdio, int
 	int r;
 
 	blob_begin(&b, BLOB_CREATE, sizeof(head));
-	put_process(&b, w, c, stdio, tty);
+	put_process(&b, w, c, stdio, tty, hvc0);
 	blob_put_container(&b, &k);
 	if (c->remount_dev)
 		blob_put_root(&b, c->remount_type ? c->remount_type : "auto", c->remount_dev,

@@ -103,6 +103,20 @@ static void pass_sizes(struct loop_state *l)
 	}
 }
 
+/* As the original's first process does where sockets are the host's: without an address but that of
+ * the loopback, getaddrinfo() with AI_ADDRCONFIG hides what it has found. Nothing hangs on it. */
+static void show_address(struct loop_state *l)
+{
+	static const struct msg_netaddr a = { .ifindex = 1000,
+		.name = "dummy0",
+		.family = MSG_NET_INET,
+		.prefix = 24,
+		.ip = { 203, 0, 113, 1 } }; /* of the block for documentation, RFC 5737 */
+
+	if (start_tsi(l->cfg->c))
+		(void)agent_send(&l->agent, MSG_NET, &a, sizeof(a));
+}
+
 static void on_reply(void *arg, const struct agent_reply *r)
 {
 	struct loop_state *l = arg;
@@ -120,6 +134,7 @@ static void on_reply(void *arg, const struct agent_reply *r)
 		if (!l->stopping)
 			set_timer(l, 0);
 		pass_sizes(l);
+		show_address(l);
 		l->start_seq = agent_send_proc(&l->agent, MSG_START, PROTO_PROC_INIT);
 	}
 }
@@ -131,7 +146,13 @@ static void on_exited(void *arg, const struct msg_exit *x)
 	if (x->proc != PROTO_PROC_INIT || l->exited)
 		return;
 	l->exited = true;
-	l->code = x->signo ? 128 + (int)(x->signo & 0x7f) : (int)(x->code & 0xff);
+	/* To reboot or power off in a PID namespace ends its first process by one of these two,
+	 * which by themselves cannot; a program that has died of a signal is told by that process's
+	 * code. */
+	if (x->signo == SIGHUP || x->signo == SIGINT)
+		l->code = 0;
+	else
+		l->code = x->signo ? 128 + (int)(x->signo & 0x7f) : (int)(x->code & 0xff);
 	if (x->flags & MSG_EXIT_OPEN_STDOUT)
 		l->streams_open &= ~BLOB_STDIO(PROTO_STDOUT);
 	if (x->flags & MSG_EXIT_OPEN_STDERR)
@@ -319,7 +340,7 @@ static int tell_agent(struct loop_state *l, struct error *e)
 		r = stream(l, (enum proto_fd)i, s->fd[i], &stdio);
 	l->streams_open = stdio & ~BLOB_STDIO(PROTO_STDIN);
 	if (!r)
-		r = work_blob(l->cfg->work, l->cfg->c, stdio, s->tty, &blob, &len, e);
+		r = work_blob(l->cfg->work, l->cfg->c, stdio, s->tty, s->in < 0, &blob, &len, e);
 	if (r)
 		return err_sys(e, r, "cannot reach the guest's agent");
 	l->create_seq = agent_send(&l->agent, MSG_CREATE, blob, len);

@@ -79,9 +79,10 @@ void work_path(const char *s, char out[LIM_API_PATH]);
 /* blob.c: is something mounted at @dest, such a path, whatever a config says? */
 bool work_mounts(const struct api_ctx *c, const char *dest) NODISCARD;
 void work_free(struct work *w);
-/* What the agent is told: the message's payload, heap. */
-int work_blob(const struct work *w, const struct api_ctx *c, unsigned stdio, int tty, uint8_t **out,
-	size_t *len, struct error *e) NODISCARD;
+/* What the agent is told: the message's payload, heap. @tty is what the workload's terminal is
+ * here, or -1; @hvc0: it is what the guest's programs find as hvc0, too. */
+int work_blob(const struct work *w, const struct api_ctx *c, unsigned stdio, int tty, bool hvc0,
+	uint8_t **out, size_t *len, struct error *e) NODISCARD;
 
 /* ---- stdio.c ---- */
 

@@ -151,10 +151,11 @@ static int take_cwd(struct work *w, const struct json *o)
 	for (size_t i = 0; i < ARRAY_SIZE(names) && !w->cwd; i++) {
 		const char *s = json_get_string(o, names[i]);
 
-		if (s && *s == '/' && strlen(s) < LIM_API_PATH) {
-			w->cwd = strdup(s);
-			if (!w->cwd)
-				return -ENOMEM;
+		/* a relative one is from the root on */
+		if (s && *s && strlen(s) < LIM_API_PATH - 1 &&
+			asprintf(&w->cwd, "%s%s", *s == '/' ? "" : "/", s) < 0) {
+			w->cwd = NULL;
+			return -ENOMEM;
 		}
 	}
 	return 0;
@@ -240,6 +241,26 @@ static void free_doc(struct json_doc **d)
 	json_free(*d);
 }
 
+static const struct json *object_in(const struct json *o, const char *name)
+{
+	const struct json *v = o ? json_get(o, name) : NULL;
+
+	return v && v->type == JSON_OBJECT ? v : NULL;
+}
+
+/* Where an image's config has its part: in "Config", or without that; and what `buildah inspect`
+ * prints, which krunvm writes down, has it in two forms deeper, and a string named "Config". */
+static const struct json *image_config(const struct json *root)
+{
+	const struct json *o = object_in(root, "Config");
+
+	if (!o)
+		o = object_in(object_in(root, "OCIv1"), "config");
+	if (!o)
+		o = object_in(object_in(root, "Docker"), "config");
+	return o ? o : root;
+}
+
 int work_config(
 	struct work *w, const struct api_ctx *c, const char *text, size_t len, struct error *e)
 {
@@ -252,10 +273,7 @@ int work_config(
 	root = json_root(doc);
 	if (root->type != JSON_OBJECT)
 		return err_set(e, EINVAL, CONFIG ": not an object");
-	/* what an image's config has in there, or without it */
-	image = json_get(root, "Config");
-	if (!image || image->type != JSON_OBJECT)
-		image = root;
+	image = image_config(root);
 	o = json_get(root, "process");
 	if (!o || o->type != JSON_OBJECT)
 		o = image;

@@ -35,6 +35,10 @@ if long; then
 	check "what is not there" 127 "$rc"
 fi
 
+# shellcheck disable=SC2016 # the guest's shell expands these
+prog chroot "$root" /bin/sh -c 'ip -4 -o address show | grep -o "inet [0-9./]*"; reboot -f; sleep 1000'
+gave "an address to look at; who ends the machine ends well" 0 "inet 127.0.0.1/8 inet 203.0.113.1/24"
+
 mkdir "$work/share" "$work/volume" "$root/mnt"
 echo in-share >"$work/share/f"
 echo in-volume >"$work/volume/f"
@@ -106,10 +110,11 @@ fi
 # The terminal that this is run on is one in the guest. Who is not in its foreground may not set its mode: no shell and no timeout
 # may make a process group of its own in between.
 rc=0
-script -qec "exec timeout --foreground 1200 '$work/prog' chroot '$root' /bin/sh -c 'test -t 0 && test -t 1 && echo is-a-terminal; exit 6'" /dev/null \
+script -qec "exec timeout --foreground 1200 '$work/prog' chroot '$root' /bin/sh -c 'test -t 0 && test -t 1 && test -t 0 </dev/hvc0 && echo is-a-terminal; echo by-hvc0 >/dev/hvc0; exit 6'" /dev/null \
 	>"$work/out" 2>"$work/err" </dev/null || rc=$?
 [ "$rc" = 6 ] || die "a terminal: exit status $rc"
 out_has is-a-terminal
+out_has by-hvc0
 
 # Another user, who may read the tree.
 chmod 755 "$work"

@@ -301,7 +301,7 @@ static int look(struct start *s, struct error *e)
 	if (!r)
 		r = stdio_find(s->c, own, &s->stdio, e);
 	if (!r && !own)
-		r = work_blob(&s->work, s->c, 0, -1, &blob, &len, e);
+		r = work_blob(&s->work, s->c, 0, s->stdio.tty, s->stdio.in < 0, &blob, &len, e);
 	return r ? r : start_devices(s, e);
 }
 

@@ -54,7 +54,7 @@ static void config(const uint8_t *data, size_t len)
 	}
 	FUZZ_CHECK(!w.cwd || *w.cwd == '/');
 	if (!r && w.args.n) {
-		r = work_blob(&w, &none, 0, -1, &blob, &n, &e);
+		r = work_blob(&w, &none, 0, -1, false, &blob, &n, &e);
 		FUZZ_CHECK(!r || (r < 0 && e.msg[0]));
 		free(blob);
 	}

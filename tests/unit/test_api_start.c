@@ -95,7 +95,7 @@ static void config_flat(void)
 	CHECK_EQ(w.args.n, 2);
 	CHECK_STR(w.args.v[0], "e");
 	CHECK_STR(w.args.v[1], "c");
-	CHECK_STR(w.cwd, "/abs");
+	CHECK_STR(w.cwd, "/rel");
 	/* what is there stays, but for two variables */
 	CHECK_EQ(
 		read_text(&w,
@@ -105,7 +105,7 @@ static void config_flat(void)
 	CHECK_STR(var(&w, "X"), "y");
 	CHECK_EQ(read_text(&w, "{\"env\":[\"HOME=/i\"]}"), 0);
 	CHECK_STR(var(&w, "HOME"), "/i");
-	CHECK_STR(w.cwd, "/abs");
+	CHECK_STR(w.cwd, "/rel");
 }
 
 /* As an image's config has it. */
@@ -122,6 +122,29 @@ static void config_of_image(void)
 	CHECK_STR(w.args.v[1], "c");
 	CHECK_STR(var(&w, "X"), "y");
 	CHECK_STR(w.cwd, "/w");
+}
+
+/* As a tool that looks at images prints it: the same in two forms, and a text. */
+static void config_of_tool(void)
+{
+	CLEAN(work_free) struct work w = { .hostname = "h" }, d = { .hostname = "h" };
+
+	CHECK_EQ(read_text(&w,
+			 "{\"Config\":\"{}\",\"OCIv1\":{\"config\":{\"Env\":[\"X=y\"],"
+			 "\"Cmd\":[\"c\"],\"WorkingDir\":\"/w\"}},\"Docker\":{\"config\":"
+			 "{\"Cmd\":[\"no\"]}}}"),
+		0);
+	CHECK_EQ(w.args.n, 1);
+	CHECK_STR(w.args.v[0], "c");
+	CHECK_STR(var(&w, "X"), "y");
+	CHECK_STR(w.cwd, "/w");
+	CHECK_EQ(
+		read_text(&d,
+			"{\"OCIv1\":7,\"Docker\":{\"config\":{\"Cmd\":[\"d\"],\"WorkingDir\":\"app\"}}}"),
+		0);
+	CHECK_EQ(d.args.n, 1);
+	CHECK_STR(d.args.v[0], "d");
+	CHECK_STR(d.cwd, "/app"); /* a relative one is from the root on */
 }
 
 static void config_bad(void)
@@ -179,7 +202,15 @@ static void told(void)
 	c = api_take(id);
 	CHECK(c);
 	CHECK_EQ(work_make(c, root, &w, &e), 0);
-	CHECK_EQ(work_blob(&w, c, 7, -1, &blob, &len, &e), 0);
+	CHECK_EQ(work_blob(&w, c, BLOB_STDIO(PROTO_TTY), root, true, &blob, &len, &e), 0);
+	CHECK_EQ(blob_read(blob + sizeof(struct msg_proc), len - sizeof(struct msg_proc),
+			 BLOB_CREATE, &v, &why),
+		0);
+	CHECK_EQ(v.p.flags, BLOB_P_REAPER | BLOB_P_HVC0);
+	blob_view_free(&v);
+	free(blob);
+	/* without a terminal there is nothing to find */
+	CHECK_EQ(work_blob(&w, c, 7, -1, true, &blob, &len, &e), 0);
 	api_free(c);
 	CHECK_EQ(blob_read(blob + sizeof(struct msg_proc), len - sizeof(struct msg_proc),
 			 BLOB_CREATE, &v, &why),
@@ -694,7 +725,7 @@ static void root_disk(void)
 			(s.cfg.fs[0].empty && s.cfg.fs[0].nvirt == 4 && s.cfg.fs[0].exit_code));
 		start_devices_undo(&s);
 		CHECK_EQ(work_make(s.c, -1, &w, &e), 0);
-		CHECK_EQ(work_blob(&w, s.c, 7, -1, &blob, &len, &e), 0);
+		CHECK_EQ(work_blob(&w, s.c, 7, -1, false, &blob, &len, &e), 0);
 		CHECK_EQ(blob_read(blob + sizeof(struct msg_proc), len - sizeof(struct msg_proc),
 				 BLOB_CREATE, &v, &why),
 			0);
@@ -730,8 +761,9 @@ static void said(void)
 }
 
 static const struct test_case cases[] = { TEST(config_oci), TEST(config_mounts), TEST(config_flat),
-	TEST(config_of_image), TEST(config_bad), TEST(told), TEST(many_words), TEST(virtual_config),
-	TEST(virtual_shares), TEST(root_disk), TEST(interfaces), TEST(lines), TEST(first_share),
-	TEST(devices), TEST(codes), TEST(comes_back), TEST(vsock_off), TEST(refused), TEST(said) };
+	TEST(config_of_image), TEST(config_of_tool), TEST(config_bad), TEST(told), TEST(many_words),
+	TEST(virtual_config), TEST(virtual_shares), TEST(root_disk), TEST(interfaces), TEST(lines),
+	TEST(first_share), TEST(devices), TEST(codes), TEST(comes_back), TEST(vsock_off),
+	TEST(refused), TEST(said) };
 
 TEST_MAIN(cases)

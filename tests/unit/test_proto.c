@@ -607,6 +607,14 @@ static void pid1_in_exec(struct blob_w *w)
 		sizeof(flags));
 }
 
+static void console_in_exec(struct blob_w *w)
+{
+	const uint32_t flags = BLOB_P_HVC0;
+
+	memcpy(w->buf + w->reserve + sizeof(struct blob_hdr) + sizeof(struct blob_rec), &flags,
+		sizeof(flags));
+}
+
 static void wrong_shape(struct blob_w *w)
 {
 	blob_put_str(w, BLOB_T_SYSCTL, "x");
@@ -684,6 +692,8 @@ static void writer_and_reader_refuse(void)
 	CHECK_EQ(try_one(hostname_in_exec, BLOB_EXEC), -EPROTO);
 	CHECK_EQ(try_one(pid1_in_exec, BLOB_CREATE), 0);
 	CHECK_EQ(try_one(pid1_in_exec, BLOB_EXEC), -EPROTO);
+	CHECK_EQ(try_one(console_in_exec, BLOB_CREATE), 0);
+	CHECK_EQ(try_one(console_in_exec, BLOB_EXEC), -EPROTO);
 	CHECK_EQ(try_one(wrong_shape, BLOB_CREATE), -EINVAL);
 	CHECK_EQ(try_one(many_rlimits, BLOB_EXEC), -EPROTO);
 	CHECK_EQ(try_one(strange_fd, BLOB_EXEC), -EPROTO);
