@@ -17,7 +17,11 @@ session_paths() { # NAME; sets session_dir
 }
 
 session_alive() {
-	[ -e "$session_dir/alive" ] && ! flock -n "$session_dir/alive" true
+	local status=0
+	[ -e "$session_dir/alive" ] || return 1
+	# it may go in between, with its directory
+	flock -n -E 200 "$session_dir/alive" true 2>/dev/null || status=$?
+	[ "$status" = 200 ]
 }
 
 session_settings() {
