@@ -74,6 +74,7 @@ int netif_show(const uint8_t *list, size_t len)
 {
 	struct msg_netaddr m;
 	int fd, r, err = 0;
+	unsigned had;
 
 	if (len % sizeof(m))
 		return -EPROTO;
@@ -88,10 +89,11 @@ int netif_show(const uint8_t *list, size_t len)
 	for (size_t at = 0; at < len; at += sizeof(m)) {
 		memcpy(&m, list + at, sizeof(m));
 		/* an interface has several addresses, and lo is there already */
-		r = if_nametoindex(m.name) ? 0 : add_link(fd, &m);
+		had = if_nametoindex(m.name);
+		r = had ? 0 : add_link(fd, &m);
 		m.ifindex = if_nametoindex(m.name);
-		/* a kernel of libkrunfw's has made a dummy0, which is down */
-		if (!r && !strcmp(m.name, "dummy0"))
+		/* one that the kernel made by itself, as libkrunfw's do, is down */
+		if (had && !strcmp(m.name, "dummy0"))
 			r = nl_link_up(fd, (int)m.ifindex, false);
 		if (!r)
 			r = add_address(fd, &m);

@@ -103,18 +103,25 @@ static void pass_sizes(struct loop_state *l)
 	}
 }
 
-/* As the original's first process does where sockets are the host's: without an address but that of
- * the loopback, getaddrinfo() with AI_ADDRCONFIG hides what it has found. Nothing hangs on it. */
-static void show_address(struct loop_state *l)
+/* What the original's guest has where sockets are the host's, its own first address and a
+ * link-local one of the kernel's: who asks getaddrinfo() with AI_ADDRCONFIG for one family finds no
+ * name without an address of it, and who asks for both finds those of one alone where only that has
+ * one. Nothing hangs on it. */
+static void show_addresses(struct loop_state *l)
 {
-	static const struct msg_netaddr a = { .ifindex = 1000,
-		.name = "dummy0",
-		.family = MSG_NET_INET,
-		.prefix = 24,
-		.ip = { 203, 0, 113, 1 } }; /* of the block for documentation, RFC 5737 */
+	static const struct msg_netaddr list[] = { { .ifindex = 1000,
+							   .name = "dummy0",
+							   .family = MSG_NET_INET,
+							   .prefix = 24,
+							   .ip = { 203, 0, 113, 1 } },
+		{ .ifindex = 1000,
+			.name = "dummy0",
+			.family = MSG_NET_INET6,
+			.prefix = 64,
+			.ip = { 0xfe, 0x80, [15] = 1 } } };
 
 	if (start_tsi(l->cfg->c))
-		(void)agent_send(&l->agent, MSG_NET, &a, sizeof(a));
+		(void)agent_send(&l->agent, MSG_NET, list, sizeof(list));
 }
 
 static void on_reply(void *arg, const struct agent_reply *r)
@@ -134,9 +141,18 @@ static void on_reply(void *arg, const struct agent_reply *r)
 		if (!l->stopping)
 			set_timer(l, 0);
 		pass_sizes(l);
-		show_address(l);
+		show_addresses(l);
 		l->start_seq = agent_send_proc(&l->agent, MSG_START, PROTO_PROC_INIT);
 	}
+}
+
+/* reboot() in a PID namespace ends its first process by SIGHUP or SIGINT, which cannot else, as it
+ * has no handler for them; how a program died that is not the first process is that one's code. */
+int run_exit_code(const struct msg_exit *x)
+{
+	if (x->signo == SIGHUP || x->signo == SIGINT)
+		return 0;
+	return x->signo ? 128 + (int)(x->signo & 0x7f) : (int)(x->code & 0xff);
 }
 
 static void on_exited(void *arg, const struct msg_exit *x)
@@ -146,13 +162,7 @@ static void on_exited(void *arg, const struct msg_exit *x)
 	if (x->proc != PROTO_PROC_INIT || l->exited)
 		return;
 	l->exited = true;
-	/* To reboot or power off in a PID namespace ends its first process by one of these two,
-	 * which by themselves cannot; a program that has died of a signal is told by that process's
-	 * code. */
-	if (x->signo == SIGHUP || x->signo == SIGINT)
-		l->code = 0;
-	else
-		l->code = x->signo ? 128 + (int)(x->signo & 0x7f) : (int)(x->code & 0xff);
+	l->code = run_exit_code(x);
 	if (x->flags & MSG_EXIT_OPEN_STDOUT)
 		l->streams_open &= ~BLOB_STDIO(PROTO_STDOUT);
 	if (x->flags & MSG_EXIT_OPEN_STDERR)
@@ -178,7 +188,7 @@ int run_end_code(const struct run_end *x)
 		return x->work ? 128 + SIGTERM : 0;
 	if (x->work && !x->created)
 		return CODE_SETUP;
-	/* nothing in a workload's PID namespace can end the machine well */
+	/* nothing in a workload's PID namespace can end the machine itself well */
 	if (x->work)
 		return 1;
 	return x->how == VMM_END_GUEST && !x->panicked ? 0 : 1;

@@ -204,6 +204,10 @@ struct run_end {
 	int32_t init_code; /* what an init of the caller's told, or RUN_NO_CODE */
 };
 
+struct msg_exit; /* init/proto/msg.h */
+
+/* The workload's, from how the first process of its PID namespace ended. */
+int run_exit_code(const struct msg_exit *x) NODISCARD;
 /* The exit code of the process. */
 int run_end_code(const struct run_end *x) NODISCARD;
 

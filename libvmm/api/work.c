@@ -6,9 +6,9 @@
  * What the program said comes first. The file is part of the guest's tree, so nobody vouches for
  * it: it is opened below the root's descriptor, without leaving it, has to be a regular file of a
  * limited size, and is read by the bounded reader of the runtime. Where the root has a virtual file
- * of its name, that is it. It may be an OCI config, whose process has what is needed, or the flat
- * form that images use. What is malformed, or too much, is logged and passed over as a whole, as
- * the original does; a member of the wrong type counts as not there.
+ * of its name, that is it. It may be an OCI config, whose process has what is needed, or a form
+ * that images have, flat or in an object, image_config(). What is malformed, or too much, is logged
+ * and passed over as a whole, as the original does; a member of the wrong type counts as not there.
  *
  * A variable of the file is taken when the program did not set it; HOME and TERM of the file win,
  * and KRUN_HOME and KRUN_TERM of the program win over those.
@@ -152,7 +152,7 @@ static int take_cwd(struct work *w, const struct json *o)
 		const char *s = json_get_string(o, names[i]);
 
 		/* a relative one is from the root on */
-		if (s && *s && strlen(s) < LIM_API_PATH - 1 &&
+		if (s && *s && strlen(s) + (*s != '/') < LIM_API_PATH &&
 			asprintf(&w->cwd, "%s%s", *s == '/' ? "" : "/", s) < 0) {
 			w->cwd = NULL;
 			return -ENOMEM;
@@ -248,8 +248,8 @@ static const struct json *object_in(const struct json *o, const char *name)
 	return v && v->type == JSON_OBJECT ? v : NULL;
 }
 
-/* Where an image's config has its part: in "Config", or without that; and what `buildah inspect`
- * prints, which krunvm writes down, has it in two forms deeper, and a string named "Config". */
+/* An image's part is an object "Config", or the whole. `buildah inspect`, whose output krunvm
+ * stores, has it twice, in OCIv1.config and Docker.config, and a string named "Config". */
 static const struct json *image_config(const struct json *root)
 {
 	const struct json *o = object_in(root, "Config");

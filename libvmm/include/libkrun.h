@@ -410,9 +410,9 @@ int32_t krun_get_shutdown_eventfd(uint32_t ctx_id);
 /*
  * Makes the VM and runs it. Returns only when that could not be done, with -errno and a line in the
  * log; the context is gone in every case. Otherwise it ends the process by _exit() with the code of
- * the workload, 128 + n where signal n ended it, 127 and 126 where it was not found or could not be
- * run, 125 where the guest could not be set up. To be called with no other thread that counts on
- * user ids, which this changes.
+ * the workload, 0 where it restarted or ended the machine, 128 + n where signal n ended it, 127 and
+ * 126 where it was not found or could not be run, 125 where the guest could not be set up. To be
+ * called with no other thread that counts on user ids, which this changes.
  */
 int32_t krun_start_enter(uint32_t ctx_id);
 

@@ -36,8 +36,14 @@ if long; then
 fi
 
 # shellcheck disable=SC2016 # the guest's shell expands these
-prog chroot "$root" /bin/sh -c 'ip -4 -o address show | grep -o "inet [0-9./]*"; reboot -f; sleep 1000'
-gave "an address to look at; who ends the machine ends well" 0 "inet 127.0.0.1/8 inet 203.0.113.1/24"
+prog chroot "$root" /bin/sh -c 'ip -o address show | grep -o "inet6* [0-9a-f.:/]*"; reboot -f; sleep 1000'
+gave "addresses to look at; who restarts the machine ends well" 0 "inet 127.0.0.1/8 inet6 ::1/128 inet 203.0.113.1/24 inet6 fe80::1/64"
+prog chroot "$root" /bin/sh -c 'echo to-the-log >/dev/hvc0; poweroff -f; sleep 1000'
+gave "who powers it off, too; without a terminal hvc0 is the log" 0 ""
+err_has "guest: to-the-log"
+# shellcheck disable=SC2016 # likewise
+prog chroot "$root" /bin/sh -c 'kill -INT $$'
+check "who dies of the signal that this is to a PID namespace" 130 "$rc"
 
 mkdir "$work/share" "$work/volume" "$root/mnt"
 echo in-share >"$work/share/f"

@@ -130,7 +130,8 @@ static void config_of_tool(void)
 	CLEAN(work_free) struct work w = { .hostname = "h" }, d = { .hostname = "h" };
 
 	CHECK_EQ(read_text(&w,
-			 "{\"Config\":\"{}\",\"OCIv1\":{\"config\":{\"Env\":[\"X=y\"],"
+			 "{\"Type\":\"\",\"Config\":\"{\\\"created\\\":null}\",\"Mounts\":null,"
+			 "\"OCIv1\":{\"config\":{\"Env\":[\"X=y\"],\"Entrypoint\":null,"
 			 "\"Cmd\":[\"c\"],\"WorkingDir\":\"/w\"}},\"Docker\":{\"config\":"
 			 "{\"Cmd\":[\"no\"]}}}"),
 		0);
@@ -564,6 +565,20 @@ static void codes(void)
 	CHECK_EQ(run_end_code(&x), 9);
 }
 
+static void codes_of_workload(void)
+{
+	static const struct {
+		struct msg_exit exit;
+		int code;
+	} t[] = { { { .code = 0 }, 0 }, { { .code = 7 }, 7 }, { { .code = 128 + SIGINT }, 130 },
+		{ { .code = 0x1ff }, 255 }, { { .signo = SIGKILL }, 137 },
+		{ { .signo = SIGTERM }, 143 }, { { .signo = SIGHUP }, 0 },
+		{ { .signo = SIGINT }, 0 }, { { .signo = 0xff01 }, 129 } };
+
+	for (size_t i = 0; i < ARRAY_SIZE(t); i++)
+		CHECK_EQ(run_exit_code(&t[i].exit), t[i].code);
+}
+
 /* A loop that cannot be made, as the VM's event is no event: nothing of it stays with the caller.
  */
 static void comes_back(void)
@@ -763,7 +778,7 @@ static void said(void)
 static const struct test_case cases[] = { TEST(config_oci), TEST(config_mounts), TEST(config_flat),
 	TEST(config_of_image), TEST(config_of_tool), TEST(config_bad), TEST(told), TEST(many_words),
 	TEST(virtual_config), TEST(virtual_shares), TEST(root_disk), TEST(interfaces), TEST(lines),
-	TEST(first_share), TEST(devices), TEST(codes), TEST(comes_back), TEST(vsock_off),
-	TEST(refused), TEST(said) };
+	TEST(first_share), TEST(devices), TEST(codes), TEST(codes_of_workload), TEST(comes_back),
+	TEST(vsock_off), TEST(refused), TEST(said) };
 
 TEST_MAIN(cases)
