@@ -215,9 +215,7 @@ static int make_container(struct child *c, int *master, struct fail *f)
 	if (!err && tty)
 		err = open_tty(c, master, name, f);
 	if (!err && tty)
-		err = devices_console(c, name, f);
-	if (!err && tty && c->s->p.flags & BLOB_P_HVC0)
-		err = devices_hvc0(c, name, f);
+		err = devices_console(c, name, c->s->p.flags & BLOB_P_HVC0, f);
 	if (!err)
 		err = set_time_offsets(c, f);
 	return err;

@@ -37,10 +37,9 @@ int copyup(int from, int mnt, struct fail *f);
 int devices_mount_dev(struct child *c, struct fail *f);
 int devices_make(struct child *c, struct fail *f);
 int devices_mask(struct child *c, struct fail *f);
-/* The terminal @slave in place of /dev/console, which is made, and of /dev/hvc0, if that is there.
- */
-int devices_console(struct child *c, const char *slave, struct fail *f);
-int devices_hvc0(struct child *c, const char *slave, struct fail *f);
+/* Where /dev is the guest's own: the terminal @slave as /dev/console, which is made; with @hvc0
+ * over the device /dev/hvc0 as well, if there is one. */
+int devices_console(struct child *c, const char *slave, bool hvc0, struct fail *f);
 
 /* home.c: the environment, with a HOME if it has none. On the heap or @s's own. */
 char **env_with_home(const struct blob_view *s);

@@ -238,7 +238,23 @@ static int terminal_on(const char *slave, int dest, const char *path, struct fai
 	return err;
 }
 
-int devices_console(struct child *c, const char *slave, struct fail *f)
+/* What else has that name, or none, is the caller's affair. */
+static int over_hvc0(struct child *c, const char *slave, struct fail *f)
+{
+	struct stat st;
+	int dest = tree_open(c, "/dev/hvc0", 0, NULL);
+
+	if (dest == -ENOENT)
+		return 0;
+	if (dest < 0)
+		return fail_set(f, dest, "cannot open in the container's root", "/dev/hvc0");
+	if (!fstat(dest, &st) && S_ISCHR(st.st_mode))
+		return terminal_on(slave, dest, "/dev/hvc0", f);
+	(void)close(dest);
+	return 0;
+}
+
+int devices_console(struct child *c, const char *slave, bool hvc0, struct fail *f)
 {
 	int dest, err;
 
@@ -250,12 +266,8 @@ int devices_console(struct child *c, const char *slave, struct fail *f)
 	if (!err)
 		return 0;
 	dest = tree_open(c, "/dev/console", 'f', f);
-	return dest < 0 ? dest : terminal_on(slave, dest, "/dev/console", f);
-}
-
-int devices_hvc0(struct child *c, const char *slave, struct fail *f)
-{
-	int dest = tree_open(c, "/dev/hvc0", 0, NULL);
-
-	return dest < 0 ? 0 : terminal_on(slave, dest, "/dev/hvc0", f);
+	if (dest < 0)
+		return dest;
+	err = terminal_on(slave, dest, "/dev/console", f);
+	return !err && hvc0 ? over_hvc0(c, slave, f) : err;
 }

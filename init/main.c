@@ -88,14 +88,17 @@ static void knock(void)
 
 static void must_mount(const char *type, const char *dir, unsigned long flags)
 {
+	int err;
+
 	if (mkdir(dir, 0755) && errno != EEXIST)
 		fatal(dir, errno);
-	/* Where the kernel has done it before us (devtmpfs with CONFIG_DEVTMPFS_MOUNT, as in
-	 * libkrunfw's, on a root that is no initramfs) only the flags are missing. */
-	if (sys_mount(type, dir, type, flags, NULL) &&
-		(errno != EBUSY ||
-			sys_mount(NULL, dir, NULL, K_MS_REMOUNT | K_MS_BIND | flags, NULL)))
-		fatal(dir, errno);
+	if (!sys_mount(type, dir, type, flags, NULL))
+		return;
+	err = errno;
+	/* The kernel has done it before us (devtmpfs with CONFIG_DEVTMPFS_MOUNT, as in libkrunfw's,
+	 * on a root that is no initramfs), by flags of its own. */
+	if (err != EBUSY || sys_mount(NULL, dir, NULL, K_MS_REMOUNT | K_MS_BIND | flags, NULL))
+		fatal(dir, err);
 }
 
 static void loopback_up(void)
@@ -212,7 +215,6 @@ int main(void)
 	(void)reboot(RB_DISABLE_CAD);
 	(void)umask(0);
 	must_mount("devtmpfs", "/dev", K_MS_NOSUID);
-	(void)chmod("/dev/kvm", 0666); /* of a kernel that has it, as libkrun's */
 	settings();
 	(void)mkdir("/r", 0755); /* what cannot be made or is there shows in the mounts */
 	(void)mkdir("/c", 0755);

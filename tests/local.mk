@@ -186,7 +186,8 @@ agent_programs = \
 	tests/unit/test_agent_box \
 	tests/unit/test_agent_dhcp \
 	tests/unit/test_agent_fds \
-	tests/unit/test_agent_nic
+	tests/unit/test_agent_nic \
+	tests/unit/test_agent_tty
 musl_programs = $(agent_programs) tests/unit/test_proto_musl
 
 # list: tests/bench/bench_*.c stem

@@ -120,8 +120,8 @@ static void find_named(const struct api_ctx *c, struct stdio *s)
 	}
 }
 
-/* The agent's workload has no hvc0: that is the kernel's, and a terminal of the program's only
- * where no stream is it. */
+/* With the agent the device hvc0 is the kernel's (the workload finds its own terminal there, if it
+ * has one: BLOB_P_HVC0), and a terminal of the program's only where no stream is it. */
 static void find_console(const struct api_ctx *c, bool own, struct stdio *s)
 {
 	bool taken = false;
